@@ -1,0 +1,59 @@
+# Every target sets up .venv by itself when it is missing or older than pyproject.toml or constraints.txt.
+# Plain pip, because it follows the machine's pip configuration (an index of CPU wheels, a mirror); uv does not.
+
+BASE_PYTHON ?= python3
+PYTHON := .venv/bin/python
+# `sims` is in by default: it adds JAX, a tenth of what torch and JupyterLab take to download, and without
+# it the physics tests would be skipped. To do without: make run EXTRAS=lab,formats
+EXTRAS ?= lab,formats,sims,test
+# More arguments for the command behind a target: make run ARGS='-p seed 7', make test ARGS="-m 'not slow'"
+ARGS ?=
+
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# Test workers: one a core, and four at most, since each one may hold torch, JAX and a kernel in memory.
+JOBS ?= $(shell [ $(CORES) -lt 4 ] && echo $(CORES) || echo 4)
+
+comma := ,
+STAMP := .venv/installed-$(subst $(comma),-,$(EXTRAS))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(STAMP) ## the main job: train both generators, compare them with truth, report in runs/quickstart/
+	@$(PYTHON) -m lensnb run notebooks/00_quickstart.ipynb --name quickstart $(ARGS)
+
+# One pytest for tests and stored notebooks, so that one summary closes the output. A notebook stays in one
+# worker (loadfile), and a worker keeps to one thread, since the workers fill the cores.
+test: $(STAMP) ## everything: lint, tests, and the stored notebooks run again
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(JOBS) --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks $(ARGS)
+
+lab: $(STAMP) ## JupyterLab on notebooks/, on this machine only and with its token
+	$(PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+format: $(STAMP) ## put code and notebooks that git knows into their stored form (ruff, nbstripout)
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pre_commit run --all-files $(ARGS)
+
+clean: ## remove .venv, caches and build outputs; results in runs/ stay
+	rm -rf .venv build dist .pytest_cache .ruff_cache .coverage
+	find . -name .git -prune -o -path ./runs -prune -o -type d \
+		\( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+
+# A .venv that is only half made (no pip), or whose Python has gone, is made anew. pip reads the constraints
+# from the environment, where they hold for what the build needs too (older pips take the first name, newer both).
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
+		$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+			echo "lensnb needs Python 3.11 or newer, and $(BASE_PYTHON) is $$($(BASE_PYTHON) --version 2>&1)." \
+				"Name another one: make $(MAKECMDGOALS) BASE_PYTHON=python3.12" >&2; exit 1; }; \
+		echo "making .venv with $$($(BASE_PYTHON) --version); the first time takes some minutes"; \
+		$(BASE_PYTHON) -m venv --clear .venv; }
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		$(PYTHON) -m pip install --progress-bar off -e '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,135 @@
+"""The packaging files agree with each other: what is needed is declared once, pinned, and shipped."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+
+
+def name(requirement: str) -> str:
+    """The normalised name of a requirement such as ``torch>=2.10``."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+def pins() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_environment_yml_holds_python_and_pip_and_hands_over():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment == {
+        "name": "lensnb",
+        "channels": ["conda-forge"],
+        "dependencies": ["python=3.11", "pip", {"pip": ["-c constraints.txt", "-e .[lab,formats,test]"]}],
+    }
+
+
+def test_constraints_are_exact_versions_without_local_suffix():
+    assert [pin for pin in pins() if not re.fullmatch(r"[a-z0-9-]+==[0-9][a-z0-9.]*", pin)] == []
+
+
+def test_constraints_pin_each_package_once_in_order_and_nothing_of_ours_or_cudas():
+    names = [name(pin) for pin in pins()]
+    assert names == sorted(set(names))
+    assert [n for n in names if n in {"lensnb", "pip", "setuptools", "triton"} or n.startswith("nvidia")] == []
+
+
+def test_constraints_pin_every_direct_dependency():
+    extras = PROJECT["optional-dependencies"]
+    direct = sum(extras.values(), PROJECT["dependencies"] + PYPROJECT["build-system"]["requires"])
+    missing = {name(d) for d in direct} | {"jax", "jaxlib"}  # jax comes with pmpp, and breaks it when too new
+    assert missing - {name(pin) for pin in pins()} == set()
+
+
+def test_extras_that_others_name_exist():
+    extras = set(PROJECT["optional-dependencies"])
+    defaults = re.search(r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
+    assert set(defaults.split(",")) == extras == {"lab", "sims", "formats", "test"}
+
+
+@pytest.mark.parametrize("target", ["help", "run", "test", "lab", "format", "clean"])
+def test_makefile_target_has_help_and_is_phony(target):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{target}:.*## \S", makefile, re.M)
+    assert target in re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_help_lists_the_targets_and_needs_no_environment():
+    out = subprocess.run(["make", "help", "BASE_PYTHON=false"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.split()[1] for line in out.stdout.splitlines()] == ["help", "run", "test", "lab", "format", "clean"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_clean_keeps_runs(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    kept, gone = tmp_path / "runs/quickstart/results.json", tmp_path / "lensnb/__pycache__/maps.pyc"
+    for file in (kept, gone, tmp_path / ".venv/bin/python"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert kept.exists()
+    assert not gone.exists() and not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_refuses_an_old_python_in_a_sentence(tmp_path):
+    for file in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / file, tmp_path)
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1\nexit 1\n')
+    old.chmod(0o755)
+    done = subprocess.run(["make", "run", f"BASE_PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "lensnb needs Python 3.11 or newer" in done.stderr and "Python 3.9.1" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_wheel_takes_code_maps_and_javascript_and_no_caches(tmp_path):
+    """Asks hatchling which files it would pack, on a small tree with our settings and our .gitignore."""
+    for file in ("pyproject.toml", ".gitignore"):
+        shutil.copy(ROOT / file, tmp_path)
+    wanted = {
+        "lensnb/__init__.py",
+        "lensnb/models/flow.py",
+        "lensnb/runs.py",
+        "lensnb/stack.js",
+        "lensnb/sample/train.npy",
+        "lensnb/sample/sample.json",
+    }
+    others = {"lensnb/__pycache__/maps.pyc", "lensnb/sample/train.npy.part", "runs/x/results.json", "tests/test_x.py"}
+    for file in wanted | others:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    packed = {file.distribution_path for file in WheelBuilder(str(tmp_path)).recurse_included_files()}
+    assert packed == wanted
+
+
+def test_citation_gives_the_version_and_licence_of_the_package():
+    import lensnb
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == lensnb.__version__
+    assert citation["license"] == PROJECT["license"]
+
+
+def test_stored_notebooks_are_stripped_of_metadata():
+    """`make format` strips them; this runs the same hook with --verify, which changes nothing."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    program, *options = shlex.split(next(hook["entry"] for hook in hooks if hook["id"] == "nbstripout"))
+    notebooks = sorted(str(path) for path in (ROOT / "notebooks").glob("*.ipynb"))
+    command = [sys.executable, "-m", program, *options, "--verify", *notebooks]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert not notebooks or done.returncode == 0, done.stdout + done.stderr
