@@ -1,0 +1,302 @@
+"""Training: one generator of records for every model that has ``loss(batch, generator)``.
+
+    for record in fit(model, maps, steps=2000, folder="runs/flow"):
+        print(record["step"], record["loss"])
+
+The order of the maps and all noise depend only on the seed and the step, so a resumed training equals an uninterrupted
+one. The weights that remain in the model (and in ``model.safetensors``) are the exponential moving average.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from . import __version__
+from .files import atomic_write
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``"auto"`` → CUDA, else Apple's MPS, else the CPU; any other name is taken as it is.
+
+    Raises:
+        ValueError: the named device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the device {name!r} is not there ({str(error).splitlines()[0]}); expected auto or cpu"
+        ) from None
+    return device
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to a device; MPS knows no float64, so there it is made float32 first."""
+    return (model.float() if device.type == "mps" else model).to(device)
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, **about) -> Path:
+    """Write weights and buffers as safetensors, atomically, with a JSON header that lets the model rebuild itself.
+
+    Args:
+        path: the file.
+        model: any model of :mod:`lensnb.models`; its ``family`` and ``config`` go into the header.
+        about: further plain JSON values (step, grid, provenance).
+    """
+    header = {
+        "family": model.family,
+        "config": model.config,
+        "lensnb": __version__,
+        "torch": torch.__version__,
+        **about,
+    }
+    _write(Path(path), {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, header)
+    return Path(path)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and header of a file that lensnb wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is corrupt, or not a checkpoint of lensnb.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        tensors = load(raw)
+        header = json.loads(json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["lensnb"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; expected a checkpoint written by lensnb") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} is corrupt or not a checkpoint of lensnb ({reason}); delete it to start anew"
+        ) from None
+    return tensors, header
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
+    with atomic_write(path) as file:
+        file.write(save(tensors, {"lensnb": json.dumps(header)}))
+
+
+# ---------------------------------------------------------------- training
+
+
+def fit(
+    model: nn.Module,
+    maps: Tensor,
+    steps: int,
+    *,
+    batch: int = 32,
+    lr: float = 1e-3,
+    ema: float = 0.999,
+    clip: float = 1.0,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    validation: Tensor | None = None,
+    every: int = 50,
+    folder: str | Path | None = None,
+    save_every: int = 500,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+) -> Iterator[dict]:
+    """Train a model and yield a record every so often.
+
+    Adam with a linear warm-up over the first twentieth of the steps and a cosine decay to zero, gradient clipping, and
+    bfloat16 autocast on CUDA. A keyboard interrupt stops the training, saves, and leaves a usable model.
+
+    Args:
+        model: anything with ``loss(batch, generator)``.
+        maps: κ, float32, shape ``(maps, n, n)``.
+        steps: optimiser steps in all, those of an earlier, interrupted call included.
+        batch: maps a step.
+        lr: highest learning rate.
+        ema: decay of the moving average of the weights (shorter at the start).
+        clip: largest norm of the gradient.
+        augment: ``augment(batch, generator)``, for instance :func:`lensnb.data.random_symmetry`.
+        validation: held-out maps; their loss under the averaged weights goes into the records.
+        every: steps between records.
+        folder: keeps ``model.safetensors`` (averaged weights), ``training.safetensors`` (all that resuming needs) and
+            ``history.jsonl``; a training found there goes on. None keeps nothing.
+        save_every: steps between checkpoints.
+        device: ``"auto"``, or a torch device.
+        seed: of the order of the maps and of all noise.
+
+    Yields:
+        ``{"step", "loss", "lr", "seconds", "images"}``, ``"validation"`` where it was asked for, and in the last record
+        ``"stopped"``: ``"finished"`` or ``"interrupted"``. ``loss`` is the mean since the last record.
+
+    Raises:
+        ValueError: no finite loss; the folder holds a corrupt training or one with other settings.
+    """
+    device = choose_device(device) if isinstance(device, str) else device
+    place(model, device).train()
+    settings = {
+        "family": model.family, "config": model.config, "steps": steps, "batch": batch, "lr": lr, "ema": ema, "clip": clip,
+        "seed": seed, "maps": len(maps), "data": _fingerprint(maps),
+    }  # fmt: skip
+    run = _Training(model, torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.99)), settings, folder)
+    run.resume(device)
+    started, spent, losses = time.perf_counter(), run.seconds, []
+
+    def record(**more) -> dict:
+        run.seconds = spent + time.perf_counter() - started
+        mean = sum(losses) / len(losses) if losses else None
+        losses.clear()
+        rate = lr * schedule(run.step, steps)
+        return {"step": run.step, "loss": mean, "lr": rate, "seconds": run.seconds, "images": run.step * batch} | more
+
+    stopped = "finished"
+    try:
+        while run.step < steps:
+            losses.append(_advance(run, maps, batch, augment, device, lr * schedule(run.step, steps)))
+            if run.step % every == 0 and run.step < steps:
+                yield run.log(record(**_validate(run, validation, batch, device, seed)))
+            if run.step % save_every == 0 and run.step < steps:
+                run.save()
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:  # also when the caller stops asking: what was learnt is saved and left in the model
+        last = record(**_validate(run, validation, batch, device, seed), stopped=stopped)
+        run.save()
+        run.average_into_model()
+        model.eval()
+    yield run.log(last)
+
+
+def schedule(step: int, steps: int) -> float:
+    """Learning rate as a share of its maximum: linear warm-up over a twentieth of the steps, then a cosine to zero."""
+    warm = max(1, steps // 20)
+    return min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+class _Training:
+    """The state of one training: model, moving average, optimiser, step, and its files."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict, folder: str | Path | None):
+        self.model, self.optimizer, self.settings = model, optimizer, settings
+        self.folder = None if folder is None else Path(folder)
+        self.average = {k: p.detach().clone() for k, p in model.named_parameters()}
+        self.step, self.seconds = 0, 0.0
+
+    def log(self, record: dict) -> dict:
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.folder / "history.jsonl", "a") as file:
+                file.write(json.dumps(record) + "\n")
+        return record
+
+    def average_into_model(self) -> None:
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(self.average[name])
+
+    def save(self) -> None:
+        if self.folder is None:
+            return
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{k}": v for k, v in state.items()}
+        header = {"step": self.step, "seconds": self.seconds, "settings": self.settings}
+        _write(
+            self.folder / "training.safetensors", {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, header
+        )
+        raw = {k: p.detach().clone() for k, p in self.model.named_parameters()}
+        self.average_into_model()
+        save_checkpoint(self.folder / "model.safetensors", self.model, step=self.step, settings=self.settings)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(raw[name])
+
+    def resume(self, device: torch.device) -> None:
+        path = None if self.folder is None else self.folder / "training.safetensors"
+        if path is None or not path.exists():
+            return
+        tensors, header = read_checkpoint(path)
+        found, wanted = header.get("settings", {}), json.loads(json.dumps(self.settings))
+        other = [f"{k} = {found.get(k)!r} (now {v!r})" for k, v in wanted.items() if found.get(k) != v]
+        if other:
+            raise ValueError(
+                f"{path} belongs to a training with other settings, {', '.join(other)}; use another folder"
+            )
+        part = lambda prefix: {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
+        self.model.load_state_dict(part("model."))
+        self.average = part("average.")
+        adam = self.optimizer.state_dict()
+        for key, value in part("adam.").items():
+            i, name = key.split(".", 1)
+            adam["state"].setdefault(int(i), {})[name] = value.cpu() if name == "step" else value
+        self.optimizer.load_state_dict(adam)
+        self.step, self.seconds = header["step"], header["seconds"]
+
+
+def _advance(
+    run: _Training, maps: Tensor, batch: int, augment: Callable | None, device: torch.device, rate: float
+) -> float:
+    """One optimiser step; all randomness comes from the seed and the number of the step."""
+    generator = _generator(run.settings["seed"], run.step)
+    kappa = maps[_draw(len(maps), batch, run.settings["seed"], run.step)]
+    kappa = (kappa if augment is None else augment(kappa, generator)).to(device)
+    with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        loss = run.model.loss(kappa, generator)
+    if not torch.isfinite(loss):
+        raise ValueError(f"the loss is {float(loss)} at step {run.step}; a smaller lr (now {rate:.1e}) may help")
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(run.model.parameters(), run.settings["clip"])
+    run.optimizer.step()
+    run.step += 1
+    keep = min(run.settings["ema"], run.step / (run.step + 9))  # a short memory at first
+    with torch.no_grad():
+        for name, parameter in run.model.named_parameters():
+            run.average[name].lerp_(parameter, 1 - keep)
+    return float(loss.detach())
+
+
+def _draw(maps: int, batch: int, seed: int, step: int) -> Tensor:
+    """Indices of a step's batch: every epoch is a fresh permutation, a batch may straddle two."""
+    start = step * batch
+    index = torch.arange(start, start + batch)
+    epochs = {int(e): torch.randperm(maps, generator=_generator(seed, -1 - int(e))) for e in (index // maps).unique()}
+    return torch.stack([epochs[int(i) // maps][int(i) % maps] for i in index])
+
+
+def _generator(seed: int, step: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+@torch.no_grad()
+def _validate(run: _Training, validation: Tensor | None, batch: int, device: torch.device, seed: int) -> dict:
+    """Loss of held-out maps under the averaged weights, with the same noise each time."""
+    if validation is None:
+        return {}
+    generator, raw = _generator(seed, 0), {k: p.detach().clone() for k, p in run.model.named_parameters()}
+    run.average_into_model()
+    losses = [float(run.model.loss(part.to(device), generator)) for part in validation.split(batch)]
+    for name, parameter in run.model.named_parameters():
+        parameter.copy_(raw[name])
+    return {"validation": sum(losses) / len(losses)}
+
+
+def _fingerprint(maps: Tensor) -> str:
+    """A short hash of the training maps, so that a training is never resumed on other data."""
+    import hashlib
+
+    return hashlib.sha256(maps.contiguous().numpy().tobytes()).hexdigest()[:16]
