@@ -127,7 +127,7 @@ class MapSet:
             ValueError: the file is truncated or was not written by :meth:`save`.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))
                 maps, labels = archive["maps"], archive["labels"]
         except FileNotFoundError:
@@ -146,10 +146,13 @@ class MapSet:
         )
 
     def _repr_html_(self) -> str:
+        if not len(self):
+            return f"<div>{self!r}</div>"
         shown = np.asarray(self.maps[: min(6, len(self))], np.float64)
         return (
             f'<div>{self!r}<br><img alt="the first {len(shown)} maps of the set" '
-            f'style="image-rendering:pixelated;height:110px;margin-top:4px" src="data:image/png;base64,{_strip(shown)}"></div>'
+            'style="image-rendering:pixelated;height:110px;margin-top:4px" '
+            f'src="data:image/png;base64,{_strip(shown)}"></div>'
         )
 
 

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: a file is either the old one or the whole new one."""
+"""Files that are never half written, and checkpoints that rebuild their model: safetensors with a JSON header."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from . import __version__
 
 
 @contextmanager
@@ -37,3 +43,48 @@ def write_json(path: str | Path, values) -> Path:
     with atomic_write(path) as file:
         file.write((json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
     return Path(path)
+
+
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict) -> Path:
+    """Write tensors as safetensors with a header of plain JSON values, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_write(path) as file:
+        file.write(save(tensors, {"lensnb": json.dumps(header)}))
+    return Path(path)
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, **about) -> Path:
+    """Write a model's weights and buffers, with what :func:`lensnb.models.load` needs to rebuild it.
+
+    Args:
+        path: the file.
+        model: any model of :mod:`lensnb.models`; its ``family`` and ``config`` go into the header.
+        about: further plain JSON values (step, settings, provenance).
+    """
+    header = {
+        "family": model.family,
+        "config": model.config,
+        "lensnb": __version__,
+        "torch": torch.__version__,
+        **about,
+    }
+    return write_tensors(path, model.state_dict(), header)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and header of a file that :func:`write_tensors` or :func:`save_checkpoint` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is corrupt, or was not written by lensnb.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        tensors = load(raw)
+        header = json.loads(json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["lensnb"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; expected a checkpoint written by lensnb") from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is corrupt or no checkpoint of lensnb ({reason}); delete it to start anew") from None
+    return tensors, header

@@ -133,7 +133,7 @@ def read_npz(path: Path) -> FileMaps:
     with _reading(path, "a whole .npz archive of plain numbers"):
         if not zipfile.is_zipfile(path):
             raise ValueError("it is cut off, or no zip archive at all")
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             ours = {"maps", "labels", "about"} <= set(archive.files)
             arrays = {} if ours else {key: archive[key] for key in archive.files}
     if ours:

@@ -13,17 +13,20 @@ dimensionless. PM++ is the extra ``sims`` and is imported inside the one functio
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import theory
+from . import __version__, theory
 from .data import MapSet
 from .files import atomic_write, write_json
 from .theory import Cosmology
@@ -177,7 +180,11 @@ def plane_file(folder: str | Path, box: int) -> Path:
 
 
 def simulate_boxes(
-    boxes: Iterable[int], folder: str | Path, cone: LightCone = LightCone(), executor: Executor | None = None
+    boxes: Iterable[int],
+    folder: str | Path,
+    cone: LightCone = LightCone(),
+    workers: int = 1,
+    executor: Executor | None = None,
 ) -> list[Path]:
     """Run the boxes that ``folder`` does not hold yet and store their planes, one file a box.
 
@@ -187,7 +194,9 @@ def simulate_boxes(
         boxes: numbers of the boxes.
         folder: where the planes go; it also remembers the settings in ``cone.json``.
         cone: geometry and resolution.
-        executor: any ``concurrent.futures.Executor``; ``None`` runs the boxes one after the other in this process.
+        workers: boxes at a time, each in a process of its own with its share of the cores (on two cores, two
+            single-threaded boxes at once take 0.7 of the time of one after the other).
+        executor: any ``concurrent.futures.Executor`` to use instead, for instance one that spans machines.
 
     Returns:
         The files, in the order of ``boxes``.
@@ -199,6 +208,8 @@ def simulate_boxes(
     _remember_settings(folder, cone)
     boxes = list(boxes)
     todo = [box for box in boxes if not plane_file(folder, box).exists()]
+    if executor is None and workers > 1:
+        executor = _processes(workers)
     with tqdm(total=len(boxes), initial=len(boxes) - len(todo), desc="N-body boxes", unit="box") as bar:
         if executor is None:
             for box in todo:
@@ -209,6 +220,22 @@ def simulate_boxes(
                 future.result()
                 bar.update()
     return [plane_file(folder, box) for box in boxes]
+
+
+def _processes(workers: int) -> Executor:
+    """Worker processes, each pinned to its share of the cores: JAX sizes its thread pool by the cores it may use."""
+    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+    turn = context.Value("i", 0)
+    return ProcessPoolExecutor(workers, context, initializer=_pin, initargs=(turn, workers))
+
+
+def _pin(turn, workers: int) -> None:
+    if not hasattr(os, "sched_setaffinity"):  # only Linux can pin
+        return
+    with turn.get_lock():
+        mine, turn.value = turn.value, turn.value + 1
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[mine % len(cores) :: workers] or cores)
 
 
 def _simulate_and_store(box: int, folder: Path, cone: LightCone) -> None:
@@ -357,3 +384,38 @@ def kappa_maps(
     provenance = {"made_by": "lensnb.sims", "cone": cone.as_dict(), "maps_per_box": maps_per_box}
     sets = [MapSet(k, side_deg, z, labels, provenance) for k, z in zip(kappa, redshifts)]
     return sets if several else sets[0]
+
+
+# ---------------------------------------------------------------- the shipped sample
+
+SETS = ("train", "truth", "null")
+
+
+def make_sample(
+    folder: str | Path, out: str | Path, boxes: int, maps: int = 1024, cone: LightCone = LightCone()
+) -> list[Path]:
+    """Make the three sets of :func:`lensnb.data.load_sample`, float16, from disjoint boxes.
+
+    The training maps come from boxes 0 … ``boxes`` − 1, truth from the next ``boxes``, the null from those after.
+
+    Args:
+        folder: planes of ``3 * boxes`` boxes, from :func:`simulate_boxes`.
+        out: where ``train.npy``, ``truth.npy``, ``null.npy`` and ``sample.json`` go.
+        boxes: boxes a set; a divisor of ``maps``.
+        maps: maps a set.
+        cone: geometry of the planes.
+    """
+    if maps % boxes:
+        raise ValueError(f"{maps} maps cannot come in equal shares from {boxes} boxes")
+    out, written = Path(out), []
+    about = {"boxes": {name: [i * boxes, (i + 1) * boxes] for i, name in enumerate(SETS)}}
+    for name, (first, last) in about["boxes"].items():
+        made = kappa_maps(range(first, last), folder, maps // boxes, cone)
+        with atomic_write(out / f"{name}.npy") as file:
+            np.save(file, made.maps.astype(np.float16))
+        written.append(out / f"{name}.npy")
+    packages = {name: version(name) for name in ("pmpp", "jax", "pyccl", "numpy")}
+    command = f"lensnb simulate {3 * boxes} PLANES --seed {cone.seed} && lensnb sample PLANES {out} --boxes {boxes}"
+    about |= {"side_deg": made.side_deg, "z_source": made.z_source}
+    about["provenance"] = made.provenance | {"command": command, "versions": {"lensnb": __version__, **packages}}
+    return [*written, write_json(out / "sample.json", about)]

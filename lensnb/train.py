@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from . import __version__
-from .files import atomic_write
+from .files import read_checkpoint, save_checkpoint, write_tensors
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -46,52 +48,26 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
     return (model.float() if device.type == "mps" else model).to(device)
 
 
-# ---------------------------------------------------------------- checkpoints
+def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[dict]:
+    """Follow a training with a progress bar, or with a plain line every half minute in a batch job; return its records.
 
-
-def save_checkpoint(path: str | Path, model: nn.Module, **about) -> Path:
-    """Write weights and buffers as safetensors, atomically, with a JSON header that lets the model rebuild itself.
-
-    Args:
-        path: the file.
-        model: any model of :mod:`lensnb.models`; its ``family`` and ``config`` go into the header.
-        about: further plain JSON values (step, grid, provenance).
+    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it).
     """
-    header = {
-        "family": model.family,
-        "config": model.config,
-        "lensnb": __version__,
-        "torch": torch.__version__,
-        **about,
-    }
-    _write(Path(path), {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, header)
-    return Path(path)
-
-
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Tensors and header of a file that lensnb wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is corrupt, or not a checkpoint of lensnb.
-    """
-    try:
-        raw = Path(path).read_bytes()
-        tensors = load(raw)
-        header = json.loads(json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["lensnb"])
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; expected a checkpoint written by lensnb") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} is corrupt or not a checkpoint of lensnb ({reason}); delete it to start anew"
-        ) from None
-    return tensors, header
-
-
-def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
-    with atomic_write(path) as file:
-        file.write(save(tensors, {"lensnb": json.dumps(header)}))
+    batch, history, shown = "LENSNB_BATCH" in os.environ, [], 0.0
+    with tqdm(total=steps, desc=name, unit="step", file=sys.stdout, disable=batch) as bar:
+        for record in records:
+            history.append(record)
+            loss = "–" if record["loss"] is None else f"{record['loss']:.4f}"
+            bar.update(record["step"] - bar.n)
+            bar.set_postfix_str(f"loss {loss}")
+            if batch and (record["seconds"] - shown > 30 or "stopped" in record):
+                shown = record["seconds"]
+                print(f"{name}: step {record['step']} of {steps}, loss {loss}, {shown:.0f} s", flush=True)
+    if history and history[-1].get("stopped") == "interrupted":
+        print(
+            f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
+        )
+    return history
 
 
 # ---------------------------------------------------------------- training
@@ -200,10 +176,20 @@ class _Training:
                 file.write(json.dumps(record) + "\n")
         return record
 
+    @torch.no_grad()
     def average_into_model(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self.average[name])
+
+    @contextmanager
+    def averaged(self):
+        """The averaged weights are in the model while the block lasts."""
+        raw = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        self.average_into_model()
+        yield
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                parameter.copy_(self.average[name])
+                parameter.copy_(raw[name])
 
     def save(self) -> None:
         if self.folder is None:
@@ -213,15 +199,9 @@ class _Training:
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{k}": v for k, v in state.items()}
         header = {"step": self.step, "seconds": self.seconds, "settings": self.settings}
-        _write(
-            self.folder / "training.safetensors", {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, header
-        )
-        raw = {k: p.detach().clone() for k, p in self.model.named_parameters()}
-        self.average_into_model()
-        save_checkpoint(self.folder / "model.safetensors", self.model, step=self.step, settings=self.settings)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(raw[name])
+        write_tensors(self.folder / "training.safetensors", tensors, header)
+        with self.averaged():
+            save_checkpoint(self.folder / "model.safetensors", self.model, step=self.step, settings=self.settings)
 
     def resume(self, device: torch.device) -> None:
         path = None if self.folder is None else self.folder / "training.safetensors"
@@ -287,11 +267,9 @@ def _validate(run: _Training, validation: Tensor | None, batch: int, device: tor
     """Loss of held-out maps under the averaged weights, with the same noise each time."""
     if validation is None:
         return {}
-    generator, raw = _generator(seed, 0), {k: p.detach().clone() for k, p in run.model.named_parameters()}
-    run.average_into_model()
-    losses = [float(run.model.loss(part.to(device), generator)) for part in validation.split(batch)]
-    for name, parameter in run.model.named_parameters():
-        parameter.copy_(raw[name])
+    generator = _generator(seed, 0)
+    with run.averaged():
+        losses = [float(run.model.loss(part.to(device), generator)) for part in validation.split(batch)]
     return {"validation": sum(losses) / len(losses)}
 
 

@@ -1,0 +1,76 @@
+"""The command line: ``lensnb run``, ``lensnb simulate``, ``lensnb sample``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors a user can mend are one sentence on stderr, and the exit status is 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"lensnb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nlensnb: interrupted; what was saved stays, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lensnb", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="execute a notebook with parameters into runs/NAME")
+    run.add_argument("notebook", type=Path)
+    run.add_argument("--name", help="name of the run folder (by default the notebook's)")
+    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
+    run.set_defaults(command=_run)
+    simulate = commands.add_parser("simulate", help="run N-body boxes and store their lens planes (extra: sims)")
+    simulate.add_argument("boxes", type=int, help="how many boxes")
+    simulate.add_argument("folder", type=Path, help="where the planes go; finished boxes there are kept")
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--workers", type=int, default=1, help="boxes at a time, each in a process of its own")
+    simulate.set_defaults(command=_simulate)
+    sample = commands.add_parser("sample", help="make the sample that is shipped, from stored planes")
+    sample.add_argument("folder", type=Path, help="what 'lensnb simulate' wrote")
+    sample.add_argument("out", type=Path, help="folder of the sample")
+    sample.add_argument("--boxes", type=int, required=True, help="boxes a set; the folder holds three times as many")
+    sample.add_argument("--maps", type=int, default=1024, help="maps a set")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.set_defaults(command=_sample)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from . import runs
+
+    folder = runs.run(options.notebook, options.name, dict(options.p))
+    table = folder / "report.txt"
+    if table.exists():
+        print(f"\n{table.read_text()}")
+    print(f"report: {(folder / 'report.html').resolve()}")
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from . import sims
+
+    cone = sims.LightCone(seed=options.seed)
+    sims.simulate_boxes(range(options.boxes), options.folder, cone, workers=options.workers)
+    return 0
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from . import sims
+
+    made = sims.make_sample(options.folder, options.out, options.boxes, options.maps, sims.LightCone(seed=options.seed))
+    print(f"wrote {', '.join(str(path) for path in made)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

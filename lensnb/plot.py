@@ -1,0 +1,245 @@
+"""Figures: the only module that draws with matplotlib. Axes in, axes out; importing it changes no setting.
+
+κ is drawn with a sequential colour map that reads for colour-blind eyes, sets of maps with the colours of Okabe & Ito
+(2008). Figures have a white ground of their own, so that they read on dark pages too.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .compare import NULL, FidelityReport
+from .ensemble import Ensemble
+from .stats import Statistic
+
+KAPPA = "magma"
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"]  # Okabe & Ito
+TRUTH, GREY = "#000000", "#8c8c8c"
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each set: truth black, the null grey, the others from a safe cycle in the order given."""
+    others = [n for n in names if n not in ("truth", NULL)]
+    return {"truth": TRUTH, NULL: GREY} | {n: CYCLE[i % len(CYCLE)] for i, n in enumerate(others)}
+
+
+def show(figure: Figure, alt: str, save: str | Path | None = None):
+    """Show a finished figure in a notebook with an alternative text for those who cannot see it, and close it.
+
+    Args:
+        figure: the figure.
+        alt: one sentence that says what the figure shows.
+        save: also write the PNG there.
+
+    Returns:
+        An ``IPython.display.Image``, the last value of the cell.
+    """
+    from IPython.display import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    if save is not None:
+        Path(save).parent.mkdir(parents=True, exist_ok=True)
+        Path(save).write_bytes(buffer.getvalue())
+    return Image(buffer.getvalue(), format="png", alt=alt)
+
+
+# ---------------------------------------------------------------- maps
+
+
+def kappa_map(ax: Axes, kappa, side_deg: float, limits: tuple[float, float] | None = None, cmap: str = KAPPA):
+    """Draw one map, axes in degrees; returns the image, for a colour bar."""
+    low, high = limits if limits is not None else (None, None)
+    image = ax.imshow(
+        np.asarray(kappa), cmap=cmap, origin="lower", extent=(0, side_deg, 0, side_deg), vmin=low, vmax=high
+    )
+    ax.set_xlabel("degrees")
+    ax.set_ylabel("degrees")
+    return image
+
+
+def gallery(
+    sets: Mapping[str, object], side_deg: float, columns: int = 4, limits: tuple[float, float] | None = None
+) -> Figure:
+    """A few maps of each set, a row a set, all on one colour scale (by default that of the first set)."""
+    first = np.asarray(next(iter(sets.values()))[:columns], float)
+    limits = tuple(np.percentile(first, [0.5, 99.7])) if limits is None else limits
+    figure, axes = plt.subplots(
+        len(sets), columns, figsize=(2.1 * columns + 1.2, 2.1 * len(sets)), squeeze=False, sharex=True, sharey=True,
+        layout="constrained",
+    )  # fmt: skip
+    for row, (name, maps) in zip(axes, sets.items()):
+        for ax, kappa in zip(row, maps):
+            image = kappa_map(ax, np.asarray(kappa), side_deg, limits)
+            ax.label_outer()
+        row[0].set_ylabel(f"{name}\n\ndegrees", fontsize=10)
+    figure.colorbar(image, ax=axes, label="convergence κ", shrink=min(1.0, 1.6 / len(sets)), extend="both")
+    return figure
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def band(ax: Axes, statistic: Statistic, ensemble: Ensemble, colour: str, label: str) -> Axes:
+    """Mean of a statistic as a line, the scatter of one map (± σ) as a band."""
+    mean, std = ensemble.mean(), ensemble.std()
+    low = np.maximum(mean - std, 0.03 * np.abs(mean)) if statistic.log_y else mean - std
+    ax.fill_between(statistic.x, low, mean + std, color=colour, alpha=0.18, lw=0)
+    ax.plot(statistic.x, mean, color=colour, label=label, lw=1.6)
+    return _scales(ax, statistic)
+
+
+def _scales(ax: Axes, statistic: Statistic, log_y: bool = True) -> Axes:
+    if statistic.log_x:
+        ax.set_xscale("log")
+    if statistic.log_y and log_y:
+        ax.set_yscale("log")
+    ax.set_xlabel(statistic.x_label)
+    ax.grid(alpha=0.25)
+    return ax
+
+
+def _positions(x: np.ndarray, count: int, k: int, log: bool) -> np.ndarray:
+    """Bin positions of the k-th of ``count`` sets, moved aside a little so that error bars do not hide one another."""
+    offset = (k - (count - 1) / 2) / max(count, 1)
+    return x * np.exp(0.045 * offset) if log else x + offset * 0.35 * np.median(np.abs(np.diff(x)))
+
+
+def ratio(ax: Axes, report: FidelityReport, name: str, what: str, sets: Sequence[str] | None = None) -> Axes:
+    """Ratio to truth bin by bin with error bars; the grey band is the null's 95 % interval.
+
+    Args:
+        ax: where to draw.
+        report: from :func:`lensnb.compare.compare`.
+        name: which statistic.
+        what: ``"mean_ratio"``, ``"scatter_ratio"`` or ``"mean_shift"``.
+        sets: which generators; all by default.
+    """
+    statistic, palette = report.statistics[name], colours(report.names)
+    sets = [n for n in report.names if n != NULL] if sets is None else sets
+    low, high = getattr(report.verdicts[NULL][name], what).interval
+    ax.fill_between(statistic.x, low, high, color=GREY, alpha=0.35, lw=0, label="null, 95 %")
+    ax.axhline(0.0 if what == "mean_shift" else 1.0, color=TRUTH, lw=1)
+    for k, set_name in enumerate(sets):
+        estimate = getattr(report.verdicts[set_name][name], what)
+        x = _positions(statistic.x, len(sets), k, statistic.log_x)
+        ax.errorbar(x, estimate.value, estimate.error, fmt="o", ms=3, lw=1, color=palette[set_name], label=set_name)
+    labels = {"mean_ratio": "mean / truth", "scatter_ratio": "scatter / truth", "mean_shift": "(mean − truth) / σ"}
+    ax.set_ylabel(labels[what])
+    if what != "mean_shift":
+        ax.set_ylim(*_readable(report, name, what, sets))
+    return _scales(ax, statistic, log_y=False)
+
+
+def _readable(report: FidelityReport, name: str, what: str, sets: Sequence[str]) -> tuple[float, float]:
+    """Limits that hold the well-measured points and no more than a factor of about two either side."""
+    values = [getattr(report.verdicts[n][name], what).value for n in [NULL, *sets]]
+    spread = np.nanpercentile(np.abs(np.concatenate(values) - 1), 90) * 1.3
+    spread = float(np.clip(spread, 0.1, 1.0))
+    return 1 - spread, 1 + spread
+
+
+def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "peaks")) -> Figure:
+    """For each statistic a column: means with the scatter of one map, mean over truth, scatter over truth."""
+    figure, axes = plt.subplots(
+        3, len(names), figsize=(4.3 * len(names), 8.0), squeeze=False, sharex="col", layout="constrained",
+        height_ratios=(1.35, 1, 1),
+    )  # fmt: skip
+    palette = colours(report.names)
+    for column, name in zip(axes.T, names):
+        statistic = report.statistics[name]
+        band(column[0], statistic, report.ensembles["truth"][name], TRUTH, "truth, mean ± σ of one map")
+        for set_name in report.names[1:]:
+            mean = report.ensembles[set_name][name].mean()
+            column[0].plot(statistic.x, mean, color=palette[set_name], lw=1.4, label=set_name)
+        column[0].set_ylabel(statistic.y_label)
+        column[0].set_xlabel("")
+        if statistic.log_y:
+            _floor(column[0], report.ensembles["truth"][name])
+        ratio(column[1], report, name, "mean_ratio").set_xlabel("")
+        ratio(column[2], report, name, "scatter_ratio")
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
+    handles |= {"null, 95 %": axes[1, 0].get_legend_handles_labels()[0][0]}
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=min(6, len(handles)), frameon=False
+    )
+    return figure
+
+
+def _floor(ax: Axes, truth: Ensemble) -> None:
+    mean = truth.mean()
+    smallest, largest = mean[mean > 0].min(), mean.max()
+    ax.set_ylim(max(smallest * 0.3, largest * 1e-5), largest * 3)
+
+
+def correlation(ax: Axes, ensemble: Ensemble, title: str):
+    """Draw a correlation matrix from −1 to 1; returns the image, for a colour bar."""
+    image = ax.imshow(ensemble.correlation(), vmin=-1, vmax=1, cmap="RdBu_r", origin="lower")
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel("bin")
+    ax.set_ylabel("bin")
+    return image
+
+
+def correlations(report: FidelityReport, name: str = "power") -> Figure:
+    """The correlation matrices of one statistic side by side: truth, null and generators, with their slopes."""
+    sets = ["truth", *report.names]
+    figure, axes = plt.subplots(
+        1, len(sets), figsize=(2.35 * len(sets) + 0.8, 2.9), sharey=True, layout="constrained", squeeze=False
+    )
+    for ax, set_name in zip(axes[0], sets):
+        title = set_name
+        if set_name != "truth":
+            slope = report.verdicts[set_name][name].slope
+            title += f"\nslope {slope.value:.2f} ± {slope.error:.2f}"
+        image = correlation(ax, report.ensembles[set_name][name], title)
+        ax.label_outer()
+    figure.colorbar(image, ax=axes, label="correlation ρ", shrink=0.8)
+    return figure
+
+
+def slopes(ax: Axes, report: FidelityReport) -> Axes:
+    """Correlation slope of every statistic for every set; the grey band is the null's 95 % interval."""
+    names = list(report.verdicts[NULL])
+    palette, x = colours(report.names), np.arange(len(names), dtype=float)
+    low, high = np.array([report.verdicts[NULL][n].slope.interval for n in names]).T
+    ax.bar(x, high - low, bottom=low, width=0.8, color=GREY, alpha=0.35, label="null, 95 %")
+    sets = report.names[1:]
+    for k, set_name in enumerate(sets):
+        estimates = [report.verdicts[set_name][n].slope for n in names]
+        shifted = x + 0.6 * (k - (len(sets) - 1) / 2) / max(len(sets), 1)
+        value, error = [float(e.value) for e in estimates], [float(e.error) for e in estimates]
+        ax.errorbar(shifted, value, error, fmt="o", ms=5, color=palette[set_name], label=set_name)
+    ax.axhline(1, color=TRUTH, lw=1)
+    ax.set_xticks(x, names)
+    ax.set_ylabel("correlation slope, 1 is right")
+    ax.grid(axis="y", alpha=0.25)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+# ---------------------------------------------------------------- training
+
+
+def training(ax: Axes, history: Sequence[Mapping], label: str = "loss", name: str = "training") -> Axes:
+    """Loss of a training against the step, with the held-out loss where it was recorded."""
+    steps = [r["step"] for r in history if r["loss"] is not None]
+    ax.plot(
+        steps, [r["loss"] for r in history if r["loss"] is not None], color=CYCLE[0], label=f"{name}, training maps"
+    )
+    held = [(r["step"], r["validation"]) for r in history if "validation" in r]
+    if held:
+        ax.plot(*zip(*held), color=CYCLE[1], label=f"{name}, unseen maps (averaged weights)")
+    ax.set_xlabel("optimiser step")
+    ax.set_ylabel(label)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize=9)
+    return ax

@@ -1,0 +1,263 @@
+"""Runs: a notebook, its parameters, and the folder of results that it leaves.
+
+A notebook declares its parameters in one tagged cell, typed and commented,
+
+    flow_steps: int = 1000  # optimiser steps of the flow
+
+and the next cell calls :func:`check_parameters`, which coerces what papermill handed over to those types. The runner,
+:func:`run`, refuses unknown names and wrong types before anything starts (papermill accepts both in silence), executes the
+notebook, and leaves in the run folder the executed notebook, an HTML report that opens by itself offline, the figures,
+and ``results.json``, which the notebook writes by :func:`save_results`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import __version__
+from .compare import FidelityReport
+from .data import MapSet, load_sample
+from .files import atomic_write, write_json
+from .readers import block_average, open_maps
+
+# ---------------------------------------------------------------- parameters
+
+
+def check_parameters(namespace: MutableMapping) -> dict:
+    """Coerce a notebook's parameters in place to the types that its parameters cell declares.
+
+    papermill's ``-p`` hands over ``1e-4`` and ``false`` as strings. The environment variable ``LENSNB_PARAMETERS`` (a JSON
+    object) overrides parameters for tools that cannot pass them, such as nbval.
+
+    Args:
+        namespace: ``globals()`` of the notebook, with ``__annotations__`` from the parameters cell.
+
+    Returns:
+        The parameters by name.
+
+    Raises:
+        ValueError: a value does not fit its declared type.
+    """
+    types = namespace.get("__annotations__", {})
+    override = json.loads(os.environ.get("LENSNB_PARAMETERS", "{}"))
+    for name, kind in types.items():
+        namespace[name] = coerce(name, override.get(name, namespace[name]), kind)
+    return {name: namespace[name] for name in types}
+
+
+def coerce(name: str, value, kind):
+    """``value`` as the declared type: int, float, bool or str, or one of them ``| None``.
+
+    Raises:
+        ValueError: it does not fit, in one sentence with the parameter's name.
+    """
+    text = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+    options = [part.strip() for part in text.split("|")] if isinstance(kind, str) else _options(kind)
+    if "None" in options and (value is None or str(value).strip().lower() in ("none", "null", "")):
+        return None
+    wanted = next(o for o in options if o != "None")
+    readers = {"int": _integer, "float": float, "bool": _boolean, "str": str}
+    try:
+        return readers[wanted](value)
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"parameter {name} = {value!r} is not of the type {' or '.join(options)}") from None
+
+
+def _options(kind) -> list[str]:
+    parts = getattr(kind, "__args__", (kind,))
+    return ["None" if part is type(None) else part.__name__ for part in parts]
+
+
+def _integer(value) -> int:
+    number = float(value)
+    if isinstance(value, bool) or number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _boolean(value) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    return words[str(value).strip().lower()]
+
+
+def check_names(notebook: str | Path, parameters: Mapping) -> dict:
+    """Refuse parameters that the notebook does not declare, and coerce the others to their declared types.
+
+    Raises:
+        FileNotFoundError: there is no such notebook.
+        ValueError: an unknown name (the nearest known one is named), or a value of the wrong type.
+    """
+    if not Path(notebook).is_file():
+        raise FileNotFoundError(f"there is no notebook {notebook}")
+    import papermill
+
+    known = papermill.inspect_notebook(str(notebook))
+    if not known:
+        raise ValueError(f"{notebook} has no cell tagged 'parameters', so it takes none")
+    for name in parameters:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"
+            raise ValueError(f"{notebook} has no parameter {name}; {hint}")
+    return {name: coerce(name, value, known[name]["inferred_type_name"]) for name, value in parameters.items()}
+
+
+# ---------------------------------------------------------------- data of a run
+
+
+def load_sets(
+    maps: str | None = None,
+    side_deg: float | None = None,
+    z_source: float | None = None,
+    labels: str | None = None,
+    pixels: int | None = None,
+    seed: int = 0,
+) -> tuple[MapSet, MapSet, MapSet]:
+    """The three sets of a run, from disjoint simulations: training maps, truth and null.
+
+    Args:
+        maps: a file (or glob) of one's own κ-maps; None for the shipped sample.
+        side_deg: side of their field, degrees, where the file does not say.
+        z_source: redshift of their sources.
+        labels: an ``.npy`` file with the number of the simulation of each map; without it every map counts as its own.
+        pixels: average maps down to this many pixels a side; None keeps them.
+        seed: decides which simulation goes where (half to training, a quarter each to truth and null).
+
+    Raises:
+        ValueError: fewer than two simulations a set, or anything that :func:`lensnb.readers.open_maps` refuses.
+    """
+    if maps is None:
+        sets = [load_sample(name) for name in ("train", "truth", "null")]
+    else:
+        whole = open_maps(maps, side_deg, float("nan") if z_source is None else z_source, labels)
+        if len(whole.simulations) < 8:
+            raise ValueError(
+                f"{maps} holds maps of {len(whole.simulations)} simulations; a training set, a truth and a null of at "
+                "least two each need 8"
+            )
+        sets = whole.split(0.5, 0.25, 0.25, seed=seed)
+    if pixels is not None and pixels != sets[0].grid.n:
+        n = sets[0].grid.n
+        if pixels <= 0 or n % pixels:
+            raise ValueError(f"maps of {n} × {n} pixels cannot be averaged down to {pixels} × {pixels}")
+        sets = [block_average(part, n // pixels) for part in sets]
+    return tuple(sets)
+
+
+# ---------------------------------------------------------------- results
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on, and the processor."""
+    return {
+        "lensnb": __version__, "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+        "platform": platform.platform(), "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }  # fmt: skip
+
+
+def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport, **more) -> Path:
+    """Write ``results.json`` (parameters, versions, every number of the comparison) and the table as ``report.txt``.
+
+    Args:
+        folder: the run folder.
+        parameters: what :func:`check_parameters` returned, the seed among them.
+        report: the comparison.
+        more: further plain JSON values, such as timings.
+    """
+    table = str(report)
+    with atomic_write(Path(folder) / "report.txt") as file:
+        file.write((table + "\n").encode())
+    results = {"parameters": dict(parameters), "versions": versions(), **more, "table": table.splitlines()}
+    return write_json(Path(folder) / "results.json", results | {"comparison": report.as_json()})
+
+
+# ---------------------------------------------------------------- the runner
+
+
+def run(
+    notebook: str | Path, name: str | None = None, parameters: Mapping | None = None, root: str | Path = "runs"
+) -> Path:
+    """Execute a notebook with parameters into ``root/name``.
+
+    Args:
+        notebook: path of the notebook.
+        name: name of the run folder; by default the notebook's, without its number.
+        parameters: values by name; ``folder`` is set to the run folder.
+        root: where run folders live.
+
+    Returns:
+        The run folder: the executed notebook, ``report.html``, ``figures/``, ``results.json``, trained models.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`check_names`; nothing was started.
+        RuntimeError: the notebook failed; its cell and error are named, and what it had written stays.
+    """
+    import papermill
+
+    notebook = Path(notebook)
+    given = check_names(notebook, parameters or {})
+    folder = Path(root) / (name or notebook.stem.lstrip("0123456789_"))
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / notebook.name
+    given["folder"] = str(folder.resolve())
+    os.environ["LENSNB_BATCH"] = "1"
+    started = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(executed), given, kernel_name="python3", log_output=True, progress_bar=False,
+            stdout_file=sys.stdout, stderr_file=sys.stderr,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        raise RuntimeError(
+            f"{notebook} failed in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"
+        ) from None
+    _check_finished(executed)
+    write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
+    print(f"{notebook.name} took {time.perf_counter() - started:.0f} s", flush=True)
+    return folder
+
+
+def _check_finished(executed: Path) -> None:
+    """papermill calls a run good whose kernel went away in mid-notebook (``sys.exit(0)`` in a cell); this does not."""
+    import nbformat
+
+    book = nbformat.read(executed, as_version=4)
+    status = [c.metadata.get("papermill", {}).get("status") for c in book.cells if c.cell_type == "code"]
+    if any(s != "completed" for s in status) or not book.metadata.papermill.get("end_time"):
+        done = sum(s == "completed" for s in status)
+        raise RuntimeError(
+            f"{executed} stopped after {done} of {len(status)} cells without an error; its kernel went away"
+        )
+
+
+def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
+    """Render an executed notebook, code hidden, as one HTML file that needs no network."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True)
+    book = nbformat.read(notebook, as_version=4)
+    book.metadata["title"] = title
+    # the equations of a report are plain text: no MathJax, no RequireJS, no widget manager from the web
+    urls = {
+        "mathjax_url": "",
+        "require_js_url": "",
+        "jquery_url": "",
+        "jupyter_widgets_base_url": "",
+        "mermaid_js_url": "",
+    }
+    body, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}, **urls})
+    with atomic_write(path) as file:
+        file.write(body.encode())
+    return Path(path)
