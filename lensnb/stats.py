@@ -174,7 +174,7 @@ def minkowski(maps: Tensor, side_deg: float, edges) -> Tensor:
     level = rows[:, 1:-1, 1:-1].flatten(1)
     pixels = level.shape[1]
     ordered = level.sort(-1).values
-    v0 = 1 - torch.searchsorted(ordered, centre.expand(len(ordered), -1).contiguous()) / pixels
+    v0 = 1 - torch.searchsorted(ordered, centre.expand(len(ordered), -1).contiguous()).double() / pixels
     v1 = _binned(level, edges, slope.flatten(1)) / (4 * pixels * width)
     v2 = _binned(level, edges, curve.flatten(1)) / (2 * math.pi * pixels * width)
     return torch.cat([v0, v1, v2], -1).reshape(*maps.shape[:-2], -1)
