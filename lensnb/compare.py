@@ -112,7 +112,13 @@ def _numbers(sample: Ensemble, truth: Ensemble, known: np.ndarray, ws, wt) -> tu
     shift = np.divide(mean_s - mean_t, std_t, out=np.full_like(mean_s, np.nan), where=good)
     scatter = np.divide(std_s, std_t, out=np.full_like(mean_s, np.nan), where=good)
     slope = correlation_slope(_correlation(cov_s, std_s), _correlation(cov_t, std_t)) if len(mean_s) > 1 else np.nan
-    return ratio, shift, scatter, np.nanmean(scatter), slope
+    return ratio, shift, scatter, _mean(scatter), slope
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is defined; NaN where nothing is."""
+    defined = np.isfinite(values)
+    return values[defined].mean() if defined.any() else np.nan
 
 
 def _correlation(cov: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -211,7 +217,24 @@ class FidelityReport:
         lines += [f"{n}: {k} maps were not finite and are left out." for n, k in dropped.items()]
         return lines
 
+    def failures(self) -> list[str]:
+        """Where each generator fails: a sentence for every headline number outside the null's 95 % interval, worst first."""
+        null, *rows = self.rows()
+        found = []
+        for row in rows:
+            for column in list(row)[1:]:
+                here, there = row[column], null[column]
+                low, high = there.interval
+                if not (here.value < low or here.value > high):  # undefined numbers are no failures
+                    continue
+                apart = abs(here.value - there.value) / np.hypot(here.error, there.error)
+                sentence = f"{row['maps']}: {column} is {here.value:.2f} ± {here.error:.2f}, the null's {there.value:.2f} ± {there.error:.2f}"
+                found.append((-apart, f"{sentence}: {apart:.1f} σ apart"))
+        return [sentence for _, sentence in sorted(found)]
+
     def _cell(self, estimate: Estimate, null: Estimate, is_null: bool) -> str:
+        if np.isnan(estimate.value):
+            return "– "  # the truth has too few such pixels or peaks
         low, high = null.interval
         mark = " " if is_null or low <= estimate.value <= high else "*"
         return f"{estimate.value:.3f} ± {estimate.error:.3f}{mark}"
@@ -252,18 +275,24 @@ def compare(
 
     Raises:
         ValueError: truth and null (or the training set) share simulations, their fields differ, or one has fewer than two
-            simulations.
+            simulations; generated maps have another shape, or fewer than two are finite.
     """
     _check_sets(truth, null, train)
-    reference = truth.tensor()
-    statistics = stats.suite(reference, truth.side_deg) if statistics is None else statistics
-    pixels = {"truth": (reference, truth.labels), NULL: (null.tensor(), null.labels)}
+    pixels = {"truth": (truth.tensor(), truth.labels), NULL: (null.tensor(), null.labels)}
     if train is not None:
         pixels["train"] = (train.tensor(), train.labels)
     pixels |= {name: (torch.as_tensor(maps).cpu().float(), None) for name, maps in generated.items()}
+    reference = pixels["truth"][0]
+    reference = reference[torch.isfinite(reference).flatten(1).all(1)]
+    statistics = stats.suite(reference, truth.side_deg) if statistics is None else statistics
     threshold = float(reference.mean() + 4 * reference.std())
     ensembles, counts, high = {}, {}, {}
     for name, (maps, labels) in pixels.items():
+        if maps.ndim != 3 or maps.shape[1:] != reference.shape[1:]:
+            raise ValueError(
+                f"{name} has maps of the shape {tuple(maps.shape)}; expected (maps, {', '.join(map(str, reference.shape[1:]))})"
+                " like the truth"
+            )
         finite = torch.isfinite(maps).flatten(1).all(1)
         labels = np.arange(len(maps)) if labels is None else labels
         maps, labels = maps[finite], labels[finite.numpy()]
@@ -314,17 +343,18 @@ def _tails(verdict: dict[str, Verdict], peaks: Verdict, truth: dict[str, Ensembl
 
 
 def _over_bins(estimate: Estimate) -> Estimate:
-    return Estimate(np.nanmean(estimate.value), np.nanmean(estimate.rounds, axis=1))
+    return Estimate(np.asarray(_mean(estimate.value)), np.array([_mean(values) for values in estimate.rounds]))
 
 
 def _inside(verdict: Verdict, null: Verdict) -> dict:
-    """For each number: does it lie in the null's 95 % interval; for numbers a bin, the share of bins that do."""
+    """For each number: does it lie in the null's 95 % interval; for numbers a bin, the share of bins that do; None: undefined."""
     found = {}
     for name in verdict.__dataclass_fields__:
         value, (low, high) = getattr(verdict, name).value, getattr(null, name).interval
         defined = np.isfinite(value) & np.isfinite(low)
-        inside = (value >= low) & (value <= high)
-        found[name] = bool(inside) if inside.ndim == 0 else float(inside[defined].mean()) if defined.any() else None
+        inside = np.asarray((value >= low) & (value <= high))
+        share = float(inside[defined].mean()) if defined.any() else None
+        found[name] = bool(share) if inside.ndim == 0 and share is not None else share
     return found
 
 

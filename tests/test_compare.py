@@ -1,0 +1,389 @@
+"""The fidelity report: right where it is right, wrong where it is wrong, with error bars that mean what they say.
+
+Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed. Where a set is made
+from the very maps that it is compared with, the numbers are exact.
+"""
+
+import errno
+import json
+import math
+import os
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+from lensnb.compare import NULL, compare, correlation_slope, judge
+from lensnb.data import MapSet
+from lensnb.ensemble import Ensemble
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.stats import peak_counts, power_spectrum, suite
+
+GRID = MapGrid(16, 5.0)
+MIX = np.random.default_rng(0).normal(size=(6, 6)) + 1.0  # strongly correlated bins
+MEAN = np.arange(5.0, 11.0)
+
+
+def draw(n: int, seed: int) -> np.ndarray:
+    """Correlated Gaussian vectors, shape ``(n, 6)``."""
+    return MEAN + np.random.default_rng(seed).normal(size=(n, 6)) @ MIX
+
+
+# ---------------------------------------------------------------- judging vectors
+
+
+def test_of_one_distribution_all_numbers_are_right():
+    """Slope, scatters, ratios and shifts, 20 numbers, within 4 errors: fails by chance with probability 1.3e-3."""
+    verdict = judge(Ensemble(draw(1500, 1)), Ensemble(draw(1500, 2)))
+    for estimate, expected in [
+        (verdict.mean_ratio, 1), (verdict.mean_shift, 0), (verdict.scatter_ratio, 1), (verdict.scatter, 1),
+        (verdict.slope, 1),
+    ]:  # fmt: skip
+        assert (np.abs(estimate.value - expected) < 4 * estimate.error).all()
+        assert (estimate.error < 0.1).all()
+
+
+def test_of_the_same_vectors_all_numbers_are_exactly_right():
+    verdict = judge(Ensemble(draw(50, 3)), Ensemble(draw(50, 3)), rounds=10)
+    for estimate, expected in [(verdict.mean_ratio, 1), (verdict.mean_shift, 0), (verdict.scatter_ratio, 1)]:
+        np.testing.assert_allclose(estimate.value, expected, atol=1e-12)
+    assert float(verdict.slope.value) == pytest.approx(1, abs=1e-12)
+
+
+def test_independent_bins_have_no_slope():
+    """Each column shuffled by itself keeps mean and scatter and loses the covariance; slope 0 within 4 errors: fails by
+    chance with probability 6e-5."""
+    x, rng = draw(1500, 4), np.random.default_rng(5)
+    shuffled = np.stack([rng.permutation(column) for column in x.T], 1)
+    verdict = judge(Ensemble(shuffled), Ensemble(x))
+    assert abs(verdict.slope.value) < 4 * verdict.slope.error < 0.25
+    np.testing.assert_allclose(verdict.scatter_ratio.value, 1, rtol=1e-12)
+    np.testing.assert_allclose(verdict.mean_ratio.value, 1, rtol=1e-12)
+
+
+def test_shrunk_scatter_is_measured():
+    x = draw(300, 6)
+    verdict = judge(Ensemble(x.mean(0) + 0.9 * (x - x.mean(0))), Ensemble(x), rounds=50)
+    np.testing.assert_allclose(verdict.scatter_ratio.value, 0.9, rtol=1e-12)
+    assert float(verdict.scatter.value) == pytest.approx(0.9)
+    assert float(verdict.slope.value) == pytest.approx(1)
+    low, high = verdict.scatter.interval
+    assert low < 0.9 < high < 1  # and it is told from 1
+
+
+def test_a_shifted_mean_is_measured_in_the_scatter_of_one_map():
+    x, shift = draw(300, 7), np.array([0, 0, 0.5, 0, -2, 0])
+    sigma = x.std(0, ddof=1)
+    verdict = judge(Ensemble(x + shift * sigma), Ensemble(x), rounds=50)
+    np.testing.assert_allclose(verdict.mean_shift.value, shift, atol=1e-12)
+    np.testing.assert_allclose(verdict.mean_ratio.value, 1 + shift * sigma / x.mean(0), rtol=1e-12)
+    low, high = verdict.mean_shift.interval
+    assert ((low > 0) | (high < 0)).tolist() == (shift != 0).tolist()
+
+
+def test_slope_is_the_least_squares_fit():
+    rng = np.random.default_rng(8)
+    a, b = (np.corrcoef(rng.normal(size=(6, 40)) + rng.normal(size=40)) for _ in range(2))
+    upper = np.triu_indices(6, 1)
+    expected = np.linalg.lstsq(b[upper][:, None], a[upper], rcond=None)[0][0]
+    assert correlation_slope(a, b) == pytest.approx(expected)
+    assert correlation_slope(0.75 * b, b) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("quantity", ["mean_ratio", "mean_shift", "scatter_ratio", "scatter", "slope"])
+def test_errors_are_the_spread_of_the_estimates(quantity, repetitions):
+    """Spread of 80 repetitions over the mean quoted error, within 4 standard deviations of 1: a spread is known to
+    1/√(2·79) = 8 %; in the worst of the six bins, six bins of four quantities: fails by chance with probability 1.3e-3.
+    The bootstrap of 40 simulations is itself low by 1/80.
+    """
+    value, error = (np.array(x) for x in zip(*(getattr(v, quantity) for v in repetitions)))
+    ratio = value.std(0, ddof=1) / np.sqrt((error**2).mean(0))
+    np.testing.assert_array_less(np.abs(ratio - 1), 4 / math.sqrt(2 * 79) + 1 / 80)
+
+
+@pytest.fixture(scope="module")
+def repetitions():
+    """Eighty verdicts over 150 independent vectors against 40 simulations of four that share half of their variance."""
+
+    class Numbers:
+        def __init__(self, verdict):
+            for name in verdict.__dataclass_fields__:
+                estimate = getattr(verdict, name)
+                setattr(self, name, (estimate.value, estimate.error))
+
+    labels = np.repeat(np.arange(40), 4)
+    found = []
+    for seed in range(80):
+        rng = np.random.default_rng([9, seed])
+        shared, own = rng.normal(size=(40, 6)) @ MIX, rng.normal(size=(160, 6)) @ MIX
+        truth = Ensemble(MEAN + (shared[labels] + own) / math.sqrt(2), labels)
+        found.append(Numbers(judge(Ensemble(MEAN + rng.normal(size=(150, 6)) @ MIX), truth, rounds=100, seed=seed)))
+    return found
+
+
+def test_a_ratio_to_a_mean_that_is_not_known_is_left_out():
+    x = draw(200, 10)
+    x[:, 1] -= x[:, 1].mean()  # a mean of zero
+    verdict = judge(Ensemble(draw(200, 11)), Ensemble(x), rounds=20)
+    assert np.isnan(verdict.mean_ratio.value).tolist() == [False, True, False, False, False, False]
+    assert np.isfinite(verdict.mean_shift.value).all()
+    assert verdict.as_json()["mean_ratio"]["value"][1] is None
+
+
+def test_one_bin_has_no_slope():
+    verdict = judge(Ensemble(draw(50, 12)[:, :1]), Ensemble(draw(50, 13)[:, :1]), rounds=10)
+    assert np.isnan(verdict.slope.value) and np.isfinite(verdict.scatter.value)
+
+
+# ---------------------------------------------------------------- comparing maps
+
+
+def some_maps(n: int, seed: int) -> torch.Tensor:
+    """Lognormal κ-maps, shape ``(n, 16, 16)``."""
+    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
+    return LognormalField.from_correlation(variance, 0.03).sample(n, torch.Generator().manual_seed(seed))
+
+
+def map_set(seed: int, simulations=range(16), per_simulation: int = 12, side_deg: float = 5.0) -> MapSet:
+    labels = np.repeat(np.asarray(simulations), per_simulation)
+    return MapSet(some_maps(len(labels), seed), side_deg, 1.0, labels)
+
+
+TRUTH, TRAIN = map_set(20, range(16)), map_set(22, range(32, 48))
+NULL_SET = map_set(21, range(16, 32))
+
+
+@pytest.fixture(scope="module")
+def report():
+    """The truth against itself at 0.9 of its contrast, and against other maps of the same field."""
+    generated = {"shrunk <&>": 0.9 * TRUTH.tensor(), "same field": some_maps(200, 23)}
+    return compare(TRUTH, NULL_SET, generated, TRAIN, rounds=60)
+
+
+def test_a_shrunk_field_has_a_lower_spectrum_and_scatter(report):
+    verdict = report.verdicts["shrunk <&>"]
+    np.testing.assert_allclose(verdict["power"].mean_ratio.value, 0.81, rtol=1e-5)
+    np.testing.assert_allclose(verdict["power"].scatter_ratio.value, 0.81, rtol=1e-5)
+    np.testing.assert_allclose(verdict["moments"].mean_ratio.value, [0.81, 1, 1], rtol=1e-4)
+    assert float(verdict["power"].slope.value) == pytest.approx(1, rel=1e-4)
+    row = next(row for row in report.rows() if row["maps"] == "shrunk <&>")
+    assert float(row["C_ℓ mean"].value) == pytest.approx(0.81, rel=1e-5)
+    assert float(row["C_ℓ scatter"].value) == pytest.approx(0.81, rel=1e-5)
+
+
+def test_the_same_field_is_as_good_as_the_null(report):
+    """Eight headline numbers of null and sample within 4 errors: fails by chance with probability 5e-4."""
+    for name in (NULL, "same field"):
+        verdict = report.verdicts[name]["power"]
+        numbers = [verdict.scatter, verdict.slope, report.verdicts[name]["joint"].slope]
+        numbers.append(next(row for row in report.rows() if row["maps"] == name)["C_ℓ mean"])
+        for estimate in numbers:
+            assert abs(estimate.value - 1) < 4 * estimate.error
+
+
+def test_verdicts_are_those_of_judge(report):
+    statistics = suite(TRUTH.tensor(), 5.0)
+    truth = {k: s(TRUTH.tensor()) for k, s in statistics.items()}
+    trained = {k: s(TRAIN.tensor()) for k, s in statistics.items()}
+    null = {k: s(NULL_SET.tensor()) for k, s in statistics.items()}
+    for found, reference, labels in [
+        (report.verdicts, truth, TRUTH.labels),
+        (report.against_train, trained, TRAIN.labels),
+    ]:
+        assert list(found[NULL]) == ["power", "pdf", "moments", "peaks", "minima", "minkowski", "joint"]
+        for key in statistics:
+            expected = judge(Ensemble(null[key], NULL_SET.labels), Ensemble(reference[key], labels), 60)
+            assert found[NULL][key].as_json() == expected.as_json()
+        joint = judge(
+            Ensemble(np.hstack(list(null.values())), NULL_SET.labels),
+            Ensemble(np.hstack(list(reference.values())), labels), 60,
+        )  # fmt: skip
+        assert found[NULL]["joint"].as_json() == joint.as_json()
+
+
+def test_tails_are_counted(report):
+    maps = TRUTH.tensor()
+    threshold = float(maps.mean() + 4 * maps.std())
+    high, shrunk = (float(peak_counts(m, [threshold, math.inf]).sum()) for m in (maps, 0.9 * maps))
+    assert high > 30
+    assert float(report.tails["shrunk <&>"]["peaks > 4σ"].value) == pytest.approx(shrunk / high)
+    density = report.ensembles["truth"]["pdf"].mean()
+    ratio = report.ensembles["shrunk <&>"]["pdf"].mean() / density
+    seen = np.flatnonzero(density >= 1e-3 * density.max())
+    assert float(report.tails["shrunk <&>"]["PDF low end"].value) == pytest.approx(ratio[seen[0]])
+    assert float(report.tails["shrunk <&>"]["PDF high end"].value) == pytest.approx(ratio[seen[-1]])
+
+
+def test_inside_the_null_is_inside_its_interval(report):
+    inside = report.as_json()["inside_null_95"]
+    assert set(inside) == {"shrunk <&>", "same field"}
+    for name, by in inside.items():
+        low, high = report.verdicts[NULL]["power"].scatter.interval
+        assert by["power"]["scatter"] == bool(low <= report.verdicts[name]["power"].scatter.value <= high)
+        low, high = report.verdicts[NULL]["power"].mean_ratio.interval
+        value = report.verdicts[name]["power"].mean_ratio.value
+        assert by["power"]["mean_ratio"] == np.mean((value >= low) & (value <= high))
+    assert inside["shrunk <&>"]["power"]["mean_ratio"] < inside["same field"]["power"]["mean_ratio"]
+
+
+def test_failures_are_the_numbers_outside_the_null_worst_first(report):
+    failures = report.failures()
+    outside = str(report).count("*") - report.remarks()[1].count("*")
+    assert len(failures) == outside >= 3
+    apart = [float(sentence.split(": ")[-1].split(" σ")[0]) for sentence in failures]
+    assert apart == sorted(apart, reverse=True)
+    assert any(sentence.startswith("shrunk <&>: C_ℓ mean is 0.81 ± ") for sentence in failures)
+
+
+def test_without_training_maps_nothing_is_held_against_them():
+    found = compare(TRUTH, NULL_SET, {"same field": some_maps(20, 24)}, rounds=5)
+    assert found.against_train == {} and found.names == [NULL, "same field"]
+
+
+# ---------------------------------------------------------------- showing and saving
+
+
+def strict(text: str) -> dict:
+    """JSON as its standard has it, without NaN and infinity."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_saved_json_is_plain_and_whole(report, tmp_path):
+    path = report.save(tmp_path / "new folder" / "results.json")
+    found = strict(path.read_text())
+    assert set(found["against_truth"]) == {NULL, "shrunk <&>", "same field"} == set(found["against_train"])
+    assert found["against_truth"]["shrunk <&>"]["power"]["mean_ratio"]["value"] == pytest.approx([0.81] * 5, rel=1e-5)
+    assert found["maps"]["truth"] == {"maps": 192, "simulations": 16, "dropped": 0}
+    assert len(found["truth"]["power"]["x"]) == len(found["truth"]["power"]["mean"]) == 5
+
+
+def test_a_disk_that_fills_up_leaves_the_old_results(report, tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"could not write .*results.json \(No space left on device\); what was there"):
+        report.save(path)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_text_has_one_row_a_set(report):
+    lines = str(report).splitlines()
+    table = lines[: lines.index("")]
+    assert len(table) == 2 + 3  # head, rule, and a row each for null and generators
+    assert [line.split("  ")[0] for line in table[2:]] == [NULL, "shrunk <&>", "same field"]
+    assert len({len(line) for line in table}) == 1
+    assert "0.810 ± " in table[3] and "*" not in table[2]
+    assert "Truth: 192 maps of 16 simulations." in str(report)
+
+
+class Tags(HTMLParser):
+    """Checks that tags are closed in order; counts them and keeps the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.count, self.text = [], {}, ""
+
+    def handle_starttag(self, tag, attributes):
+        if tag != "br":
+            self.open.append(tag)
+        self.count[tag] = self.count.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data + "\n"
+
+
+def test_html_is_well_formed(report):
+    tags = Tags()
+    tags.feed(report._repr_html_())
+    tags.close()
+    assert tags.open == [] and tags.count["table"] == 1
+    assert tags.count["tr"] == 4 and tags.count["td"] == 3 * 7
+    assert "shrunk <&>" in tags.text.splitlines()
+
+
+# ---------------------------------------------------------------- what is refused or left out
+
+
+def test_generated_maps_that_are_not_finite_are_left_out_and_named():
+    good = some_maps(40, 25)
+    bad = torch.cat([good, good[:3]])
+    bad[40, 3, 4], bad[41, 0, 0], bad[42] = math.nan, math.inf, -math.inf
+    found = compare(TRUTH, NULL_SET, {"flow": bad, "clean": good}, rounds=5)
+    assert found.counts["flow"] == {"maps": 40, "simulations": 40, "dropped": 3}
+    assert "flow: 3 maps were not finite and are left out." in str(found)
+    assert "clean:" not in str(found)
+    saved = found.as_json()
+    assert saved["against_truth"]["flow"] == saved["against_truth"]["clean"]
+
+
+def test_true_maps_that_are_not_finite_are_left_out_and_named():
+    truth, kappa = map_set(20), TRUTH.maps.copy()
+    kappa[5, 2, 2] = math.nan
+    found = compare(MapSet(kappa, 5.0, 1.0, truth.labels), NULL_SET, {"flow": some_maps(20, 26)}, rounds=5)
+    expected = compare(truth[np.arange(192) != 5], NULL_SET, {"flow": some_maps(20, 26)}, rounds=5)
+    assert found.counts["truth"] == {"maps": 191, "simulations": 16, "dropped": 1}
+    assert found.as_json()["against_truth"] == expected.as_json()["against_truth"]
+    assert "truth: 1 maps were not finite" in str(found)
+
+
+def test_a_generator_without_a_finite_map_is_refused():
+    with pytest.raises(ValueError, match="flow has 0 maps without NaN or infinity; a comparison needs at least two"):
+        compare(TRUTH, NULL_SET, {"flow": torch.full((5, 16, 16), math.nan)}, rounds=5)
+
+
+@pytest.mark.parametrize("shape", [(5, 32, 32), (5, 8, 8), (16, 16), (5, 1, 16, 16)])
+def test_generated_maps_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"flow has maps of the shape .*; expected \(maps, 16, 16\) like the truth"):
+        compare(TRUTH, NULL_SET, {"flow": torch.zeros(shape)}, rounds=5)
+
+
+@pytest.mark.parametrize("null, train", [(range(15, 31), range(32, 40)), (range(16, 32), range(31, 40))])
+def test_sets_that_share_simulations_are_refused(null, train):
+    with pytest.raises(ValueError, match=r"share 1 simulations \(label (15|31), …\); they must be disjoint"):
+        compare(TRUTH, map_set(21, null), {}, map_set(22, train), rounds=5)
+
+
+@pytest.mark.parametrize("which", ["truth", "null", "training set"])
+def test_a_set_of_one_simulation_is_refused(which):
+    sets = {"truth": TRUTH, "null": NULL_SET, "training set": TRAIN} | {which: map_set(27, [99])}
+    with pytest.raises(ValueError, match=f"the {which} comes from one simulation only; errors need at least two"):
+        compare(sets["truth"], sets["null"], {}, sets["training set"], rounds=5)
+
+
+def test_fields_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="truth has MapGrid.*, the null has MapGrid.*; they must be the same field"):
+        compare(TRUTH, map_set(21, range(16, 32), side_deg=10.0), {}, rounds=5)
+
+
+def test_a_tail_that_the_truth_does_not_have_is_left_out():
+    """Gaussian maps of 196 interior pixels have next to no peaks above 4σ: no ratio, and nothing outside the null."""
+    field = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
+    maps = [field.sample(60, torch.Generator().manual_seed(seed)) for seed in (28, 29, 30)]
+    labels = np.repeat(np.arange(6), 10)
+    found = compare(
+        MapSet(maps[0], 5.0, 1.0, labels), MapSet(maps[1], 5.0, 1.0, labels + 6), {"flow": maps[2]}, rounds=5
+    )
+    assert np.isnan(found.tails["flow"]["peaks > 4σ"].value)
+    assert "nan" not in str(found) and "nan" not in found._repr_html_() and "nan" not in " ".join(found.failures())
+    strict(json.dumps(found.as_json()))
+
+
+def test_the_spectrum_of_the_report_is_that_of_the_field(report):
+    """The statistics are made for the truth's field size."""
+    edges = np.sqrt(report.statistics["power"].x[1:] * report.statistics["power"].x[:-1])
+    assert GRID.ell_min < edges.min() and edges.max() < GRID.ell_max
+    total = power_spectrum(TRUTH.tensor(), 5.0, [0.9 * GRID.ell_min, GRID.ell_max]).mean()
+    low, high = report.ensembles["truth"]["power"].mean()[[-1, 0]]
+    assert low < float(total) < high
