@@ -30,17 +30,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
     run.set_defaults(command=_run)
     simulate = commands.add_parser("simulate", help="run N-body boxes and store their lens planes (extra: sims)")
-    simulate.add_argument("boxes", type=int, help="how many boxes")
+    simulate.add_argument("first", type=int, help="number of the first box")
+    simulate.add_argument("last", type=int, help="number of the last box")
     simulate.add_argument("folder", type=Path, help="where the planes go; finished boxes there are kept")
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--workers", type=int, default=1, help="boxes at a time, each in a process of its own")
     simulate.set_defaults(command=_simulate)
-    sample = commands.add_parser("sample", help="make the sample that is shipped, from stored planes")
-    sample.add_argument("folder", type=Path, help="what 'lensnb simulate' wrote")
+    sample = commands.add_parser("sample", help="make the sample that is shipped, N-body boxes included (extra: sims)")
+    sample.add_argument("planes", type=Path, help="keeps the planes of the boxes; finished boxes there are kept")
     sample.add_argument("out", type=Path, help="folder of the sample")
-    sample.add_argument("--boxes", type=int, required=True, help="boxes a set; the folder holds three times as many")
+    sample.add_argument("--boxes", type=int, default=32, help="boxes a set")
     sample.add_argument("--maps", type=int, default=1024, help="maps a set")
     sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--workers", type=int, default=1, help="boxes at a time, each in a process of its own")
     sample.set_defaults(command=_sample)
     return parser
 
@@ -59,15 +61,16 @@ def _run(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     from . import sims
 
-    cone = sims.LightCone(seed=options.seed)
-    sims.simulate_boxes(range(options.boxes), options.folder, cone, workers=options.workers)
+    boxes = range(options.first, options.last + 1)
+    sims.simulate_boxes(boxes, options.folder, sims.LightCone(seed=options.seed), options.workers)
     return 0
 
 
 def _sample(options: argparse.Namespace) -> int:
     from . import sims
 
-    made = sims.make_sample(options.folder, options.out, options.boxes, options.maps, sims.LightCone(seed=options.seed))
+    cone = sims.LightCone(seed=options.seed)
+    made = sims.make_sample(options.planes, options.out, options.boxes, options.maps, cone, options.workers)
     print(f"wrote {', '.join(str(path) for path in made)}")
     return 0
 

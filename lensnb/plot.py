@@ -52,6 +52,11 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
     return Image(buffer.getvalue(), format="png", alt=alt)
 
 
+def panels(columns: int, rows: int = 1, width: float = 4.3, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+    """A figure with a row (or a grid) of axes, laid out without overlaps; sizes in inches."""
+    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained")
+
+
 # ---------------------------------------------------------------- maps
 
 

@@ -388,34 +388,43 @@ def kappa_maps(
 
 # ---------------------------------------------------------------- the shipped sample
 
-SETS = ("train", "truth", "null")
+FIRST_BOX = {"train": 0, "truth": 64, "null": 128}
 
 
 def make_sample(
-    folder: str | Path, out: str | Path, boxes: int, maps: int = 1024, cone: LightCone = LightCone()
+    folder: str | Path,
+    out: str | Path,
+    boxes: int = 32,
+    maps: int = 1024,
+    cone: LightCone = LightCone(),
+    workers: int = 1,
 ) -> list[Path]:
-    """Make the three sets of :func:`lensnb.data.load_sample`, float16, from disjoint boxes.
-
-    The training maps come from boxes 0 … ``boxes`` − 1, truth from the next ``boxes``, the null from those after.
+    """Make the three sets of :func:`lensnb.data.load_sample`, float16, from disjoint boxes; goes on where it stopped.
 
     Args:
-        folder: planes of ``3 * boxes`` boxes, from :func:`simulate_boxes`.
+        folder: keeps the planes, see :func:`simulate_boxes`.
         out: where ``train.npy``, ``truth.npy``, ``null.npy`` and ``sample.json`` go.
-        boxes: boxes a set; a divisor of ``maps``.
+        boxes: boxes a set, a divisor of ``maps`` and at most 64; a set's numbers start at ``FIRST_BOX``.
         maps: maps a set.
         cone: geometry of the planes.
+        workers: boxes at a time.
     """
-    if maps % boxes:
-        raise ValueError(f"{maps} maps cannot come in equal shares from {boxes} boxes")
+    if not 2 <= boxes <= 64 or maps % boxes:
+        raise ValueError(f"{maps} maps cannot come in equal shares from {boxes} boxes a set (2 to 64)")
+    numbers = {name: range(first, first + boxes) for name, first in FIRST_BOX.items()}
+    simulate_boxes([box for block in numbers.values() for box in block], folder, cone, workers)
     out, written = Path(out), []
-    about = {"boxes": {name: [i * boxes, (i + 1) * boxes] for i, name in enumerate(SETS)}}
-    for name, (first, last) in about["boxes"].items():
-        made = kappa_maps(range(first, last), folder, maps // boxes, cone)
+    for name, block in numbers.items():
+        made = kappa_maps(block, folder, maps // boxes, cone)
         with atomic_write(out / f"{name}.npy") as file:
             np.save(file, made.maps.astype(np.float16))
         written.append(out / f"{name}.npy")
-    packages = {name: version(name) for name in ("pmpp", "jax", "pyccl", "numpy")}
-    command = f"lensnb simulate {3 * boxes} PLANES --seed {cone.seed} && lensnb sample PLANES {out} --boxes {boxes}"
-    about |= {"side_deg": made.side_deg, "z_source": made.z_source}
-    about["provenance"] = made.provenance | {"command": command, "versions": {"lensnb": __version__, **packages}}
+    versions = {"lensnb": __version__} | {name: version(name) for name in ("pmpp", "jax", "pyccl", "numpy")}
+    command = f"lensnb sample PLANES {Path(out).name} --boxes {boxes} --maps {maps} --seed {cone.seed}"
+    about = {
+        "side_deg": made.side_deg,
+        "z_source": made.z_source,
+        "boxes": {name: [block.start, block.stop] for name, block in numbers.items()},
+        "provenance": made.provenance | {"command": command, "versions": versions},
+    }
     return [*written, write_json(out / "sample.json", about)]
