@@ -175,7 +175,7 @@ class Diffusion(nn.Module):
     """A diffusion model for square maps.
 
     Args:
-        n: pixels a side, a multiple of 8 and at least 16.
+        n: pixels a side, at least 16 and a multiple of 2 to the number of the default U-Net's levels.
         transform: the fitted κ transform.
         gaussian: Gaussian field fitted to the *transformed* maps, the preconditioner and starting point of the samplers;
             by default a white field of unit variance, which is EDM's preconditioning.
@@ -199,8 +199,11 @@ class Diffusion(nn.Module):
         sigma_range: tuple[float, float] = (0.02, 20.0),
     ):
         super().__init__()
-        if n % 8 or n < 16:
-            raise ValueError(f"the U-Net needs maps whose side is a multiple of 8 and at least 16 pixels, found {n}")
+        unit = 2 ** len(channels) if network is None else 1  # the U-Net folds 2 × 2 pixels, then halves at each level
+        if n % unit or n < 16:
+            raise ValueError(
+                f"the U-Net needs maps whose side is a multiple of {unit} and at least 16 pixels, found {n}"
+            )
         self.config = {"n": n, "channels": list(channels), "sigma_range": list(sigma_range)}
         self.n = n
         self.transform = KappaTransform() if transform is None else transform
@@ -216,6 +219,9 @@ class Diffusion(nn.Module):
 
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Mean loss of κ-maps ``(batch, n, n)`` over log-uniform noise levels, a scalar; 1 is the Gaussian denoiser's L2."""
+        if batch.shape[-2:] != (self.n, self.n):
+            found = " × ".join(map(str, batch.shape[-2:]))
+            raise ValueError(f"the model was made for maps of {self.n} × {self.n} pixels, found {found}")
         y = self.transform(batch)
         sigma = stratified_sigmas(len(y), *self.sigma_range, generator).to(y.device)
         device = generator.device if generator is not None else y.device

@@ -195,6 +195,9 @@ class Flow(nn.Module):
 
     def to_noise(self, kappa: Tensor) -> tuple[Tensor, Tensor]:
         """κ-maps ``(batch, n, n)`` → latent maps of the same shape and ln |det ∂z/∂κ|, float64, ``(batch,)``."""
+        if kappa.shape[-2:] != (self.n, self.n):
+            found = " × ".join(map(str, kappa.shape[-2:]))
+            raise ValueError(f"the model was made for maps of {self.n} × {self.n} pixels, found {found}")
         parts, log_det = self.latents(self.transform(kappa))
         return self.assemble(parts), log_det + self.transform.log_det(kappa)
 

@@ -1,0 +1,204 @@
+"""The contract that every generative model keeps: sampling, loss, gradients, checkpoints, devices."""
+
+import numpy as np
+import pytest
+import torch
+
+from lensnb import models
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.models import Diffusion, Flow
+from lensnb.models.diffusion import heun, stochastic
+from lensnb.train import read_checkpoint, save_checkpoint
+from lensnb.transform import KappaTransform
+
+GRID = MapGrid(16, 5.0)
+TRAINED = ["flow", "flow on a Gaussian field", "diffusion", "preconditioned diffusion"]
+NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")),
+]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def kappa(n: int = 8, seed: int = 1) -> torch.Tensor:
+    """Lognormal κ-maps, float32, shape ``(n, 16, 16)``."""
+    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
+    return LognormalField.from_correlation(variance, 0.03).sample(n, seeded(seed))
+
+
+def build(name: str) -> torch.nn.Module:
+    """A model whose weights are all different from zero, as they are after training."""
+    maps = kappa(64, seed=2)
+    transform = KappaTransform.fit(maps)
+    gaussian = GaussianField.fit(transform(maps))
+    torch.manual_seed(0)
+    model = {
+        "flow": lambda: Flow(16, transform, steps=2, hidden=8),
+        "flow on a Gaussian field": lambda: Flow(16, transform, gaussian, steps=2, hidden=8),
+        "diffusion": lambda: Diffusion(16, transform, channels=(8, 16)),
+        "preconditioned diffusion": lambda: Diffusion(16, transform, gaussian, channels=(8, 16)),
+        "Gaussian field": lambda: GaussianField.fit(maps),
+        "lognormal field": lambda: LognormalField.fit(maps),
+    }[name]()
+    generator = seeded(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+@pytest.fixture(params=NAMES)
+def model(request):
+    return build(request.param)
+
+
+@pytest.fixture(params=TRAINED)
+def trained(request):
+    return build(request.param)
+
+
+def assert_same_maps(found: torch.Tensor, expected: torch.Tensor):
+    """Equal up to float32 rounding, which convolutions of another batch size do differently."""
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+# ---------------------------------------------------------------- sampling
+
+
+def test_samples_are_finite_float32_maps(model):
+    maps = model.sample(5, seeded(4))
+    assert maps.shape == (5, 16, 16) and maps.dtype == torch.float32 and not maps.requires_grad
+    assert torch.isfinite(maps).all()
+    flat = maps.flatten(1)
+    assert len(torch.unique(flat[:, 0])) == 5  # five different maps
+
+
+def test_samples_are_decided_by_the_seed(model):
+    first, again, other = (model.sample(3, seeded(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_samples_follow_the_global_seed_without_a_generator(model):
+    torch.manual_seed(7)
+    first = model.sample(2)
+    torch.manual_seed(7)
+    assert torch.equal(model.sample(2), first) and not torch.equal(model.sample(2), first)
+
+
+def test_samples_do_not_depend_on_the_batch(trained):
+    expected = trained.sample(7, seeded(8))
+    for batch in (1, 3, 7):
+        assert_same_maps(trained.sample(7, seeded(8), batch=batch), expected)
+
+
+def test_samples_do_not_depend_on_how_many_more_are_made(model):
+    assert_same_maps(model.sample(3, seeded(9)), model.sample(20, seeded(9))[:3])
+
+
+@pytest.mark.parametrize("sampler", [heun, stochastic])
+def test_each_map_of_a_diffusion_model_has_noise_of_its_own(sampler):
+    model = build("preconditioned diffusion")
+    expected = model.sample(9, seeded(10), steps=4, sampler=sampler)
+    found = model.sample(6, seeded(10), steps=4, sampler=sampler, batch=4)
+    assert_same_maps(found, expected[:6])
+
+
+# ---------------------------------------------------------------- loss
+
+
+def test_loss_is_a_finite_number_decided_by_the_seed(model):
+    maps = kappa()
+    first, again = (model.loss(maps, seeded(11)) for _ in range(2))
+    assert first.shape == () and torch.isfinite(first) and torch.equal(first, again)
+
+
+def test_gradients_reach_every_parameter(trained):
+    trained.loss(kappa(), seeded(12)).backward()
+    without = [name for name, p in trained.named_parameters() if p.grad is None or not (p.grad != 0).any()]
+    assert without == []
+    assert all(torch.isfinite(p.grad).all() for p in trained.parameters())
+
+
+def test_baselines_have_nothing_to_train():
+    assert [list(build(name).parameters()) for name in NAMES if name not in TRAINED] == [[], []]
+
+
+@pytest.mark.parametrize("name", ["flow", "flow on a Gaussian field", "Gaussian field", "lognormal field"])
+def test_loss_of_a_density_is_bits_per_dimension(name):
+    model, maps = build(name).requires_grad_(False), kappa()
+    log_prob = model.log_prob(maps)
+    assert log_prob.shape == (8,) and log_prob.dtype == torch.float64
+    assert float(model.loss(maps)) == pytest.approx(-float(log_prob.mean()) / (256 * np.log(2)))
+
+
+# ---------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize("n", [8, 24, 100, 512])
+def test_a_flow_refuses_sizes_that_it_cannot_halve(n):
+    with pytest.raises(ValueError, match=f"a power of two from 16 to 256 pixels, found {n}"):
+        Flow(n)
+
+
+@pytest.mark.parametrize("n, channels, unit", [(8, (8, 8, 8), 8), (20, (8, 8, 8), 8), (24, (8, 8, 8, 8), 16)])
+def test_a_diffusion_model_refuses_sizes_that_its_network_cannot_halve(n, channels, unit):
+    with pytest.raises(ValueError, match=f"a multiple of {unit} and at least 16 pixels, found {n}"):
+        Diffusion(n, channels=channels)
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32), (2, 8, 8), (2, 16, 32)])
+def test_maps_of_another_size_are_refused(trained, shape):
+    with pytest.raises(ValueError, match=rf"made for maps of 16 × 16 pixels, found {shape[1]} × {shape[2]}"):
+        trained.loss(torch.zeros(shape), seeded(13))
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def test_a_checkpoint_rebuilds_its_model(trained, tmp_path):
+    path = save_checkpoint(tmp_path / "model.safetensors", trained, step=12, note="μ")
+    tensors, header = read_checkpoint(path)
+    assert header["family"] == trained.family and header["step"] == 12 and header["note"] == "μ"
+    rebuilt = type(trained).from_config(header["config"])
+    rebuilt.load_state_dict(tensors)
+    assert rebuilt.config == trained.config
+    assert torch.equal(rebuilt.sample(3, seeded(14)), trained.sample(3, seeded(14)))
+    assert torch.equal(rebuilt.loss(kappa(), seeded(15)), trained.loss(kappa(), seeded(15)))
+
+
+@pytest.mark.skipif(not hasattr(models, "load"), reason="lensnb.models has no load")
+def test_a_checkpoint_needs_nothing_but_its_path(trained, tmp_path):
+    found = models.load(save_checkpoint(tmp_path / "model.safetensors", trained))
+    loaded = found[0] if isinstance(found, tuple) else found
+    assert type(loaded) is type(trained)
+    assert torch.equal(loaded.sample(3, seeded(16)), trained.sample(3, seeded(16)))
+
+
+def test_a_baseline_is_whole_in_its_state_dict():
+    for name in ("Gaussian field", "lognormal field"):
+        model, other = build(name), build(name)
+        for buffer in other.buffers():
+            buffer.fill_(1.0)
+        other.load_state_dict(model.state_dict())
+        assert torch.equal(other.sample(3, seeded(17)), model.sample(3, seeded(17)))
+
+
+# ---------------------------------------------------------------- devices
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_model_works_on_its_device(model, device):
+    expected = model.sample(3, seeded(18))
+    model.to(device)
+    maps = model.sample(3, seeded(18))
+    assert maps.device.type == device
+    torch.testing.assert_close(maps.cpu(), expected, rtol=0.01, atol=0.01 * float(expected.std()))
+    loss = model.loss(maps, seeded(19))
+    assert loss.device.type == device and torch.isfinite(loss)
+    here = torch.Generator(device).manual_seed(20)
+    assert model.sample(2, here).device.type == device
+    assert torch.isfinite(model.loss(maps, here))
