@@ -204,7 +204,8 @@ class Diffusion(nn.Module):
             raise ValueError(
                 f"the U-Net needs maps whose side is a multiple of {unit} and at least 16 pixels, found {n}"
             )
-        self.config = {"n": n, "channels": list(channels), "sigma_range": list(sigma_range)}
+        name = getattr(criterion, "__name__", type(criterion).__name__)
+        self.config = {"n": n, "channels": list(channels), "sigma_range": list(sigma_range), "criterion": name}
         self.n = n
         self.transform = KappaTransform() if transform is None else transform
         gaussian = GaussianField(torch.ones(n, n // 2 + 1)) if gaussian is None else gaussian
@@ -215,7 +216,9 @@ class Diffusion(nn.Module):
     @classmethod
     def from_config(cls, config: dict) -> Diffusion:
         """An untrained model of the same shape, for a checkpoint to fill."""
-        return cls(config["n"], channels=config["channels"], sigma_range=config["sigma_range"])
+        losses = {f.__name__: f for f in (F.mse_loss, F.l1_loss, F.huber_loss)}
+        criterion = losses.get(config["criterion"], F.mse_loss)
+        return cls(config["n"], channels=config["channels"], sigma_range=config["sigma_range"], criterion=criterion)
 
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Mean loss of κ-maps ``(batch, n, n)`` over log-uniform noise levels, a scalar; 1 is the Gaussian denoiser's L2."""
