@@ -231,6 +231,27 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     return ax
 
 
+def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float) -> Figure:
+    """The whole comparison in one figure: a map of each set, C_ℓ mean and scatter over truth, and all slopes."""
+    figure = plt.figure(figsize=(2.5 * len(sets) + 1.2, 6.0), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    limits = tuple(np.percentile(np.asarray(next(iter(sets.values()))[:8], float), [0.5, 99.7]))
+    axes = top.subplots(1, len(sets), sharey=True)
+    for ax, (name, maps) in zip(axes, sets.items()):
+        image = kappa_map(ax, np.asarray(maps[0]), side_deg, limits)
+        ax.set_title(name, color=colours(list(sets))[name])
+        ax.label_outer()
+    top.colorbar(image, ax=axes, label="κ", extend="both")
+    left, middle, right = bottom.subplots(1, 3, width_ratios=(1, 1, 1.35))
+    ratio(left, report, "power", "mean_ratio").set_title("C_ℓ: mean")
+    ratio(middle, report, "power", "scatter_ratio").set_title("C_ℓ: scatter from map to map")
+    slopes(right, report).set_title("correlations of bins with one another")
+    right.get_legend().remove()
+    right.tick_params(axis="x", labelrotation=30)
+    left.legend(frameon=False, fontsize=8)
+    return figure
+
+
 # ---------------------------------------------------------------- training
 
 

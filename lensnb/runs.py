@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import platform
 import sys
@@ -26,9 +27,9 @@ import torch
 
 from . import __version__
 from .compare import FidelityReport
-from .data import MapSet, load_sample
+from .data import MapSet, block_average, load_sample
 from .files import atomic_write, write_json
-from .readers import block_average, open_maps
+from .readers import open_maps
 
 # ---------------------------------------------------------------- parameters
 
@@ -55,27 +56,26 @@ def check_parameters(namespace: MutableMapping) -> dict:
     return {name: namespace[name] for name in types}
 
 
-def coerce(name: str, value, kind):
-    """``value`` as the declared type: int, float, bool or str, or one of them ``| None``.
+def coerce(name: str, value, kind: str | type):
+    """``value`` as the declared type: int, float, bool or str.
 
     Raises:
         ValueError: it does not fit, in one sentence with the parameter's name.
     """
-    text = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
-    options = [part.strip() for part in text.split("|")] if isinstance(kind, str) else _options(kind)
-    if "None" in options and (value is None or str(value).strip().lower() in ("none", "null", "")):
-        return None
-    wanted = next(o for o in options if o != "None")
-    readers = {"int": _integer, "float": float, "bool": _boolean, "str": str}
+    kind = kind if isinstance(kind, str) else kind.__name__
+    readers = {"int": _integer, "float": _number, "bool": _boolean, "str": str}
+    if kind not in readers:
+        raise ValueError(f"parameter {name} is declared as {kind}; expected one of {', '.join(readers)}")
     try:
-        return readers[wanted](value)
+        return readers[kind](value)
     except (ValueError, TypeError, KeyError):
-        raise ValueError(f"parameter {name} = {value!r} is not of the type {' or '.join(options)}") from None
+        raise ValueError(f"parameter {name} = {value!r} is not of the type {kind}") from None
 
 
-def _options(kind) -> list[str]:
-    parts = getattr(kind, "__args__", (kind,))
-    return ["None" if part is type(None) else part.__name__ for part in parts]
+def _number(value) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
 
 
 def _integer(value) -> int:
@@ -116,39 +116,37 @@ def check_names(notebook: str | Path, parameters: Mapping) -> dict:
 
 
 def load_sets(
-    maps: str | None = None,
-    side_deg: float | None = None,
-    z_source: float | None = None,
-    labels: str | None = None,
-    pixels: int | None = None,
-    seed: int = 0,
+    maps: str = "", side_deg: float = 0.0, z_source: float = 0.0, labels: str = "", pixels: int = 0, seed: int = 0
 ) -> tuple[MapSet, MapSet, MapSet]:
     """The three sets of a run, from disjoint simulations: training maps, truth and null.
 
+    The arguments are parameters of notebooks, so what is not given is empty or zero rather than None (papermill's
+    ``--help-notebook`` reads plain types only).
+
     Args:
-        maps: a file (or glob) of one's own κ-maps; None for the shipped sample.
-        side_deg: side of their field, degrees, where the file does not say.
-        z_source: redshift of their sources.
-        labels: an ``.npy`` file with the number of the simulation of each map; without it every map counts as its own.
-        pixels: average maps down to this many pixels a side; None keeps them.
+        maps: a file (or pattern) of one's own κ-maps; empty for the shipped sample.
+        side_deg: side of their field, degrees; 0 where the file says it.
+        z_source: redshift of their sources; 0 where the file says it, or where it is not known.
+        labels: an ``.npy`` file with the number of the simulation of each map; empty: every map counts as its own.
+        pixels: average maps down to this many pixels a side; 0 keeps them.
         seed: decides which simulation goes where (half to training, a quarter each to truth and null).
 
     Raises:
         ValueError: fewer than two simulations a set, or anything that :func:`lensnb.readers.open_maps` refuses.
     """
-    if maps is None:
+    if not maps:
         sets = [load_sample(name) for name in ("train", "truth", "null")]
     else:
-        whole = open_maps(maps, side_deg, float("nan") if z_source is None else z_source, labels)
+        whole = open_maps(maps, side_deg or None, z_source or math.nan, labels or None)
         if len(whole.simulations) < 8:
             raise ValueError(
                 f"{maps} holds maps of {len(whole.simulations)} simulations; a training set, a truth and a null of at "
                 "least two each need 8"
             )
         sets = whole.split(0.5, 0.25, 0.25, seed=seed)
-    if pixels is not None and pixels != sets[0].grid.n:
-        n = sets[0].grid.n
-        if pixels <= 0 or n % pixels:
+    n = sets[0].grid.n
+    if pixels not in (0, n):
+        if pixels < 0 or n % pixels:
             raise ValueError(f"maps of {n} × {n} pixels cannot be averaged down to {pixels} × {pixels}")
         sets = [block_average(part, n // pixels) for part in sets]
     return tuple(sets)
@@ -246,18 +244,12 @@ def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
     import nbformat
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True)
-    book = nbformat.read(notebook, as_version=4)
-    book.metadata["title"] = title
-    # the equations of a report are plain text: no MathJax, no RequireJS, no widget manager from the web
-    urls = {
-        "mathjax_url": "",
-        "require_js_url": "",
-        "jquery_url": "",
-        "jupyter_widgets_base_url": "",
-        "mermaid_js_url": "",
-    }
-    body, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}, **urls})
+    # nothing from the web: no MathJax, no RequireJS, no widget manager
+    offline = dict.fromkeys(
+        ("mathjax_url", "require_js_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"), ""
+    )
+    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True, **offline)
+    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), {"metadata": {"name": title}})
     with atomic_write(path) as file:
         file.write(body.encode())
     return Path(path)

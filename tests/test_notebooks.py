@@ -1,0 +1,94 @@
+"""The stored notebooks: their form, and a run of each with tiny parameters through the runner."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from lensnb import runs
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+TINY = {
+    "flow_steps": 6, "diffusion_steps": 6, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
+    "sampler_steps": 4, "device": "cpu", "trained": "nowhere",
+}  # fmt: skip
+
+
+def cells(path, kind):
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+
+
+def test_all_six_are_there():
+    assert [p.name[:2] for p in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+class TestForm:
+    def test_stored_executed_small_and_for_the_python3_kernel(self, path):
+        book = nbformat.read(path, as_version=4)
+        code = [c for c in book.cells if c.cell_type == "code"]
+        assert book.metadata.kernelspec.name == "python3"
+        assert all(c.execution_count for c in code), "a cell was stored without having been run"
+        assert not any(o.output_type == "error" for c in code for o in c.outputs)
+        assert path.stat().st_size < 500_000
+
+    def test_parameters_are_typed_commented_and_checked(self, path):
+        known = papermill.inspect_notebook(str(path))
+        assert {"seed"} <= set(known)
+        assert all(p["inferred_type_name"] != "None" and p["help"] for p in known.values())
+        code = cells(path, "code")
+        tagged = [i for i, c in enumerate(code) if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1 and "runs.check_parameters(globals())" in code[tagged[0] + 1].source
+
+    def test_begins_with_a_question_and_ends_with_exercises_and_references(self, path):
+        text = [c.source for c in cells(path, "markdown")]
+        assert text[0].startswith("# ") and "?" in text[0].splitlines()[0] and "two cores" in text[0]
+        whole = "\n".join(text)
+        assert "<details>" in whole and "arxiv.org" in whole and re.search(r"^## .*fail", whole, re.M | re.I)
+
+    def test_pictures_have_alternative_texts(self, path):
+        pictures = [o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})]
+        described = [o for o in pictures if o.metadata.get("image/png", {}).get("alt")]
+        widgets = [o for o in pictures if "application/vnd.jupyter.widget-view+json" in o.data]
+        assert pictures and len(described) + len(widgets) >= len(pictures)
+
+    def test_no_picture_goes_through_an_output_widget(self, path):
+        source = "\n".join(c.source for c in cells(path, "code"))
+        # headless runs hang on pictures drawn inside ipywidgets.Output, and on interact
+        assert not re.search(r"\bOutput\(|\binteract(ive)?\(|plt\.show\(", source)
+
+    def test_no_more_than_three_code_cells_in_a_row(self, path):
+        kinds = "".join(c.cell_type[0] for c in nbformat.read(path, as_version=4).cells)
+        first = kinds.index("c")
+        assert "cccc" not in kinds[first + 3 :]  # imports, parameters and their check come together at the top
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_runs_with_tiny_parameters(path, tmp_path):
+    known = papermill.inspect_notebook(str(path))
+    folder = runs.run(path, "tiny", {k: v for k, v in TINY.items() if k in known}, tmp_path)
+    assert (folder / "report.html").stat().st_size > 10_000
+    if (folder / "results.json").exists():
+        results = json.loads((folder / "results.json").read_text())
+        assert {"parameters", "versions", "comparison", "table"} <= set(results)
+        verdicts = results["comparison"]["against_truth"]
+        assert "null (true maps)" in verdicts and len(verdicts) >= 2
+        for verdict in verdicts.values():
+            assert {"mean_ratio", "scatter_ratio", "slope"} <= set(verdict["power"])
+
+
+@pytest.mark.slow
+def test_a_stopped_quickstart_goes_on(tmp_path):
+    """The second run finds the trainings of the first, does not repeat them, and comes to the same numbers."""
+    tiny = {k: v for k, v in TINY.items() if k in papermill.inspect_notebook(str(NOTEBOOKS[0]))}
+    first = runs.run(NOTEBOOKS[0], "again", tiny, tmp_path)
+    before = json.loads((first / "results.json").read_text())["comparison"]
+    stamps = (first / "flow" / "history.jsonl").read_text().count("\n")
+    runs.run(NOTEBOOKS[0], "again", tiny, tmp_path)
+    assert json.loads((first / "results.json").read_text())["comparison"] == before
+    assert (first / "flow" / "history.jsonl").read_text().count("\n") <= stamps + 1
