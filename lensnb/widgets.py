@@ -1,0 +1,395 @@
+"""Widgets for notebooks: look at true and generated κ-maps one by one, beside the statistics of all of them.
+
+:func:`explore` is the one to call. The kernel adds shape noise to the maps, smooths them and measures one statistic of
+every map; maps (16 bits a pixel) and vectors go to the browser in binary, and ``explorer.js`` draws everything from them,
+so that stepping from map to map needs no kernel. κ is dimensionless, angles are in arcminutes, the field in degrees.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import plot, stats
+from .data import MapSet
+from .ensemble import Ensemble
+from .maps import add_shape_noise, smooth
+
+try:
+    import anywidget
+    import traitlets
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"lensnb.widgets needs {error.name}, which comes with the extra lab: pip install 'lensnb[lab]'"
+    ) from None
+
+# What can be chosen: title, name in stats.suite, and for the Minkowski functionals which third of the vector.
+STATISTICS = {
+    "power": ("Power spectrum", "power", None),
+    "pdf": ("PDF of κ", "pdf", None),
+    "peaks": ("Peak counts", "peaks", None),
+    "minima": ("Minima counts", "minima", None),
+    "V0": ("Minkowski V₀", "minkowski", 0),
+    "V1": ("Minkowski V₁", "minkowski", 1),
+    "V2": ("Minkowski V₂", "minkowski", 2),
+}
+MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcmin²]")
+
+# Colour maps that rise in lightness all the way, at 16 equal steps; straight lines between.
+COLOUR_MAPS = {
+    "magma": "000004 0b0924 20114b 3b0f70 57157e 721f81 8c2981 a8327d c43c75 de4968 f1605d fa7f5e fe9f6d febf84 fddea0 fcfdbf",
+    "cividis": "00224e 002e6c 1e3a6f 35456c 47516c 575d6d 666970 757575 848279 948e77 a59c74 b7a96e c8b866 dbc75a eed649 fee838",
+    "grey": "000000 ffffff",
+}  # fmt: skip
+PIXELS = 2**22  # at most so many pixels of a set go to the browser, 8 MB
+
+
+def explore(
+    sets: Mapping[str, MapSet | Tensor | np.ndarray],
+    side_deg: float | None = None,
+    statistics: Sequence[str] | None = None,
+    *,
+    maps: int = 200,
+    smoothing_arcmin: Sequence[float] = (0, 1, 2, 5, 10),
+    n_gal_arcmin2: Sequence[float] = (0, 10, 30, 50),
+    sigma_e: float = 0.4,
+    seed: int = 0,
+) -> Explorer:
+    """Step through true and generated maps side by side, with their statistics beside them.
+
+    Arrow keys, Home and End step; the plot shows the mean and the scatter of one map for the true and for the chosen
+    maps, and the two maps on view drawn over. Bins are made from the true maps after noise and smoothing.
+
+    Args:
+        sets: name → κ-maps, a :class:`MapSet` or an array ``(maps, n, n)``; the first holds the true maps.
+        side_deg: side of the field, degrees; not needed when one of the sets is a :class:`MapSet`.
+        statistics: which to offer, of ``power``, ``pdf``, ``peaks``, ``minima``, ``V0``, ``V1``, ``V2``; all by default.
+            The first is shown first.
+        maps: how many maps of each set to use, spread evenly over it; fewer where a set has more than 4 million pixels.
+        smoothing_arcmin: standard deviations of the Gaussian smoothing to offer, arcminutes; the first is shown first.
+        n_gal_arcmin2: source densities to offer for shape noise, per square arcminute; 0 is no noise.
+        sigma_e: intrinsic ellipticity dispersion of the shape noise, both components together.
+        seed: of the shape noise.
+
+    Returns:
+        A widget, shown when it is the last value of a cell. Its traits ``statistic``, ``smoothing_arcmin``,
+        ``n_gal_arcmin2``, ``against``, ``index``, ``colours`` and ``limits`` can be read and set.
+
+    Raises:
+        ValueError: an unknown statistic, fewer than two sets, a set of fewer than two maps or with NaN, sets of different
+            shapes or fields, no field size.
+    """
+    statistics = list(STATISTICS if statistics is None else statistics)
+    unknown = [name for name in statistics if name not in STATISTICS]
+    if unknown or not statistics:
+        found = repr(unknown[0]) if unknown else "none"
+        raise ValueError(f"the statistics to choose from are {', '.join(STATISTICS)}; found {found}")
+    for name, values in {"smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2}.items():
+        if not len(values) or not all(math.isfinite(v) and v >= 0 for v in values):
+            raise ValueError(f"{name} must list numbers that are not negative, found {values}")
+    side_deg = _field(sets, side_deg)
+    chosen, total = {}, {}
+    for name, one in sets.items():
+        total[name] = len(one)
+        chosen[name] = _pick(name, one, maps)
+    shape = next(iter(chosen.values()))[1].shape[1:]
+    for name, (_, kappa) in chosen.items():
+        if kappa.shape[1:] != shape:
+            raise ValueError(
+                f"{name!r} has maps of {_size(kappa.shape[1:])} pixels, {next(iter(chosen))!r} of {_size(shape)}; "
+                "they must be the same field"
+            )
+    return Explorer(
+        chosen, total, side_deg, statistics, [float(s) for s in smoothing_arcmin], [float(n) for n in n_gal_arcmin2],
+        sigma_e, seed,
+    )  # fmt: skip
+
+
+def _field(sets: Mapping, side_deg: float | None) -> float:
+    """The side of the field that all sets agree on, degrees."""
+    if len(sets) < 2:
+        raise ValueError(f"explore needs the true maps and at least one other set, found {len(sets)}")
+    for name, one in sets.items():
+        if isinstance(one, MapSet):
+            side_deg = one.side_deg if side_deg is None else side_deg
+            if not math.isclose(one.side_deg, side_deg):
+                raise ValueError(f"{name!r} has a field of {one.side_deg:g}°, expected {side_deg:g}° as for the others")
+    if side_deg is None or not side_deg > 0:
+        raise ValueError(f"side_deg must be the side of the field in degrees, found {side_deg}")
+    return float(side_deg)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def _pick(name: str, one: MapSet | Tensor | np.ndarray, most: int) -> tuple[np.ndarray, Tensor]:
+    """Indices of at most ``most`` maps spread evenly over a set, and the maps themselves in float32."""
+    kappa = one.maps if isinstance(one, MapSet) else one
+    if kappa.ndim != 3 or kappa.shape[1] != kappa.shape[2]:
+        raise ValueError(f"{name!r} must hold maps of the shape (maps, n, n), found {tuple(kappa.shape)}")
+    count = min(len(kappa), most, max(2, PIXELS // math.prod(kappa.shape[1:])))
+    if count < 2:
+        raise ValueError(f"{name!r} has {count} maps to show; a scatter needs at least two")
+    index = np.linspace(0, len(kappa) - 1, count).round().astype(int)
+    kappa = kappa[torch.from_numpy(index)] if isinstance(kappa, Tensor) else np.asarray(kappa[index], np.float32)
+    kappa = torch.as_tensor(kappa).detach().cpu().float()
+    bad = int((~torch.isfinite(kappa)).flatten(1).any(1).sum())
+    if bad:
+        raise ValueError(f"{name!r} has {bad} maps with NaN or infinity among {count}; leave them out first")
+    return index, kappa
+
+
+def quantise(kappa: Tensor) -> dict:
+    """Maps in 16 bits a pixel, κ = low + step · q, with the mean and standard deviation of each; off by step / 2 at most.
+
+    Args:
+        kappa: maps, shape ``(maps, n, n)``.
+
+    Returns:
+        ``{"pixels", "low", "step", "mean", "std"}``: little-endian uint16 ``(maps, n, n)`` and float32 ``(maps,)`` as bytes.
+    """
+    low, high = float(kappa.min()), float(kappa.max())
+    step = (high - low) / 65535 or 1.0
+    pixels = ((kappa.double() - low) / step).round().numpy().astype("<u2")
+    mean, std = (v.numpy().astype("<f4").tobytes() for v in (kappa.mean((1, 2)), kappa.std((1, 2))))
+    return {"pixels": pixels.tobytes(), "low": low, "step": step, "mean": mean, "std": std}
+
+
+def colour_table(name: str) -> np.ndarray:
+    """A colour map of :data:`COLOUR_MAPS` in 256 steps, RGBA in uint8, shape ``(256, 4)``."""
+    anchors = np.array([list(bytes.fromhex(c)) for c in COLOUR_MAPS[name].split()], float)
+    at = np.linspace(0, len(anchors) - 1, 256)
+    rgb = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
+    return np.stack([*rgb, np.full(256, 255.0)], -1).round().astype(np.uint8)
+
+
+def is_positive(truth: np.ndarray) -> bool:
+    """Whether the mean of the true vectors ``(maps, bins)`` is nowhere negative, so that a ratio to it means something."""
+    return bool((truth.mean(0) >= 0).all())
+
+
+def relative(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scatter of vectors ``(maps, bins)`` as ratios to the mean of the true ones.
+
+    Where the true mean changes sign: as shifts from it in units of the true scatter. NaN in bins that are always empty.
+
+    Returns:
+        Mean and standard deviation of one map, each of shape ``(bins,)``.
+    """
+    mean, std = truth.mean(0), truth.std(0, ddof=1)
+    origin, unit = (0.0, mean) if is_positive(truth) else (mean, std)
+    unit = np.where(unit > 0, unit, np.nan)
+    return (vectors.mean(0) - origin) / unit, vectors.std(0, ddof=1) / unit
+
+
+class Explorer(anywidget.AnyWidget):
+    """The widget that :func:`explore` makes.
+
+    Attributes:
+        statistic: the statistic shown, a key of :data:`STATISTICS`.
+        smoothing_arcmin: standard deviation of the smoothing, arcminutes; 0 is none.
+        n_gal_arcmin2: source galaxies per square arcminute for the shape noise; 0 is no noise.
+        against: name of the set shown beside the truth.
+        index: which map is shown, from 0; a set with fewer maps starts again.
+        colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
+        limits: κ at the ends of the colour scale; None: from the 0.5th to the 99.7th percentile of the true maps.
+    """
+
+    _esm = Path(__file__).parent / "explorer.js"
+
+    statistic = traitlets.Unicode().tag(sync=True)
+    smoothing_arcmin = traitlets.Float().tag(sync=True)
+    n_gal_arcmin2 = traitlets.Float().tag(sync=True)
+    against = traitlets.Unicode().tag(sync=True)
+    index = traitlets.Int(0).tag(sync=True)
+    colours = traitlets.Enum(list(COLOUR_MAPS), "magma").tag(sync=True)
+    limits = traitlets.List(traitlets.Float(), None, allow_none=True).tag(sync=True)
+
+    _about = traitlets.Dict().tag(sync=True)  # what never changes
+    _maps = traitlets.Dict().tag(sync=True)  # the maps after noise and smoothing
+    _plot = traitlets.Dict().tag(sync=True)  # the statistic of every map
+
+    def __init__(self, chosen, total, side_deg, statistics, smoothing_arcmin, n_gal_arcmin2, sigma_e, seed):
+        self._kappa = {name: kappa for name, (_, kappa) in chosen.items()}
+        self._side_deg, self._sigma_e, self._seed = side_deg, sigma_e, seed
+        self._offered = {
+            "statistic": statistics, "smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2,
+            "against": list(chosen)[1:],
+        }  # fmt: skip
+        self._processed = None  # (smoothing, n_gal), maps by name, suite
+        self._vectors = {}  # (name in the suite, smoothing, n_gal) → vectors by set
+        palette = plot.colours(list(chosen)[1:])
+        super().__init__(
+            **{trait: values[0] for trait, values in self._offered.items()},
+            _about={
+                "sets": [
+                    {"name": name, "total": total[name], "indices": index.tolist(), "colour": palette.get(name)}
+                    for name, (index, _) in chosen.items()
+                ],
+                "n": len(next(iter(self._kappa.values()))[0]), "side_deg": side_deg, "sigma_e": sigma_e,
+                "statistics": [[key, STATISTICS[key][0]] for key in statistics],
+                "smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2,
+                "tables": {name: colour_table(name).tobytes() for name in COLOUR_MAPS},
+            },
+        )  # fmt: skip
+        self._update()
+        self.observe(lambda _: self._update(), ["statistic", "smoothing_arcmin", "n_gal_arcmin2"])
+
+    @traitlets.validate("statistic", "smoothing_arcmin", "n_gal_arcmin2", "against")
+    def _check_offered(self, proposal):
+        name, value = proposal["trait"].name, proposal["value"]
+        if value not in self._offered[name]:
+            known = ", ".join(map(str, self._offered[name]))
+            raise traitlets.TraitError(f"{name} must be one of {known}; found {value!r}")
+        return value
+
+    @traitlets.validate("index")
+    def _check_index(self, proposal):
+        last = max(map(len, self._kappa.values())) - 1
+        if not 0 <= proposal["value"] <= last:
+            raise traitlets.TraitError(f"index must lie between 0 and {last}, found {proposal['value']}")
+        return proposal["value"]
+
+    @traitlets.validate("limits")
+    def _check_limits(self, proposal):
+        limits = proposal["value"]
+        if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
+            raise traitlets.TraitError(f"limits must be two values of κ, the lower first, or None; found {limits}")
+        return limits
+
+    # ------------------------------------------------------------ compute
+
+    def _process(self) -> tuple[dict[str, Tensor], dict[str, stats.Statistic]]:
+        """The maps with shape noise and then smoothed, and the statistics with bins from the truth among them."""
+        key = self.smoothing_arcmin, self.n_gal_arcmin2
+        if self._processed is None or self._processed[0] != key:
+            draw = torch.Generator().manual_seed(self._seed)
+            maps = dict(self._kappa)
+            for name, kappa in maps.items():
+                if self.n_gal_arcmin2:
+                    kappa = add_shape_noise(kappa, self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw)
+                maps[name] = smooth(kappa, self.smoothing_arcmin, self._side_deg)
+            self._processed = key, maps, stats.suite(next(iter(maps.values())), self._side_deg)
+        return self._processed[1:]
+
+    def _measure(self) -> tuple[stats.Statistic, dict[str, np.ndarray]]:
+        """The statistic on view and its vectors by set, each ``(maps, bins)``."""
+        maps, suite = self._process()
+        _, name, part = STATISTICS[self.statistic]
+        key = name, self.smoothing_arcmin, self.n_gal_arcmin2
+        if key not in self._vectors:
+            self._vectors[key] = {of: suite[name](kappa) for of, kappa in maps.items()}
+        statistic, vectors = suite[name], self._vectors[key]
+        if part is not None:
+            bins = len(statistic.x) // len(MINKOWSKI_LABELS)
+            third = slice(part * bins, (part + 1) * bins)
+            statistic = replace(statistic, x=statistic.x[third], x_label="threshold κ", y_label=MINKOWSKI_LABELS[part])
+            vectors = {of: v[:, third] for of, v in vectors.items()}
+        return statistic, vectors
+
+    def _limits(self) -> list[float]:
+        """The ends of the colour scale by default."""
+        truth = next(iter(self._process()[0].values()))
+        return np.percentile(truth.flatten()[:: max(1, truth.numel() // 10**6)], [0.5, 99.7]).tolist()
+
+    def _update(self) -> None:
+        """Send what changed: the maps where noise or smoothing did, and the statistic."""
+        setting = {"smoothing_arcmin": self.smoothing_arcmin, "n_gal_arcmin2": self.n_gal_arcmin2}
+        try:
+            with self.hold_sync():
+                if {key: self._maps.get(key) for key in setting} != setting:
+                    sets = {name: quantise(kappa) for name, kappa in self._process()[0].items()}
+                    self._maps = {**setting, "limits": self._limits(), "sets": sets}
+                statistic, vectors = self._measure()
+                self._plot = {
+                    **setting, "statistic": self.statistic, "x": np.asarray(statistic.x, float).tolist(),
+                    "x_label": statistic.x_label, "y_label": statistic.y_label,
+                    "log_x": statistic.log_x, "log_y": statistic.log_y,
+                    "ratio": is_positive(next(iter(vectors.values()))),
+                    "vectors": {name: v.astype("<f4").tobytes() for name, v in vectors.items()},
+                }  # fmt: skip
+        except ValueError as error:
+            if not self._plot:
+                raise
+            self._plot = {**self._plot, **setting, "statistic": self.statistic, "problem": str(error)}
+
+    # ------------------------------------------------------------ the picture that stays
+
+    def png(self) -> bytes:
+        """What the widget shows now as a still picture, for pages without a kernel."""
+        figure = plot.Figure(figsize=(10.5, 3.6), layout="constrained", facecolor="white")
+        figure.suptitle(self._described(), fontsize=11)
+        left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+        maps = left.subplots(1, 2)
+        image = self._draw_maps(*maps)
+        left.colorbar(image, ax=maps, orientation="horizontal", label="convergence κ", extend="both", aspect=45)
+        panels = right.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        self._draw_statistic(*panels)
+        right.align_ylabels(panels)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+        return buffer.getvalue()
+
+    @property
+    def _pair(self) -> dict[str, str]:
+        """The names of the two sets on view and their colours."""
+        palette = plot.colours(self._offered["against"])
+        return {next(iter(self._kappa)): plot.TRUTH, self.against: palette[self.against]}
+
+    def _draw_maps(self, left, right):
+        """The two maps on view; returns the image, for a colour bar."""
+        maps, _ = self._process()
+        limits = self._limits() if self.limits is None else self.limits
+        table = "gray" if self.colours == "grey" else self.colours
+        for ax, name in zip((left, right), self._pair):
+            shown = self.index % len(maps[name])
+            image = plot.kappa_map(ax, maps[name][shown], self._side_deg, tuple(limits), table)
+            image.set_interpolation("nearest")
+            ax.set_title(f"{name}, map {shown + 1} of {len(maps[name])}", fontsize=10)
+        right.set(ylabel="", yticklabels=[])
+        return image
+
+    def _draw_statistic(self, above, below) -> None:
+        """Mean and scatter of the two sets with the maps on view, and their ratio to the truth."""
+        statistic, vectors = self._measure()
+        truth = next(iter(vectors.values()))
+        for name, colour in self._pair.items():
+            plot.band(above, statistic, Ensemble(vectors[name]), colour, name)
+            one = vectors[name][self.index % len(vectors[name])]
+            above.plot(statistic.x, one, color=colour, lw=0.9, ls="--")
+            mean, std = relative(vectors[name], truth)
+            below.fill_between(statistic.x, mean - std, mean + std, color=colour, alpha=0.18, lw=0)
+            below.plot(statistic.x, mean, color=colour, lw=1.6)
+        above.set(ylabel=statistic.y_label, xlabel="")
+        above.plot([], [], color="0.4", lw=0.9, ls="--", label="maps shown")
+        above.legend(frameon=False, fontsize=9)
+        below.set(xlabel=statistic.x_label)
+        below.set(**({"ylabel": "ratio", "ylim": (0, 2)} if is_positive(truth) else {"ylabel": "shift / σ"}))
+        below.grid(alpha=0.25)
+
+    def _described(self) -> str:
+        """The statistic and what was done to the maps, in a few words."""
+        noise = f", shape noise of {self.n_gal_arcmin2:g} galaxies/arcmin²" if self.n_gal_arcmin2 else ""
+        smoothing = f", smoothed by {self.smoothing_arcmin:g}′" if self.smoothing_arcmin else ""
+        return STATISTICS[self.statistic][0] + noise + smoothing
+
+    def __repr__(self) -> str:
+        sets = ", ".join(f"{name} ({len(kappa)} maps)" for name, kappa in self._kappa.items())
+        return f"Explorer: {sets}; {self._described()}"
+
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        truth, other = self._pair
+        alt = f"A map of {truth} beside one of {other}, and the statistic of both sets: {self._described()}."
+        data["image/png"] = base64.b64encode(self.png()).decode()
+        return data, {**metadata, "image/png": {"alt": alt}}

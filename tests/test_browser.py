@@ -1,0 +1,362 @@
+"""The widgets in a real JupyterLab and a real Chromium: they draw, follow mouse and keyboard, and answer at once.
+
+Skipped where there is no Chromium or no playwright. Set CHROMIUM to use a browser from elsewhere.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'lensnb[test]'")
+nbformat = pytest.importorskip("nbformat", reason="no nbformat: pip install 'lensnb[lab]'")
+pytest.importorskip("jupyterlab", reason="no JupyterLab: pip install 'lensnb[lab]'")
+pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
+
+ROOT = Path(__file__).parent.parent
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    places = [
+        os.environ.get("CHROMIUM"),
+        "/usr/bin/chromium",
+        shutil.which("chromium"),
+        shutil.which("chromium-browser"),
+    ]
+    found = [p for p in places if p and Path(p).exists()]
+    if not found:
+        pytest.skip("no Chromium: install it, or set CHROMIUM to where it is")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found[0], args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise RuntimeError(f"JupyterLab ended with {server.returncode}: {log.read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"no answer from JupyterLab: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """(url, token, root) of a JupyterLab on loopback with throw-away settings; notebooks go into root."""
+    place = tmp_path_factory.mktemp("lab")
+    root, settings = place / "root", place / "settings" / "@jupyterlab" / "apputils-extension"
+    root.mkdir()
+    settings.mkdir(parents=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    port, token, log = free_port(), secrets.token_hex(16), place / "lab.log"
+    env = os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(place / "config"), "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
+        "JUPYTER_DATA_DIR": str(place / "data"), "IPYTHONDIR": str(place / "ipython"),
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+    with open(log, "w") as file:
+        server = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
+        yield f"http://127.0.0.1:{port}", token, root
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+RUN_ALL = """async () => {
+  const app = window.jupyterapp; await app.restored;
+  const panel = app.shell.currentWidget;
+  await panel.context.ready; await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+  await app.commands.execute('notebook:run-all-cells');
+}"""
+
+
+@pytest.fixture(scope="module")
+def open_page(browser, lab):
+    """go(source of the cells…) → a page with a notebook of these cells, all run."""
+    url, token, root = lab
+    contexts = []
+
+    def go(*cells: str, width: int = 1280, height: int = 900, theme: str = "JupyterLab Light"):
+        name = f"n{secrets.token_hex(4)}.ipynb"
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, root / name)
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}))
+        page = contexts[-1].new_page()
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.goto(f"{url}/lab/workspaces/{name[:-6]}/tree/{name}?token={token}")
+        page.locator(".jp-Notebook").wait_for(timeout=60_000)
+        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=60_000)
+        page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme)
+        page.evaluate(
+            """() => { const app = window.jupyterapp, left = app.shell.collapseLeft; left && app.shell.collapseLeft(); }"""
+        )
+        page.evaluate(RUN_ALL)
+        errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+        assert errors.count() == 0, errors.first.inner_text()
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+# ---------------------------------------------------------------- lensnb.widgets.explore
+
+MAKE = """
+import torch
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.widgets import explore
+
+field = GaussianField.from_power(MapGrid(32, 5.0), lambda ell: 1e-6 / ell**1.5)
+seeded = lambda k: torch.Generator().manual_seed(k)
+truth = LognormalField.from_correlation(field.variance, 0.03).sample(40, seeded(0))
+sets = {"truth": truth, "a flow": field.sample(30, seeded(1)), "a diffusion model": truth[:20] * 1.1}
+"""
+SHOW = "explorer = explore(sets, 5.0, n_gal_arcmin2=(0, 30))\nexplorer"
+WIDGET = ".lensnb-explorer"
+PICTURES = f"[...document.querySelectorAll('{WIDGET} .map canvas')].map(c => c.toDataURL())"
+UPPER = f"document.querySelector('{WIDGET} .plot svg').innerHTML"
+IDLE = f"document.querySelector('{WIDGET}').getAttribute('aria-busy') === 'false'"
+
+
+@pytest.fixture(scope="module")
+def page(open_page):
+    """A notebook with an explorer of small maps, and one more cell above to see that it stays untouched."""
+    page = open_page(MAKE, SHOW)
+    page.locator(f"{WIDGET} .plot svg path").first.wait_for(state="attached")
+    return page
+
+
+@pytest.fixture(autouse=True)
+def no_page_errors(page):
+    yield
+    assert not page.problems, page.problems
+
+
+def press(page, key: str):
+    page.keyboard.press(key)
+    return page.evaluate(PICTURES)
+
+
+def test_keys_step_through_the_maps_and_leave_the_notebook_alone(page):
+    widget, slider = page.locator(WIDGET), page.get_by_role("slider", name="Map")
+    slider.focus()
+    press(page, "Home")
+    first, lines = page.evaluate(PICTURES), page.evaluate(UPPER)
+    second = press(page, "ArrowRight")
+    assert second[0] != first[0] and second[1] != first[1] and page.evaluate(UPPER) != lines
+    assert widget.get_by_text("map 2 of 40", exact=True).is_visible()
+    assert widget.locator(".map canvas").first.get_attribute("aria-label").startswith("κ map 2 of 40, truth")
+    assert press(page, "ArrowLeft") == first and page.evaluate(UPPER) == lines
+    last = press(page, "End")
+    assert widget.get_by_text("map 40 of 40", exact=True).is_visible() and last != second
+    # a set with fewer maps starts again: 40 = 30 + 10
+    assert widget.locator(".map canvas").last.get_attribute("aria-label").startswith("κ map 10 of 30, a flow")
+    assert press(page, "ArrowRight") == last
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    for key in ("d", "d", "ArrowUp", "a", "m"):  # in JupyterLab's command mode: delete the cell, go up, add one, …
+        page.keyboard.press(key)
+    assert page.locator(".jp-Notebook .jp-CodeCell").count() == page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert press(page, "Home") == first
+
+
+def test_mouse_steps_drags_and_reads_the_map(page):
+    widget, slider = page.locator(WIDGET), page.get_by_role("slider", name="Map")
+    press(page, "Home")
+    widget.get_by_role("button", name="Next map").click()
+    assert widget.get_by_text("map 2 of 40", exact=True).is_visible()
+    before, box = page.evaluate(PICTURES), slider.bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=6)
+    page.mouse.up()
+    dragged, count = page.evaluate(PICTURES), widget.locator("output").inner_text()
+    assert dragged != before and 25 < int(count.split()[1]) < 32
+    page.mouse.wheel(0, 200)
+    assert widget.locator("output").inner_text() == count and page.evaluate(PICTURES) == dragged
+    canvas = widget.locator(".map canvas").first
+    canvas.scroll_into_view_if_needed()
+    side = canvas.bounding_box()["width"]
+    canvas.hover(position={"x": side * 0.26, "y": side * 0.89})
+    read = widget.locator(".map + .note").all_inner_texts()
+    assert all(text.startswith("κ = ") and "x = 79.7′, y = 32.8′" in text for text in read), read
+    canvas.click()  # the arrow keys follow
+    assert press(page, "ArrowRight") != dragged
+    page.mouse.move(0, 0)
+    assert widget.locator(".map + .note").first.inner_text().startswith("index ")
+
+
+def test_choices_ask_the_kernel_and_the_plot_follows(page):
+    widget = page.locator(WIDGET)
+    plots, pictures = {}, {}
+    for control, value in [
+        ("Statistic", "pdf"), ("Statistic", "V2"), ("Smoothing", "10"), ("Shape noise", "30"), ("Statistic", "power"),
+        ("Smoothing", "0"), ("Shape noise", "0"),
+    ]:  # fmt: skip
+        widget.get_by_label(control).select_option(value)
+        page.wait_for_function(IDLE)
+        plots[control, value], pictures[control, value] = page.evaluate(UPPER), page.evaluate(PICTURES)
+        label = widget.locator(".plot svg").get_attribute("aria-label")
+        for word, statistic in {"PDF of κ": "pdf", "Minkowski V₂": "V2", "Power spectrum": "power"}.items():
+            assert label.startswith(word) == (widget.get_by_label("Statistic").input_value() == statistic)
+    assert len(set(plots.values())) == len(plots)
+    assert pictures["Statistic", "pdf"] == pictures["Statistic", "V2"] == pictures["Shape noise", "0"]
+    assert len({tuple(p) for p in pictures.values()}) == 4  # plain, smoothed, with noise as well, noise alone
+
+
+def test_colours_and_the_other_set_need_no_kernel(page):
+    widget = page.locator(WIDGET)
+    first, plotted = page.evaluate(PICTURES), page.evaluate(UPPER)
+    widget.get_by_label("Colours").select_option("cividis")
+    other = page.evaluate(PICTURES)
+    assert other[0] != first[0]
+    low, high = widget.get_by_label("Lowest κ"), widget.get_by_label("Highest κ")
+    automatic = low.input_value(), high.input_value()
+
+    def enter(text):
+        low.select_text()
+        page.keyboard.type(text)
+        page.keyboard.press("Enter")
+
+    enter("-0.2")
+    assert page.evaluate(PICTURES)[0] != other[0]
+    enter("99")  # above the upper end: not taken
+    assert low.input_value() == "-0.2"
+    widget.get_by_role("button", name="Auto").click()
+    assert page.evaluate(PICTURES) == other and (low.input_value(), high.input_value()) == automatic
+    widget.get_by_label("Colours").select_option("magma")
+    widget.get_by_label("Maps on the right").select_option("a diffusion model")
+    assert page.evaluate(PICTURES)[0] == first[0] and page.evaluate(UPPER) != plotted
+    widget.get_by_label("Maps on the right").select_option("a flow")
+    assert page.evaluate(PICTURES) == first and page.evaluate(UPPER) == plotted
+
+
+PROBE = """() => {
+  const canvas = document.querySelector('.lensnb-explorer .map canvas'), context = canvas.getContext('2d');
+  const sum = () => context.getImageData(0, 0, canvas.width, canvas.height).data.reduce((a, b) => (a * 31 + b) >>> 0, 7);
+  window.steps = []; let last = sum(), pressed = 0;
+  document.addEventListener('keydown', () => { pressed = performance.now(); }, true);
+  const tick = () => {
+    const now = sum();
+    if (now !== last) { window.steps.push(performance.now() - pressed); last = now; }
+    requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+}"""
+
+
+def test_a_step_is_drawn_at_once(page):
+    page.get_by_role("slider", name="Map").focus()
+    press(page, "Home")
+    page.evaluate(PROBE)
+    for _ in range(25):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(40)
+    steps = page.evaluate("window.steps")
+    median = statistics.median(steps)
+    print(
+        f"\na keyboard step is on the canvas after {median:.0f} ms at the median of {len(steps)}, {max(steps):.0f} ms at most"
+    )
+    assert len(steps) >= 20 and median < 200
+
+
+CONTRAST = """selector => {
+  const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = text => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const ground = node => { for (; node; node = node.parentElement) {
+    const c = rgba(getComputedStyle(node).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255]; };
+  return [...document.querySelectorAll(selector)].map(node => {
+    const style = getComputedStyle(node), ink = node instanceof SVGElement ? style.fill : style.color;
+    const a = light(rgba(ink)), b = light(ground(node.matches('.swatch') ? node.parentElement : node));
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.outerHTML.slice(0, 80)];
+  });
+}"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_text_and_lines_are_legible_in(page, theme, tmp_path):
+    page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme)
+    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    text = ", ".join(
+        f"{WIDGET} {s}"
+        for s in ("label", "select", "input[type=number]", "button", "output", "p", ".name span:not(.swatch)", "text")
+    )
+    found = page.evaluate(CONTRAST, text)
+    assert len(found) > 30 and min(found)[0] > 4.5, min(found)
+    lines = page.evaluate(CONTRAST, f"{WIDGET} .swatch")
+    assert len(lines) == 2 and min(lines)[0] > 3, lines
+    page.locator(WIDGET).screenshot(path=tmp_path / f"{theme}.png")
+
+
+def test_narrow_windows_and_large_print_lose_nothing(page):
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_timeout(200)
+    box = page.locator(WIDGET).bounding_box()
+    assert box["width"] < 400
+    beyond = f"[...document.querySelectorAll('{WIDGET} *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
+    assert page.evaluate(beyond) <= box["x"] + box["width"] + 1
+    maps, plot = page.locator(f"{WIDGET} .pair").bounding_box(), page.locator(f"{WIDGET} .plot").bounding_box()
+    assert plot["y"] > maps["y"] + maps["height"] and plot["height"] >= 300
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_timeout(200)
+    maps, plot = page.locator(f"{WIDGET} .pair").bounding_box(), page.locator(f"{WIDGET} .plot").bounding_box()
+    assert plot["x"] > maps["x"] + maps["width"]
+
+
+def test_python_sees_what_is_chosen_and_its_changes_are_drawn(page):
+    widget = page.locator(WIDGET)
+    page.get_by_role("slider", name="Map").focus()
+    press(page, "Home")
+    press(page, "PageUp")
+    moved = int(widget.locator("output").inner_text().split()[1])
+    page.wait_for_timeout(600)  # the kernel hears of a step when the stepping pauses
+    code = """async code => {
+      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel, done = [];
+      const future = kernel.requestExecute({code});
+      future.onIOPub = m => { if (m.content.text) done.push(m.content.text); if (m.content.evalue) done.push(m.content.evalue); };
+      await future.done; return done.join('').trim();
+    }"""
+    assert page.evaluate(code, "print(explorer.index)") == str(moved - 1)
+    page.evaluate(code, "explorer.index = 4; explorer.statistic = 'minima'; explorer.colours = 'grey'")
+    widget.get_by_text("map 5 of 40", exact=True).wait_for()
+    page.wait_for_function(IDLE)
+    assert widget.get_by_label("Statistic").input_value() == "minima"
+    assert widget.get_by_label("Colours").input_value() == "grey"
