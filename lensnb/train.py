@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def fit(
         ``"stopped"``: ``"finished"`` or ``"interrupted"``. ``loss`` is the mean since the last record.
 
     Raises:
-        ValueError: no finite loss; the folder holds a corrupt training or one with other settings.
+        ValueError: no finite loss or gradient; the folder holds a corrupt training or one with other settings.
     """
     device = choose_device(device) if isinstance(device, str) else device
     place(model, device).train()
@@ -138,17 +139,21 @@ def fit(
 
     stopped = "finished"
     try:
-        while run.step < steps:
-            losses.append(_advance(run, maps, batch, augment, device, lr * schedule(run.step, steps)))
-            if run.step % every == 0 and run.step < steps:
-                yield run.log(record(**_validate(run, validation, batch, device, seed)))
-            if run.step % save_every == 0 and run.step < steps:
-                run.save()
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    finally:  # also when the caller stops asking: what was learnt is saved and left in the model
+        try:
+            while run.step < steps:
+                losses.append(_advance(run, maps, batch, augment, device, lr * schedule(run.step, steps)))
+                if run.step % every == 0 and run.step < steps:
+                    yield run.log(record(**_validate(run, validation, batch, device, seed)))
+                if run.step % save_every == 0 and run.step < steps:
+                    run.save()
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        except GeneratorExit:  # the caller stopped asking
+            run.save()
+            raise
         last = record(**_validate(run, validation, batch, device, seed), stopped=stopped)
         run.save()
+    finally:  # whatever happens, what was learnt is left in the model
         run.average_into_model()
         model.eval()
     yield run.log(last)
@@ -185,11 +190,13 @@ class _Training:
     def averaged(self):
         """The averaged weights are in the model while the block lasts."""
         raw = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
-        self.average_into_model()
-        yield
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(raw[name])
+        try:
+            self.average_into_model()
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(raw[name])
 
     def save(self) -> None:
         if self.folder is None:
@@ -234,20 +241,39 @@ def _advance(
     kappa = (kappa if augment is None else augment(kappa, generator)).to(device)
     with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
         loss = run.model.loss(kappa, generator)
-    if not torch.isfinite(loss):
-        raise ValueError(f"the loss is {float(loss)} at step {run.step}; a smaller lr (now {rate:.1e}) may help")
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(run.model.parameters(), run.settings["clip"])
-    run.optimizer.step()
-    run.step += 1
-    keep = min(run.settings["ema"], run.step / (run.step + 9))  # a short memory at first
-    with torch.no_grad():
-        for name, parameter in run.model.named_parameters():
-            run.average[name].lerp_(parameter, 1 - keep)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.settings["clip"])
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        found = f"the loss is {float(loss.detach())} and its gradient {float(norm)}"
+        raise ValueError(f"{found} at step {run.step}; a smaller lr (now {rate:.1e}) may help")
+    with _undivided():
+        run.optimizer.step()
+        run.step += 1
+        keep = min(run.settings["ema"], run.step / (run.step + 9))  # a short memory at first
+        with torch.no_grad():
+            for name, parameter in run.model.named_parameters():
+                run.average[name].lerp_(parameter, 1 - keep)
     return float(loss.detach())
+
+
+@contextmanager
+def _undivided():
+    """Hold Ctrl-C back until the block ends: a training resumed after half an update would make it again."""
+    pressed = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    except ValueError:  # only the main thread hears Ctrl-C
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _draw(maps: int, batch: int, seed: int, step: int) -> Tensor:

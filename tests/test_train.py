@@ -1,0 +1,488 @@
+"""Training: one seed one result, resumed equals uninterrupted, and nothing saved is ever lost.
+
+Everything here is compared bit for bit, on the CPU.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+
+import pytest
+import torch
+
+from lensnb import train
+from lensnb.data import random_symmetry
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.models import Diffusion, Flow
+from lensnb.train import choose_device, fit, place, read_checkpoint, save_checkpoint, schedule
+from lensnb.transform import KappaTransform
+
+STEPS = 12
+GRID = MapGrid(16, 5.0)
+
+
+def kappa(n: int, seed: int) -> torch.Tensor:
+    """Lognormal κ-maps, float32, shape ``(n, 16, 16)``."""
+    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
+    return LognormalField.from_correlation(variance, 0.03).sample(n, torch.Generator().manual_seed(seed))
+
+
+MAPS, HELD_OUT = kappa(20, 1), kappa(10, 2)
+
+
+def build(family: str = "flow") -> torch.nn.Module:
+    """The same untrained model each time."""
+    torch.manual_seed(0)
+    transform = KappaTransform.fit(MAPS)
+    if family == "flow":
+        return Flow(16, transform, steps=2, hidden=4)
+    return Diffusion(16, transform, GaussianField.fit(transform(MAPS)), channels=(8, 16))
+
+
+def run(model, folder=None, maps=MAPS, **options) -> list[dict]:
+    """Train for a few steps, with settings that make everything happen; the records."""
+    defaults = {"steps": STEPS, "batch": 8, "lr": 1e-2, "ema": 0.8, "every": 4, "save_every": 3, "device": "cpu"}
+    return list(fit(model, maps, folder=folder, **(defaults | {"augment": random_symmetry} | options)))
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_equal(found: dict, expected: dict):
+    assert found.keys() == expected.keys()
+    different = [name for name in expected if not torch.equal(found[name], expected[name])]
+    assert different == []
+
+
+def without_time(records: list[dict]) -> list[dict]:
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+
+
+def interrupt_at(step: int):
+    """An augmentation that presses Ctrl-C in its ``step``-th call, before the first being 0."""
+    calls = []
+
+    def augment(maps, generator):
+        calls.append(None)
+        if len(calls) == step + 1:
+            raise KeyboardInterrupt
+        return random_symmetry(maps, generator)
+
+    return augment
+
+
+@pytest.fixture(scope="module", params=["flow", "diffusion"])
+def uninterrupted(request):
+    """Family, weights and records of a whole training with validation."""
+    model = build(request.param)
+    records = run(model, validation=HELD_OUT)
+    return request.param, weights(model), records
+
+
+# ---------------------------------------------------------------- records
+
+
+def test_records_say_where_the_training_is(uninterrupted):
+    _, _, records = uninterrupted
+    assert [record["step"] for record in records] == [4, 8, 12]
+    for record in records:
+        assert set(record) - {"stopped"} == {"step", "loss", "lr", "seconds", "images", "validation"}
+        assert record["images"] == 8 * record["step"]
+        assert record["lr"] == pytest.approx(1e-2 * schedule(record["step"], STEPS))
+        assert all(isinstance(record[key], float) for key in ("loss", "lr", "seconds", "validation"))
+    assert ["stopped" in record for record in records] == [False, False, True]
+    assert records[-1]["stopped"] == "finished"
+    seconds = [record["seconds"] for record in records]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+
+
+def test_training_lowers_the_loss(uninterrupted):
+    _, _, records = uninterrupted
+    assert records[-1]["validation"] < records[0]["validation"]
+
+
+def test_the_loss_of_a_record_is_the_mean_since_the_last(tmp_path):
+    one_by_one = run(build(), every=1)
+    by_four = run(build(), every=4)
+    for i, record in enumerate(by_four):
+        expected = [r["loss"] for r in one_by_one[4 * i : 4 * i + 4]]
+        assert record["loss"] == pytest.approx(sum(expected) / 4)
+
+
+def test_history_holds_the_records(tmp_path):
+    records = run(build(), tmp_path, validation=HELD_OUT)
+    assert [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()] == records
+
+
+def test_without_folder_or_validation_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert all("validation" not in record for record in run(build()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_schedule_rises_and_falls():
+    rates = [schedule(step, 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(1 / 50) and rates[24] == pytest.approx(0.5)
+    peak = rates.index(max(rates))
+    assert 48 <= peak <= 50 and rates[peak] > 0.99
+    assert rates[500] == pytest.approx(0.5) and rates[1000] == pytest.approx(0, abs=1e-12)
+    assert all(a < b for a, b in zip(rates[:peak], rates[1:])) and all(a > b for a, b in zip(rates[50:], rates[51:]))
+    assert all(0 < schedule(step, steps) <= 1 for steps in (1, 2, 19, 40) for step in range(steps))
+
+
+@pytest.mark.parametrize("maps, batch", [(20, 8), (20, 5), (7, 16), (8, 8)])
+def test_each_epoch_covers_each_map_once(maps, batch):
+    epochs = 4
+    drawn = torch.cat([train._draw(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))])
+    orders = drawn[: maps * epochs].reshape(epochs, maps)
+    assert torch.equal(orders.sort(1).values, torch.arange(maps).expand(epochs, maps))
+    assert len({tuple(order.tolist()) for order in orders}) == epochs  # in another order each time
+    assert not torch.equal(train._draw(maps, batch, 4, 0), train._draw(maps, batch, 3, 0))
+
+
+# ---------------------------------------------------------------- one seed, one result
+
+
+def test_one_seed_one_result(uninterrupted):
+    family, expected, records = uninterrupted
+    torch.manual_seed(99)  # the global state plays no part
+    model = build(family)
+    torch.manual_seed(98)
+    again = run(model, validation=HELD_OUT)
+    assert_equal(weights(model), expected)
+    assert without_time(again) == without_time(records)
+
+
+def test_another_seed_another_result(uninterrupted):
+    family, expected, _ = uninterrupted
+    model = build(family)
+    run(model, seed=1)
+    assert any(not torch.equal(value, expected[name]) for name, value in weights(model).items())
+
+
+def test_validation_and_records_leave_no_trace(uninterrupted):
+    family, expected, _ = uninterrupted
+    model = build(family)
+    run(model, every=1, validation=None)
+    assert_equal(weights(model), expected)
+
+
+def test_the_model_keeps_the_moving_average(tmp_path):
+    """w̄ ← k w̄ + (1 − k) w with k = min(ema, t / (t + 9)), from the raw weights that each step leaves."""
+    model = build()
+    average = {name: p.detach().clone() for name, p in model.named_parameters()}
+    raw, steps = {}, iter(range(1, STEPS + 1))
+    for record in fit(model, MAPS, STEPS, batch=8, ema=0.4, every=1, device="cpu", folder=tmp_path):
+        if "stopped" in record:
+            break
+        raw = {name: p.detach().clone() for name, p in model.named_parameters()}
+        t = next(steps)
+        for name, value in raw.items():
+            average[name].lerp_(value, 1 - min(0.4, t / (t + 9)))
+    tensors, _ = read_checkpoint(tmp_path / "training.safetensors")
+    for name, p in model.named_parameters():
+        last = tensors[f"model.{name}"]  # the raw weights after the last step
+        expected = average[name].lerp(last, 1 - min(0.4, STEPS / (STEPS + 9)))
+        torch.testing.assert_close(p.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert any(not torch.equal(tensors[f"model.{name}"], p) for name, p in model.named_parameters())
+    assert not model.training
+
+
+def test_the_saved_model_is_the_one_that_was_left(tmp_path):
+    model = build()
+    run(model, tmp_path)
+    tensors, header = read_checkpoint(tmp_path / "model.safetensors")
+    assert_equal(tensors, weights(model))
+    assert header["step"] == STEPS and header["settings"]["batch"] == 8
+    rebuilt = Flow.from_config(header["config"])
+    rebuilt.load_state_dict(tensors)
+    draws = [m.sample(2, torch.Generator().manual_seed(3)) for m in (rebuilt, model)]
+    assert torch.equal(*draws)
+
+
+def test_gradients_are_clipped():
+    """Adam hardly notices the size of a gradient, so look at the gradient of the last step."""
+    model = build()
+    run(model, steps=1, clip=1e-3)
+    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-3)
+
+
+# ---------------------------------------------------------------- interrupted and resumed
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 11])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(uninterrupted, tmp_path, step):
+    family, expected, records = uninterrupted
+    stopped = run(build(family), tmp_path, augment=interrupt_at(step), validation=HELD_OUT)
+    assert stopped[-1]["stopped"] == "interrupted" and stopped[-1]["step"] == step
+    model = build(family)
+    resumed = run(model, tmp_path, validation=HELD_OUT)
+    assert_equal(weights(model), expected)
+    assert resumed[-1]["stopped"] == "finished" and resumed[-1]["validation"] == records[-1]["validation"]
+    assert resumed[-1]["seconds"] > stopped[-1]["seconds"]  # time goes on too
+
+
+def test_ctrl_c_in_a_validation_leaves_the_raw_weights(uninterrupted, tmp_path):
+    """Validation puts the averaged weights into the model for a while; they must not be saved as the raw ones."""
+    family, expected, _ = uninterrupted
+    model = build(family)
+    records = fit(model, MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, validation=HELD_OUT, every=4,
+                  device="cpu", folder=tmp_path)  # fmt: skip
+    loss, calls = model.loss, []
+
+    def pressed(batch, generator=None):
+        calls.append(None)
+        if len(calls) == 6:  # four steps, two batches of held-out maps
+            raise KeyboardInterrupt
+        return loss(batch, generator)
+
+    model.loss = pressed
+    last = next(records)
+    assert last["step"] == 4 and last["stopped"] == "interrupted"
+    model = build(family)
+    run(model, tmp_path)
+    assert_equal(weights(model), expected)
+
+
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="no signals here")
+@pytest.mark.parametrize("where", ["optimizer", "average"])
+def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(uninterrupted, tmp_path, monkeypatch, where):
+    """A step that is half done, weights moved but not counted, would be done twice after resuming."""
+    family, expected, _ = uninterrupted
+    calls = []
+
+    def pressed(function):
+        def wrapper(*args, **options):
+            calls.append(None)
+            if len(calls) == 6:
+                signal.raise_signal(signal.SIGINT)
+            return function(*args, **options)
+
+        return wrapper
+
+    with monkeypatch.context() as patch:
+        if where == "optimizer":
+            patch.setattr(torch.optim.Adam, "step", pressed(torch.optim.Adam.step))
+        else:
+            patch.setattr(torch.Tensor, "lerp_", pressed(torch.Tensor.lerp_))
+        stopped = run(build(family), tmp_path)
+    assert stopped[-1]["stopped"] == "interrupted" and stopped[-1]["step"] == (6 if where == "optimizer" else 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    model = build(family)
+    run(model, tmp_path)
+    assert_equal(weights(model), expected)
+
+
+def test_a_training_that_is_no_longer_asked_for_goes_on(uninterrupted, tmp_path):
+    family, expected, _ = uninterrupted
+    model = build(family)
+    records = fit(model, MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=5, device="cpu",
+                  folder=tmp_path)  # fmt: skip
+    assert next(records)["step"] == 5
+    records.close()
+    saved, _ = read_checkpoint(tmp_path / "model.safetensors")
+    assert_equal(weights(model), saved)  # what was learnt so far is left in the model
+    model = build(family)
+    run(model, tmp_path)
+    assert_equal(weights(model), expected)
+
+
+@pytest.mark.parametrize("checkpoint", [3, 9])
+def test_a_training_whose_process_died_goes_on_from_its_checkpoint(uninterrupted, tmp_path, checkpoint):
+    """What lay on the disk after the checkpoint of that step, and nothing later."""
+    family, expected, _ = uninterrupted
+    records = fit(build(family), MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=1, save_every=3,
+                  device="cpu", folder=tmp_path / "alive")  # fmt: skip
+    for record in records:
+        if record["step"] == checkpoint + 1:
+            shutil.copytree(tmp_path / "alive", tmp_path / "died")
+            break
+    records.close()
+    assert read_checkpoint(tmp_path / "died" / "training.safetensors")[1]["step"] == checkpoint
+    model = build(family)
+    run(model, tmp_path / "died")
+    assert_equal(weights(model), expected)
+
+
+def test_a_finished_training_is_left_alone(tmp_path):
+    model = build()
+    run(model, tmp_path)
+    again = build()
+    records = run(again, tmp_path)
+    assert [record["step"] for record in records] == [STEPS] and records[0]["loss"] is None
+    assert_equal(weights(again), weights(model))
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[:-100], lambda raw: raw[:5], lambda raw: b"", lambda raw: b"x" * 500]
+)
+def test_a_corrupt_training_is_refused_in_a_sentence(tmp_path, damage):
+    run(build(), tmp_path, steps=2)
+    path = tmp_path / "training.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))} is corrupt or no checkpoint") as caught:
+        run(build(), tmp_path, steps=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_file_is_no_checkpoint(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="no checkpoint of lensnb"):
+        read_checkpoint(tmp_path / "other.safetensors")
+    with pytest.raises(FileNotFoundError, match="missing.safetensors does not exist; expected a checkpoint"):
+        read_checkpoint(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"steps": 20}, "steps = 12 (now 20)"),
+        ({"lr": 2e-2}, "lr = 0.01 (now 0.02)"),
+        ({"batch": 4}, "batch = 8 (now 4)"),
+        ({"seed": 5}, "seed = 0 (now 5)"),
+        ({"ema": 0.9}, "ema = 0.8 (now 0.9)"),
+        ({"clip": 2.0}, "clip = 1.0 (now 2.0)"),
+        ({"maps": MAPS[:15]}, "maps = 20 (now 15)"),
+        ({"maps": MAPS.flip(0)}, "data = "),
+        ({"model": Flow(16, steps=4, hidden=4)}, "'steps': 2"),
+        ({"model": build("diffusion")}, "family = 'flow' (now 'diffusion')"),
+    ],
+)
+def test_a_training_with_other_settings_is_refused_by_name(tmp_path, options, named):
+    run(build(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    model = options.pop("model", None) or build()
+    with pytest.raises(ValueError, match="belongs to a training with other settings") as caught:
+        run(model, tmp_path, **options)
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_loss_that_is_not_finite_is_refused_and_spoils_nothing(tmp_path):
+    """After a good checkpoint, one that holds broken weights must not take its place."""
+    run(build(), tmp_path, augment=interrupt_at(6))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def break_(maps, generator):
+        return maps * float("nan")
+
+    with pytest.raises(ValueError, match=r"the loss is nan and its gradient nan at step 6; a smaller lr \(now .*\)"):
+        run(build(), tmp_path, augment=break_)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+class Explosive(torch.nn.Module):
+    """A model whose first loss is finite and whose first gradient is not."""
+
+    family, config = "explosive", {}
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def loss(self, batch, generator=None):
+        return torch.sqrt((self.weight - 1).abs()).sum()  # 0 with an infinite slope
+
+
+def test_weights_are_never_moved_by_a_gradient_that_is_not_finite():
+    model = Explosive()
+    with pytest.raises(ValueError, match="the loss is 0.0 and its gradient nan at step 0"):
+        run(model)
+    assert model.weight.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "cuda:17"])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(ValueError, match=rf"the device '{name}' is not there \(.*\); expected auto or cpu") as caught:
+        run(build(), device=name)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_device_is_chosen_or_taken():
+    assert choose_device("cpu") == torch.device("cpu")
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose_device().type == expected
+    assert place(build(), torch.device("cpu")).transform.mean.dtype == torch.float64
+
+
+# ---------------------------------------------------------------- no space left
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Call it and every later file finds no space: ``write`` while it is written, ``replace`` when it takes its place."""
+
+    def fill(how: str):
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        if how == "replace":
+            monkeypatch.setattr(os, "replace", full)
+            return
+        real = tempfile.NamedTemporaryFile
+
+        def temporary(*args, **options):
+            file = real(*args, **options)
+            file.write = full
+            return file
+
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", temporary)
+
+    return fill
+
+
+@pytest.mark.parametrize("how", ["write", "replace"])
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, full_disk, how):
+    path, model = tmp_path / "model.safetensors", build()
+    save_checkpoint(path, model, step=1)
+    before = path.read_bytes()
+    full_disk(how)
+    with pytest.raises(
+        OSError, match=r"could not write .*model.safetensors \(No space left on device\); what was there"
+    ):
+        save_checkpoint(path, build("diffusion"), step=2)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("how", ["write", "replace"])
+def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(tmp_path, full_disk, how, monkeypatch):
+    def fill_later(maps, generator):
+        if len(calls) == 4:
+            full_disk(how)
+        calls.append(None)
+        return random_symmetry(maps, generator)
+
+    calls, expected = [], build()
+    run(expected)
+    model = build()
+    with pytest.raises(OSError, match=r"could not write .*training.safetensors \(No space left on device\)") as caught:
+        run(model, tmp_path, augment=fill_later)
+    assert caught.value.__suppress_context__  # one sentence, not the story of how it came about
+    assert len(calls) == 6 and not model.training  # it stopped at the checkpoint of step 6
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.jsonl", "model.safetensors", "training.safetensors"]
+    assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == 3
+    assert read_checkpoint(tmp_path / "model.safetensors")[1]["step"] == 3
+    model = build()
+    run(model, tmp_path)
+    assert_equal(weights(model), weights(expected))
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_what_was_learnt_in_the_model(tmp_path, full_disk):
+    expected, model = build(), build()
+    run(expected)
+    full_disk("write")
+    with pytest.raises(OSError, match="No space left on device"):
+        run(model, tmp_path, save_every=100, every=100)
+    assert_equal(weights(model), weights(expected))
