@@ -42,10 +42,13 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
         An ``IPython.display.Image``, the last value of the cell.
     """
     from IPython.display import Image
+    from PIL import Image as Picture
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=100, bbox_inches="tight", facecolor="white")
     plt.close(figure)
+    # 256 colours keep a notebook small
+    Picture.open(drawn).convert("RGB").quantize(256, dither=Picture.Dither.NONE).save(buffer, "png", optimize=True)
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())
@@ -63,9 +66,11 @@ def panels(columns: int, rows: int = 1, width: float = 4.3, height: float = 3.2)
 def kappa_map(ax: Axes, kappa, side_deg: float, limits: tuple[float, float] | None = None, cmap: str = KAPPA):
     """Draw one map, axes in degrees; returns the image, for a colour bar."""
     low, high = limits if limits is not None else (None, None)
+    kappa = np.asarray(kappa)
     image = ax.imshow(
-        np.asarray(kappa), cmap=cmap, origin="lower", extent=(0, side_deg, 0, side_deg), vmin=low, vmax=high
-    )
+        kappa, cmap=cmap, origin="lower", extent=(0, side_deg, 0, side_deg), vmin=low, vmax=high,
+        interpolation="nearest" if len(kappa) <= 128 else None,  # sharp pixels, and a third of the size as PNG
+    )  # fmt: skip
     ax.set_xlabel("degrees")
     ax.set_ylabel("degrees")
     return image
