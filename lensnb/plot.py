@@ -47,8 +47,9 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=100, bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    # 256 colours keep a notebook small
-    Picture.open(drawn).convert("RGB").quantize(256, dither=Picture.Dither.NONE).save(buffer, "png", optimize=True)
+    # 256 colours, none off by more than a few levels in 255, keep a notebook small
+    few = Picture.open(drawn).convert("RGB").quantize(256, Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)
         Path(save).write_bytes(buffer.getvalue())
