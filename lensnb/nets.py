@@ -76,7 +76,9 @@ class UNet(nn.Module):
     """A U-Net conditioned on one number a map (Ronneberger et al. 2015; Ho et al. 2020).
 
     The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest level cheap on a CPU.
-    Self-attention at the coarsest level lets the longest modes see the whole map.
+    Self-attention at the coarsest level lets the longest modes see the whole map. Group normalisation hides how strong
+    a map is, and that maps differ in strength is much of their covariance, so the strength of the inputs is part of the
+    condition.
 
     Args:
         inputs: input channels.
@@ -100,7 +102,7 @@ class UNet(nn.Module):
         self.patch = patch
         width = 4 * channels[0]
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 16)))
-        self.embed = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.embed = nn.Sequential(nn.Linear(32 + inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.first = nn.Conv2d(inputs * patch**2, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         c, skips = channels[0], [channels[0]]
@@ -128,7 +130,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Maps ``(batch, inputs, n, n)`` and numbers of order one ``(batch,)`` → ``(batch, outputs, n, n)``."""
         angle = condition.to(x.dtype)[:, None] * self.frequencies.to(x.dtype)
-        embedding = self.embed(torch.cat([angle.sin(), angle.cos()], -1))
+        strength = 5 * x.std((-2, -1)).clamp(min=1e-6).log()  # maps of a set differ by some tens of per cent
+        embedding = self.embed(torch.cat([angle.sin(), angle.cos(), strength], -1))
         h = self.first(F.pixel_unshuffle(x, self.patch))
         skips = [h]
         for layer in self.down:

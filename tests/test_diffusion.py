@@ -54,16 +54,16 @@ def test_one_step_is_refused():
 
 @pytest.mark.parametrize("n", [1, 7, 64])
 def test_stratified_levels_are_one_a_stratum(n):
-    sigmas = stratified_sigmas(n, 0.02, 20.0, seeded(1))
-    stratum = n * torch.log(sigmas / 0.02) / math.log(1000)
+    sigmas = stratified_sigmas(n, -0.5, 1.2, seeded(1))
+    stratum = n * torch.special.ndtr((sigmas.log() + 0.5) / 1.2)
     assert sorted(stratum.floor().int().tolist()) == list(range(n))
     assert n < 5 or stratum.tolist() != sorted(stratum.tolist())
 
 
-def test_stratified_levels_are_log_uniform():
+def test_stratified_levels_are_lognormal():
     """Kolmogorov–Smirnov on one level of each of 400 batches: fails by chance with probability 1e-3."""
-    draws = [float(stratified_sigmas(8, 0.02, 20.0, seeded(100 + i))[0]) for i in range(400)]
-    assert scipy.stats.kstest(np.log(np.array(draws) / 0.02) / math.log(1000), "uniform").pvalue > 1e-3
+    draws = [float(stratified_sigmas(8, -0.5, 1.2, seeded(100 + i))[0]) for i in range(400)]
+    assert scipy.stats.kstest((np.log(draws) + 0.5) / 1.2, "norm").pvalue > 1e-3
 
 
 def test_each_map_has_noise_of_its_own():

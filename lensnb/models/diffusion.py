@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..maps import GaussianField
+from ..maps import GaussianField, wide
 from ..nets import UNet
 from ..transform import KappaTransform
 
@@ -44,14 +44,18 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7
     return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
 
 
-def stratified_sigmas(n: int, sigma_min: float, sigma_max: float, generator: torch.Generator | None = None) -> Tensor:
-    """Noise levels for a training batch: log-uniform, one in each n-th of the range, in random order; shape ``(n,)``.
+def stratified_sigmas(
+    n: int, log_mean: float = -0.5, log_std: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Noise levels for a training batch: lognormal, one in each n-th of the distribution, in random order; shape ``(n,)``.
 
-    A low-variance estimate of the loss over all levels (after Kingma et al. 2021, arXiv:2107.00630, app. I.1).
+    The lognormal is EDM's (its table 1); one draw a stratum gives a low-variance estimate of the loss over all levels
+    (after Kingma et al. 2021, arXiv:2107.00630, app. I.1). The defaults cover the levels at which a κ-map can be guessed
+    better than its Gaussian estimate: σ from 0.1 to 4 of the map's standard deviation.
     """
     device = generator.device if generator is not None else None
-    u = (torch.randperm(n, generator=generator, device=device) + torch.rand(1, generator=generator, device=device)) / n
-    return torch.exp(math.log(sigma_min) + u.double() * math.log(sigma_max / sigma_min))
+    u = (torch.randperm(n, generator=generator, device=device) + torch.rand(n, generator=generator, device=device)) / n
+    return torch.exp(log_mean + log_std * torch.special.ndtri(wide(u).clamp(1e-6, 1 - 1e-6)))
 
 
 class MapNoise:
@@ -183,7 +187,7 @@ class Diffusion(nn.Module):
         network: another network, ``network(inputs, condition)`` with two input channels and one output channel.
         criterion: loss between what the network says and should say: ``F.mse_loss`` (L2, whose minimiser is the posterior
             mean that a sampler needs), ``F.l1_loss`` (the reference study's) or ``F.huber_loss``.
-        sigma_range: lowest and highest noise level, in units of the transformed maps' standard deviation.
+        sigma_range: lowest and highest noise level of the samplers, in units of the transformed maps' standard deviation.
     """
 
     family = "diffusion"
@@ -196,7 +200,7 @@ class Diffusion(nn.Module):
         channels: Sequence[int] = (48, 64, 96),
         network: nn.Module | None = None,
         criterion: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
-        sigma_range: tuple[float, float] = (0.02, 20.0),
+        sigma_range: tuple[float, float] = (0.03, 20.0),
     ):
         super().__init__()
         unit = 2 ** len(channels) if network is None else 1  # the U-Net folds 2 × 2 pixels, then halves at each level
@@ -221,12 +225,12 @@ class Diffusion(nn.Module):
         return cls(config["n"], channels=config["channels"], sigma_range=config["sigma_range"], criterion=criterion)
 
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Mean loss of κ-maps ``(batch, n, n)`` over log-uniform noise levels, a scalar; 1 is the Gaussian denoiser's L2."""
+        """Mean loss of κ-maps ``(batch, n, n)`` over lognormal noise levels, a scalar; 1 is the Gaussian denoiser's L2."""
         if batch.shape[-2:] != (self.n, self.n):
             found = " × ".join(map(str, batch.shape[-2:]))
             raise ValueError(f"the model was made for maps of {self.n} × {self.n} pixels, found {found}")
         y = self.transform(batch)
-        sigma = stratified_sigmas(len(y), *self.sigma_range, generator).to(y.device)
+        sigma = stratified_sigmas(len(y), generator=generator).to(y.device)
         device = generator.device if generator is not None else y.device
         noise = torch.randn(y.shape, generator=generator, device=device).to(y.device)
         said, wanted = self.denoiser.residual(y, y + sigma.to(y.dtype)[:, None, None] * noise, sigma)

@@ -11,8 +11,8 @@ Thiele & Liu 2026, arXiv:2601.20669, after Glow, Kingma & Dhariwal 2018): 1×n²
 log-scale. Squeezing is by the orthonormal Haar transform, so that the channels are scales and the coarse ones go on.
 
 All latents are put back in their places, which makes z a map again. Its base is white noise or a Gaussian field with the
-spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021, arXiv:2105.12024): every layer starts as the identity, so the
-flow starts as the exact Gaussian field and learns only what is not Gaussian.
+spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021, arXiv:2105.12024), behind a learned isotropic gain: every layer
+starts as the identity, so the flow starts as the exact Gaussian field and learns only what is not Gaussian.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..maps import GaussianField, wide
+from ..maps import GaussianField, MapGrid, wide
 from ..nets import CouplingNet
 from ..transform import KappaTransform
 
@@ -113,6 +113,35 @@ class AffineCoupling(nn.Module):
         return torch.cat([kept, (moved - shift) * (-log_scale).exp()], 1)
 
 
+class Gain(nn.Module):
+    """An isotropic gain in Fourier space, e^a(|ℓ|) with one number an annulus; the identity at first.
+
+    What the couplings do to small scales adds power to large ones (κ is all but an exponential of z), and the few modes
+    there weigh so little in the likelihood that the couplings hardly notice. One number an annulus notices at once.
+
+    Args:
+        n: pixels a side.
+    """
+
+    def __init__(self, n: int):
+        super().__init__()
+        grid = MapGrid(n, 1.0)
+        annulus = (grid.ell / grid.ell_min).round().long()
+        self.register_buffer("annulus", annulus)
+        self.register_buffer("modes", torch.bincount(annulus.flatten(), grid.multiplicity.flatten()))
+        self.log_gain = nn.Parameter(torch.zeros(len(self.modes)))
+
+    def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._apply_gain(x, 1), (wide(self.log_gain) * self.modes).sum()
+
+    def to_data(self, y: Tensor) -> Tensor:
+        return self._apply_gain(y, -1)
+
+    def _apply_gain(self, x: Tensor, sign: int) -> Tensor:
+        gain = (sign * wide(self.log_gain)).exp()[self.annulus]
+        return torch.fft.irfft2(torch.fft.rfft2(wide(x)) * gain, s=x.shape[-2:]).to(x.dtype)
+
+
 class Flow(nn.Module):
     """A multi-scale normalizing flow for square maps.
 
@@ -149,6 +178,7 @@ class Flow(nn.Module):
         self.transform = KappaTransform() if transform is None else transform
         self.base = base
         build = network if network is not None else (lambda i, o: CouplingNet(i, o, hidden))
+        self.gain = Gain(n) if base is not None else None
         self.levels = nn.ModuleList()
         self.choose = nn.ModuleList()  # mixes the squeezed channels before half of them are split off
         for level, channels in enumerate((4, 8, 16)):
@@ -199,11 +229,15 @@ class Flow(nn.Module):
             found = " × ".join(map(str, kappa.shape[-2:]))
             raise ValueError(f"the model was made for maps of {self.n} × {self.n} pixels, found {found}")
         parts, log_det = self.latents(self.transform(kappa))
-        return self.assemble(parts), log_det + self.transform.log_det(kappa)
+        z, log_det = self.assemble(parts), log_det + self.transform.log_det(kappa)
+        if self.gain is not None:
+            z, change = self.gain.to_noise(z)
+            log_det = log_det + change
+        return z, log_det
 
     def to_data(self, z: Tensor) -> Tensor:
         """Latent maps ``(batch, n, n)`` → κ-maps, the inverse of :meth:`to_noise`."""
-        parts = self.take_apart(z)
+        parts = self.take_apart(z if self.gain is None else self.gain.to_data(z))
         h = parts.pop()
         for choose, chain in zip(reversed(self.choose), reversed(self.levels)):
             for layer in reversed(chain):
