@@ -59,6 +59,7 @@ body[data-jp-theme-light="true"] .lensnb-explorer, body.vscode-light .lensnb-exp
 .lensnb-explorer .bar svg { display: block; width: 100%; height: 18px; overflow: visible; }
 .lensnb-explorer .step output { min-width: 7.6em; text-align: right; white-space: nowrap; }
 .lensnb-explorer .statistic { display: flex; flex-direction: column; min-width: 0; }
+.lensnb-explorer .statistic .note { min-height: 3.2em; }
 .lensnb-explorer .legend {
   display: flex; flex-wrap: wrap; gap: 0 16px; align-items: center; min-height: 30px; margin-bottom: 4px;
 }
@@ -70,8 +71,9 @@ body[data-jp-theme-light="true"] .lensnb-explorer, body.vscode-light .lensnb-exp
 .lensnb-explorer svg .axis { stroke: var(--edge); fill: none; }
 .lensnb-explorer svg .grid { stroke: var(--line); fill: none; }
 .lensnb-explorer svg .cursor { stroke: var(--fg); stroke-dasharray: 2 3; visibility: hidden; }
-@container (max-width: 940px) {
+@container (max-width: 430px) or ((min-width: 701px) and (max-width: 940px)) {
   .lensnb-explorer .note { min-height: 3.2em; }
+  .lensnb-explorer .statistic .note { min-height: 4.7em; }
   .lensnb-explorer .scale { flex-wrap: wrap; justify-content: space-between; }
   .lensnb-explorer .bar { order: -1; flex: 1 0 100%; }
   .lensnb-explorer .scale button { order: 1; }
@@ -231,7 +233,7 @@ function panels(s, shown, width, height) {
   const pad = log ? (x[n - 1] / x[0]) ** (0.35 / n) : (0.5 * (x[n - 1] - x[0])) / n;
   const split = TOP + (height - TOP - FOOT - BETWEEN) * 0.66;
   const across = axis(log ? x[0] / pad : x[0] - pad, log ? x[n - 1] * pad : x[n - 1] + pad, SIDE, width - RIGHT, log, width < 420 ? 4 : 6);
-  const upper = axis(...upperLimits(s, shown), split, TOP, s.log_y, 5);
+  const upper = axis(...upperLimits(s, shown), split, TOP, s.log_y, s.log_y ? 6 : 5);
   const lower = axis(...lowerLimits(s, shown), height - FOOT, split + BETWEEN, false, 4);
   return { across, upper, lower, split, x: x.map(across.at) };
 }
@@ -427,7 +429,7 @@ function render({ model, el }) {
         note.textContent = `κ = ${words(kappa)} at x = ${((column + 0.5) * pixel).toFixed(1)}′, y = ${((row + 0.5) * pixel).toFixed(1)}′`;
       } else {
         const fixed = (v) => minus(v.toFixed(Math.max(0, 2 - Math.floor(Math.log10(std[one] || 1)))));
-        note.textContent = `index ${about_set(name).indices[one]} · mean ${fixed(mean[one])} · σ ${fixed(std[one])}`;
+        note.textContent = `index\u00a0${about_set(name).indices[one]} · mean\u00a0${fixed(mean[one])} · σ\u00a0${fixed(std[one])}`;
       }
     });
   }
@@ -478,7 +480,8 @@ function render({ model, el }) {
       `${title}: ${statistic.y_label} against ${statistic.x_label}. The mean of ${name} is ${range} ${what} ${names[0]}. ` +
         `Drawn over: map ${which(names[0]) + 1} of ${names[0]} and map ${which(name) + 1} of ${name}.`,
     );
-    part.note.textContent = `Line and band: mean and scatter (±σ) of one map, from ${count(names[0])} and ${count(name)} maps.`;
+    const used = [names[0], name].map((of) => count(of) + (about_set(of).total > count(of) ? ` of ${about_set(of).total}` : ""));
+    part.note.textContent = `Line and band: mean and scatter (±σ) of one map, from ${used[0]} maps of ${names[0]} and ${used[1]} of ${name}.`;
   }
 
   function readBin(event) {
@@ -490,10 +493,10 @@ function render({ model, el }) {
     cursor.style.visibility = "visible";
     const values = shown().map((name) => {
       const { mean, std, one } = statistic.sets[name];
-      return `${name} ${words(mean[near])} ± ${words(std[near], 2)}, this map ${words(one(which(name))[near])}`;
+      return `${name} ${words(mean[near])} ± ${words(std[near], 2)} (map shown ${words(one(which(name))[near])})`;
     });
     const of = words(statistic.relative(statistic.sets[shown()[1]].mean)[near]);
-    part.note.textContent = `At ${words(statistic.x[near])}: ${values.join("; ")}; ${statistic.ratio ? "ratio" : "shift"} ${of}.`;
+    part.note.textContent = `At ${words(statistic.x[near])}: ${values.join(", ")}; ${statistic.ratio ? "ratio" : "shift"} ${of}.`;
   }
 
   // ---- what to redraw
@@ -589,7 +592,7 @@ function render({ model, el }) {
   part.back.onclick = () => step(model.get("index") - 1);
   part.forth.onclick = () => step(model.get("index") + 1);
   for (const input of [part.low, part.high]) {
-    input.onkeydown = ({ key }) => key === "Enter" && chooseLimits(); // in JupyterLab Enter alone brings no change event
+    input.addEventListener("keydown", ({ key }) => key === "Enter" && chooseLimits()); // brings no change event in JupyterLab
     input.addEventListener("wheel", () => input.blur(), { passive: true });
   }
   part.maps.forEach(({ canvas }, k) => {
@@ -598,7 +601,11 @@ function render({ model, el }) {
     canvas.onclick = () => part.slider.focus(); // so that the arrow keys step from here
   });
   part.plot.onpointermove = readBin;
-  part.plot.onpointerleave = drawPlot;
+  part.plot.onpointerleave = () => {
+    if (!frame) return;
+    part.plot.querySelector(".cursor").style.visibility = "hidden";
+    describePlot();
+  };
 
   const heard = {
     "change:index": showIndex, "change:against": showSets, "change:colours": showColours, "change:limits": showColours,

@@ -11,7 +11,7 @@ import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,30 +87,20 @@ def explore(
         ValueError: an unknown statistic, fewer than two sets, a set of fewer than two maps or with NaN, sets of different
             shapes or fields, no field size.
     """
-    statistics = list(STATISTICS if statistics is None else statistics)
+    statistics = [statistics] if isinstance(statistics, str) else list(STATISTICS if statistics is None else statistics)
     unknown = [name for name in statistics if name not in STATISTICS]
     if unknown or not statistics:
         found = repr(unknown[0]) if unknown else "none"
         raise ValueError(f"the statistics to choose from are {', '.join(STATISTICS)}; found {found}")
+    offered = {"statistic": statistics}
     for name, values in {"smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2}.items():
-        if not len(values) or not all(math.isfinite(v) and v >= 0 for v in values):
+        offered[name] = [float(v) for v in values]
+        if not offered[name] or not all(0 <= v < math.inf for v in offered[name]):
             raise ValueError(f"{name} must list numbers that are not negative, found {values}")
     side_deg = _field(sets, side_deg)
-    chosen, total = {}, {}
-    for name, one in sets.items():
-        total[name] = len(one)
-        chosen[name] = _pick(name, one, maps)
-    shape = next(iter(chosen.values()))[1].shape[1:]
-    for name, (_, kappa) in chosen.items():
-        if kappa.shape[1:] != shape:
-            raise ValueError(
-                f"{name!r} has maps of {_size(kappa.shape[1:])} pixels, {next(iter(chosen))!r} of {_size(shape)}; "
-                "they must be the same field"
-            )
-    return Explorer(
-        chosen, total, side_deg, statistics, [float(s) for s in smoothing_arcmin], [float(n) for n in n_gal_arcmin2],
-        sigma_e, seed,
-    )  # fmt: skip
+    chosen = {str(name): _pick(name, one, maps) for name, one in sets.items()}
+    _check_shapes(chosen)
+    return Explorer(chosen, side_deg, offered, sigma_e, seed)
 
 
 def _field(sets: Mapping, side_deg: float | None) -> float:
@@ -127,25 +117,43 @@ def _field(sets: Mapping, side_deg: float | None) -> float:
     return float(side_deg)
 
 
-def _size(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
+@dataclass(frozen=True)
+class _Chosen:
+    """Some maps of a set in float32, their indices in it, and how many it has."""
+
+    kappa: Tensor
+    indices: np.ndarray
+    total: int
 
 
-def _pick(name: str, one: MapSet | Tensor | np.ndarray, most: int) -> tuple[np.ndarray, Tensor]:
-    """Indices of at most ``most`` maps spread evenly over a set, and the maps themselves in float32."""
-    kappa = one.maps if isinstance(one, MapSet) else one
+def _pick(name: str, one: MapSet | Tensor | np.ndarray, most: int) -> _Chosen:
+    """At most ``most`` maps, spread evenly over a set."""
+    kappa = one.maps if isinstance(one, MapSet) else one if isinstance(one, Tensor) else np.asarray(one)
     if kappa.ndim != 3 or kappa.shape[1] != kappa.shape[2]:
         raise ValueError(f"{name!r} must hold maps of the shape (maps, n, n), found {tuple(kappa.shape)}")
-    count = min(len(kappa), most, max(2, PIXELS // math.prod(kappa.shape[1:])))
+    total = len(kappa)
+    count = min(total, most, max(2, PIXELS // math.prod(kappa.shape[1:])))
     if count < 2:
         raise ValueError(f"{name!r} has {count} maps to show; a scatter needs at least two")
-    index = np.linspace(0, len(kappa) - 1, count).round().astype(int)
-    kappa = kappa[torch.from_numpy(index)] if isinstance(kappa, Tensor) else np.asarray(kappa[index], np.float32)
+    indices = np.linspace(0, total - 1, count).round().astype(int)
+    kappa = kappa[torch.from_numpy(indices)] if isinstance(kappa, Tensor) else np.asarray(kappa[indices], np.float32)
     kappa = torch.as_tensor(kappa).detach().cpu().float()
     bad = int((~torch.isfinite(kappa)).flatten(1).any(1).sum())
     if bad:
         raise ValueError(f"{name!r} has {bad} maps with NaN or infinity among {count}; leave them out first")
-    return index, kappa
+    return _Chosen(kappa, indices, total)
+
+
+def _check_shapes(chosen: Mapping[str, _Chosen]) -> None:
+    first, truth = next(iter(chosen.items()))
+    for name, one in chosen.items():
+        if one.kappa.shape[1:] != truth.kappa.shape[1:]:
+            sizes = [" × ".join(map(str, c.kappa.shape[1:])) for c in (one, truth)]
+            raise ValueError(
+                f"{name!r} has maps of {sizes[0]} pixels, {first!r} of {sizes[1]}; they must be the same field"
+            )
+    if not truth.kappa.std() > 0:
+        raise ValueError(f"the maps of {first!r} are all one constant; there is nothing to compare with")
 
 
 def quantise(kappa: Tensor) -> dict:
@@ -218,29 +226,29 @@ class Explorer(anywidget.AnyWidget):
     _maps = traitlets.Dict().tag(sync=True)  # the maps after noise and smoothing
     _plot = traitlets.Dict().tag(sync=True)  # the statistic of every map
 
-    def __init__(self, chosen, total, side_deg, statistics, smoothing_arcmin, n_gal_arcmin2, sigma_e, seed):
-        self._kappa = {name: kappa for name, (_, kappa) in chosen.items()}
+    def __init__(self, chosen, side_deg, offered, sigma_e, seed):
+        self._kappa = {name: one.kappa for name, one in chosen.items()}
         self._side_deg, self._sigma_e, self._seed = side_deg, sigma_e, seed
-        self._offered = {
-            "statistic": statistics, "smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2,
-            "against": list(chosen)[1:],
-        }  # fmt: skip
+        self._offered = {**offered, "against": list(chosen)[1:]}
         self._processed = None  # (smoothing, n_gal), maps by name, suite
         self._vectors = {}  # (name in the suite, smoothing, n_gal) → vectors by set
-        palette = plot.colours(list(chosen)[1:])
+        palette = plot.colours(self._offered["against"])
         super().__init__(
             **{trait: values[0] for trait, values in self._offered.items()},
             _about={
                 "sets": [
-                    {"name": name, "total": total[name], "indices": index.tolist(), "colour": palette.get(name)}
-                    for name, (index, _) in chosen.items()
+                    {"name": name, "total": one.total, "indices": one.indices.tolist(), "colour": palette.get(name)}
+                    for name, one in chosen.items()
                 ],
-                "n": len(next(iter(self._kappa.values()))[0]), "side_deg": side_deg, "sigma_e": sigma_e,
-                "statistics": [[key, STATISTICS[key][0]] for key in statistics],
-                "smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2,
+                "n": next(iter(self._kappa.values())).shape[-1],
+                "side_deg": side_deg,
+                "sigma_e": sigma_e,
+                "statistics": [[key, STATISTICS[key][0]] for key in offered["statistic"]],
+                "smoothing_arcmin": offered["smoothing_arcmin"],
+                "n_gal_arcmin2": offered["n_gal_arcmin2"],
                 "tables": {name: colour_table(name).tobytes() for name in COLOUR_MAPS},
             },
-        )  # fmt: skip
+        )
         self._update()
         self.observe(lambda _: self._update(), ["statistic", "smoothing_arcmin", "n_gal_arcmin2"])
 

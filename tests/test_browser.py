@@ -115,16 +115,15 @@ def open_page(browser, lab):
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, root / name)
         contexts.append(browser.new_context(viewport={"width": width, "height": height}))
+        contexts[-1].set_default_timeout(90_000)
         page = contexts[-1].new_page()
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(f"{url}/lab/workspaces/{name[:-6]}/tree/{name}?token={token}")
-        page.locator(".jp-Notebook").wait_for(timeout=60_000)
-        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=60_000)
+        page.goto(f"{url}/lab/workspaces/{name[:-6]}/tree/{name}?token={token}", wait_until="domcontentloaded")
+        page.locator(".jp-Notebook").wait_for()
+        page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext")
         page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme)
-        page.evaluate(
-            """() => { const app = window.jupyterapp, left = app.shell.collapseLeft; left && app.shell.collapseLeft(); }"""
-        )
+        page.evaluate("window.jupyterapp.shell.collapseLeft()")
         page.evaluate(RUN_ALL)
         errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
         assert errors.count() == 0, errors.first.inner_text()
@@ -215,10 +214,12 @@ def test_mouse_steps_drags_and_reads_the_map(page):
     canvas.hover(position={"x": side * 0.26, "y": side * 0.89})
     read = widget.locator(".map + .note").all_inner_texts()
     assert all(text.startswith("κ = ") and "x = 79.7′, y = 32.8′" in text for text in read), read
+    widget.locator(".plot svg").hover()
+    assert widget.locator(".statistic .note").inner_text().startswith("At ")
     canvas.click()  # the arrow keys follow
     assert press(page, "ArrowRight") != dragged
     page.mouse.move(0, 0)
-    assert widget.locator(".map + .note").first.inner_text().startswith("index ")
+    assert widget.locator(".map + .note").first.inner_text().startswith("index\u00a0")
 
 
 def test_choices_ask_the_kernel_and_the_plot_follows(page):
@@ -237,6 +238,18 @@ def test_choices_ask_the_kernel_and_the_plot_follows(page):
     assert len(set(plots.values())) == len(plots)
     assert pictures["Statistic", "pdf"] == pictures["Statistic", "V2"] == pictures["Shape noise", "0"]
     assert len({tuple(p) for p in pictures.values()}) == 4  # plain, smoothed, with noise as well, noise alone
+
+
+def test_it_says_that_it_is_computing(page):
+    choose = """([selector, value]) => {
+      const select = document.querySelector(selector + ' select'); select.value = value;
+      select.dispatchEvent(new Event('change')); return document.querySelector(selector + ' .status').textContent;
+    }"""
+    status = page.locator(f"{WIDGET} .status")
+    for value in ("V1", "power"):
+        assert page.evaluate(choose, [WIDGET, value]) == "computing…"
+        page.wait_for_function(IDLE)
+        assert status.inner_text() == ""
 
 
 def test_colours_and_the_other_set_need_no_kernel(page):

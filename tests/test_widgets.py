@@ -1,0 +1,261 @@
+"""The widgets without a browser: what goes to it, what follows a choice, and the picture that stays."""
+
+import base64
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lensnb import stats
+from lensnb.data import MapSet
+from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise, smooth
+
+widgets = pytest.importorskip("lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError)
+traitlets = pytest.importorskip("traitlets")
+
+GRID = MapGrid(16, 5.0)
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def seeded(k: int) -> torch.Generator:
+    return torch.Generator().manual_seed(k)
+
+
+@pytest.fixture(scope="module")
+def maps() -> dict[str, torch.Tensor]:
+    field = GaussianField.from_power(GRID, lambda ell: 1e-6 / ell**1.5)
+    truth = LognormalField.from_correlation(field.variance, 0.03).sample(12, seeded(0))
+    return {"truth": truth, "flow": field.sample(9, seeded(1)), "diffusion": 1.1 * truth[:5]}
+
+
+@pytest.fixture
+def explorer(maps) -> widgets.Explorer:
+    return widgets.explore(maps, 5.0, n_gal_arcmin2=(0, 30))
+
+
+def received(sent: dict) -> np.ndarray:
+    """κ as the browser has it."""
+    q = np.frombuffer(sent["pixels"], "<u2").reshape(-1, GRID.n, GRID.n)
+    return sent["low"] + sent["step"] * q
+
+
+def vectors(explorer: widgets.Explorer, name: str) -> np.ndarray:
+    return np.frombuffer(explorer._plot["vectors"][name], "<f4").reshape(-1, len(explorer._plot["x"]))
+
+
+# ---------------------------------------------------------------- what goes to the browser
+
+
+def test_maps_arrive_within_half_a_step(maps):
+    sent = widgets.quantise(maps["truth"])
+    truth = maps["truth"].double().numpy()
+    assert np.abs(received(sent) - truth).max() <= 0.5001 * sent["step"]
+    assert sent["step"] == pytest.approx((truth.max() - truth.min()) / 65535)
+    np.testing.assert_allclose(np.frombuffer(sent["mean"], "<f4"), truth.mean((1, 2)), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(np.frombuffer(sent["std"], "<f4"), truth.std((1, 2), ddof=1), rtol=1e-4)
+
+
+def test_constant_maps_arrive_as_they_are():
+    assert (received(widgets.quantise(torch.full((2, 16, 16), 0.25))) == 0.25).all()
+
+
+@pytest.mark.parametrize("name", widgets.COLOUR_MAPS)
+def test_colour_maps_rise_in_lightness_and_are_matplotlibs(name):
+    from lensnb import plot
+
+    table = widgets.colour_table(name)
+    theirs = plot.plt.get_cmap("gray" if name == "grey" else name)(np.arange(256))[:, :3] * 255
+    assert table.shape == (256, 4) and np.abs(table[:, :3] - theirs).max() < 12
+    assert (np.diff(table[:, :3] @ [0.2126, 0.7152, 0.0722]) > -0.5).all()
+
+
+def test_each_set_arrives_with_the_vectors_of_all_its_maps(explorer, maps):
+    suite = stats.suite(maps["truth"], 5.0)
+    assert explorer._plot["statistic"] == "power" and explorer._plot["log_x"] and explorer._plot["ratio"]
+    for name, kappa in maps.items():
+        assert np.abs(received(explorer._maps["sets"][name]) - kappa.numpy()).max() < 1e-5
+        np.testing.assert_allclose(vectors(explorer, name), suite["power"](kappa), rtol=1e-6)
+    np.testing.assert_allclose(explorer._plot["x"], suite["power"].x)
+    about = {s["name"]: s for s in explorer._about["sets"]}
+    assert about["flow"]["indices"] == list(range(9)) and about["truth"]["total"] == 12
+
+
+def test_a_large_set_is_sampled_evenly(maps):
+    truth = MapSet(np.tile(maps["truth"].numpy(), (5, 1, 1)).astype(np.float16), 5.0, labels=np.repeat([1, 2, 3], 20))
+    explorer = widgets.explore({"truth": truth, "flow": maps["flow"]}, maps=7)
+    (first, second) = explorer._about["sets"]
+    assert first["indices"] == [0, 10, 20, 30, 39, 49, 59] and first["total"] == 60
+    assert second["indices"] == [0, 1, 3, 4, 5, 7, 8]
+    sent = received(explorer._maps["sets"]["truth"])
+    np.testing.assert_allclose(sent, truth.maps[first["indices"]].astype(float), atol=1e-5)
+
+
+def test_maps_of_many_pixels_are_fewer(maps, monkeypatch):
+    monkeypatch.setattr(widgets, "PIXELS", 4 * GRID.n**2)
+    sets = widgets.explore(maps, 5.0)._about["sets"]
+    assert [len(s["indices"]) for s in sets] == [4, 4, 4]
+
+
+# ---------------------------------------------------------------- what follows a choice
+
+
+def test_smoothing_and_noise_change_maps_statistics_and_bins(explorer, maps):
+    explorer.n_gal_arcmin2, explorer.smoothing_arcmin = 30.0, 10.0
+    draw, expected = seeded(0), {}
+    for name, kappa in maps.items():  # the noise of one set is not that of another
+        expected[name] = smooth(add_shape_noise(kappa, 5.0, 30.0, 0.4, draw), 10.0, 5.0)
+    explorer.statistic = "pdf"
+    pdf = stats.suite(expected["truth"], 5.0)["pdf"]
+    np.testing.assert_allclose(explorer._plot["x"], pdf.x)
+    for name, kappa in expected.items():
+        assert np.abs(received(explorer._maps["sets"][name]) - kappa.numpy()).max() < 1e-5
+        np.testing.assert_allclose(vectors(explorer, name), pdf(kappa), rtol=1e-6)
+    chosen = {key: explorer._plot[key] for key in ("statistic", "smoothing_arcmin", "n_gal_arcmin2")}
+    assert chosen == {"statistic": "pdf", "smoothing_arcmin": 10.0, "n_gal_arcmin2": 30.0}
+    low, high = explorer._maps["limits"]
+    assert expected["truth"].min() < low < high < expected["truth"].max()
+
+
+def test_choices_come_back_to_where_they_were(explorer):
+    maps, plot = explorer._maps, explorer._plot
+    explorer.n_gal_arcmin2, explorer.statistic = 30.0, "peaks"
+    assert explorer._maps["sets"] != maps["sets"] and explorer._plot != plot
+    explorer.n_gal_arcmin2, explorer.statistic = 0.0, "power"
+    assert explorer._maps == maps and explorer._plot == plot
+
+
+def test_another_statistic_sends_no_maps(explorer):
+    maps = explorer._maps
+    explorer.statistic = "V1"
+    assert explorer._maps is maps
+
+
+def test_minkowski_functionals_are_the_thirds_of_the_suite(explorer, maps):
+    whole, parts = stats.suite(maps["truth"], 5.0)["minkowski"], []
+    for name in ("V0", "V1", "V2"):
+        explorer.statistic = name
+        assert explorer._plot["x_label"] == "threshold κ" and explorer._plot["ratio"] == (name != "V2")
+        parts.append(vectors(explorer, "flow"))
+    np.testing.assert_allclose(np.hstack(parts), whole(maps["flow"]), rtol=1e-6)
+
+
+def test_relative_is_a_ratio_or_a_shift():
+    truth, flow = np.array([[1.0, 0.0], [3.0, 0.0]]), np.array([[4.0, 1.0], [2.0, 2.0]])
+    mean, std = widgets.relative(flow, truth)
+    np.testing.assert_allclose(mean, [1.5, math.nan])
+    np.testing.assert_allclose(std, [math.sqrt(2) / 2, math.nan])
+    mean, std = widgets.relative(flow, truth - 4)
+    np.testing.assert_allclose(mean, [(3 + 2) / math.sqrt(2), math.nan])
+    np.testing.assert_allclose(std, [1.0, math.nan])
+
+
+def test_only_what_is_offered_can_be_chosen(explorer):
+    wrong = {
+        "statistic": "spectrum", "against": "truth", "smoothing_arcmin": 3.0, "index": 12, "colours": "jet",
+        "limits": [0.1, -0.1],
+    }  # fmt: skip
+    for trait, value in wrong.items():
+        with pytest.raises(traitlets.TraitError):
+            setattr(explorer, trait, value)
+    assert explorer.statistic == "power" and explorer.index == 0
+    with pytest.raises(traitlets.TraitError, match="statistic must be one of power, pdf, .*; found 'spectrum'"):
+        explorer.statistic = "spectrum"
+
+
+def test_what_cannot_be_measured_is_said_in_the_widget(explorer, monkeypatch):
+    def fail(self):
+        raise ValueError("no bins")
+
+    monkeypatch.setattr(widgets.Explorer, "_measure", fail)
+    explorer.statistic = "pdf"
+    assert explorer._plot["problem"] == "no bins" and explorer._plot["statistic"] == "pdf"
+    monkeypatch.undo()
+    explorer.statistic = "power"
+    assert "problem" not in explorer._plot
+
+
+def test_some_statistics_in_an_order_of_ones_own(maps):
+    explorer = widgets.explore(maps, 5.0, ["V1", "pdf"], smoothing_arcmin=[2, 0])
+    assert (explorer.statistic, explorer.smoothing_arcmin) == ("V1", 2.0)
+    assert [key for key, _ in explorer._about["statistics"]] == ["V1", "pdf"]
+    assert widgets.explore(maps, 5.0, "peaks").statistic == "peaks"
+
+
+# ---------------------------------------------------------------- the picture that stays
+
+
+@pytest.mark.parametrize("statistic", ["power", "V2"])
+def test_a_picture_stays_beside_the_view(explorer, statistic):
+    explorer.statistic, explorer.against, explorer.index = statistic, "diffusion", 11
+    explorer.limits, explorer.colours = [-0.02, 0.05], "grey"
+    data, metadata = explorer._repr_mimebundle_()
+    assert data[WIDGET_VIEW]["model_id"] == explorer.model_id
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"], validate=True)))
+    image.load()
+    assert image.format == "PNG" and image.width > 800
+    assert len(np.unique(np.asarray(image.convert("L")))) > 50
+    assert len(data["image/png"]) < 200_000
+    title = widgets.STATISTICS[statistic][0]
+    assert metadata["image/png"]["alt"].startswith("A map of truth beside one of diffusion")
+    assert title in metadata["image/png"]["alt"] and title in data["text/plain"]
+
+
+def test_pictures_leave_no_figure_open(explorer):
+    from lensnb import plot
+
+    before = plot.plt.get_fignums()
+    explorer.png()
+    assert plot.plt.get_fignums() == before
+
+
+# ---------------------------------------------------------------- bad input
+
+M = torch.randn(4, 16, 16, generator=seeded(3))
+WITH_NAN = M.clone()
+WITH_NAN[2, 3, 3] = math.nan
+BAD = {
+    "unknown statistic": (
+        [{"a": M, "b": M}, 5.0, ["power", "bispectrum"]],
+        "choose from are power.*found 'bispectrum'",
+    ),
+    "no statistic": ([{"a": M, "b": M}, 5.0, []], "found none"),
+    "one set": ([{"a": M}, 5.0], "at least one other set, found 1"),
+    "other pixels": ([{"a": M, "b": M[:, :8, :8]}, 5.0], r"'b' has maps of 8 × 8 pixels, 'a' of 16 × 16"),
+    "not square": (
+        [{"a": M[:, :8], "b": M}, 5.0],
+        r"'a' must hold maps of the shape \(maps, n, n\), found \(4, 8, 16\)",
+    ),
+    "one map": ([{"a": M, "b": M[:1]}, 5.0], "'b' has 1 maps to show; a scatter needs at least two"),
+    "a map alone": ([{"a": M, "b": M[0]}, 5.0], r"found \(16, 16\)"),
+    "NaN": ([{"a": M, "b": WITH_NAN}, 5.0], "'b' has 1 maps with NaN or infinity among 4"),
+    "no field": ([{"a": M, "b": M}], "side_deg must be the side of the field in degrees, found None"),
+    "other field": ([{"a": MapSet(M, 5.0), "b": MapSet(M, 3.5)}], "'b' has a field of 3.5°, expected 5°"),
+    "constant": ([{"a": M * 0, "b": M}, 5.0], "the maps of 'a' are all one constant"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), BAD.values(), ids=BAD.keys())
+def test_errors_are_a_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        widgets.explore(*arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "offered", [{"smoothing_arcmin": [-1]}, {"n_gal_arcmin2": []}, {"smoothing_arcmin": [math.nan]}]
+)
+def test_smoothing_and_noise_are_not_negative(offered):
+    with pytest.raises(ValueError, match=f"{next(iter(offered))} must list numbers that are not negative"):
+        widgets.explore({"a": M, "b": M}, 5.0, **offered)
+
+
+def test_a_generator_that_makes_one_constant_can_be_looked_at():
+    explorer = widgets.explore({"truth": M, "flow": M * 0}, 5.0, ["power", "pdf", "peaks", "minima", "V0", "V2"])
+    for statistic in explorer._offered["statistic"]:
+        explorer.statistic = statistic
+        assert "problem" not in explorer._plot
+    explorer.statistic = "peaks"
+    explorer.png()
