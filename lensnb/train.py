@@ -87,7 +87,7 @@ def fit(
     validation: Tensor | None = None,
     every: int = 50,
     folder: str | Path | None = None,
-    save_every: int = 500,
+    save_every: int = 100,
     device: str | torch.device = "auto",
     seed: int = 0,
 ) -> Iterator[dict]:
