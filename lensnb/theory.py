@@ -68,14 +68,17 @@ def ccl_cosmology(cosmology: Cosmology = Cosmology()):
 
 def comoving_distance(z, cosmology: Cosmology = Cosmology()):
     """Comoving distance to redshift ``z`` in Mpc/h, same shape as ``z``."""
-    return ccl_cosmology(cosmology).comoving_radial_distance(1 / (1 + np.asarray(z, float))) * cosmology.h
+    return _each(ccl_cosmology(cosmology).comoving_radial_distance, 1 / (1 + np.asarray(z, float))) * cosmology.h
 
 
 def scale_factor(chi, cosmology: Cosmology = Cosmology()):
     """Scale factor a at comoving distance ``chi`` (Mpc/h), same shape as ``chi``."""
-    chi = np.asarray(chi, float)
-    a = ccl_cosmology(cosmology).scale_factor_of_chi(chi.ravel() / cosmology.h)  # pyccl takes one dimension only
-    return np.reshape(a, chi.shape)[()]
+    return _each(ccl_cosmology(cosmology).scale_factor_of_chi, np.asarray(chi, float) / cosmology.h)
+
+
+def _each(function, x: np.ndarray):
+    """``function`` of each element of ``x``, in its shape; pyccl takes one dimension only."""
+    return np.reshape(function(np.ravel(x)), np.shape(x))[()]
 
 
 def lensing_kernel(chi, z_source: float, cosmology: Cosmology = Cosmology()):
@@ -89,7 +92,7 @@ def matter_power(k, z: float, cosmology: Cosmology = Cosmology(), linear: bool =
     """Matter power spectrum P(k) in (Mpc/h)³ at wavenumbers ``k`` in h/Mpc: halofit (Takahashi et al. 2012) or linear."""
     ccl = ccl_cosmology(cosmology)
     power = ccl.linear_matter_power if linear else ccl.nonlin_matter_power
-    return power(np.asarray(k, float) * cosmology.h, 1 / (1 + z)) * cosmology.h**3
+    return _each(lambda k: power(k, 1 / (1 + z)), np.asarray(k, float) * cosmology.h) * cosmology.h**3
 
 
 def convergence_power(ell, z_source: float, cosmology: Cosmology = Cosmology()):
@@ -105,10 +108,10 @@ def convergence_power(ell, z_source: float, cosmology: Cosmology = Cosmology()):
     Returns:
         C_ℓ in steradians, same shape as ``ell``.
     """
-    ell = np.atleast_1d(np.asarray(ell, float))
+    ell = np.asarray(ell, float)
     chi, weight = np.polynomial.legendre.leggauss(200)
     chi_s = float(comoving_distance(z_source, cosmology))
     chi, weight = chi_s * (chi + 1) / 2, weight * chi_s / 2
     kernel = lensing_kernel(chi, z_source, cosmology) ** 2 / chi**2 * weight
     power = [matter_power(ell / x, 1 / scale_factor(x, cosmology) - 1, cosmology) for x in chi]
-    return np.einsum("x,xl->l", kernel, np.array(power))
+    return np.tensordot(kernel, np.array(power), 1)[()]
