@@ -258,6 +258,33 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
     return figure
 
 
+def against_known(checks: Mapping[str, tuple], x_label: str, log_x: bool = False, log_y: bool = False) -> Figure:
+    """Measured means against answers that are known exactly: both above, their difference in standard errors below.
+
+    Args:
+        checks: a column each: by the label of its y axis ``(x, mean, error, known)``, four arrays ``(bins,)``.
+        x_label: label of all x axes.
+        log_x: logarithmic x axes.
+        log_y: logarithmic y axes.
+    """
+    figure, axes = plt.subplots(
+        2, len(checks), figsize=(max(4.3 * len(checks), 6.5), 4.4), squeeze=False, sharex="col", layout="constrained",
+        height_ratios=(2, 1),
+    )  # fmt: skip
+    for (top, bottom), (label, (x, mean, error, known)) in zip(axes.T, checks.items()):
+        top.plot(x, known, color=CYCLE[1], label="known answer")
+        top.errorbar(x, mean, error, fmt="o", ms=4, color=TRUTH, label="measured")
+        bottom.axhspan(-2, 2, color=GREY, alpha=0.3, lw=0)
+        bottom.axhline(0, color=CYCLE[1])
+        bottom.plot(x, (mean - known) / error, "o", ms=4, color=TRUTH)
+        limit = max(3.5, 1.1 * float(np.abs((mean - known) / error).max()))
+        bottom.set(xlabel=x_label, ylim=(-limit, limit))
+        top.set(ylabel=label, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+    axes[1, 0].set_ylabel("difference\n/ standard error")
+    axes[0, 0].legend(frameon=False)
+    return figure
+
+
 # ---------------------------------------------------------------- training
 
 
