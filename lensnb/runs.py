@@ -215,6 +215,7 @@ def run(
         papermill.execute_notebook(
             str(notebook), str(executed), given, kernel_name="python3", log_output=True, progress_bar=False,
             stdout_file=sys.stdout, stderr_file=sys.stderr,
+            store_widget_state=False,  # the state holds every map of a widget; its picture stays
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         raise RuntimeError(
@@ -248,7 +249,10 @@ def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
     offline = dict.fromkeys(
         ("mathjax_url", "require_js_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"), ""
     )
-    exporter = HTMLExporter(exclude_input=True, exclude_output_prompt=True, embed_images=True, **offline)
+    # the classic template, because lab's drops the figures' alternative texts
+    exporter = HTMLExporter(
+        template_name="classic", exclude_input=True, exclude_output_prompt=True, embed_images=True, **offline
+    )
     body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), {"metadata": {"name": title}})
     with atomic_write(path) as file:
         file.write(body.encode())

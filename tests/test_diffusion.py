@@ -319,8 +319,8 @@ def test_an_untrained_model_samples_the_gaussian_field():
 def test_an_untrained_model_is_the_exact_denoiser(sampler):
     model, field = gaussian_model(), red_field()
     noise, like = MapNoise(4, seeded(13)), torch.zeros(1, dtype=DOUBLE)
-    sigmas = karras_sigmas(6, 0.02, 20.0)
-    x = field.colour(noise(16, like)) + 20.0 * noise(16, like)
+    sigmas = karras_sigmas(6, *model.sigma_range)
+    x = field.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
     expected = 0.002 + 0.01 * sampler(field.denoise, x, sigmas, noise)
     found = model.sample(4, seeded(13), steps=6, sampler=sampler)
     torch.testing.assert_close(found, expected.float(), rtol=1e-6, atol=1e-9)

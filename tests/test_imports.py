@@ -18,8 +18,8 @@ FLOORS = [
     {"transform"},  # half a floor up: it rests on maps, and data, train and models rest on it
     {"data", "stats", "train", "models"},
     {"readers", "sims", "ensemble"},
-    {"compare", "runs"},
-    {"plot"},
+    {"compare"},
+    {"plot", "runs"},  # runs writes down what compare found
     {"widgets", "__main__"},
 ]
 

@@ -54,7 +54,16 @@ def test_coerce(value, kind, expected):
 
 
 @pytest.mark.parametrize(
-    "value, kind", [("many", "int"), (1.5, "int"), (True, "int"), (None, "int"), ("fast", float), (True, "float"), ("perhaps", "bool")]
+    "value, kind",
+    [
+        ("many", "int"),
+        (1.5, "int"),
+        (True, "int"),
+        (None, "int"),
+        ("fast", float),
+        (True, "float"),
+        ("perhaps", "bool"),
+    ],
 )
 def test_coerce_refuses(value, kind):
     with pytest.raises(ValueError, match=r"parameter p = .* is not of the type"):
