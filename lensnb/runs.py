@@ -253,7 +253,10 @@ def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
     exporter = HTMLExporter(
         template_name="classic", exclude_input=True, exclude_output_prompt=True, embed_images=True, **offline
     )
-    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), {"metadata": {"name": title}})
+    book = nbformat.read(notebook, as_version=4)
+    for output in (output for cell in book.cells for output in cell.get("outputs", ())):
+        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its picture is what a page can show
+    body, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}})
     with atomic_write(path) as file:
         file.write(body.encode())
     return Path(path)

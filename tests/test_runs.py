@@ -125,6 +125,15 @@ def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
     assert "hello" in page and "check_parameters" not in page
 
 
+def test_a_widget_is_a_picture_in_the_report(notebook, tmp_path):
+    book = nbformat.read(notebook("1"), as_version=4)
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "image/png": "iVBORw0KGgo="}
+    book.cells[-1].outputs = [nbformat.v4.new_output("display_data", view, metadata={"image/png": {"alt": "two maps"}})]
+    nbformat.write(book, tmp_path / "with_widget.ipynb")
+    page = runs.write_html(tmp_path / "with_widget.ipynb", tmp_path / "report.html", "a title").read_text()
+    assert 'alt="two maps"' in page and "data:image/png;base64,iVBORw0KGgo=" in page and "widget-view" not in page
+
+
 @pytest.mark.slow
 def test_a_failing_notebook_is_named_with_its_error(notebook, tmp_path):
     with pytest.raises(RuntimeError, match=r"05_toy.ipynb failed in cell \d+: ValueError: no such thing"):
