@@ -129,7 +129,7 @@ def _correlation(cov: np.ndarray, std: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- the report
 
 
-@dataclass
+@dataclass(repr=False)
 class FidelityReport:
     """What :func:`compare` found. Print it, show it in Jupyter, or save it.
 
@@ -192,6 +192,9 @@ class FidelityReport:
     def save(self, path: str | Path) -> Path:
         """Write :meth:`as_json` to a file, atomically."""
         return write_json(path, self.as_json())
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         rows = self.rows()

@@ -108,12 +108,17 @@ def band(ax: Axes, statistic: Statistic, ensemble: Ensemble, colour: str, label:
     return _scales(ax, statistic)
 
 
+def _typeset(label: str) -> str:
+    """The label with its ℓ set as mathematics; C_ℓ is plain text elsewhere (tables, widgets)."""
+    return label.replace("C_ℓ", r"$C_\ell$")
+
+
 def _scales(ax: Axes, statistic: Statistic, log_y: bool = True) -> Axes:
     if statistic.log_x:
         ax.set_xscale("log")
     if statistic.log_y and log_y:
         ax.set_yscale("log")
-    ax.set_xlabel(statistic.x_label)
+    ax.set_xlabel(_typeset(statistic.x_label))
     ax.grid(alpha=0.25)
     return ax
 
@@ -127,6 +132,8 @@ def _positions(x: np.ndarray, count: int, k: int, log: bool) -> np.ndarray:
 def ratio(ax: Axes, report: FidelityReport, name: str, what: str, sets: Sequence[str] | None = None) -> Axes:
     """Ratio to truth bin by bin with error bars; the grey band is the null's 95 % interval.
 
+    Triangles at the edge stand for points beyond it.
+
     Args:
         ax: where to draw.
         report: from :func:`lensnb.compare.compare`.
@@ -139,21 +146,29 @@ def ratio(ax: Axes, report: FidelityReport, name: str, what: str, sets: Sequence
     low, high = getattr(report.verdicts[NULL][name], what).interval
     ax.fill_between(statistic.x, low, high, color=GREY, alpha=0.35, lw=0, label="null, 95 %")
     ax.axhline(0.0 if what == "mean_shift" else 1.0, color=TRUTH, lw=1)
+    limits = (-np.inf, np.inf) if what == "mean_shift" else _readable(report, name, what, sets)
     for k, set_name in enumerate(sets):
         estimate = getattr(report.verdicts[set_name][name], what)
         x = _positions(statistic.x, len(sets), k, statistic.log_x)
         ax.errorbar(x, estimate.value, estimate.error, fmt="o", ms=3, lw=1, color=palette[set_name], label=set_name)
+        for edge, marker, beyond in (
+            (limits[0], "v", estimate.value < limits[0]),
+            (limits[1], "^", estimate.value > limits[1]),
+        ):
+            if beyond.any():
+                y = np.full(beyond.sum(), edge)
+                ax.plot(x[beyond], y, marker, ms=6, color=palette[set_name], clip_on=False, zorder=5)
     labels = {"mean_ratio": "mean / truth", "scatter_ratio": "scatter / truth", "mean_shift": "(mean − truth) / σ"}
     ax.set_ylabel(labels[what])
     if what != "mean_shift":
-        ax.set_ylim(*_readable(report, name, what, sets))
+        ax.set_ylim(*limits)
     return _scales(ax, statistic, log_y=False)
 
 
 def _readable(report: FidelityReport, name: str, what: str, sets: Sequence[str]) -> tuple[float, float]:
-    """Limits that hold the well-measured points and no more than a factor of about two either side."""
+    """Limits about 1 that hold most points, and no more than a factor of two; a triangle marks a point beyond them."""
     values = [getattr(report.verdicts[n][name], what).value for n in [NULL, *sets]]
-    spread = np.nanpercentile(np.abs(np.concatenate(values) - 1), 90) * 1.3
+    spread = np.nanpercentile(np.abs(np.concatenate(values) - 1), 95) * 1.2
     spread = float(np.clip(spread, 0.1, 1.0))
     return 1 - spread, 1 + spread
 
@@ -171,7 +186,7 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
         for set_name in report.names[1:]:
             mean = report.ensembles[set_name][name].mean()
             column[0].plot(statistic.x, mean, color=palette[set_name], lw=1.4, label=set_name)
-        column[0].set_ylabel(statistic.y_label)
+        column[0].set_ylabel(_typeset(statistic.y_label))
         column[0].set_xlabel("")
         if statistic.log_y:
             _floor(column[0], report.ensembles["truth"][name])
@@ -239,7 +254,7 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
 
 def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float) -> Figure:
     """The whole comparison in one figure: a map of each set, C_ℓ mean and scatter over truth, and all slopes."""
-    figure = plt.figure(figsize=(2.5 * len(sets) + 1.2, 6.0), layout="constrained")
+    figure = plt.figure(figsize=(max(2.5 * len(sets) + 1.2, 11.0), 6.0), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
     limits = tuple(np.percentile(np.asarray(next(iter(sets.values()))[:8], float), [0.5, 99.7]))
     axes = top.subplots(1, len(sets), sharey=True)
@@ -249,8 +264,8 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
         ax.label_outer()
     top.colorbar(image, ax=axes, label="κ", extend="both")
     left, middle, right = bottom.subplots(1, 3, width_ratios=(1, 1, 1.35))
-    ratio(left, report, "power", "mean_ratio").set_title("C_ℓ: mean")
-    ratio(middle, report, "power", "scatter_ratio").set_title("C_ℓ: scatter from map to map")
+    ratio(left, report, "power", "mean_ratio").set_title("$C_\\ell$: mean")
+    ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter from map to map")
     slopes(right, report).set_title("correlations of bins with one another")
     right.get_legend().remove()
     right.tick_params(axis="x", labelrotation=30)
@@ -280,6 +295,7 @@ def against_known(checks: Mapping[str, tuple], x_label: str, log_x: bool = False
         limit = max(3.5, 1.1 * float(np.abs((mean - known) / error).max()))
         bottom.set(xlabel=x_label, ylim=(-limit, limit))
         top.set(ylabel=label, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+        top.margins(y=0.15)  # room for the legend
     axes[1, 0].set_ylabel("difference\n/ standard error")
     axes[0, 0].legend(frameon=False)
     return figure

@@ -255,7 +255,9 @@ def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
     )
     book = nbformat.read(notebook, as_version=4)
     for output in (output for cell in book.cells for output in cell.get("outputs", ())):
-        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its picture is what a page can show
+        output.get("data", {}).pop(
+            "application/vnd.jupyter.widget-view+json", None
+        )  # its picture is what a page can show
     body, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}})
     with atomic_write(path) as file:
         file.write(body.encode())

@@ -143,6 +143,7 @@ def _pmpp_setup(cone: LightCone):
             a_start=float(a[0]),
             a_stop=float(a[-1]),
             a_custom=tuple(map(float, a)),
+            growth_a_custom=tuple(np.linspace(0, 1, 129)),  # up to a = 1, where σ₈ is defined, and not the last plane
             pallas_cic=False,
         )
         cosmo = pmpp.cosmology.Cosmology.from_sigma8(

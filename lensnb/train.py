@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .files import read_checkpoint, save_checkpoint, write_tensors
+from .files import atomic_write, read_checkpoint, save_checkpoint, write_tensors
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -114,7 +114,7 @@ def fit(
         seed: of the order of the maps and of all noise.
 
     Yields:
-        ``{"step", "loss", "lr", "seconds", "images"}``, ``"validation"`` where it was asked for, and in the last record
+        The records of the training that is resumed, if there is one, then new ones: ``{"step", "loss", "lr", "seconds", "images"}``, ``"validation"`` where it was asked for, and in the last record
         ``"stopped"``: ``"finished"`` or ``"interrupted"``. ``loss`` is the mean since the last record.
 
     Raises:
@@ -128,6 +128,11 @@ def fit(
     }  # fmt: skip
     run = _Training(model, torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.99)), settings, folder)
     run.resume(device)
+    yield from run.past()
+    if run.step >= steps:
+        run.average_into_model()
+        model.eval()
+        return
     started, spent, losses = time.perf_counter(), run.seconds, []
 
     def record(**more) -> dict:
@@ -180,6 +185,23 @@ class _Training:
             with open(self.folder / "history.jsonl", "a") as file:
                 file.write(json.dumps(record) + "\n")
         return record
+
+    def past(self) -> list[dict]:
+        """The records that led to the resumed state; later ones (of steps that were lost) leave the file."""
+        path = None if self.folder is None else self.folder / "history.jsonl"
+        if path is None or not path.exists():
+            return []
+        records = []
+        for line in path.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:  # a line that was being written when the process was killed
+                break
+        kept = [r for r in records if r["step"] <= self.step]
+        if len(kept) < len(path.read_text().splitlines()):
+            with atomic_write(path) as file:
+                file.write("".join(json.dumps(r) + "\n" for r in kept).encode())
+        return kept
 
     @torch.no_grad()
     def average_into_model(self) -> None:

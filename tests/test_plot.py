@@ -40,6 +40,15 @@ def test_ratio_draws_the_estimates_and_the_null_band(report):
     assert ax.get_xscale() == "log" and "ℓ" in ax.get_xlabel() and "truth" in ax.get_ylabel()
 
 
+def test_points_beyond_the_axis_are_marked_at_its_edge(report):
+    figure, ax = plot.panels(1)
+    report.verdicts["other"]["power"].mean_ratio.value[0] = 9.0
+    plot.ratio(ax, report, "power", "mean_ratio")
+    edge = ax.get_ylim()[1]
+    marked = [line for line in ax.lines if line.get_marker() == "^" and len(line.get_ydata())]
+    assert edge <= 2 and [line.get_ydata().tolist() for line in marked] == [[edge]]
+
+
 def test_slopes_are_those_of_the_report(report):
     figure, ax = plot.panels(1)
     plot.slopes(ax, report)
@@ -49,7 +58,7 @@ def test_slopes_are_those_of_the_report(report):
 
 
 def test_every_axis_of_every_figure_is_labelled(report):
-    maps = {"truth": np.zeros((4, 32, 32)), "model": np.ones((4, 32, 32)), "other": np.ones((4, 32, 32))}
+    maps = dict.fromkeys(("truth", "model", "other"), np.random.default_rng(0).normal(size=(4, 32, 32)))
     for figure in (plot.comparison(report), plot.correlations(report), plot.summary(report, maps, 5.0)):
         figure.canvas.draw()
         bottom = [ax for ax in figure.axes if any(t.get_visible() for t in ax.get_xticklabels()) and ax.axison]
