@@ -191,7 +191,7 @@ def run(
     Args:
         notebook: path of the notebook.
         name: name of the run folder; by default the notebook's, without its number.
-        parameters: values by name; ``folder`` is set to the run folder.
+        parameters: values by name; ``folder``, where the notebook has it, is set to the run folder.
         root: where run folders live.
 
     Returns:
@@ -208,7 +208,8 @@ def run(
     folder = Path(root) / (name or notebook.stem.lstrip("0123456789_"))
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / notebook.name
-    given["folder"] = str(folder.resolve())
+    if "folder" in papermill.inspect_notebook(str(notebook)):
+        given["folder"] = str(folder.resolve())
     os.environ["LENSNB_BATCH"] = "1"
     started = time.perf_counter()
     try:
