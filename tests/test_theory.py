@@ -23,6 +23,13 @@ pyccl = pytest.importorskip("pyccl")
 COSMOLOGIES = [Cosmology(), Cosmology(omega_m=0.4, sigma8=0.7, h=0.6, n_s=0.93, omega_b=0.06)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def tidy():
+    """pyccl's objects complain when they outlive the interpreter's shutdown."""
+    yield
+    theory.ccl_cosmology.cache_clear()
+
+
 def expansion(z: float, cosmology: Cosmology) -> float:
     """H(z) / H₀ of a flat ΛCDM universe without radiation."""
     return math.sqrt(cosmology.omega_m * (1 + z) ** 3 + 1 - cosmology.omega_m)

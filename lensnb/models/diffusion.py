@@ -241,7 +241,7 @@ class Diffusion(nn.Module):
         self,
         n: int,
         generator: torch.Generator | None = None,
-        steps: int = 18,
+        steps: int = 24,
         sampler: Callable[..., Tensor] = heun,
         batch: int = 64,
     ) -> Tensor:
