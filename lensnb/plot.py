@@ -210,8 +210,8 @@ def correlation(ax: Axes, ensemble: Ensemble, title: str):
     """Draw a correlation matrix from −1 to 1; returns the image, for a colour bar."""
     image = ax.imshow(ensemble.correlation(), vmin=-1, vmax=1, cmap="RdBu_r", origin="lower")
     ax.set_title(title, fontsize=10)
-    ax.set_xlabel("bin")
-    ax.set_ylabel("bin")
+    ax.set(xlabel="bin", ylabel="bin")
+    ax.locator_params(integer=True)
     return image
 
 
