@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("last", type=int, help="number of the last box")
     simulate.add_argument("folder", type=Path, help="where the planes go; finished boxes there are kept")
     simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--sigma8", type=float, help="rms linear density contrast (by default that of SLICS)")
     simulate.add_argument("--workers", type=int, default=1, help="boxes at a time, each in a process of its own")
     simulate.set_defaults(command=_simulate)
     sample = commands.add_parser("sample", help="make the sample that is shipped, N-body boxes included (extra: sims)")
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--boxes", type=int, default=32, help="boxes a set")
     sample.add_argument("--maps", type=int, default=1024, help="maps a set")
     sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--sigma8", type=float, help="rms linear density contrast (by default that of SLICS)")
     sample.add_argument("--workers", type=int, default=1, help="boxes at a time, each in a process of its own")
     sample.set_defaults(command=_sample)
     return parser
@@ -58,19 +60,26 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cone(options: argparse.Namespace):
+    from .sims import LightCone
+    from .theory import Cosmology
+
+    cosmology = Cosmology() if options.sigma8 is None else Cosmology(sigma8=options.sigma8)
+    return LightCone(cosmology, seed=options.seed)
+
+
 def _simulate(options: argparse.Namespace) -> int:
     from . import sims
 
     boxes = range(options.first, options.last + 1)
-    sims.simulate_boxes(boxes, options.folder, sims.LightCone(seed=options.seed), options.workers)
+    sims.simulate_boxes(boxes, options.folder, _cone(options), options.workers)
     return 0
 
 
 def _sample(options: argparse.Namespace) -> int:
     from . import sims
 
-    cone = sims.LightCone(seed=options.seed)
-    made = sims.make_sample(options.planes, options.out, options.boxes, options.maps, cone, options.workers)
+    made = sims.make_sample(options.planes, options.out, options.boxes, options.maps, _cone(options), options.workers)
     print(f"wrote {', '.join(str(path) for path in made)}")
     return 0
 

@@ -422,6 +422,7 @@ def make_sample(
         written.append(out / f"{name}.npy")
     versions = {"lensnb": __version__} | {name: version(name) for name in ("pmpp", "jax", "pyccl", "numpy")}
     command = f"lensnb sample PLANES {Path(out).name} --boxes {boxes} --maps {maps} --seed {cone.seed}"
+    command += "" if cone.cosmology == Cosmology() else f" --sigma8 {cone.cosmology.sigma8}"
     about = {
         "side_deg": made.side_deg,
         "z_source": made.z_source,
