@@ -10,7 +10,7 @@ import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Flow
-from lensnb.models.flow import ActNorm, AffineCoupling, Mixing, squeeze, unsqueeze
+from lensnb.models.flow import ActNorm, AffineCoupling, Gain, Mixing, squeeze, unsqueeze
 from lensnb.nets import CouplingNet
 from lensnb.transform import KappaTransform
 
@@ -138,6 +138,22 @@ def test_mixing_is_a_product_of_triangles():
         [l20 * d0, l20 * u01 + l21 * d1, l20 * u02 + l21 * u12 + d2],
     ]
     torch.testing.assert_close(layer.matrix(), torch.tensor(expected, dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("n", [7, 8])
+def test_the_gain_is_isotropic_inverts_and_knows_its_determinant(n):
+    gain = perturbed(Gain(n), 0.3)
+    x = torch.randn(2, n, n, generator=seeded(15), dtype=DOUBLE)
+    y, log_det = gain.to_noise(x)
+    torch.testing.assert_close(gain.to_data(y), x, rtol=1e-11, atol=1e-11)
+    expected = jacobian_log_det(lambda one: gain.to_noise(one[None])[0][0], x[0])
+    torch.testing.assert_close(log_det, expected, rtol=1e-10, atol=1e-10)
+    delta = torch.zeros(1, n, n, dtype=DOUBLE)
+    delta[0, 0, 0] = 1
+    response = torch.fft.fft2(gain.to_noise(delta)[0][0]).real
+    ell = MapGrid(n, 1.0).ell_min * torch.hypot(*torch.meshgrid(*2 * [torch.fft.fftfreq(n, 1 / n)], indexing="ij"))
+    annulus = (ell / MapGrid(n, 1.0).ell_min).round().long()
+    torch.testing.assert_close(response, gain.log_gain.exp()[annulus], rtol=1e-10, atol=1e-10)
 
 
 # ---------------------------------------------------------------- the whole flow
