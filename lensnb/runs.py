@@ -12,6 +12,8 @@ and ``results.json``, which the notebook writes by :func:`save_results`.
 
 from __future__ import annotations
 
+import ast
+import base64
 import difflib
 import json
 import math
@@ -224,8 +226,31 @@ def run(
         ) from None
     _check_finished(executed)
     write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
-    print(f"{notebook.name} took {time.perf_counter() - started:.0f} s", flush=True)
+    seconds = time.perf_counter() - started
+    _complete(folder, executed, notebook, seconds)
+    print(f"{notebook.name} took {seconds:.0f} s", flush=True)
     return folder
+
+
+def _complete(folder: Path, executed: Path, notebook: Path, seconds: float) -> None:
+    """Add to ``results.json`` what the runner knows; a notebook that saved no figures has those it shows saved."""
+    import nbformat
+    import papermill
+
+    book = nbformat.read(executed, as_version=4)
+    shown = [o.data["image/png"] for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})]
+    if not (folder / "figures").exists():
+        for number, picture in enumerate(shown, 1):
+            with atomic_write(folder / "figures" / f"figure_{number:02d}.png") as file:
+                file.write(base64.b64decode(picture))
+    declared = papermill.inspect_notebook(str(executed))
+    given = book.metadata.papermill.parameters
+    used = {n: given.get(n, ast.literal_eval(p["default"])) for n, p in declared.items()}
+    path = folder / "results.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    write_json(
+        path, {"notebook": notebook.name, "seconds": seconds, "parameters": used, "versions": versions()} | found
+    )
 
 
 def _check_finished(executed: Path) -> None:

@@ -118,6 +118,9 @@ def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
     assert out["rate"] == 1e-4 and out["side_deg"] == 5.0 and out["steps"] == 3
     book = nbformat.read(folder / "05_toy.ipynb", as_version=4)
     assert all(c.execution_count for c in book.cells if c.cell_type == "code" and c.source)
+    results = json.loads((folder / "results.json").read_text())
+    assert results["notebook"] == "05_toy.ipynb" and results["seconds"] > 0 and results["versions"]["torch"]
+    assert results["parameters"]["rate"] == 1e-4 and set(results["parameters"]) == set(out)
     page = (folder / "report.html").read_text()
     links = _Links()
     links.feed(page)
