@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from lensnb import models
+from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.models.diffusion import heun, stochastic
-from lensnb.train import read_checkpoint, save_checkpoint
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
@@ -170,12 +170,24 @@ def test_a_checkpoint_rebuilds_its_model(trained, tmp_path):
     assert torch.equal(rebuilt.loss(kappa(), seeded(15)), trained.loss(kappa(), seeded(15)))
 
 
-@pytest.mark.skipif(not hasattr(models, "load"), reason="lensnb.models has no load")
 def test_a_checkpoint_needs_nothing_but_its_path(trained, tmp_path):
-    found = models.load(save_checkpoint(tmp_path / "model.safetensors", trained))
-    loaded = found[0] if isinstance(found, tuple) else found
-    assert type(loaded) is type(trained)
+    loaded = models.load(save_checkpoint(tmp_path / "model.safetensors", trained))
+    assert type(loaded) is type(trained) and not loaded.training
     assert torch.equal(loaded.sample(3, seeded(16)), trained.sample(3, seeded(16)))
+
+
+def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match="model.safetensors does not exist; expected a checkpoint"):
+        models.load(path)
+    write_tensors(path, {"x": torch.zeros(2)}, {"step": 3})
+    with pytest.raises(ValueError, match="holds no model; expected a checkpoint of flow or diffusion"):
+        models.load(path)
+    save_checkpoint(path, build("flow"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is corrupt or no checkpoint of lensnb") as caught:
+        models.load(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_baseline_is_whole_in_its_state_dict():
