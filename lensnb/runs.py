@@ -218,6 +218,7 @@ def run(
         papermill.execute_notebook(
             str(notebook), str(executed), given, kernel_name="python3", log_output=True, progress_bar=False,
             stdout_file=sys.stdout, stderr_file=sys.stderr,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel's own warnings are nothing to a reader
             store_widget_state=False,  # the state holds every map of a widget; its picture stays
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
