@@ -325,4 +325,4 @@ def _fingerprint(maps: Tensor) -> str:
     """A short hash of the training maps, so that a training is never resumed on other data."""
     import hashlib
 
-    return hashlib.sha256(maps.contiguous().numpy().tobytes()).hexdigest()[:16]
+    return hashlib.sha256(maps.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

@@ -30,17 +30,23 @@ from ..transform import KappaTransform
 _HAAR = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # orthonormal, symmetric
 
 
+def _mix(equation: str, matrix: Tensor, x: Tensor) -> Tensor:
+    """An ``einsum`` in the precision of ``x``: mixed precision is for the conditioners, not for the maps themselves."""
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.einsum(equation, matrix.to(x), x)
+
+
 def squeeze(x: Tensor) -> Tensor:
     """``(batch, c, 2r, 2s)`` → ``(batch, 4c, r, s)`` by the orthonormal 2×2 Haar transform; the c coarse channels first."""
     b, c = x.shape[:2]
     blocks = nn.functional.pixel_unshuffle(x, 2).reshape(b, c, 4, x.shape[-2] // 2, x.shape[-1] // 2)
-    return torch.einsum("ij,bcjrs->bicrs", _HAAR.to(x), blocks).flatten(1, 2)
+    return _mix("ij,bcjrs->bicrs", _HAAR, blocks).flatten(1, 2)
 
 
 def unsqueeze(x: Tensor) -> Tensor:
     """The inverse of :func:`squeeze`."""
     bands = x.unflatten(1, (4, -1))
-    return nn.functional.pixel_shuffle(torch.einsum("ij,bicrs->bcjrs", _HAAR.to(x), bands).flatten(1, 2), 2)
+    return nn.functional.pixel_shuffle(_mix("ij,bicrs->bcjrs", _HAAR, bands).flatten(1, 2), 2)
 
 
 class ActNorm(nn.Module):
@@ -75,11 +81,11 @@ class Mixing(nn.Module):
         return (wide(self.lower).tril(-1) + one) @ upper
 
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = torch.einsum("ij,bjrs->birs", self.matrix().to(x.dtype), x)
+        y = _mix("ij,bjrs->birs", self.matrix(), x)
         return y, wide(self.log_diagonal).sum() * x.shape[-1] * x.shape[-2]
 
     def to_data(self, y: Tensor) -> Tensor:
-        return torch.einsum("ij,bjrs->birs", torch.linalg.inv(self.matrix()).to(y.dtype), y)
+        return _mix("ij,bjrs->birs", torch.linalg.inv(self.matrix()), y)
 
 
 class AffineCoupling(nn.Module):
@@ -99,7 +105,7 @@ class AffineCoupling(nn.Module):
         self.bound = bound
 
     def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = self.network(kept).chunk(2, 1)
+        raw, shift = self.network(kept).to(kept.dtype).chunk(2, 1)
         return self.bound * torch.tanh(raw / self.bound), shift
 
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
