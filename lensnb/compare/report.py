@@ -16,45 +16,19 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from . import stats
-from .data import MapSet
-from .ensemble import Ensemble, off_diagonal
-from .files import write_json
+from .. import stats
+from ..data import MapSet
+from ..ensemble import Ensemble, off_diagonal
+from ..files import write_json
+from .estimate import Estimate, plain
 
 NULL = "null (true maps)"
-
-
-@dataclass
-class Estimate:
-    """A number, or one a bin, with its bootstrap.
-
-    Attributes:
-        value: the estimate from all maps, a float or an array ``(bins,)``.
-        rounds: the same from each bootstrap round, shape ``(rounds,)`` or ``(rounds, bins)``.
-    """
-
-    value: np.ndarray
-    rounds: np.ndarray = field(repr=False)
-
-    @property
-    def error(self) -> np.ndarray:
-        """Standard error: the standard deviation over the bootstrap."""
-        return self.rounds.std(0)
-
-    @property
-    def interval(self) -> np.ndarray:
-        """95 % interval, shape ``(2,)`` or ``(2, bins)``: value ± 1.96 standard errors."""
-        return np.stack([self.value - 1.96 * self.error, self.value + 1.96 * self.error])
-
-    def as_json(self) -> dict:
-        """``{"value", "error"}`` as plain numbers, None where not defined."""
-        return {"value": _plain(self.value), "error": _plain(self.error)}
 
 
 @dataclass
@@ -175,8 +149,8 @@ class FidelityReport:
         """Every number of the report as plain JSON values."""
         truth = {
             name: {
-                "x": _plain(s.x), "x_label": s.x_label, "y_label": s.y_label,
-                "mean": _plain(self.ensembles["truth"][name].mean()), "std": _plain(self.ensembles["truth"][name].std()),
+                "x": plain(s.x), "x_label": s.x_label, "y_label": s.y_label,
+                "mean": plain(self.ensembles["truth"][name].mean()), "std": plain(self.ensembles["truth"][name].std()),
             }
             for name, s in self.statistics.items()
         }  # fmt: skip
@@ -359,10 +333,3 @@ def _inside(verdict: Verdict, null: Verdict) -> dict:
         share = float(inside[defined].mean()) if defined.any() else None
         found[name] = bool(share) if inside.ndim == 0 and share is not None else share
     return found
-
-
-def _plain(values):
-    array = np.asarray(values, float)
-    if array.ndim == 0:
-        return float(array) if np.isfinite(array) else None
-    return [_plain(v) for v in array]
