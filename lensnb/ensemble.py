@@ -130,11 +130,14 @@ class Ensemble(_Resampling):
         return np.average(self.vectors, axis=0, weights=weights)
 
     def covariance(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Unbiased covariance matrix, shape ``(bins, bins)``; NaN for a single map."""
+        """Unbiased covariance matrix, shape ``(bins, bins)``.
+
+        Raises:
+            ValueError: there is one map only.
+        """
         weights = np.ones(len(self)) if weights is None else weights
         centred = self.vectors - self.mean(weights)
-        freedom = weights.sum() - 1
-        return (centred.T * weights) @ centred / (freedom if freedom > 0 else np.nan)
+        return (centred.T * weights) @ centred / _freedom(weights)
 
     def effective_maps(self) -> float:
         """How many independent maps would give as good a covariance as these maps of few simulations do.
@@ -216,14 +219,13 @@ class StreamingEnsemble(_Resampling):
         return np.average(np.array(list(self._mean.values())), axis=0, weights=self._counted(weights))
 
     def covariance(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Unbiased covariance matrix, shape ``(bins, bins)``; NaN for a single map."""
+        """Unbiased covariance matrix, shape ``(bins, bins)``; see :meth:`Ensemble.covariance`."""
         counts = self._counted(weights)
         centred = np.array(list(self._mean.values())) - self.mean(weights)
         square = (centred.T * counts) @ centred
         for weight, inside in zip(counts / self._counted(None), self._square.values()):
             square += weight * inside
-        freedom = counts.sum() - 1
-        return square / (freedom if freedom > 0 else np.nan)
+        return square / _freedom(counts)
 
 
 def measure(
@@ -252,6 +254,12 @@ def measure(
 def _pieces(maps: np.ndarray, pixels: int = 2**22):
     step = max(1, pixels // (maps.shape[1] * maps.shape[2]))
     return (maps[i : i + step] for i in range(0, len(maps), step))
+
+
+def _freedom(counts: np.ndarray) -> float:
+    if counts.sum() <= 1:
+        raise ValueError(f"a covariance needs at least two maps, found {counts.sum():g}")
+    return counts.sum() - 1
 
 
 def _check(vectors: np.ndarray, labels: np.ndarray) -> None:
