@@ -1,0 +1,165 @@
+"""Angular bispectra: averages of κ̃(ℓ₁) κ̃(ℓ₂) κ̃(ℓ₃) over closed triangles of modes, by Fourier shells.
+
+With κ(ℓ) = ∫ d²θ κ(θ) e^(−iℓ·θ) the bispectrum is ⟨κ(ℓ₁) κ(ℓ₂) κ(ℓ₃)⟩ = (2π)² δ_D(ℓ₁ + ℓ₂ + ℓ₃) B(ℓ₁, ℓ₂, ℓ₃). With the
+unitary transform κ̃ of :mod:`lensnb.maps`, N pixels and a field of A steradians,
+
+    B = A² N^(−3/2) ⟨κ̃(ℓ₁) κ̃(ℓ₂) κ̃(ℓ₃)⟩,   in sr²,   ℓ₁ + ℓ₂ + ℓ₃ = 0.
+
+Modes are gathered in shells of |ℓ|. A *triangle* is a triple of shells, by their numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..maps import MapGrid
+from .histogram import each, each_mask, square
+
+BATCH = 2**18  # pixels at a time: what fits in a processor's cache
+
+
+def shell_edges(grid: MapGrid, shells: int = 8) -> np.ndarray:
+    """Logarithmic edges of shells in ℓ, from the fundamental mode to two thirds of the Nyquist frequency.
+
+    Above two thirds, three modes can add up to a multiple of the sampling frequency instead of to zero. No shell is
+    thinner than the mode spacing, so that each holds closed triangles.
+
+    Returns:
+        Edges in ℓ, shape ``(s + 1,)`` with s ≤ ``shells``; where the mode spacing is too coarse for so many, fewer.
+    """
+    lowest, top = grid.ell_min * 0.999, grid.ell_max * 2 / 3
+    edges = [lowest]
+    for edge in np.geomspace(lowest, top, shells + 1)[1:]:
+        if edge - edges[-1] >= grid.ell_min:
+            edges.append(edge)
+    return np.array([*edges[: max(1, len(edges) - 1)], top])
+
+
+def equilateral(edges) -> list[tuple[int, int, int]]:
+    """The triangles (ℓ, ℓ, ℓ), one a shell."""
+    return [(i, i, i) for i in range(len(edges) - 1)]
+
+
+def folded(edges) -> list[tuple[int, int, int]]:
+    """The triangles (2ℓ, ℓ, ℓ): each shell with the one that holds twice its geometric centre, where there is one."""
+    edges = np.asarray(edges, float)
+    double = np.searchsorted(edges, 2 * np.sqrt(edges[1:] * edges[:-1]), side="right") - 1
+    return [(int(j), i, i) for i, j in enumerate(double) if i < j < len(edges) - 1]
+
+
+def squeezed(edges) -> list[tuple[int, int, int]]:
+    """The triangles (ℓ, ℓ, the longest waves): each shell above the first with the first."""
+    return [(i, i, 0) for i in range(1, len(edges) - 1)]
+
+
+def bispectrum(
+    maps: Tensor, side_deg: float, edges, triangles: list[tuple[int, int, int]], mask: Tensor | None = None
+) -> Tensor:
+    """Angular bispectrum B averaged over the closed triangles of modes from three shells.
+
+    With D_s(x) the map that holds the modes of shell s only, the sum over triangles is a sum over pixels,
+    Σ κ̃₁ κ̃₂ κ̃₃ = N^(1/2) Σ_x D_i D_j D_k, and so is their number, with every mode set to one (Scoccimarro 2000;
+    Watkinson et al. 2017; Coulton et al. 2019 for κ).
+
+    Args:
+        maps: κ, shape ``(..., n, n)``.
+        side_deg: side of the field, degrees.
+        edges: edges of the shells in ℓ, shape ``(shells + 1,)``; see :func:`shell_edges`.
+        triangles: triples of shells; see :func:`equilateral`, :func:`folded` and :func:`squeezed`.
+        mask: True where the sky was observed, bool, broadcastable to the shape of the maps; None: everywhere. The mean of
+            the observed pixels is then subtracted and B divided by the observed share of the sky. That is right for
+            triangles whose waves are much shorter than the observed region and much longer than the mask's holes; it
+            does not undo the mixing of modes.
+
+    Returns:
+        B in sr², float64, shape ``(..., len(triangles))``.
+
+    Raises:
+        ValueError: edges that do not rise from above zero to at most two thirds of the Nyquist frequency, a triple that is
+            not one of shells, a triple of shells without a closed triangle of modes, or a mask that hides a whole map.
+    """
+    grid = square(maps, side_deg)
+    radii, triangles = _radii(grid, edges), tuple(tuple(int(i) for i in t) for t in triangles)
+    count = torch.as_tensor(_number(grid.n, radii, triangles), device=maps.device)
+    rows, share = each(maps, mask), 1.0
+    if mask is not None:
+        sky = each_mask(mask, maps)
+        share = sky.double().mean((-2, -1))[:, None]
+        if not (share > 0).all():
+            raise ValueError("the mask hides a whole map: leave that map out")
+        mean = rows.sum((-2, -1), keepdim=True) / sky.sum((-2, -1), keepdim=True)
+        rows = torch.where(sky, rows - mean, 0)
+    sums = [
+        _sums(torch.fft.rfft2(part, norm="ortho"), radii, triangles)
+        for part in rows.split(max(1, BATCH // grid.n**2))
+    ]  # fmt: skip
+    b = torch.cat(sums) / count / share * (grid.area**2 / grid.n**3)
+    return b.reshape(*maps.shape[:-2], -1)
+
+
+def _radii(grid: MapGrid, edges) -> tuple[float, ...]:
+    """The edges in units of the fundamental mode."""
+    edges = np.asarray(edges, float)
+    if edges.ndim != 1 or len(edges) < 2 or not (edges[0] > 0 and (np.diff(edges) > 0).all()):
+        raise ValueError(f"the edges of the shells must rise from above zero, found {edges}")
+    top = grid.ell_max * 2 / 3
+    if edges[-1] > top * (1 + 1e-9):
+        raise ValueError(
+            f"the shells reach ℓ = {edges[-1]:.0f}, but only up to two thirds of the Nyquist frequency, ℓ = {top:.0f}, "
+            "do closed triangles not wrap round"
+        )
+    return tuple((edges / grid.ell_min).tolist())
+
+
+@lru_cache(maxsize=32)
+def _number(n: int, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """How many closed triangles of modes each triple of shells has, shape ``(triangles,)``."""
+    shells = len(radii) - 1
+    for triple in triangles:
+        if len(triple) != 3 or not all(0 <= i < shells for i in triple):
+            raise ValueError(f"a triangle is three of the {shells} shells, numbered from 0, found {triple}")
+    ones = torch.ones(1, n, n // 2 + 1, dtype=torch.complex128)
+    number = _sums(ones, radii, triangles)[0].round().numpy()
+    for triple, found in zip(triangles, number):
+        if found < 1:
+            raise ValueError(f"the shells {triple} hold no closed triangle of modes: use wider shells or drop it")
+    return number
+
+
+def _sums(modes: Tensor, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]) -> Tensor:
+    """Σ κ̃₁ κ̃₂ κ̃₃ over the closed triangles, ``rfft2`` modes ``(rows, n, n // 2 + 1)`` → ``(rows, triangles)``.
+
+    The product of three long waves is taken on a grid coarser by powers of two, where it gives the same sum.
+    """
+    n, fields, sums = modes.shape[-2], {}, []
+    for triple in triangles:
+        m, reach = n, sum(math.ceil(radii[i + 1]) - 1 for i in triple)  # no three modes add up to more than this
+        while m % 4 == 0 and m // 2 > max(reach, 2 * max(radii[i + 1] for i in triple)):
+            m //= 2
+        for i in triple:
+            if (i, m) not in fields:
+                fields[i, m] = _shell(modes, radii, i, m)
+        a, b, c = (fields[i, m] for i in triple)
+        sums.append((a * b * c).mean((-2, -1)))
+    return torch.stack(sums, -1).double()
+
+
+def _shell(modes: Tensor, radii: tuple[float, ...], shell: int, m: int) -> Tensor:
+    """The modes of one shell on a grid of m × m points, Σ κ̃ e^(iℓ·x), shape ``(rows, m, m)``."""
+    n = modes.shape[-2]
+    if m < n:
+        modes = torch.cat([modes[:, : m // 2], modes[:, n - m // 2 :]], 1)[..., : m // 2 + 1]
+    inside = torch.from_numpy(_numbers(m, radii) == shell)
+    return torch.fft.irfft2(modes * inside.to(modes.device, modes.dtype), s=(m, m), norm="forward")
+
+
+@lru_cache(maxsize=64)
+def _numbers(m: int, radii: tuple[float, ...]) -> np.ndarray:
+    """The shell of each mode of ``rfft2``, shape ``(m, m // 2 + 1)``; −1 and ``len(radii) − 1`` lie outside."""
+    radius = np.hypot(np.fft.fftfreq(m, 1 / m)[:, None], np.arange(m // 2 + 1))
+    return np.searchsorted(np.array(radii) * (1 - 1e-9), radius, side="right") - 1  # a mode on an edge lies above it
