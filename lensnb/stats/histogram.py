@@ -1,11 +1,15 @@
-"""What every statistic asks of the maps it is given, and batched histograms."""
+"""What every statistic asks of the maps it is given, batches of a few pixels, and batched histograms."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ..maps import MapGrid
+from ..maps import MapGrid, wide
+
+PIXELS = 2**18  # in a batch: temporaries of 1 or 2 MB stay in a processor's cache
 
 
 def each(maps: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -19,6 +23,12 @@ def each(maps: Tensor, mask: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: no map, no pixels, a mask of another shape or dtype, or an observed pixel that is NaN or infinite.
     """
+    rows = _rows(maps, mask)
+    _refuse_nan(rows, 0, len(rows))
+    return rows
+
+
+def _rows(maps: Tensor, mask: Tensor | None) -> Tensor:
     maps = torch.as_tensor(maps)
     if maps.ndim < 2 or maps.numel() == 0:
         raise ValueError(f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}")
@@ -26,12 +36,15 @@ def each(maps: Tensor, mask: Tensor | None = None) -> Tensor:
         maps = maps.float()
     if mask is not None:
         maps = torch.where(_fitting(mask, maps), maps, 0)
-    rows = maps.reshape(-1, *maps.shape[-2:])
-    bad = ~torch.isfinite(rows.detach().sum((-2, -1)))  # any NaN or infinity reaches the sum
+    return maps.reshape(-1, *maps.shape[-2:])
+
+
+def _refuse_nan(rows: Tensor, first: int, total: int) -> None:
+    """Refuse NaN and infinity in ``rows`` (of any shape), which come as number ``first`` and following of ``total``."""
+    bad = ~torch.isfinite(rows.detach().flatten(1).sum(1))  # any NaN or infinity reaches the sum
     if bad.any():
-        advice = "leave it out or mask its bad pixels" if mask is None else "mask those pixels too"
-        raise ValueError(f"map {int(bad.nonzero()[0])} of {len(rows)} holds NaN or infinity: {advice}")
-    return rows
+        number = first + int(bad.nonzero()[0])
+        raise ValueError(f"map {number} of {total} holds NaN or infinity: leave it out or mask its bad pixels")
 
 
 def each_mask(mask: Tensor | None, maps: Tensor) -> Tensor | None:
@@ -66,13 +79,107 @@ def square(maps: Tensor, side_deg: float) -> MapGrid:
     return MapGrid(n, side_deg)
 
 
+def per_map(
+    function: Callable, maps: Tensor, mask: Tensor | None = None, channels: int | None = None, pixels: int = PIXELS
+) -> Tensor:
+    """Vectors of maps ``(..., n, m)``, checked as by :func:`each`, in batches of about so many ``pixels``.
+
+    Args:
+        function: ``function(rows, seen)`` → ``(rows, ...)``, of ``(rows, n, m)`` and the masks of the same shape, or None.
+        maps: κ, shape ``(..., n, m)``.
+        mask: True where the sky was observed, broadcastable to the maps.
+        channels: so many maps at a time belong together, ``(..., channels, n, m)`` and ``(rows, channels, n, m)``.
+
+    Returns:
+        What the function returned, ``(..., ...)``.
+    """
+    maps = torch.as_tensor(maps)
+    rows, seen, leading = _rows(maps, mask), each_mask(mask, maps), maps.shape[:-2]
+    if channels is not None:
+        rows, leading = rows.unflatten(0, (-1, channels)), leading[:-1]
+        seen = None if seen is None else seen.unflatten(0, (-1, channels))
+    size, found = max(1, pixels // rows[0].numel()), []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        _refuse_nan(part, start, len(rows))  # here, where it is cheap: the pixels are in the cache for what follows
+        found.append(function(part, None if seen is None else seen[start : start + size]))
+    found = torch.cat(found)
+    return found.reshape(*leading, *found.shape[1:])
+
+
+def observed(rows: Tensor, seen: Tensor | None) -> Tensor:
+    """How many pixels of each map were observed, shape ``(rows, 1)``.
+
+    Raises:
+        ValueError: the mask hides a whole map.
+    """
+    if seen is None:
+        return wide(rows.new_full((len(rows), 1), rows[0].numel()))
+    count = wide(seen.flatten(1).sum(1, keepdim=True))
+    if (count == 0).any():
+        raise ValueError("the mask leaves nothing of a map to measure")
+    return count
+
+
+def whole_stencils(rows: Tensor, seen: Tensor | None) -> Tensor | None:
+    """Where a pixel and its 8 neighbours were all observed, bool, ``(rows, n − 2, m − 2)``; None where there is no mask.
+
+    Raises:
+        ValueError: maps without interior pixels.
+    """
+    n, m = rows.shape[-2:]
+    if min(n, m) < 3:
+        raise ValueError(f"a pixel with 8 neighbours needs maps of at least 3 × 3 pixels, found {n} × {m}")
+    if seen is None:
+        return None
+    along = seen[..., :-2] & seen[..., 1:-1] & seen[..., 2:]
+    return along[..., :-2, :] & along[..., 1:-1, :] & along[..., 2:, :]
+
+
+def bin_index(values: Tensor, edges) -> Tensor:
+    """The bin of each value, int32: b + 1 where ``edges[b] <= value < edges[b + 1]``, 0 below all, bins + 1 above all.
+
+    Raises:
+        ValueError: edges that do not rise.
+    """
+    edges = torch.as_tensor(edges, dtype=torch.float64).to(values.device, values.dtype)
+    if edges.ndim != 1 or len(edges) < 2 or not (edges[1:] > edges[:-1]).all():
+        raise ValueError(f"bin edges must be two or more rising numbers, found {edges.tolist()}")
+    return torch.bucketize(values.contiguous(), edges, right=True, out_int32=True)
+
+
+def bin_sums(index: Tensor, bins: int, *weights: Tensor | None) -> list[Tensor]:
+    """Counts (weights None) and sums of weights of each map in the bins that :func:`bin_index` found.
+
+    Args:
+        index: of each value, shape ``(rows, ...)``.
+        bins: how many.
+        weights: shape of ``index`` each, or None: 1.
+
+    Returns:
+        float64, shape ``(rows, bins)`` each; values outside the bins are dropped.
+    """
+    row = torch.arange(len(index), device=index.device, dtype=torch.int32).view(-1, *[1] * (index.ndim - 1))
+    return [_sums(index + (bins + 2) * row, w, len(index), bins) for w in weights]
+
+
+def _sums(flat: Tensor, weights: Tensor | None, rows: int, bins: int) -> Tensor:
+    """The same for an index that already counts on from row to row."""
+    weights = None if weights is None else wide(weights.detach()).flatten()
+    sums = torch.bincount(flat.flatten(), weights, minlength=rows * (bins + 2))
+    return wide(sums.reshape(rows, bins + 2)[:, 1:-1])
+
+
 def binned(values: Tensor, edges, weights: Tensor | None = None) -> Tensor:
-    """Weighted histogram of each row: values ``(rows, k)`` → ``(rows, bins)``, float64; outside values are dropped."""
-    edges = torch.as_tensor(edges, dtype=values.dtype, device=values.device)
+    """Histogram of each row: values ``(rows, k)`` → ``(rows, bins)``, float64; outside values are dropped.
+
+    Args:
+        values: shape ``(rows, k)``.
+        edges: shape ``(bins + 1,)``, rising; bin b holds ``edges[b] <= value < edges[b + 1]``.
+        weights: of each value; True and False pick values, and what is not picked costs no time.
+    """
     bins = len(edges) - 1
-    index = torch.bucketize(values, edges, right=True) - 1  # bin b holds edges[b] <= value < edges[b + 1]
-    index = torch.where((index >= 0) & (index < bins), index, bins)
-    index = index + (bins + 1) * torch.arange(len(values), device=values.device)[:, None]
-    flat = None if weights is None else weights.double().flatten()
-    counts = torch.bincount(index.flatten(), flat, minlength=len(values) * (bins + 1))
-    return counts.reshape(len(values), bins + 1)[:, :bins].double()
+    if weights is not None and weights.dtype == torch.bool:
+        row, column = weights.nonzero(as_tuple=True)
+        return _sums(bin_index(values[row, column], edges) + (bins + 2) * row, None, len(values), bins)
+    return bin_sums(bin_index(values, edges), bins, weights)[0]

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..maps import MapGrid
-from .histogram import binned, each
+from .histogram import bin_index, bin_sums, observed, per_map, square, whole_stencils
 
 
-def minkowski(maps: Tensor, side_deg: float, edges) -> Tensor:
+def minkowski(maps: Tensor, side_deg: float, edges, mask: Tensor | None = None) -> Tensor:
     """The three Minkowski functionals of the excursion sets {κ ≥ ν} (Schmalzing & Górski 1998; Petri et al. 2013).
 
     V₀ = (1/A) ∫ Θ(κ − ν),  V₁ = (1/4A) ∫ δ(κ − ν) |∇κ|,
@@ -25,35 +24,43 @@ def minkowski(maps: Tensor, side_deg: float, edges) -> Tensor:
         maps: κ, shape ``(..., n, n)``.
         side_deg: side of the field, degrees.
         edges: edges of the bins of ν, in κ, shape ``(bins + 1,)``.
+        mask: True where the sky was observed, shape ``(n, n)`` or one a map; A then holds the pixels that were observed
+            together with their 8 neighbours, and no other pixel enters.
 
     Returns:
         V₀ (an area fraction), V₁ (1/arcmin) and V₂ (1/arcmin²) one after the other, float64, shape ``(..., 3 bins)``.
     """
-    step = MapGrid(maps.shape[-1], side_deg).pixel_arcmin
     edges = np.asarray(edges, float)
-    width = torch.as_tensor(np.diff(edges), device=maps.device)
-    centre = torch.as_tensor((edges[1:] + edges[:-1]) / 2, device=maps.device)
-    rows = each(maps).double()
-    slope, curve = _gradients(rows, step)
-    level = rows[:, 1:-1, 1:-1].flatten(1)
-    pixels = level.shape[1]
-    ordered = level.sort(-1).values
-    v0 = 1 - torch.searchsorted(ordered, centre.expand(len(ordered), -1).contiguous()).double() / pixels
-    v1 = binned(level, edges, slope.flatten(1)) / (4 * pixels * width)
-    v2 = binned(level, edges, curve.flatten(1)) / (2 * math.pi * pixels * width)
-    return torch.cat([v0, v1, v2], -1).reshape(*maps.shape[:-2], -1)
+    centre, width = (edges[1:] + edges[:-1]) / 2, torch.as_tensor(np.diff(edges))
+    # Each bin in two halves, so that the counts give V₀ at its centre; the first bin holds all that lies below.
+    halves = np.concatenate([[-np.inf], np.stack([edges[:-1], centre], 1).ravel(), edges[-1:]])
+
+    def functionals(rows: Tensor, seen: Tensor | None) -> Tensor:
+        rows, step, whole = rows.detach(), square(rows, side_deg).pixel_arcmin, whole_stencils(rows, seen)
+        level, pixels = rows[:, 1:-1, 1:-1], observed(rows[:, 1:-1, 1:-1], whole)
+        index = bin_index(level, halves)
+        if whole is not None:
+            index = torch.where(whole, index, len(halves))  # beyond the last bin
+        below, slope, curve = bin_sums(index, len(halves) - 1, None, *_gradients(rows, step))
+        v0 = 1 - below.cumsum(1)[:, 1:-1:2] / pixels
+        v1, v2 = (sums[:, 1:].unflatten(1, (-1, 2)).sum(-1) / (pixels * width.to(pixels)) for sums in (slope, curve))
+        return torch.cat([v0, v1 / 4, v2 / (2 * math.pi)], 1)
+
+    return per_map(functionals, maps, mask)
 
 
 def _gradients(rows: Tensor, step: float) -> tuple[Tensor, Tensor]:
     """|∇κ| and the curvature term of V₂ on interior pixels, shape ``(rows, n − 2, n − 2)``."""
     c = rows[:, 1:-1, 1:-1]
     up, down, left, right = rows[:, :-2, 1:-1], rows[:, 2:, 1:-1], rows[:, 1:-1, :-2], rows[:, 1:-1, 2:]
-    ky, kx = (down - up) / (2 * step), (right - left) / (2 * step)
-    kyy, kxx = (down - 2 * c + up) / step**2, (right - 2 * c + left) / step**2
-    kxy = (rows[:, 2:, 2:] - rows[:, 2:, :-2] - rows[:, :-2, 2:] + rows[:, :-2, :-2]) / (4 * step**2)
-    square = kx**2 + ky**2
-    curve = (2 * kx * ky * kxy - kx**2 * kyy - ky**2 * kxx) / square.clamp(min=1e-300)
-    return square.sqrt(), curve
+    # Central differences without their factors 1/2p, 1/p² and 1/4p², which come at the end.
+    ky, kx = down - up, right - left
+    kyy, kxx = down - 2 * c + up, right - 2 * c + left
+    kxy = rows[:, 2:, 2:] - rows[:, 2:, :-2] - rows[:, :-2, 2:] + rows[:, :-2, :-2]
+    kx2, ky2 = kx * kx, ky * ky
+    square = kx2 + ky2
+    curve = (kx * ky * kxy / 2 - kx2 * kyy - ky2 * kxx) / square.clamp(min=torch.finfo(square.dtype).tiny)
+    return square.sqrt() / (2 * step), curve / step**2
 
 
 def gaussian_minkowski(nu, sigma0: float, sigma1: float) -> np.ndarray:

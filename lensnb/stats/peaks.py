@@ -5,38 +5,50 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .histogram import binned, each
+from .histogram import binned, observed, per_map, whole_stencils
+from .pixels import moments
 
 
-def _neighbour_maximum(maps: Tensor) -> Tensor:
-    n, m = maps.shape[-2:]
-    around = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
-    best = None
-    for i, j in around:
-        shifted = maps[..., i : n - 2 + i, j : m - 2 + j]
-        best = shifted if best is None else torch.maximum(best, shifted)
-    return best
-
-
-def peak_counts(maps: Tensor, edges) -> Tensor:
+def peak_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
     """Number of peaks in bins of their height: interior pixels higher than all 8 neighbours.
 
+    n_b = Σ_p [edge_b ≤ κ_p < edge_{b+1}] [κ_p > κ_q for all 8 neighbours q] (Jain & van Waerbeke 2000; Kratochvil, Haiman
+    & May 2010).
+
     Args:
-        maps: κ, shape ``(..., n, n)``.
-        edges: bin edges in κ, shape ``(bins + 1,)``.
+        maps: κ, shape ``(..., n, m)``.
+        edges: bin edges in κ, shape ``(bins + 1,)``; the ends may be infinite.
+        mask: True where the sky was observed, shape ``(n, m)`` or one a map; peaks are looked for where the pixel and all
+            its neighbours were observed.
+        in_sigma: heights, and so ``edges``, in units of each map's own standard deviation, κ/σ, instead of κ.
 
     Returns:
         Counts a map, float64, shape ``(..., bins)``.
     """
-    rows = each(maps)
-    inner = rows[:, 1:-1, 1:-1]
-    is_peak = inner > _neighbour_maximum(rows)
-    return binned(inner.flatten(1), edges, is_peak.flatten(1)).reshape(*maps.shape[:-2], -1)
+    return per_map(lambda rows, seen: _counts(rows, seen, edges, in_sigma, +1), maps, mask)
 
 
-def minima_counts(maps: Tensor, edges) -> Tensor:
+def minima_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
     """Number of minima in bins of their κ: interior pixels lower than all 8 neighbours; see :func:`peak_counts`."""
-    rows = each(maps)
-    inner = rows[:, 1:-1, 1:-1]
-    is_minimum = inner < -_neighbour_maximum(-rows)
-    return binned(inner.flatten(1), edges, is_minimum.flatten(1)).reshape(*maps.shape[:-2], -1)
+    return per_map(lambda rows, seen: _counts(rows, seen, edges, in_sigma, -1), maps, mask)
+
+
+def _counts(rows: Tensor, seen: Tensor | None, edges, in_sigma: bool, sign: int) -> Tensor:
+    """Histogram of the peaks (``sign`` = 1) or minima (−1) of each map."""
+    rows = rows.detach()
+    chosen = _higher_than_neighbours(rows if sign > 0 else -rows)
+    whole = whole_stencils(rows, seen)
+    if whole is not None:
+        observed(rows, whole)
+        chosen &= whole
+    if in_sigma:
+        rows = rows / moments(rows, seen)[:, 0].sqrt().to(rows.dtype)[:, None, None]
+    return binned(rows[:, 1:-1, 1:-1].flatten(1), edges, chosen.flatten(1))
+
+
+def _higher_than_neighbours(rows: Tensor) -> Tensor:
+    """Which interior pixels exceed all 8 neighbours, bool, ``(rows, n − 2, m − 2)``."""
+    sides = torch.maximum(rows[..., :-2], rows[..., 2:])
+    three = torch.maximum(sides, rows[..., 1:-1])  # the highest of three in a row
+    around = torch.maximum(torch.maximum(three[..., :-2, :], three[..., 2:, :]), sides[..., 1:-1, :])
+    return rows[..., 1:-1, 1:-1] > around
