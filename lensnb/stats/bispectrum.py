@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
-from .histogram import each, each_mask, square
+from .histogram import each, each_mask, observed, square
 
 BATCH = 2**18  # pixels at a time: what fits in a processor's cache
 
@@ -89,11 +89,10 @@ def bispectrum(
     rows, share = each(maps, mask), 1.0
     if mask is not None:
         sky = each_mask(mask, maps)
-        share = sky.double().mean((-2, -1))[:, None]
-        if not (share > 0).all():
-            raise ValueError("the mask hides a whole map: leave that map out")
-        mean = rows.sum((-2, -1), keepdim=True) / sky.sum((-2, -1), keepdim=True)
-        rows = torch.where(sky, rows - mean, 0)
+        seen = observed(rows, sky)
+        share = seen / grid.n**2  # the mean of the cube of the mask, which is 0 or 1
+        mean = rows.sum((-2, -1)) / seen[:, 0]
+        rows = torch.where(sky, rows - mean.to(rows.dtype)[:, None, None], 0)
     sums = [
         _sums(torch.fft.rfft2(part, norm="ortho"), radii, triangles)
         for part in rows.split(max(1, BATCH // grid.n**2))
@@ -120,6 +119,8 @@ def _radii(grid: MapGrid, edges) -> tuple[float, ...]:
 def _number(n: int, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]) -> np.ndarray:
     """How many closed triangles of modes each triple of shells has, shape ``(triangles,)``."""
     shells = len(radii) - 1
+    if not triangles:
+        raise ValueError("name at least one triangle, such as those of equilateral(edges)")
     for triple in triangles:
         if len(triple) != 3 or not all(0 <= i < shells for i in triple):
             raise ValueError(f"a triangle is three of the {shells} shells, numbered from 0, found {triple}")
