@@ -1,18 +1,39 @@
 """Summary statistics of convergence maps: one map in, one vector out, batched in torch.
 
-Every function takes maps ``(..., n, n)`` and returns one vector a map, ``(..., bins)``; averages and covariances live in
-:mod:`lensnb.ensemble`. Bin edges are always explicit; :func:`suite` makes good ones from a reference set of maps. κ is
-dimensionless, ℓ is dimensionless, C_ℓ is in steradians, gradients are per arcminute. Maps are cut-outs of the sky, so
-neighbourhood statistics use interior pixels only and never wrap round the edges; the spectrum is the plain periodogram.
+Which file to open:
+
+* ``spectrum``: angular power spectra, auto and across source bins; pixel window, noise bias, masks;
+* ``bispectrum``: equilateral, folded and squeezed triangles;
+* ``pixels``: PDF, moments, S₃ and S₄, and :func:`at_scales`, which takes any statistic at several smoothing scales;
+* ``peaks``: peaks and minima by height, in κ or in σ;
+* ``minkowski``: V₀, V₁, V₂ and what a Gaussian field would have;
+* ``starlet``: the wavelet transform, its peaks and ℓ1-norms;
+* ``scattering``: scattering coefficients;
+* ``suite``: all of them with good bins from a reference set of maps: begin here;
+* ``histogram``: what every statistic asks of its maps, and batched histograms.
+
+Every function takes maps ``(..., n, n)``, one or many, on any device, and returns one vector a map, float64,
+``(..., bins)``, on the same device; averages and covariances live in :mod:`lensnb.ensemble`. Bin edges are always
+explicit; bin b holds ``edges[b] <= value < edges[b + 1]``. κ and ℓ are dimensionless, C_ℓ is in steradians, gradients are
+per arcminute. Maps are cut-outs of the sky, so neighbourhood statistics use interior pixels only and never wrap round the
+edges; spectra treat the field as periodic. A ``mask`` is boolean, True where the sky was observed, shared by all maps or
+one a map: pixel statistics leave out exactly what it hides, Fourier statistics correct for the share of the sky only.
+Gradients flow through spectra and moments; counts have none. NaN, a wrong shape or a mask that leaves nothing is a
+``ValueError`` of one sentence.
 """
 
+from .bispectrum import bispectrum, equilateral, folded, shell_edges, squeezed
 from .minkowski import gaussian_minkowski, minkowski
 from .peaks import minima_counts, peak_counts
-from .pixels import moments, pdf
-from .spectrum import ell_edges, power_spectrum
+from .pixels import at_scales, moments, pdf, reduced_moments
+from .scattering import reduced_scattering, scattering, scattering_order, scattering_scales
+from .spectrum import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
+from .starlet import starlet, starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
 from .suite import Statistic, suite
 
 __all__ = [
-    "Statistic", "ell_edges", "gaussian_minkowski", "minima_counts", "minkowski", "moments", "pdf", "peak_counts",
-    "power_spectrum", "suite",
+    "Statistic", "at_scales", "bispectrum", "cross_spectra", "ell_edges", "equilateral", "folded", "gaussian_minkowski",
+    "minima_counts", "minkowski", "moments", "pdf", "peak_counts", "pixel_window", "power_spectrum", "reduced_moments",
+    "reduced_scattering", "scattering", "scattering_order", "scattering_scales", "shape_noise_power", "shell_edges",
+    "squeezed", "starlet", "starlet_edges", "starlet_l1", "starlet_peak_counts", "starlet_scales", "suite",
 ]  # fmt: skip

@@ -56,6 +56,8 @@ def each_mask(mask: Tensor | None, maps: Tensor) -> Tensor | None:
 
 def _fitting(mask: Tensor, maps: Tensor) -> Tensor:
     mask = torch.as_tensor(mask, device=maps.device)
+    if mask.ndim < 2:
+        raise ValueError(f"a mask needs the shape (n, m), or one a map, found {tuple(mask.shape)}")
     if mask.dtype != torch.bool:
         raise ValueError(f"a mask must be boolean, True where the sky was observed; found {mask.dtype}")
     try:
@@ -73,6 +75,8 @@ def square(maps: Tensor, side_deg: float) -> MapGrid:
     Raises:
         ValueError: the maps are not square.
     """
+    if maps.ndim < 2:
+        raise ValueError(f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}")
     n, m = maps.shape[-2:]
     if n != m:
         raise ValueError(f"this statistic needs square maps, found {n} × {m} pixels; cut them with lensnb.data.tiles")

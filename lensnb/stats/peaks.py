@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .histogram import binned, observed, per_map, whole_stencils
+from .histogram import binned, each, observed, per_map, whole_stencils
 from .pixels import moments
 
 
@@ -31,6 +31,13 @@ def peak_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool 
 def minima_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
     """Number of minima in bins of their κ: interior pixels lower than all 8 neighbours; see :func:`peak_counts`."""
     return per_map(lambda rows, seen: _counts(rows, seen, edges, in_sigma, -1), maps, mask)
+
+
+def peak_heights(maps: Tensor) -> Tensor:
+    """The heights of all peaks of all maps ``(..., n, m)`` in one row, for choosing bins; ``-peak_heights(-maps)``: minima."""
+    rows = each(maps).detach()
+    whole_stencils(rows, None)
+    return rows[:, 1:-1, 1:-1][_higher_than_neighbours(rows)]
 
 
 def _counts(rows: Tensor, seen: Tensor | None, edges, in_sigma: bool, sign: int) -> Tensor:

@@ -82,8 +82,10 @@ def power_spectrum(
     Raises:
         ValueError: a bin holds no Fourier mode; the maps are not square; a mask leaves nothing.
     """
-    one = None if mask is None else torch.as_tensor(mask).unsqueeze(-3)
-    return cross_spectra(torch.as_tensor(maps).unsqueeze(-3), side_deg, edges, one, noise, window).squeeze(-2)
+    maps, mask = torch.as_tensor(maps), None if mask is None else torch.as_tensor(mask)
+    square(maps, side_deg)
+    mask = mask.unsqueeze(-3) if mask is not None and mask.ndim > 1 else mask
+    return cross_spectra(maps.unsqueeze(-3), side_deg, edges, mask, noise, window).squeeze(-2)
 
 
 def cross_spectra(

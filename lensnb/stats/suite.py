@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..maps import MapGrid
+from .bispectrum import bispectrum, equilateral, folded, shell_edges, squeezed
+from .histogram import each, square
 from .minkowski import minkowski
-from .peaks import minima_counts, peak_counts
-from .pixels import moments, pdf
+from .peaks import minima_counts, peak_counts, peak_heights
+from .pixels import at_scales, moments, pdf
+from .scattering import reduced_scattering, scattering_order, scattering_scales
 from .spectrum import ell_edges, power_spectrum
+from .starlet import starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
+
+PIXELS = 2**22  # in a batch of a statistic that does not divide its maps by itself
 
 
 @dataclass(frozen=True)
@@ -37,47 +44,157 @@ class Statistic:
     log_x: bool = False
     log_y: bool = False
 
-    def __call__(self, maps: Tensor, batch: int = 256) -> np.ndarray:
-        """Vectors of maps ``(maps, n, n)``, float64, shape ``(maps, bins)``, in batches."""
-        return np.concatenate([self.function(part).cpu().numpy() for part in maps.split(batch)])
+    def __call__(self, maps: Tensor, batch: int | None = None) -> np.ndarray:
+        """Vectors of maps ``(maps, n, n)``, float64, shape ``(maps, bins)``.
+
+        Args:
+            maps: κ, on any device.
+            batch: maps at a time; by default about 4 million pixels.
+        """
+        maps = torch.as_tensor(maps)
+        batch = max(1, PIXELS // maps.shape[-2:].numel()) if batch is None else batch
+        parts = [self.function(part).detach().cpu().numpy() for part in maps.split(batch)]
+        return np.concatenate(parts).astype(np.float64, copy=False)
 
 
-def suite(reference: Tensor, side_deg: float) -> dict[str, Statistic]:
+def suite(reference: Tensor, side_deg: float, names: Sequence[str] | None = None) -> dict[str, Statistic]:
     """The statistics of the fidelity report, with bins made from a reference set (the true maps).
 
     Bins in κ reach as far as the reference set has enough pixels or peaks for a scatter to be measured (ten in a hundred
-    maps).
+    maps). All vectors together have about 200 numbers, so that a thousand maps can support their correlation matrix.
 
     Args:
         reference: κ, shape ``(maps, n, n)``.
         side_deg: side of the field, degrees.
+        names: which statistics, in this order; all by default.
 
     Returns:
-        Statistics by name: ``power``, ``pdf``, ``moments``, ``peaks``, ``minima``, ``minkowski``.
+        Statistics by name: ``power``, ``bispectrum``, ``pdf``, ``moments`` (at four smoothing scales), ``peaks``,
+        ``minima``, ``minkowski``, ``starlet peaks``, ``starlet l1``, ``scattering``.
+
+    Raises:
+        ValueError: an unknown name, or reference maps that are not square, not finite or all one constant.
     """
-    grid = MapGrid(reference.shape[-1], side_deg)
-    sigma, mean = float(reference.std()), float(reference.mean())
-    ell = ell_edges(grid)
-    tail = max(10 * 1e-2 / grid.n**2, 1e-6)  # a share of pixels seen ten times in a hundred maps
-    lo, hi = _quantile(reference, tail), _quantile(reference, 1 - tail)
-    pixel = np.linspace(lo, hi, 21)
-    heights = np.linspace(mean - sigma, min(hi, mean + 6 * sigma), 15)
-    depths = np.linspace(lo, mean + sigma, 13)
-    levels = np.linspace(max(lo, mean - 2 * sigma), min(hi, mean + 4 * sigma), 14)
-    middle = lambda edges: (edges[1:] + edges[:-1]) / 2  # noqa: E731
-    statistics = [
-        Statistic("power", lambda m: power_spectrum(m, side_deg, ell), np.sqrt(ell[1:] * ell[:-1]),
-                  "multipole ℓ", "C_ℓ  [sr]", log_x=True, log_y=True),
-        Statistic("pdf", lambda m: pdf(m, pixel), middle(pixel), "κ", "P(κ)", log_y=True),
-        Statistic("moments", moments, np.arange(3.0), "variance, skewness, kurtosis", "moment"),
-        Statistic("peaks", lambda m: peak_counts(m, heights), middle(heights), "peak height κ", "peaks a map", log_y=True),
-        Statistic("minima", lambda m: minima_counts(m, depths), middle(depths), "minimum κ", "minima a map", log_y=True),
-        Statistic("minkowski", lambda m: minkowski(m, side_deg, levels), np.tile(middle(levels), 3),
-                  "threshold κ  (V₀ | V₁ | V₂)", "V₀, V₁ [1/arcmin], V₂ [1/arcmin²]"),
-    ]  # fmt: skip
-    return {s.name: s for s in statistics}
+    reference = each(reference)
+    grid, bins = square(reference, side_deg), _Levels.of(reference)
+    few = reference[:: max(1, reference.numel() // PIXELS)]  # enough to find the tails
+    makers = {
+        "power": lambda: _power(grid),
+        "bispectrum": lambda: _bispectrum(grid),
+        "pdf": lambda: _pdf(bins),
+        "moments": lambda: _moments(grid),
+        "peaks": lambda: _peaks(few, bins),
+        "minima": lambda: _minima(few),
+        "minkowski": lambda: _minkowski(bins, side_deg),
+        "starlet peaks": lambda: _starlet_peaks(reference, grid),
+        "starlet l1": lambda: _starlet_l1(reference, grid),
+        "scattering": lambda: _scattering(grid),
+    }
+    names = list(makers) if names is None else [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in makers:
+            raise ValueError(f"there is no statistic {name!r}; choose from {', '.join(makers)}")
+    return {name: makers[name]() for name in names}
 
 
-def _quantile(maps: Tensor, q: float) -> float:
-    """A quantile of all pixels; torch.quantile refuses more than 16 million values."""
-    return float(np.quantile(maps.flatten()[:: max(1, maps.numel() // 4_000_000)].cpu().numpy(), q))
+@dataclass(frozen=True)
+class _Levels:
+    """The values of κ that bins are made from: mean, standard deviation and where the tails become too thin."""
+
+    mean: float
+    sigma: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, reference: Tensor) -> _Levels:
+        if not reference.max() > reference.min():
+            raise ValueError("the reference maps are all one constant; there is nothing to make bins from")
+        tail = max(10 * 1e-2 / reference[0].numel(), 1e-6)  # a share of pixels seen ten times in a hundred maps
+        pixels = reference.flatten()[:: max(1, reference.numel() // 4_000_000)].cpu().numpy()
+        low, high = np.quantile(pixels, [tail, 1 - tail])
+        return cls(float(reference.mean()), float(reference.std()), float(low), float(high))
+
+
+def _reach(heights: Tensor, maps: int) -> tuple[float, float]:
+    """The heights of peaks, in so many maps, beyond which there are ten in a hundred maps at either end."""
+    share = min(0.1 * maps / max(len(heights), 1), 0.25)
+    low, high = np.quantile(heights.cpu().numpy(), [share, 1 - share]) if len(heights) else (0.0, 0.0)
+    if not low < high:
+        raise ValueError("the reference maps have too few peaks or minima to make bins from")
+    return float(low), float(high)
+
+
+def _middle(edges: np.ndarray) -> np.ndarray:
+    return (edges[1:] + edges[:-1]) / 2
+
+
+def _power(grid: MapGrid) -> Statistic:
+    edges = ell_edges(grid)
+    function = lambda maps: power_spectrum(maps, grid.side_deg, edges)
+    x = np.sqrt(edges[1:] * edges[:-1])
+    return Statistic("power", function, x, "multipole ℓ", "C_ℓ  [sr]", log_x=True, log_y=True)
+
+
+def _bispectrum(grid: MapGrid) -> Statistic:
+    edges = shell_edges(grid)
+    triangles = equilateral(edges) + folded(edges) + squeezed(edges)
+    function = lambda maps: bispectrum(maps, grid.side_deg, edges, triangles)
+    label = "triangle, by rising ℓ  (equilateral | folded | squeezed)"
+    return Statistic("bispectrum", function, np.arange(float(len(triangles))), label, "B  [sr²]")
+
+
+def _pdf(levels: _Levels) -> Statistic:
+    edges = np.linspace(levels.low, levels.high, 21)
+    return Statistic("pdf", lambda maps: pdf(maps, edges), _middle(edges), "κ", "P(κ)", log_y=True)
+
+
+def _moments(grid: MapGrid) -> Statistic:
+    scales = [float(f"{pixels * grid.pixel_arcmin:.2g}") for pixels in (0, 1, 2, 4)]
+    label = f"variance, skewness, kurtosis  (smoothed by {' | '.join(f'{s:g}′' for s in scales)})"
+    x = np.arange(3.0 * len(scales))
+    return Statistic("moments", at_scales(moments, grid.side_deg, scales), x, label, "moment")
+
+
+def _peaks(reference: Tensor, levels: _Levels) -> Statistic:
+    low, high = _reach(peak_heights(reference), len(reference))
+    edges = np.linspace(max(low, levels.mean - levels.sigma), min(high, levels.mean + 6 * levels.sigma), 15)
+    function = lambda maps: peak_counts(maps, edges)
+    return Statistic("peaks", function, _middle(edges), "peak height κ", "peaks a map", log_y=True)
+
+
+def _minima(reference: Tensor) -> Statistic:
+    edges = np.linspace(*_reach(-peak_heights(-reference), len(reference)), 13)
+    function = lambda maps: minima_counts(maps, edges)
+    return Statistic("minima", function, _middle(edges), "minimum κ", "minima a map", log_y=True)
+
+
+def _minkowski(levels: _Levels, side_deg: float) -> Statistic:
+    low = max(levels.low, levels.mean - 2 * levels.sigma)
+    edges = np.linspace(low, min(levels.high, levels.mean + 4 * levels.sigma), 14)
+    function = lambda maps: minkowski(maps, side_deg, edges)
+    x, labels = np.tile(_middle(edges), 3), ("threshold κ  (V₀ | V₁ | V₂)", "V₀, V₁ [1/arcmin], V₂ [1/arcmin²]")
+    return Statistic("minkowski", function, x, *labels)
+
+
+def _starlet_peaks(reference: Tensor, grid: MapGrid) -> Statistic:
+    scales = min(4, starlet_scales(grid))
+    edges = starlet_edges(reference, scales, 6, peaks=True)
+    function = lambda maps: starlet_peak_counts(maps, edges, scales)
+    label = f"bin of the height w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
+    return Statistic("starlet peaks", function, np.arange(6.0 * scales), label, "starlet peaks a map", log_y=True)
+
+
+def _starlet_l1(reference: Tensor, grid: MapGrid) -> Statistic:
+    scales = min(4, starlet_scales(grid))
+    edges = starlet_edges(reference, scales, 6)
+    function = lambda maps: starlet_l1(maps, edges, scales)
+    label = f"bin of the coefficient w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
+    return Statistic("starlet l1", function, np.arange(6.0 * scales), label, "Σ |w|  [κ]", log_y=True)
+
+
+def _scattering(grid: MapGrid) -> Statistic:
+    scales = min(6, scattering_scales(grid))
+    function = lambda maps: reduced_scattering(maps, scales)
+    x = np.arange(float(len(scattering_order(scales))))
+    return Statistic("scattering", function, x, "s₁(j), then s₂(j₁, j₂) / s₁(j₁)", "scattering coefficient")
