@@ -142,12 +142,12 @@ def _bin(values: Tensor, edges: np.ndarray) -> Tensor:
 def starlet_edges(reference: Tensor, scales: int, bins: int = 12, peaks: bool = False) -> np.ndarray:
     """Evenly spaced bins of w_j that reach as far as a scatter can be measured in reference maps, such as the true ones.
 
-    Ten in a hundred maps lie beyond either end: ten peaks, or ten coefficients that are worlds apart, which takes 10 · 4^j
-    coefficients of scale j, as neighbours within 2^j pixels share their structure.
+    Each bin holds ten in a hundred maps or more, and so do the values beyond either end: ten peaks, or ten coefficients
+    that have nothing to do with each other, which takes 10 · 4^j of scale j, as neighbours within 2^j pixels are alike.
 
     Args:
         reference: κ, shape ``(..., n, m)``; at most 100 maps of them are looked at.
-        scales: number of scales.
+        scales: number of scales; see :func:`starlet_scales`.
         bins: number of bins a scale.
         peaks: bins of the heights of peaks, for :func:`starlet_peak_counts`, instead of all coefficients.
 
@@ -155,7 +155,7 @@ def starlet_edges(reference: Tensor, scales: int, bins: int = 12, peaks: bool = 
         Edges in κ, shape ``(scales, bins + 1)``.
 
     Raises:
-        ValueError: as :func:`starlet`, or a scale with too few peaks or without any structure.
+        ValueError: as :func:`starlet`, or a scale with too few peaks, or too little structure, for so many bins.
     """
     rows = each(reference)
     _checked(scales, rows)
@@ -164,18 +164,26 @@ def starlet_edges(reference: Tensor, scales: int, bins: int = 12, peaks: bool = 
         [_heights(w) if peaks else w.flatten() for w in _scales(part, scales)]
         for part in rows.split(max(1, BATCH // rows[0].numel()))
     ]
-    edges = []
-    for j in range(scales):
-        values = torch.cat([part[j] for part in parts]).cpu().numpy()
-        beyond = 0.1 * len(rows) * (1 if peaks else 4**j)
-        share = min(beyond / max(len(values), 1), 0.25)
-        low, high = np.quantile(values, [share, 1 - share]) if len(values) else (0, 0)
-        if not low < high:
-            raise ValueError(f"scale {j} of the reference maps has too little structure to make bins from")
-        edges.append(np.linspace(low, high, bins + 1))
+    least = [0.1 * len(rows) * (1 if peaks else 4**j) for j in range(scales)]
+    edges = [_populated(torch.cat(w).cpu().numpy(), bins, k) for w, k in zip(zip(*parts), least)]
+    if empty := [j for j, e in enumerate(edges) if e is None]:
+        raise ValueError(f"scale {empty[0]} of the reference maps has too little structure for {bins} bins")
     return np.stack(edges)
 
 
 def _heights(w: Tensor) -> Tensor:
     inner = w[:, 1:-1, 1:-1]
     return inner[inner == max_pool2d(w, 3, stride=1)]
+
+
+def _populated(values: np.ndarray, bins: int, least: float) -> np.ndarray | None:
+    """Evenly spaced edges with ``least`` values in each bin and beyond either end; None where there are too few."""
+    values, beyond = np.sort(values), np.array([least, least])
+    while beyond.sum() < len(values):
+        low, high = float(values[int(beyond[0])]), float(values[-1 - int(beyond[1])])
+        edges = np.linspace(low, high, bins + 1)
+        counts = np.diff(np.searchsorted(values, edges))
+        if low < high and counts.min() >= least:
+            return edges
+        beyond[int(counts.argmin() >= bins / 2)] *= 1.2  # pull in the end that is thinly populated
+    return None
