@@ -73,7 +73,7 @@ def test_an_impulse_becomes_the_b3_spline():
 
 
 def test_white_noise_has_the_known_standard_deviation_in_each_scale():
-    """σ_j = 0.8907, 0.2007, 0.0856, 0.0413 of that of the noise , the numbers commonly quoted, here exact on a grid
+    """σ_j = 0.8907, 0.2007, 0.0856, 0.0413 of that of the noise are the numbers commonly quoted; exact on a grid
     so large that no edge is seen; 4 scatters of maps within 4 standard errors: fails by chance with probability 3e-4.
     """
     kappa = torch.zeros(257, 257, dtype=torch.float64)

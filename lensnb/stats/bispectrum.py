@@ -63,8 +63,8 @@ def bispectrum(
     """Angular bispectrum B averaged over the closed triangles of modes from three shells.
 
     With D_s(x) the map that holds the modes of shell s only, the sum over triangles is a sum over pixels,
-    Σ κ̃₁ κ̃₂ κ̃₃ = N^(1/2) Σ_x D_i D_j D_k, and so is their number, with every mode set to one (Scoccimarro 2000;
-    Watkinson et al. 2017; Coulton et al. 2019 for κ).
+    Σ κ̃₁ κ̃₂ κ̃₃ = N^(1/2) Σ_x D_i D_j D_k, and so is their number, with every mode set to one (Scoccimarro 2015;
+    Watkinson et al. 2017; Coulton et al. 2019 for lensing).
 
     Args:
         maps: κ, shape ``(..., n, n)``.

@@ -5,9 +5,9 @@ With Morlet wavelets ψ_{j,l} of scale 2^j pixels (j = 0, 1, …) and direction 
 
     S1(j, l) = ⟨|κ * ψ_{j,l}|⟩,   S2(j₁, l₁, j₂, l₂) = ⟨||κ * ψ_{j₁,l₁}| * ψ_{j₂,l₂}|⟩   for j₂ > j₁,   both in κ.
 
-In Fourier space a wavelet is a Gaussian about the wave vector ξ = 3π/4 · 2^(−j) per pixel, towards θ_l, less a Gaussian
-about zero that takes its mean away; in real space its envelope has the width σ = 0.8 · 2^j pixels along the wave and
-σ L / 4 across it, the values of Cheng et al. 2020 and of kymatio. The transform is one at the peak, as good as.
+In Fourier space a wavelet is a Gaussian about the wave vector ξ = 3π/4 · 2^(−j) per pixel, towards θ_l, less one about
+zero that takes its mean away; it reaches 0.97. In real space its envelope is σ = 0.8 · 2^j pixels wide along the wave and
+σ L / 4 across it. These are the wavelets of Cheng et al. 2020 and of kymatio (Andreux et al. 2020).
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def scattering_order(scales: int) -> list[tuple[int, ...]]:
 def scattering(maps: Tensor, scales: int | None = None, orientations: int = 4) -> Tensor:
     """Scattering coefficients S1 and S2 of all directions (Mallat 2012; Cheng et al. 2020), with autograd.
 
-    Waves longer than three pixels are convolved on coarser grids, which changes coefficients by less than 1e-3.
+    Most of it is done on coarser grids, which changes S1 by 2e-5 and S2 by 1e-4 on average, and one S2 of one map by up to
+    1.5e-3; maps of up to 32² pixels are done on their own.
 
     Args:
         maps: κ, shape ``(..., n, n)``.
@@ -64,7 +65,8 @@ def reduced_scattering(maps: Tensor, scales: int | None = None, orientations: in
     """Isotropic scattering coefficients (Cheng et al. 2020): averages over directions, the second order made scale-free.
 
     s1(j) = ⟨S1(j, l)⟩_l and s2(j₁, j₂) / s1(j₁) with s2(j₁, j₂) = ⟨S2(j₁, l₁, j₂, l₂)⟩_{l₁ l₂}. They keep under the eight
-    symmetries of the square, and under periodic shifts to about 1e-3. Arguments and errors are those of :func:`scattering`.
+    symmetries of the square, and under periodic shifts to 1e-3. Coarser grids change them by less than 5e-4. Arguments and
+    errors are those of :func:`scattering`.
 
     Returns:
         s1 in κ, then the ratios, in the order of :func:`scattering_order`; float64, shape ``(..., J + J (J − 1) / 2)``.

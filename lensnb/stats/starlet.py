@@ -82,7 +82,7 @@ def _spline(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor) -> Tensor:
 
 
 def starlet_peak_counts(maps: Tensor, edges, scales: int) -> Tensor:
-    """Number of starlet peaks in bins of their height (Lin & Kilbinger 2015; Peel et al. 2017; Ajani et al. 2020).
+    """Number of starlet peaks in bins of their height (Lin, Kilbinger & Pires 2016; Ajani et al. 2020).
 
     A peak of a scale is an interior pixel whose coefficient w_j is higher than those of all 8 neighbours.
 
