@@ -14,6 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .compare import NULL, FidelityReport
 from .ensemble import Ensemble
@@ -235,21 +237,148 @@ def correlations(report: FidelityReport, name: str = "power") -> Figure:
 def slopes(ax: Axes, report: FidelityReport) -> Axes:
     """Correlation slope of every statistic for every set; the grey band is the null's 95 % interval."""
     names = list(report.verdicts[NULL])
-    palette, x = colours(report.names), np.arange(len(names), dtype=float)
-    low, high = np.array([report.verdicts[NULL][n].slope.interval for n in names]).T
-    ax.bar(x, high - low, bottom=low, width=0.8, color=GREY, alpha=0.35, label="null, 95 %")
-    sets = report.names[1:]
-    for k, set_name in enumerate(sets):
-        estimates = [report.verdicts[set_name][n].slope for n in names]
-        shifted = x + 0.6 * (k - (len(sets) - 1) / 2) / max(len(sets), 1)
-        value, error = [float(e.value) for e in estimates], [float(e.error) for e in estimates]
-        ax.errorbar(shifted, value, error, fmt="o", ms=5, color=palette[set_name], label=set_name)
-    ax.axhline(1, color=TRUTH, lw=1)
-    ax.set_xticks(x, names)
+    _points(ax, report, [{s: report.verdicts[s][n].slope for s in report.names} for n in names], names)
     ax.set_ylabel("correlation slope, 1 is right")
-    ax.grid(axis="y", alpha=0.25)
     ax.legend(frameon=False, fontsize=9)
     return ax
+
+
+def correlation_ratios(report: FidelityReport, name: str = "power") -> Figure:
+    """The correlation matrices of null and generators divided by the truth's, element by element; 1 is right.
+
+    Elements of the truth within three standard errors of zero, (1 − ρ²)/√(n_eff − 1), have no meaningful ratio and stay grey.
+    """
+    joint = Ensemble.join(report.ensembles["truth"].values())
+    truth = joint if name == "joint" else report.ensembles["truth"][name]
+    rho = truth.correlation()
+    known = np.abs(rho) > 3 * (1 - rho**2) / np.sqrt(max(truth.effective_maps() - 1, 1))
+    np.fill_diagonal(known, False)
+    figure, axes = plt.subplots(
+        1, len(report.names), figsize=(2.5 * len(report.names) + 0.9, 3.0), sharey=True, layout="constrained", squeeze=False
+    )  # fmt: skip
+    for ax, set_name in zip(axes[0], report.names):
+        own = report.ensembles[set_name]
+        here = (Ensemble.join(own.values()) if name == "joint" else own[name]).correlation()
+        ratio = np.divide(here, rho, out=np.full_like(rho, np.nan), where=known)
+        ax.set_facecolor("#d0d0d0")
+        image = ax.imshow(ratio, vmin=0.5, vmax=1.5, cmap="PuOr_r", origin="lower")
+        ax.set_title(f"{set_name}\nmedian {np.nanmedian(ratio):.2f}" if known.any() else set_name, fontsize=10)
+        ax.set(xlabel="bin", ylabel="bin")
+        ax.locator_params(integer=True)
+        ax.label_outer()
+    figure.colorbar(image, ax=axes, label="ρ / ρ of the truth", shrink=0.8, extend="both")
+    return figure
+
+
+def eigenvalues(ax: Axes, report: FidelityReport, name: str = "joint") -> Axes:
+    """Variances relative to the truth's along the covariance's own axes, smallest to largest; 1 is right.
+
+    The eigenvalues of C_T^(−1/2) C_G C_T^(−1/2). Noise spreads them about 1 for true maps as well: the grey band.
+    """
+    palette = colours(report.names)
+    null = report.verdicts[NULL][name].eigenvalues
+    index = np.arange(1, len(null.value) + 1)
+    ax.fill_between(index, *np.maximum(null.interval, 1e-3), color=GREY, alpha=0.35, lw=0, label="null, 95 %")
+    ax.axhline(1, color=TRUTH, lw=1)
+    for set_name in report.names[1:]:
+        estimate = report.verdicts[set_name][name].eigenvalues
+        ax.errorbar(index, np.maximum(estimate.value, 1e-3), estimate.error, fmt="o-", ms=3, lw=1, color=palette[set_name], label=set_name)  # fmt: skip
+    ax.set(xlabel="eigenvalue, from the smallest", ylabel="variance / truth", yscale="log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    _plain_ticks(ax.yaxis)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def _plain_ticks(axis) -> None:
+    """Ticks such as 0.5, 1, 2 on a short logarithmic axis, in plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def tails(report: FidelityReport) -> Figure:
+    """The ends of the distribution: the PDF on a logarithmic axis, its ratio to the truth, and the tails in three numbers."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.0, 3.6), layout="constrained")
+    palette, statistic = colours(report.names), report.statistics["pdf"]
+    for name in ["truth", *report.names]:
+        left.plot(statistic.x, report.ensembles[name]["pdf"].mean(), color=palette[name], lw=1.6, label=name)
+    _scales(left, statistic).set_ylabel(statistic.y_label)
+    _floor(left, report.ensembles["truth"]["pdf"])
+    left.legend(frameon=False, fontsize=9)
+    low, high = report.verdicts[NULL]["pdf"].mean_ratio.interval
+    middle.fill_between(statistic.x, np.maximum(low, 0.02), high, color=GREY, alpha=0.35, lw=0)
+    middle.axhline(1, color=TRUTH, lw=1)
+    for name in report.names[1:]:
+        middle.plot(statistic.x, report.verdicts[name]["pdf"].mean_ratio.value, "o-", ms=3, lw=1, color=palette[name])
+    middle.set(xlabel=statistic.x_label, ylabel="P(κ) / truth", yscale="log", ylim=(0.1, 10))
+    _plain_ticks(middle.yaxis)
+    middle.grid(alpha=0.25)
+    rows = [row for row in report.rows() if row.quantity.item == 5]
+    _points(right, report, [row.estimates for row in rows], [row.quantity.name for row in rows])
+    right.set(ylabel="ratio to truth", yscale="log")
+    _plain_ticks(right.yaxis)
+    return figure
+
+
+def _points(ax: Axes, report: FidelityReport, estimates: Sequence[Mapping], labels: Sequence[str]) -> None:
+    """Estimates of every generator side by side, with the null's interval as a bar behind them."""
+    palette, x, sets = colours(report.names), np.arange(len(labels), dtype=float), report.names[1:]
+    low, high = np.array([e[NULL].interval for e in estimates]).T
+    ax.bar(x, high - low, bottom=low, width=0.8, color=GREY, alpha=0.35, label="null, 95 %")
+    for k, name in enumerate(sets):
+        shifted = x + 0.6 * (k - (len(sets) - 1) / 2) / max(len(sets), 1)
+        value, error = [float(e[name].value) for e in estimates], [float(e[name].error) for e in estimates]
+        ax.errorbar(shifted, value, error, fmt="o", ms=5, color=palette[name], label=name)
+    ax.axhline(1, color=TRUTH, lw=1)
+    ax.set_xticks(x, labels)
+    ax.grid(axis="y", alpha=0.25)
+
+
+def neighbours(ax: Axes, report: FidelityReport) -> Axes:
+    """How near the maps come to their nearest training map, as the share of maps nearer than a distance.
+
+    Copies lie at the left; held-out true maps (black) show what is chance.
+    """
+    palette = colours(report.names)
+    for name, found in report.neighbours.items():
+        distance = np.sort(np.asarray(found.distance))
+        ax.step(
+            distance, np.arange(1, len(distance) + 1) / len(distance), where="post", color=palette[name], label=name
+        )
+    ax.set(xlabel="distance to the nearest training map", ylabel="share of maps nearer", ylim=(0, 1.02))
+    ax.set_xlim(left=0)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def scorecard(report: FidelityReport) -> Figure:
+    """Every headline number of every generator: how far from the null, in standard errors; a frame marks what fails.
+
+    Blue is below the null, orange above. Numbers whose wrong side is harmless (a small divergence) may be coloured and pass.
+    """
+    rows, sets = report.rows(), report.names[1:]
+    apart = np.full((len(rows), len(sets)), np.nan)
+    for i, row in enumerate(rows):
+        for j, name in enumerate(sets):
+            here, null = row.estimates[name], row.estimates[NULL]
+            spread = np.hypot(here.error, null.error)
+            apart[i, j] = (here.value - null.value) / spread if spread > 0 else np.nan
+            apart[i, j] *= -1 if row.quantity.inverse else 1
+    figure, ax = plt.subplots(figsize=(3.4 + 1.15 * len(sets), 1.4 + 0.3 * len(rows)), layout="constrained")
+    image = ax.imshow(np.clip(apart, -8, 8), vmin=-8, vmax=8, cmap="PuOr_r", aspect="auto")
+    for (i, j), value in np.ndenumerate(apart):
+        fails = bool(rows[i].faults[sets[j]])
+        text = "–" if np.isnan(value) else f"{value:+.1f}" if abs(value) < 99 else f"{value:+.0f}"
+        ax.text(j, i, text, ha="center", va="center", fontsize=9, color="white" if abs(value) > 5.5 else TRUTH, weight="bold" if fails else "normal")  # fmt: skip
+        if fails:
+            ax.add_patch(Rectangle((j - 0.46, i - 0.43), 0.92, 0.86, fill=False, color=TRUTH, lw=1.4))
+    ax.set_xticks(range(len(sets)), sets, rotation=25, ha="right")
+    ax.set_yticks(range(len(rows)), [f"{row.quantity.item}  {row.quantity.name}" for row in rows])
+    figure.colorbar(image, ax=ax, label="distance from the null / standard error", extend="both")
+    return figure
 
 
 def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float) -> Figure:

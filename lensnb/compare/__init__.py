@@ -2,16 +2,26 @@
 
 Truth T and null N are two sets of true maps from *different* simulations, G is generated. Every number is given for G
 against T and for N against T: a generator is as good as the simulations when its number lies inside the null's 95 %
-interval. Errors come from a bootstrap over simulations, of both sets at once. For each statistic, and for all joined:
+interval. Errors come from a bootstrap over simulations, of both sets at once. :func:`compare` makes the report, which has
+nine items; the modules say how each is measured:
 
-* mean: ratio ⟨G⟩/⟨T⟩ in each bin, and the shift (⟨G⟩ − ⟨T⟩)/σ_T in units of the scatter of one map;
-* scatter: ratio σ_G/σ_T in each bin;
-* correlation slope: least squares through zero of the off-diagonal correlation coefficients of G on those of T,
-  Σ ρ_G ρ_T / Σ ρ_T². 1 is right; noise in ρ_T pulls it down, for the null as for G, which is why the null is beside it;
-* tails: peaks above 4σ of the true maps, and the PDF at the ends where it falls to 10⁻³ of its maximum.
+1. mean, 2. scatter, 3. correlations: ``verdict``;
+4. covariance, 8. effective number of maps: ``covariance``;
+5. tails: peaks above 4σ of the true maps, and the PDF at the ends where it falls to 10⁻³ of its maximum: ``report``;
+6. two-sample tests, on the statistics and on the maps: ``twosample``;
+7. memory of the training maps: ``memory``;
+9. cost: what :class:`Cost` is told.
+
+``quantities`` lists every headline number with its right value and what it means when it is off.
 """
 
+from .covariance import amplitude_and_tilt
 from .estimate import Estimate
-from .report import NULL, FidelityReport, Verdict, compare, correlation_slope, judge
+from .quantities import QUANTITIES, Cost, Quantity
+from .report import NULL, FidelityReport, Row, compare
+from .verdict import Verdict, correlation_slope, judge
 
-__all__ = ["NULL", "Estimate", "FidelityReport", "Verdict", "compare", "correlation_slope", "judge"]
+__all__ = [
+    "NULL", "QUANTITIES", "Cost", "Estimate", "FidelityReport", "Quantity", "Row", "Verdict", "amplitude_and_tilt",
+    "compare", "correlation_slope", "judge",
+]  # fmt: skip

@@ -1,15 +1,4 @@
-"""Generated maps against true maps, beside a null: the fidelity report.
-
-Truth T and null N are two sets of true maps from *different* simulations, G is generated. Every number is given for G
-against T and for N against T: a generator is as good as the simulations when its number lies inside the null's 95 %
-interval. Errors come from a bootstrap over simulations, of both sets at once. For each statistic, and for all joined:
-
-* mean: ratio ⟨G⟩/⟨T⟩ in each bin, and the shift (⟨G⟩ − ⟨T⟩)/σ_T in units of the scatter of one map;
-* scatter: ratio σ_G/σ_T in each bin;
-* correlation slope: least squares through zero of the off-diagonal correlation coefficients of G on those of T,
-  Σ ρ_G ρ_T / Σ ρ_T². 1 is right; noise in ρ_T pulls it down, for the null as for G, which is why the null is beside it;
-* tails: peaks above 4σ of the true maps, and the PDF at the ends where it falls to 10⁻³ of its maximum.
-"""
+"""The fidelity report: all numbers at once, as a table, as HTML, as figures' data, as JSON."""
 
 from __future__ import annotations
 
@@ -21,106 +10,65 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import stats
 from ..data import MapSet
-from ..ensemble import Ensemble, off_diagonal
+from ..ensemble import Ensemble, measure
 from ..files import write_json
+from .covariance import amplitude_and_tilt
 from .estimate import Estimate, plain
+from .ks import ks_rejected
+from .memory import Nearest, copies, nearest
+from .quantities import ITEMS, QUANTITIES, Cost, Quantity
+from .table import html_table, mark, text_table
+from .twosample import accuracy_on_maps, accuracy_on_statistics
+from .verdict import Verdict, judge_all
 
 NULL = "null (true maps)"
+FEW = 10  # with fewer simulations than this the errors themselves are poorly known, and the report says so
 
 
-@dataclass
-class Verdict:
-    """One set of maps against the reference in one statistic.
+@dataclass(frozen=True)
+class Row:
+    """One headline number of every set.
 
     Attributes:
-        mean_ratio: ⟨G⟩/⟨T⟩ a bin; NaN where ⟨T⟩ is not known to better than a third.
-        mean_shift: (⟨G⟩ − ⟨T⟩)/σ_T a bin.
-        scatter_ratio: σ_G/σ_T a bin.
-        scatter: the mean of ``scatter_ratio`` over the bins.
-        slope: correlation slope.
+        quantity: what it is, and what it means.
+        estimates: by set, the null first; only where it could be measured.
+        faults: by generator, what is wrong: empty when the number lies in the null's 95 % interval (or beyond it on the
+            harmless side), None where it is not defined.
     """
 
-    mean_ratio: Estimate
-    mean_shift: Estimate
-    scatter_ratio: Estimate
-    scatter: Estimate
-    slope: Estimate
-
-    def as_json(self) -> dict:
-        """All estimates as plain numbers."""
-        return {name: getattr(self, name).as_json() for name in self.__dataclass_fields__}
-
-
-def correlation_slope(rho: np.ndarray, rho_true: np.ndarray) -> float:
-    """Least-squares slope through zero of the off-diagonal elements of one correlation matrix on those of another."""
-    x, y = off_diagonal(rho_true), off_diagonal(rho)
-    return float(x @ y / (x @ x))
-
-
-def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -> Verdict:
-    """Compare one ensemble with another, with errors from a bootstrap over the simulations of both.
-
-    Args:
-        sample: vectors of the maps to judge, ``(maps, bins)``.
-        truth: vectors of the true maps, same bins.
-        rounds: bootstrap rounds.
-        seed: of the bootstrap.
-    """
-    known = np.abs(truth.mean()) > 3 * np.std([truth.mean(w) for w in truth.bootstrap_weights(50, seed)], axis=0)
-    value = _numbers(sample, truth, known, None, None)
-    drawn_s = sample.bootstrap_weights(rounds, seed + 1)
-    drawn_t = truth.bootstrap_weights(rounds, seed + 2)
-    boot = [_numbers(sample, truth, known, s, t) for s, t in zip(drawn_s, drawn_t)]
-    return Verdict(*(Estimate(np.asarray(v), np.array(b)) for v, b in zip(value, zip(*boot))))
-
-
-def _numbers(sample: Ensemble, truth: Ensemble, known: np.ndarray, ws, wt) -> tuple:
-    mean_s, mean_t = sample.mean(ws), truth.mean(wt)
-    cov_s, cov_t = sample.covariance(ws), truth.covariance(wt)
-    std_s, std_t = np.sqrt(np.diag(cov_s)), np.sqrt(np.diag(cov_t))
-    good = std_t > 0
-    ratio = np.divide(mean_s, mean_t, out=np.full_like(mean_s, np.nan), where=known & (mean_t != 0))
-    shift = np.divide(mean_s - mean_t, std_t, out=np.full_like(mean_s, np.nan), where=good)
-    scatter = np.divide(std_s, std_t, out=np.full_like(mean_s, np.nan), where=good)
-    slope = correlation_slope(_correlation(cov_s, std_s), _correlation(cov_t, std_t)) if len(mean_s) > 1 else np.nan
-    return ratio, shift, scatter, _mean(scatter), slope
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is defined; NaN where nothing is."""
-    defined = np.isfinite(values)
-    return values[defined].mean() if defined.any() else np.nan
-
-
-def _correlation(cov: np.ndarray, std: np.ndarray) -> np.ndarray:
-    safe = np.where(std > 0, std, np.inf)
-    return cov / np.outer(safe, safe)
-
-
-# ---------------------------------------------------------------- the report
+    quantity: Quantity
+    estimates: dict[str, Estimate]
+    faults: dict[str, str | None]
 
 
 @dataclass(repr=False)
 class FidelityReport:
-    """What :func:`compare` found. Print it, show it in Jupyter, or save it.
+    """What :func:`compare` found. Print it, show it in Jupyter, draw it with :mod:`lensnb.plot`, or save it.
 
     Attributes:
         statistics: the statistics with their bins, by name.
         ensembles: ``ensembles[set][statistic]`` for the truth, the null, the training set and each generator.
         verdicts: ``verdicts[set][statistic]`` against the truth, with the joint of all under ``"joint"``.
         against_train: the same against the training maps; empty where none were given.
-        tails: ``tails[set][quantity]`` as ratios to the truth.
-        counts: maps in each set, and how many were dropped because they were not finite.
+        extras: ``extras[set][name]``: the headline numbers that are no part of a verdict (tails, two-sample tests, memory).
+        ks: two-sample Kolmogorov–Smirnov p of every joint bin, by set.
+        neighbours: distances to the nearest training maps, by set, the held-out truth among them; empty without them.
+        costs: what each generator costs, where it was said.
+        counts: maps in each set, their simulations, and how many were dropped because they were not finite.
     """
 
     statistics: dict[str, stats.Statistic]
     ensembles: dict[str, dict[str, Ensemble]]
     verdicts: dict[str, dict[str, Verdict]]
     against_train: dict[str, dict[str, Verdict]]
-    tails: dict[str, dict[str, Estimate]]
+    extras: dict[str, dict[str, Estimate]]
+    ks: dict[str, np.ndarray]
+    neighbours: dict[str, Nearest]
+    costs: dict[str, Cost]
     counts: dict[str, dict[str, int]]
 
     @property
@@ -128,22 +76,112 @@ class FidelityReport:
         """The judged sets, the null first."""
         return list(self.verdicts)
 
-    def rows(self) -> list[dict]:
-        """One row a set: the headline numbers as :class:`Estimate`, by column."""
+    def rows(self) -> list[Row]:
+        """The headline numbers, items 1 to 8; one that was not measured for any set is left out."""
         rows = []
-        for name, verdict in self.verdicts.items():
-            power = verdict["power"]
-            rows.append(
-                {
-                    "maps": name,
-                    "C_ℓ mean": _over_bins(power.mean_ratio),
-                    "C_ℓ scatter": power.scatter,
-                    "C_ℓ slope": power.slope,
-                    "joint slope": verdict["joint"].slope,
-                    **self.tails[name],
-                }
-            )
+        for quantity in QUANTITIES:
+            found = {name: _estimate(quantity, self.verdicts[name], self.extras[name]) for name in self.names}
+            if all(estimate is None for estimate in found.values()):
+                continue
+            faults = {name: quantity.fault(found[name], found[NULL]) for name in self.names[1:]}
+            rows.append(Row(quantity, found, faults))
         return rows
+
+    def failures(self) -> list[str]:
+        """Where each generator fails and what that means: a sentence for every headline number, worst first."""
+        found = []
+        for row in self.rows():
+            null = row.estimates[NULL]
+            for name, fault in row.faults.items():
+                if not fault:
+                    continue
+                here = row.estimates[name]
+                spread = math.hypot(here.error, null.error)
+                apart = abs(here.value - null.value) / spread if spread > 0 else math.inf
+                numbers = f"{row.quantity.name} {row.quantity.text(here)}, null {row.quantity.text(null)}"
+                doubt = "; more maps are needed to be sure" if apart < 2 else ""
+                sentence = f"{name}: {numbers} ({apart:.1f} σ apart{doubt}): {fault}"
+                found.append((-apart, sentence + self._blame(row.quantity, name) + "."))
+        return [sentence for _, sentence in sorted(found)]
+
+    def _blame(self, quantity: Quantity, name: str) -> str:
+        """Sample variance of the training simulations, or the model: what the same number says against the training set."""
+        if not self.against_train or quantity.of is None:
+            return ""
+        here, null = (quantity.of(self.against_train[n]) for n in (name, NULL))
+        fault = quantity.fault(here, null)
+        if fault is None:
+            return ""
+        if fault:
+            return "; so it is against the training maps: it is the model"
+        return "; against the training maps it is right: they are too few, the model is as they are"
+
+    # ------------------------------------------------------------ show
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return "\n".join([text_table(self._cells(), 2), "", *self.remarks()])
+
+    def by_statistic(self, what: str = "slope") -> str:
+        """A table with a row a statistic: ``"mean"``, ``"shift"``, ``"scatter"``, ``"slope"``, ``"divergence"``, ``"area"`` …"""
+        return text_table(self._statistic_cells(what), 1)
+
+    def _cells(self) -> list[list[str]]:
+        """The table's cells as text, its head first; a star marks what lies outside the null's interval."""
+        cells, item = [["", "", "right", *self.names]], None
+        for row in self.rows():
+            q = row.quantity
+            marked = [mark(q.text(row.estimates[n]), row.faults.get(n)) for n in self.names]
+            cells.append([f"{q.item} {ITEMS[q.item]}" if q.item != item else "", q.name, q.right, *marked])
+            item = q.item
+        for k, (name, label) in enumerate(Cost.LABELS.items() if self.costs else ()):
+            costs = [self.costs.get(n, Cost()).text(name) + " " for n in self.names]
+            cells.append([f"9 {ITEMS[9]}" if k == 0 else "", label, "", *costs])
+        return cells
+
+    def _statistic_cells(self, what: str) -> list[list[str]]:
+        if what not in Verdict.__dataclass_fields__ or what.endswith(("_ratio", "_shift", "values")):
+            known = [n for n in Verdict.__dataclass_fields__ if not n.endswith(("_ratio", "_shift", "values"))]
+            raise ValueError(f"a verdict has no number {what!r}; it has {', '.join(known)}")
+        cells = [[what, *self.names]]
+        for statistic in self.verdicts[NULL]:
+            estimates = [getattr(self.verdicts[n][statistic], what) for n in self.names]
+            q = Quantity(0, what, "", "low", "high", inverse=what == "inverse_maps")
+            cells.append([statistic, *(mark(q.text(e), q.fault(e, estimates[0])) for e in estimates)])
+        return cells
+
+    def remarks(self) -> list[str]:
+        """What the table means, in sentences."""
+        truth = self.counts["truth"]
+        lines = [
+            "± one standard error from a bootstrap over simulations; in brackets a 95 % range.",
+            f"Truth: {truth['maps']} maps of {truth['simulations']} simulations. * lies outside the null's 95 % interval.",
+        ]
+        for name, count in self.counts.items():
+            if count["dropped"]:
+                lines.append(f"{name}: {count['dropped']} maps were not finite and are left out.")
+            if name in ("truth", NULL, "train") and count["simulations"] < FEW:
+                error = 1 / math.sqrt(2 * (count["simulations"] - 1))
+                lines.append(
+                    f"{name}: {count['simulations']} simulations only, so every error is itself uncertain by {error:.0%}."
+                )
+        if not self.against_train:
+            lines.append("Without training maps there is no test of memory (item 7).")
+        return lines
+
+    def _repr_html_(self) -> str:
+        notes = "<br>".join(html.escape(line) for line in self.remarks())
+        failures = "".join(f"<li>{html.escape(line)}</li>" for line in self.failures())
+        reasons = f"<p><b>Where they fail, worst first</b></p><ul>{failures}</ul>" if failures else ""
+        every = "".join(html_table(self._statistic_cells(what), 1) for what in ("mean", "shift", "scatter", "slope"))
+        return (
+            f"{html_table(self._cells(), 2)}<p>{notes}</p>{reasons}"
+            f"<details><summary>Every statistic</summary>{every}</details>"
+        )
+
+    # ------------------------------------------------------------ save
 
     def as_json(self) -> dict:
         """Every number of the report as plain JSON values."""
@@ -155,87 +193,61 @@ class FidelityReport:
             for name, s in self.statistics.items()
         }  # fmt: skip
         table = lambda verdicts: {n: {s: v.as_json() for s, v in by.items()} for n, by in verdicts.items()}
-        tails = {n: {q: e.as_json() for q, e in by.items()} for n, by in self.tails.items()}
         null = self.verdicts[NULL]
         inside = {n: {s: _inside(by[s], null[s]) for s in by} for n, by in self.verdicts.items() if n != NULL}
         return {
+            "headline": [_row_json(row) for row in self.rows()],
+            "failures": self.failures(),
             "truth": truth, "against_truth": table(self.verdicts), "against_train": table(self.against_train),
-            "tails": tails, "inside_null_95": inside, "maps": self.counts,
+            "inside_null_95": inside, "maps": self.counts,
+            "ks_p": {name: plain(p) for name, p in self.ks.items()},
+            "nearest_distance": {name: plain(n.distance) for name, n in self.neighbours.items()},
+            "cost": {name: {k: getattr(c, k) for k in Cost.LABELS} for name, c in self.costs.items()},
         }  # fmt: skip
 
     def save(self, path: str | Path) -> Path:
         """Write :meth:`as_json` to a file, atomically."""
         return write_json(path, self.as_json())
 
-    def __repr__(self) -> str:
-        return str(self)
 
-    def __str__(self) -> str:
-        rows = self.rows()
-        columns = list(rows[0])
-        cells = [columns] + [
-            [r["maps"]] + [self._cell(r[c], rows[0][c], r is rows[0]) for c in columns[1:]] for r in rows
-        ]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-        lines = [
-            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))
-            for row in cells
-        ]
-        lines.insert(1, "─" * len(lines[0]))
-        return "\n".join([*lines, "", *self.remarks()])
+def _estimate(quantity: Quantity, verdict: Mapping[str, Verdict], extras: Mapping[str, Estimate]) -> Estimate | None:
+    return extras.get(quantity.name) if quantity.of is None else quantity.of(verdict)
 
-    def remarks(self) -> list[str]:
-        """What the table means, in sentences."""
-        truth, dropped = self.counts["truth"], {n: c["dropped"] for n, c in self.counts.items() if c["dropped"]}
-        lines = [
-            "Ratios to the true maps, ± one standard error from a bootstrap over simulations; 1 is right.",
-            f"Truth: {truth['maps']} maps of {truth['simulations']} simulations. * lies outside the null's 95 % interval.",
-        ]
-        lines += [f"{n}: {k} maps were not finite and are left out." for n, k in dropped.items()]
-        return lines
 
-    def failures(self) -> list[str]:
-        """Where each generator fails: a sentence for every headline number outside the null's 95 % interval, worst first."""
-        null, *rows = self.rows()
-        found = []
-        for row in rows:
-            for column in list(row)[1:]:
-                here, there = row[column], null[column]
-                low, high = there.interval
-                if not (here.value < low or here.value > high):  # undefined numbers are no failures
-                    continue
-                apart = abs(here.value - there.value) / np.hypot(here.error, there.error)
-                sentence = f"{row['maps']}: {column} is {here.value:.2f} ± {here.error:.2f}, the null's {there.value:.2f} ± {there.error:.2f}"
-                found.append((-apart, f"{sentence}: {apart:.1f} σ apart"))
-        return [sentence for _, sentence in sorted(found)]
+def _row_json(row: Row) -> dict:
+    sets = {
+        n: e.as_json() | {"passes": None if (f := row.faults.get(n)) is None else not f}
+        for n, e in row.estimates.items()
+    }
+    q = row.quantity
+    return {"item": q.item, "name": q.name, "right": q.right, "inverse": q.inverse, "sets": sets}
 
-    def _cell(self, estimate: Estimate, null: Estimate, is_null: bool) -> str:
-        if np.isnan(estimate.value):
-            return "– "  # the truth has too few such pixels or peaks
-        low, high = null.interval
-        mark = " " if is_null or low <= estimate.value <= high else "*"
-        return f"{estimate.value:.3f} ± {estimate.error:.3f}{mark}"
 
-    def _repr_html_(self) -> str:
-        rows = self.rows()
-        columns = list(rows[0])
-        head = "".join(f'<th scope="col" style="text-align:right">{html.escape(c)}</th>' for c in columns)
-        body = ""
-        for row in rows:
-            cells = [self._cell(row[c], rows[0][c], row is rows[0]) for c in columns[1:]]
-            style = lambda c: "text-align:right" + (";font-weight:bold" if c.endswith("*") else "")
-            body += f'<tr><th scope="row" style="text-align:left">{html.escape(row["maps"])}</th>'
-            body += "".join(f'<td style="{style(c)}">{c}</td>' for c in cells) + "</tr>"
-        notes = "<br>".join(html.escape(line) for line in self.remarks())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{notes}</p>"
+def _inside(verdict: Verdict, null: Verdict) -> dict:
+    """For each number: does it lie in the null's 95 % interval; for numbers a bin, the share of bins that do; None: undefined."""
+    found = {}
+    for name in verdict.__dataclass_fields__:
+        value, (low, high) = getattr(verdict, name).value, getattr(null, name).interval
+        defined = np.isfinite(value) & np.isfinite(low)
+        inside = np.asarray((value >= low) & (value <= high))
+        share = float(inside[defined].mean()) if defined.any() else None
+        found[name] = bool(share) if inside.ndim == 0 and share is not None else share
+    return found
+
+
+# ---------------------------------------------------------------- comparing
 
 
 def compare(
     truth: MapSet,
     null: MapSet,
-    generated: Mapping[str, torch.Tensor],
+    generated: Mapping[str, Tensor | MapSet],
     train: MapSet | None = None,
-    statistics: dict[str, stats.Statistic] | None = None,
+    statistics: Mapping[str, stats.Statistic] | None = None,
+    *,
+    costs: Mapping[str, Cost] | None = None,
+    responses: Mapping[str, np.ndarray] | None = None,
+    look_at_maps: bool = True,
     rounds: int = 200,
     seed: int = 0,
 ) -> FidelityReport:
@@ -244,47 +256,65 @@ def compare(
     Args:
         truth: true maps, labelled by simulation.
         null: other true maps, from other simulations.
-        generated: κ-maps by name of their generator, each ``(maps, n, n)``; every map counts as independent.
-        train: the training maps; what is right against them but off against the truth is sample variance.
-        statistics: which statistics, with their bins; by default :func:`lensnb.stats.suite` of the truth.
+        generated: κ-maps by name of their generator, each ``(maps, n, n)``, where every map counts as independent; or a
+            :class:`~lensnb.data.MapSet`, where maps with one label do not.
+        train: the training maps; what is right against them but off against the truth is sample variance. Without them
+            there is no test of memory.
+        statistics: which statistics, with their bins; by default :func:`lensnb.stats.suite` of the truth. ``power`` and
+            ``pdf`` must be among them.
+        costs: what the generators cost, by name, for the last rows of the table.
+        responses: ∂μ/∂θ of each statistic's mean to the parameters whose contours are compared, by statistic, shape
+            ``(bins, parameters)``; by default to the amplitude and the tilt of κ
+            (:func:`lensnb.compare.amplitude_and_tilt`).
+        look_at_maps: also run what looks at the maps themselves, the slowest part: the classifier on maps and the search
+            for copies.
         rounds: bootstrap rounds.
-        seed: of the bootstrap.
+        seed: of the bootstrap and of the classifiers.
 
     Raises:
         ValueError: truth and null (or the training set) share simulations, their fields differ, or one has fewer than two
-            simulations; generated maps have another shape, or fewer than two are finite.
+            simulations; generated maps have another shape, or fewer than two are finite; a name is taken.
     """
     _check_sets(truth, null, train)
+    taken = [name for name in generated if name in ("truth", NULL, "train")]
+    if taken:
+        raise ValueError(f"a generator cannot be called {taken[0]!r}: that is the name of a set of true maps")
+    unknown = [name for name in costs or {} if name not in generated and name != NULL]
+    if unknown:
+        raise ValueError(f"costs name {unknown[0]!r}, which is not among the generators {', '.join(generated)}")
     pixels = {"truth": (truth.tensor(), truth.labels), NULL: (null.tensor(), null.labels)}
     if train is not None:
         pixels["train"] = (train.tensor(), train.labels)
-    pixels |= {name: (torch.as_tensor(maps).cpu().float(), None) for name, maps in generated.items()}
-    reference = pixels["truth"][0]
-    reference = reference[torch.isfinite(reference).flatten(1).all(1)]
-    statistics = stats.suite(reference, truth.side_deg) if statistics is None else statistics
-    threshold = float(reference.mean() + 4 * reference.std())
-    ensembles, counts, high = {}, {}, {}
-    for name, (maps, labels) in pixels.items():
-        if maps.ndim != 3 or maps.shape[1:] != reference.shape[1:]:
-            raise ValueError(
-                f"{name} has maps of the shape {tuple(maps.shape)}; expected (maps, {', '.join(map(str, reference.shape[1:]))})"
-                " like the truth"
-            )
-        finite = torch.isfinite(maps).flatten(1).all(1)
-        labels = np.arange(len(maps)) if labels is None else labels
-        maps, labels = maps[finite], labels[finite.numpy()]
-        if len(maps) < 2:
-            raise ValueError(f"{name} has {len(maps)} maps without NaN or infinity; a comparison needs at least two")
-        ensembles[name] = {key: Ensemble(s(maps), labels) for key, s in statistics.items()}
-        high[name] = Ensemble(stats.peak_counts(maps, [threshold, math.inf]).numpy(), labels)
-        counts[name] = {
-            "maps": len(maps), "simulations": len(np.unique(labels)), "dropped": int((~finite).sum()),
-        }  # fmt: skip
-    judged = [NULL, *generated]
-    verdicts = {n: _judge_all(ensembles[n], ensembles["truth"], rounds, seed) for n in judged}
-    trained = {} if train is None else {n: _judge_all(ensembles[n], ensembles["train"], rounds, seed) for n in judged}
-    tails = {n: _tails(verdicts[n], judge(high[n], high["truth"], rounds, seed), ensembles["truth"]) for n in judged}
-    return FidelityReport(statistics, ensembles, verdicts, trained, tails, counts)
+    for name, maps in generated.items():
+        labelled = isinstance(maps, MapSet)
+        own = maps.labels if labelled else None
+        pixels[name] = (maps.tensor() if labelled else torch.as_tensor(maps).detach().cpu().float(), own)
+    shape, counts = tuple(truth.maps.shape[1:]), {}
+    pixels = {name: _finite(name, *one, shape, counts) for name, one in pixels.items()}
+    reference, labels = pixels["truth"]
+    statistics = stats.suite(reference, truth.side_deg) if statistics is None else dict(statistics)
+    if responses is None:
+        responses = amplitude_and_tilt(reference[:: max(1, len(reference) // 256)], truth.side_deg, statistics)
+    ensembles = {name: measure(statistics, *one) for name, one in pixels.items()}
+    judged, references = [NULL, *generated], ["truth"] + ["train"] * (train is not None)
+    verdicts = judge_all(ensembles, judged, references, responses, rounds, seed)
+    extras = _tails(pixels, ensembles, verdicts["truth"], rounds, seed)
+    joint = {name: Ensemble.join(by.values()) for name, by in ensembles.items()}
+    ks, neighbours = {}, {}
+    if look_at_maps and train is not None:
+        neighbours = {n: nearest(pixels[n][0], pixels["train"][0]) for n in ["truth", *judged]}
+    for name in judged:
+        maps, own = pixels[name]
+        extras[name]["classifier on statistics"] = accuracy_on_statistics(joint[name], joint["truth"], rounds, seed)
+        ks[name], extras[name]["bins with KS p < 0.05"] = ks_rejected(joint[name], joint["truth"], rounds, seed)
+        if look_at_maps:
+            extras[name]["classifier on maps"] = accuracy_on_maps(maps, reference, own, labels, rounds, seed)
+        if neighbours:
+            ratio, share = copies(neighbours[name], neighbours["truth"], own, labels, rounds, seed)
+            extras[name] |= {"nearest training map": ratio, "share of near copies": share}
+    return FidelityReport(
+        statistics, ensembles, verdicts["truth"], verdicts.get("train", {}), extras, ks, neighbours, dict(costs or {}), counts
+    )  # fmt: skip
 
 
 def _check_sets(truth: MapSet, null: MapSet, train: MapSet | None) -> None:
@@ -304,32 +334,40 @@ def _check_sets(truth: MapSet, null: MapSet, train: MapSet | None) -> None:
                 )
 
 
-def _judge_all(sample: dict[str, Ensemble], truth: dict[str, Ensemble], rounds: int, seed: int) -> dict[str, Verdict]:
-    verdicts = {name: judge(sample[name], truth[name], rounds, seed) for name in truth}
-    join = lambda by: Ensemble(np.hstack([e.vectors for e in by.values()]), next(iter(by.values())).labels)
-    return verdicts | {"joint": judge(join(sample), join({n: truth[n] for n in truth}), rounds, seed)}
+def _finite(
+    name: str, maps: Tensor, labels: np.ndarray | None, shape: tuple, counts: dict
+) -> tuple[Tensor, np.ndarray]:
+    """The maps of a set that are finite, with their labels; how many there are goes into ``counts``."""
+    if maps.ndim != 3 or tuple(maps.shape[1:]) != shape:
+        raise ValueError(
+            f"{name} has maps of the shape {tuple(maps.shape)}; expected (maps, {', '.join(map(str, shape))}) like the truth"
+        )
+    finite = torch.isfinite(maps).flatten(1).all(1)
+    labels = (np.arange(len(maps)) if labels is None else labels)[finite.numpy()]
+    maps = maps if finite.all() else maps[finite]
+    if len(maps) < 2:
+        raise ValueError(f"{name} has {len(maps)} maps without NaN or infinity; a comparison needs at least two")
+    counts[name] = {"maps": len(maps), "simulations": len(np.unique(labels)), "dropped": int((~finite).sum())}
+    return maps, labels
 
 
-def _tails(verdict: dict[str, Verdict], peaks: Verdict, truth: dict[str, Ensemble]) -> dict[str, Estimate]:
-    density = truth["pdf"].mean()
+def _tails(
+    pixels: Mapping, ensembles: Mapping, verdicts: Mapping, rounds: int, seed: int
+) -> dict[str, dict[str, Estimate]]:
+    """Peaks above 4σ of the true maps, and the PDF where it has fallen to 10⁻³ of its maximum, over the truth's."""
+    reference = pixels["truth"][0]
+    threshold = float(reference.mean() + 4 * reference.std())
+    judged = {n: pixels[n] for n in ["truth", *verdicts]}
+    high = {
+        n: {"peaks": Ensemble(stats.peak_counts(m, [threshold, math.inf]).numpy(), own)}
+        for n, (m, own) in judged.items()
+    }
+    peaks = judge_all(high, list(verdicts), ["truth"], None, rounds, seed)["truth"]
+    density = ensembles["truth"]["pdf"].mean()
     ends = np.flatnonzero(density >= 1e-3 * density.max())[[0, -1]]
-    ratio = verdict["pdf"].mean_ratio
-    low, high = (Estimate(ratio.value[i], ratio.rounds[:, i]) for i in ends)
-    first = Estimate(peaks.mean_ratio.value[0], peaks.mean_ratio.rounds[:, 0])
-    return {"peaks > 4σ": first, "PDF low end": low, "PDF high end": high}
-
-
-def _over_bins(estimate: Estimate) -> Estimate:
-    return Estimate(np.asarray(_mean(estimate.value)), np.array([_mean(values) for values in estimate.rounds]))
-
-
-def _inside(verdict: Verdict, null: Verdict) -> dict:
-    """For each number: does it lie in the null's 95 % interval; for numbers a bin, the share of bins that do; None: undefined."""
     found = {}
-    for name in verdict.__dataclass_fields__:
-        value, (low, high) = getattr(verdict, name).value, getattr(null, name).interval
-        defined = np.isfinite(value) & np.isfinite(low)
-        inside = np.asarray((value >= low) & (value <= high))
-        share = float(inside[defined].mean()) if defined.any() else None
-        found[name] = bool(share) if inside.ndim == 0 and share is not None else share
+    for name, verdict in verdicts.items():
+        ratio = verdict["pdf"].mean_ratio
+        low, end = (Estimate(ratio.value[i], ratio.rounds[:, i]) for i in ends)
+        found[name] = {"peaks > 4σ": peaks[name]["peaks"].mean, "PDF low end": low, "PDF high end": end}
     return found
