@@ -91,6 +91,8 @@ def distances(
         at: coordinates made from the true maps.
         noise: what to take off ‖Ĉ_G − Ĉ_T‖², ``at.noise`` for the estimate itself.
     """
+    if not len(at.metric):  # a reference without any scatter
+        return np.full(1, np.nan), np.nan, np.nan, np.nan
     ours, true = (at.metric @ c @ at.metric.T for c in (covariance, reference))
     inverse_maps = (((ours - true) ** 2).sum() - noise) / at.spread
     try:

@@ -33,14 +33,15 @@ def ks_rejected(
     # the two distribution functions may be compared where a value ends, not between equal ones
     ends = np.vstack([ordered[1:] != ordered[:-1], np.ones((1, values.shape[1]), bool)])
 
-    def p(weights: np.ndarray, others: np.ndarray) -> np.ndarray:
-        from scipy.stats import kstwo  # a second to import
-
+    def distance(weights: np.ndarray, others: np.ndarray) -> np.ndarray:
         step = np.concatenate([weights / weights.sum(), -others / others.sum()])[order]
-        distance = (np.abs(np.cumsum(step, axis=0)) * ends).max(0)
-        return kstwo.sf(distance, round(weights.sum() * others.sum() / (weights.sum() + others.sum())))
+        return (np.abs(np.cumsum(step, axis=0)) * ends).max(0)
 
-    found = p(np.ones(len(sample)), np.ones(len(truth)))
+    from scipy.stats import kstwo  # a second to import
+
+    n = round(len(sample) * len(truth) / (len(sample) + len(truth)))
+    p = kstwo.sf(distance(np.ones(len(sample)), np.ones(len(truth))), n)
+    critical = kstwo.isf(level, n)
     drawn = zip(sample.bootstrap_weights(rounds, seed + 1), truth.bootstrap_weights(rounds, seed + 2))
-    boot = np.array([(p(*weights) < level).mean() for weights in drawn])
-    return found, Estimate(np.asarray((found < level).mean()), boot)
+    boot = np.array([(distance(*weights) > critical).mean() for weights in drawn])
+    return p, Estimate(np.asarray((p < level).mean()), boot)

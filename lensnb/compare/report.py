@@ -106,15 +106,15 @@ class FidelityReport:
 
     def _blame(self, quantity: Quantity, name: str) -> str:
         """Sample variance of the training simulations, or the model: what the same number says against the training set."""
-        if not self.against_train or quantity.of is None:
+        two_sided = quantity.low and quantity.high  # the others never reach their right value: noise alone moves them
+        if not self.against_train or quantity.of is None or not two_sided:
             return ""
-        here, null = (quantity.of(self.against_train[n]) for n in (name, NULL))
-        fault = quantity.fault(here, null)
-        if fault is None:
+        low, high = quantity.of(self.against_train[name]).interval
+        if not np.isfinite(low + high):
             return ""
-        if fault:
-            return "; so it is against the training maps: it is the model"
-        return "; against the training maps it is right: they are too few, the model is as they are"
+        if low <= float(quantity.right) <= high:
+            return "; not against the training maps: they are too few, and the model is as they are"
+        return "; against the training maps as well: it is the model"
 
     # ------------------------------------------------------------ show
 
