@@ -135,12 +135,13 @@ def _number(n: int, radii: tuple[float, ...], triangles: tuple[tuple[int, int, i
 def _sums(modes: Tensor, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]) -> Tensor:
     """Σ κ̃₁ κ̃₂ κ̃₃ over the closed triangles, ``rfft2`` modes ``(rows, n, n // 2 + 1)`` → ``(rows, triangles)``.
 
-    The product of three long waves is taken on a grid coarser by powers of two, where it gives the same sum.
+    The product of three long waves is taken on a grid coarser by powers of two, where it gives the same sum: modes that the
+    grid has not are too short to close a triangle with the others.
     """
     n, fields, sums = modes.shape[-2], {}, []
     for triple in triangles:
         m, reach = n, sum(math.ceil(radii[i + 1]) - 1 for i in triple)  # no three modes add up to more than this
-        while m % 4 == 0 and m // 2 > max(reach, 2 * max(radii[i + 1] for i in triple)):
+        while m % 4 == 0 and m // 2 > reach:
             m //= 2
         for i in triple:
             if (i, m) not in fields:
