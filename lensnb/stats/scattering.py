@@ -111,12 +111,7 @@ def _scatter(rows: Tensor, scales: int, orientations: int) -> tuple[Tensor, Tens
 
 def _modes(field: Tensor) -> Tensor:
     """Fourier transform with the mean in the middle, at row and column p // 2 of p."""
-    p = field.shape[-1]
-    if p % 2:
-        return torch.fft.fftshift(torch.fft.fft2(field), (-2, -1))
-    sign = torch.ones(p, dtype=field.dtype, device=field.device)
-    sign[1::2] = -1  # the wave of p / 2 periods, which moves all modes by as much: faster than to move them in memory
-    return torch.fft.fft2(field * (sign * sign[:, None]))
+    return torch.fft.fftshift(torch.fft.fft2(field), (-2, -1))
 
 
 def _amplitudes(modes: Tensor, n: int, j: int, orientations: int, points: float) -> Iterator[Tensor]:
