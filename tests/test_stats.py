@@ -187,7 +187,7 @@ def test_a_mask_that_hides_nothing_changes_nothing(name):
 def test_under_a_mask_pixels_count_exactly():
     maps, mask = noise(3, 20, 24).exp(), holes(3, 20, 24)
     seen = [one[where].numpy() for one, where in zip(maps, mask)]
-    edges = np.array([0.98, 0.99, 1.0, 1.005, 1.02])
+    edges = np.array([-0.01, 0.98, 0.99, 1.0, 1.005, 1.02])  # the first would hold hidden pixels set to zero
     expected = [np.histogram(values, edges)[0] / len(values) / np.diff(edges) for values in seen]
     np.testing.assert_allclose(pdf(maps, edges, mask), expected, rtol=1e-12)
     expected = [(v.var(), scipy.stats.skew(v), scipy.stats.kurtosis(v)) for v in seen]
@@ -307,6 +307,20 @@ def test_edges_that_do_not_rise_are_refused(edges):
     for function in (pdf, peak_counts):
         with pytest.raises(ValueError, match="bin edges must be two or more rising numbers"):
             function(noise(2, 8, 8), edges)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "edges", [np.linspace(-0.031, 0.047, 29), np.linspace(1e3, 1e3 + 1e-2, 8), np.geomspace(1, 9, 6)]
+)
+def test_values_on_and_beside_an_edge_fall_where_they_belong(edges, dtype):
+    """Evenly spaced edges take a fast way, those far from zero and others a search; both are exact."""
+    exact = torch.tensor(edges, dtype=dtype).unique()
+    beside = [exact, exact.nextafter(exact + 1), exact.nextafter(exact - 1), exact - 1e4, exact + 1e4]
+    values = torch.cat([*beside, torch.linspace(*edges[[0, -1]], 555, dtype=dtype)])
+    expected = np.histogram(values.numpy(), [*exact.tolist(), np.inf])[0][:-1]  # an edge belongs to the bin above
+    widths = np.diff(exact.double().numpy())
+    np.testing.assert_allclose(pdf(values[None], exact.double()), expected / len(values) / widths, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- the suite

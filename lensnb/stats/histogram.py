@@ -149,11 +149,21 @@ def bin_index(values: Tensor, edges) -> Tensor:
     edges = torch.as_tensor(edges, dtype=torch.float64).to(values.device, values.dtype)
     if edges.ndim != 1 or len(edges) < 2 or not (edges[1:] > edges[:-1]).all():
         raise ValueError(f"bin edges must be two or more rising numbers, found {edges.tolist()}")
-    return torch.bucketize(values.contiguous(), edges, right=True, out_int32=True)
+    search = lambda some: torch.bucketize(some, edges, right=True, out_int32=True)  # noqa: E731
+    width, eps = edges.diff(), torch.finfo(edges.dtype).eps
+    step, rounding = width.mean(), 8 * eps * edges.abs().max()
+    if not (width - step).abs().max() <= rounding <= 1e-4 * step:  # infinite, or not evenly spaced
+        return search(values.contiguous())
+    # Where edges are evenly spaced, arithmetic is several times as fast as a search; what lies near an edge is searched.
+    place = (values - edges[0]) / step
+    index = (place + 1).clamp_(0, len(edges)).int()
+    near = (place - place.round()).abs_() < 1e-3
+    index[near] = search(values[near])
+    return index
 
 
 def bin_sums(index: Tensor, bins: int, *weights: Tensor | None) -> list[Tensor]:
-    """Counts (weights None) and sums of weights of each map in the bins that :func:`bin_index` found.
+    """Counts (weights None) and sums of weights of each map below, in and above the bins that :func:`bin_index` found.
 
     Args:
         index: of each value, shape ``(rows, ...)``.
@@ -161,7 +171,7 @@ def bin_sums(index: Tensor, bins: int, *weights: Tensor | None) -> list[Tensor]:
         weights: shape of ``index`` each, or None: 1.
 
     Returns:
-        float64, shape ``(rows, bins)`` each; values outside the bins are dropped.
+        float64, shape ``(rows, bins + 2)`` each; the first and last hold what lies outside the bins.
     """
     row = torch.arange(len(index), device=index.device, dtype=torch.int32).view(-1, *[1] * (index.ndim - 1))
     return [_sums(index + (bins + 2) * row, w, len(index), bins) for w in weights]
@@ -171,7 +181,7 @@ def _sums(flat: Tensor, weights: Tensor | None, rows: int, bins: int) -> Tensor:
     """The same for an index that already counts on from row to row."""
     weights = None if weights is None else wide(weights.detach()).flatten()
     sums = torch.bincount(flat.flatten(), weights, minlength=rows * (bins + 2))
-    return wide(sums.reshape(rows, bins + 2)[:, 1:-1])
+    return wide(sums.reshape(rows, bins + 2))
 
 
 def binned(values: Tensor, edges, weights: Tensor | None = None) -> Tensor:
@@ -185,5 +195,5 @@ def binned(values: Tensor, edges, weights: Tensor | None = None) -> Tensor:
     bins = len(edges) - 1
     if weights is not None and weights.dtype == torch.bool:
         row, column = weights.nonzero(as_tuple=True)
-        return _sums(bin_index(values[row, column], edges) + (bins + 2) * row, None, len(values), bins)
-    return bin_sums(bin_index(values, edges), bins, weights)[0]
+        return _sums(bin_index(values[row, column], edges) + (bins + 2) * row, None, len(values), bins)[:, 1:-1]
+    return bin_sums(bin_index(values, edges), bins, weights)[0][:, 1:-1]

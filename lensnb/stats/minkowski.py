@@ -32,8 +32,8 @@ def minkowski(maps: Tensor, side_deg: float, edges, mask: Tensor | None = None) 
     """
     edges = np.asarray(edges, float)
     centre, width = (edges[1:] + edges[:-1]) / 2, torch.as_tensor(np.diff(edges))
-    # Each bin in two halves, so that the counts give V₀ at its centre; the first bin holds all that lies below.
-    halves = np.concatenate([[-np.inf], np.stack([edges[:-1], centre], 1).ravel(), edges[-1:]])
+    # Each bin in two halves, so that the counts give V₀ at its centre.
+    halves = np.append(np.stack([edges[:-1], centre], 1).ravel(), edges[-1:])
 
     def functionals(rows: Tensor, seen: Tensor | None) -> Tensor:
         rows, step, whole = rows.detach(), square(rows, side_deg).pixel_arcmin, whole_stencils(rows, seen)
@@ -41,9 +41,9 @@ def minkowski(maps: Tensor, side_deg: float, edges, mask: Tensor | None = None) 
         index = bin_index(level, halves)
         if whole is not None:
             index = torch.where(whole, index, len(halves))  # beyond the last bin
-        below, slope, curve = bin_sums(index, len(halves) - 1, None, *_gradients(rows, step))
-        v0 = 1 - below.cumsum(1)[:, 1:-1:2] / pixels
-        v1, v2 = (sums[:, 1:].unflatten(1, (-1, 2)).sum(-1) / (pixels * width.to(pixels)) for sums in (slope, curve))
+        counts, slope, curve = bin_sums(index, len(halves) - 1, None, *_gradients(rows, step))
+        v0 = 1 - counts.cumsum(1)[:, 1:-1:2] / pixels
+        v1, v2 = (sums[:, 1:-1].unflatten(1, (-1, 2)).sum(-1) / (pixels * width.to(pixels)) for sums in (slope, curve))
         return torch.cat([v0, v1 / 4, v2 / (2 * math.pi)], 1)
 
     return per_map(functionals, maps, mask)
