@@ -14,7 +14,7 @@ from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.stats.starlet import starlet, starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
 
 SPLINE = np.array([1, 4, 6, 4, 1]) / 16
-EDGES = 0.01 * np.outer([1.0, 0.4, 0.2], np.linspace(-2.0, 3.0, 9))
+EDGES = 0.01 * np.outer([1.0, 0.4, 0.2], np.linspace(-2.0, 2.4, 9))  # within the values that occur
 
 
 def noise(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -167,6 +167,15 @@ def test_l1_is_numpys(spacing):
     assert found.dtype == torch.float64
     np.testing.assert_allclose(found, np.reshape(expected, (3, 24)), rtol=1e-10)
     np.testing.assert_allclose(starlet_l1(maps.float(), edges, 3), np.reshape(expected, (3, 24)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("edges", [[-1.0, -0.140625, 0.859375, 1.859375], [-1.140625, -0.140625, 0.859375, 1.859375]])
+def test_a_coefficient_on_an_edge_lies_in_the_bin_above(edges):
+    """w₀ of a single pixel is 1 − 36/256 there, without rounding."""
+    kappa = torch.zeros(9, 9, dtype=torch.float64)
+    kappa[4, 4] = 1.0
+    assert starlet_l1(kappa, [edges], 1).tolist() == [0.0, 1 - 36 / 256, 0.859375]
+    assert starlet_peak_counts(kappa, [edges], 1).tolist() == [0, 0, 1]
 
 
 def test_l1_of_all_values_is_the_sum_of_sizes():
