@@ -22,7 +22,7 @@ from .ensemble import Ensemble
 from .stats import Statistic
 
 KAPPA = "magma"
-CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"]  # Okabe & Ito
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#999933"]  # Okabe & Ito; Tol
 TRUTH, GREY = "#000000", "#8c8c8c"
 
 
@@ -348,7 +348,7 @@ def neighbours(ax: Axes, report: FidelityReport) -> Axes:
             distance, np.arange(1, len(distance) + 1) / len(distance), where="post", color=palette[name], label=name
         )
     ax.set(xlabel="distance to the nearest training map", ylabel="share of maps nearer", ylim=(0, 1.02))
-    ax.set_xlim(left=0)
+    ax.set_xlim(left=-0.03)  # copies lie at zero
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, fontsize=9)
     return ax

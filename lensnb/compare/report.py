@@ -173,8 +173,10 @@ class FidelityReport:
 
     def _repr_html_(self) -> str:
         notes = "<br>".join(html.escape(line) for line in self.remarks())
-        failures = "".join(f"<li>{html.escape(line)}</li>" for line in self.failures())
-        reasons = f"<p><b>Where they fail, worst first</b></p><ul>{failures}</ul>" if failures else ""
+        lines = [f"<li>{html.escape(line)}</li>" for line in self.failures()]
+        reasons = f"<p><b>Where they fail, worst first</b></p><ul>{''.join(lines[:8])}</ul>" if lines else ""
+        if lines[8:]:
+            reasons += f"<details><summary>and {len(lines) - 8} more</summary><ul>{''.join(lines[8:])}</ul></details>"
         every = "".join(html_table(self._statistic_cells(what), 1) for what in ("mean", "shift", "scatter", "slope"))
         return (
             f"{html_table(self._cells(), 2)}<p>{notes}</p>{reasons}"

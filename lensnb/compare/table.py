@@ -28,7 +28,9 @@ def html_table(cells: list[list[str]], left: int) -> str:
         body += "<tr>"
         for i, cell in enumerate(row):
             if i < left:
-                body += f'<th scope="row" style="{align(i)};font-weight:normal">{html.escape(cell)}</th>'
+                body += (
+                    f'<th scope="row" style="{align(i)};font-weight:normal;white-space:nowrap">{html.escape(cell)}</th>'
+                )
             else:
                 off = ";font-weight:bold;background:rgba(213,94,0,0.22)" if cell.endswith("*") else ""
                 body += f'<td style="{align(i)};white-space:nowrap{off}">{html.escape(cell.strip())}</td>'

@@ -10,9 +10,10 @@ standardised features and on the *squares* of the whitened ones: the first see a
 correlation, which leaves the mean as it is. It catches more than logistic regression on the same, in a second.
 
 The pixels enter as features of random convolutions, as in ROCKET (Dempster, Petitjean & Webb 2020, arXiv 1910.13051): at
-four scales, how often and by how much random 3 × 3 filters exceed thresholds drawn from the true maps. Filters act in all
-8 orientations and wrap round the edges, so that the features do not depend on how a map is turned, and a generator whose
-maps are periodic, as no cut-out of the sky is, gives itself away. They need no training.
+four scales, the mean square of what random 3 × 3 filters answer and its mean excess over thresholds drawn from the true
+maps. Filters act in all 8 orientations, so that it does not matter how a map is turned, and wrap round the edges, so that
+a generator gives itself away whose maps are periodic, as no cut-out of the sky is. A small convolutional network found
+less in ten times the time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 from ..ensemble import Ensemble
 from .estimate import Estimate
 
-FILTERS = {1: 8, 2: 16, 4: 24, 8: 24}  # how many random filters on maps averaged over blocks of 1, 2, 4, 8 pixels
+FILTERS = {1: 24, 2: 32, 4: 48, 8: 48}  # how many random filters on maps averaged over blocks of 1, 2, 4, 8 pixels
 
 
 def accuracy_on_statistics(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -> Estimate:
@@ -136,43 +137,45 @@ def _standard(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 class _Filters:
-    """Random convolutions at four scales, with thresholds drawn from the true maps: maps → vectors ``(maps, features)``."""
+    """Random convolutions at four scales, their thresholds from the true maps: maps → vectors ``(maps, features)``.
+
+    For each filter the mean square of its answers y, and their mean excess over a threshold, ⟨max(y − y₀, 0)⟩.
+    """
 
     def __init__(self, truth: Tensor, seed: int):
         truth = _coarse(truth)
         self.mean, self.std = truth.mean(), truth.std()
         generator = torch.Generator().manual_seed(seed)
-        few = truth[:: -(-len(truth) // 64)]  # enough pixels for a quantile
+        few = truth[:: -(-len(truth) // 64)]  # these have pixels enough for a quantile
         self.banks = []
         for block, count in FILTERS.items():
-            if truth.shape[-1] >= 3 * block:
-                filters = torch.randn(count, 3, 3, generator=generator)
-                filters -= filters.mean((-2, -1), keepdim=True) * (torch.arange(count) % 4 > 0)[:, None, None]
-                turns = torch.stack([f.rot90(k, (-2, -1)) for f in (filters, filters.mT) for k in range(4)], 1)
-                answers = self._answers(few, block, turns).transpose(0, 1).flatten(1)
-                high = torch.rand(count, 2, generator=generator) * torch.tensor([0.45, 0.05]) + torch.tensor(
-                    [0.5, 0.95]
-                )
-                high = torch.where(torch.rand(count, 1, generator=generator) < 0.5, high, 1 - high)
-                # by sorting: torch.quantile takes 16 million numbers at the most
-                ranks = (high * (answers.shape[1] - 1)).long()
-                self.banks.append((block, turns, answers.sort(1).values.gather(1, ranks)))
+            if truth.shape[-1] < 3 * block:
+                break
+            filters = torch.randn(count, 3, 3, generator=generator)
+            filters[count // 4 :] -= filters[count // 4 :].mean(
+                (-2, -1), keepdim=True
+            )  # the rest see the map's mean too
+            turns = torch.stack([f.rot90(k, (-2, -1)) for f in (filters, filters.mT) for k in range(4)], 1)
+            answers = self._answers(few, block, turns, torch.zeros(count)).transpose(0, 1).flatten(1).sort(1).values
+            # thresholds from −2σ to 2.5σ of a normal variable, as quantiles of what the filter answers
+            levels = torch.special.ndtr(torch.linspace(-2, 2.5, count))[torch.randperm(count, generator=generator)]
+            thresholds = answers[torch.arange(count), (levels * (answers.shape[1] - 1)).long()]
+            self.banks.append((block, turns, thresholds))
 
     def __call__(self, maps: Tensor) -> np.ndarray:
-        return np.concatenate([self._vectors(part) for part in _coarse(maps).split(4)])
+        return np.concatenate([self._vectors(part) for part in _coarse(maps).split(4)])  # as many as fit the cache
 
     def _vectors(self, maps: Tensor) -> np.ndarray:
-        found = []
-        for block, turns, thresholds in self.banks:
-            y = self._answers(maps, block, turns)
-            above = [y - thresholds[:, i, None] for i in range(2)]
-            found += [(a > 0).float().mean(-1) for a in above] + [above[0].relu().mean(-1), y.square().mean(-1)]
+        answers = [self._answers(maps, *bank) for bank in self.banks]
+        found = [f for y in answers for f in (y.square().mean(-1), y.relu().mean(-1))]
         return torch.cat(found, 1).double().numpy()
 
-    def _answers(self, maps: Tensor, block: int, turns: Tensor) -> Tensor:
-        """What each filter says at each pixel in each orientation, shape ``(maps, filters, orientations × pixels)``."""
+    def _answers(self, maps: Tensor, block: int, turns: Tensor, thresholds: Tensor) -> Tensor:
+        """Each filter's answer above its threshold, everywhere: ``(maps, filters, orientations × pixels)``."""
         x = avg_pool2d(((maps - self.mean) / self.std)[:, None], block)
-        y = conv2d(pad(x, (1, 1, 1, 1), mode="circular"), turns.flatten(0, 1)[:, None])
+        y = conv2d(
+            pad(x, (1, 1, 1, 1), mode="circular"), turns.flatten(0, 1)[:, None], -thresholds.repeat_interleave(8)
+        )
         return y.reshape(len(maps), len(turns), -1)
 
 

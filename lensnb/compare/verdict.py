@@ -127,6 +127,7 @@ class _Pair:
         self.reference, self.sample, self.name, self.part = reference, sample, name, part
         cut = {n: Ensemble(e.vectors[:, part], e.labels) for n, e in joint.items()}
         true, ours = cut[reference], cut[sample]
+        self.squares = (off_diagonal(true.correlation()) ** 2).sum()
         self.known = np.abs(true.mean()) > 3 * true.mean_error()
         self.at = Coordinates.of(true, min(part.stop - part.start, support(cut)), responses)
         self.noise = covariance_noise(ours, self.at.metric)[1]
@@ -139,7 +140,12 @@ class _Pair:
         ratio = divide(mean_s, mean_t, self.known & (mean_t != 0))
         shift = divide(mean_s - mean_t, std_t, std_t > 0)
         scatter = divide(std_s, std_t, std_t > 0)
-        slope = correlation_slope(correlation(cov_s), correlation(cov_t)) if len(mean_s) > 1 else np.nan
+        rho_t, slope = correlation(cov_t), np.nan
+        if len(mean_s) > 1:
+            slope = correlation_slope(correlation(cov_s), rho_t)
+            # Resampling adds noise to ρ_T once more: without this the slopes of the rounds, and with them the error, would
+            # be too small by the ratio of the two sums of squares.
+            slope *= (off_diagonal(rho_t) ** 2).sum() / self.squares if resampled else 1
         # resampling adds the noise of both covariances to their distance once more
         excess = self.at.noise + (self.noise + self.at.noise if resampled else 0)
         values, divergence, area, inverse = distances(cov_s, cov_t, self.at, excess)
