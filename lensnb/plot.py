@@ -397,7 +397,7 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
     ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter from map to map")
     slopes(right, report).set_title("correlations of bins with one another")
     right.get_legend().remove()
-    right.tick_params(axis="x", labelrotation=30)
+    right.tick_params(axis="x", labelrotation=60)
     left.legend(frameon=False, fontsize=8)
     return figure
 
