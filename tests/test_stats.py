@@ -376,6 +376,14 @@ def test_counts_of_the_suite_are_not_too_rare(skewed):
         assert statistic(skewed).mean(0).min() > 0.05, statistic.name
 
 
+def test_ten_minima_in_a_hundred_maps_lie_beyond_either_end(skewed):
+    minima = suite(skewed, 5.0, ["minima"])["minima"]
+    step = minima.x[1] - minima.x[0]
+    low, high = minima.x[0] - step / 2, minima.x[-1] + step / 2
+    beyond = minima_counts(skewed, [-np.inf, low, high, np.inf]).sum(0)[[0, 2]]
+    np.testing.assert_allclose(beyond, [30, 30], atol=1)
+
+
 def test_moments_of_the_suite_are_taken_at_four_scales(skewed):
     statistic = suite(skewed, 5.0, ["moments"])["moments"]
     vectors = statistic(skewed[:5])

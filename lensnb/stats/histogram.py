@@ -84,8 +84,9 @@ def square(maps: Tensor, side_deg: float) -> MapGrid:
 
 
 def per_map(
-    function: Callable, maps: Tensor, mask: Tensor | None = None, channels: int | None = None, pixels: int = PIXELS
-) -> Tensor:
+    function: Callable, maps: Tensor, mask: Tensor | None = None, channels: int | None = None, pixels: int = PIXELS,
+    shows_nan: bool = False,
+) -> Tensor:  # fmt: skip
     """Vectors of maps ``(..., n, m)``, checked as by :func:`each`, in batches of about so many ``pixels``.
 
     Args:
@@ -93,6 +94,8 @@ def per_map(
         maps: κ, shape ``(..., n, m)``.
         mask: True where the sky was observed, broadcastable to the maps.
         channels: so many maps at a time belong together, ``(..., channels, n, m)`` and ``(rows, channels, n, m)``.
+        pixels: in a batch.
+        shows_nan: NaN in a map is NaN in its vector, where it is cheaper to look for.
 
     Returns:
         What the function returned, ``(..., ...)``.
@@ -105,8 +108,11 @@ def per_map(
     size, found = max(1, pixels // rows[0].numel()), []
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
-        _refuse_nan(part, start, len(rows))  # here, where it is cheap: the pixels are in the cache for what follows
+        if not shows_nan:
+            _refuse_nan(part, start, len(rows))  # batch by batch: the pixels are then in the cache for what follows
         found.append(function(part, None if seen is None else seen[start : start + size]))
+        if shows_nan:
+            _refuse_nan(found[-1], start, len(rows))
     found = torch.cat(found)
     return found.reshape(*leading, *found.shape[1:])
 

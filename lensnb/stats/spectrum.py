@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -113,17 +114,16 @@ def cross_spectra(
         raise ValueError(f"cross-spectra need maps of the shape (..., channels, n, n), found {tuple(maps.shape)}")
     grid, channels = square(maps, side_deg), maps.shape[-3]
     pairs = list(combinations_with_replacement(range(channels), 2))
-    average = _averages(grid, edges, window)
+    average = _averages(grid, tuple(torch.as_tensor(edges, dtype=torch.float64).tolist()), window)
     bias = torch.as_tensor(noise, dtype=torch.float64)
     if bias.shape not in ((), (channels,)):
         raise ValueError(f"noise must be one level, or one for each of {channels} channels, found {tuple(bias.shape)}")
-    bias = bias.expand(channels)[:, None] * average.sum(0)
+    bias = bias.expand(channels)[:, None] * average.sum(0) / 2
     bias = torch.stack([bias[i] if i == j else 0 * bias[i] for i, j in pairs])
     # Re a b* = Re a Re b + Im a Im b: real and imaginary parts lie side by side, and one product sums over both.
     # In float64 on a GPU, where float32 products may be rounded to TF32.
-    double = average.repeat_interleave(2, 0).to(maps.device)
-    exact = maps.is_cuda or maps.dtype == torch.float64
-    double = double if exact else double.float()
+    double = average if maps.is_cuda or maps.dtype == torch.float64 else average.float()
+    double = double.to(maps.device)
 
     def spectra(part: Tensor, seen: Tensor | None) -> Tensor:
         if seen is not None:
@@ -134,7 +134,8 @@ def cross_spectra(
         return power if seen is None else power / share[..., None]
 
     # Larger batches than elsewhere: each one reads the matrix again.
-    return per_map(spectra, maps, mask, channels, pixels=2**20) * (grid.area / grid.n**2) - bias.to(maps.device)
+    power = per_map(spectra, maps, mask, channels, pixels=2**19, shows_nan=True)
+    return power * (grid.area / grid.n**2) - bias.to(maps.device)
 
 
 def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
@@ -147,9 +148,13 @@ def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
     return (rows - mean) * weight, share
 
 
-def _averages(grid: MapGrid, edges, window: bool) -> Tensor:
-    """The matrix that averages over the modes of each bin, divided by W² where asked for, shape ``(modes, bins)``."""
-    edges = torch.as_tensor(edges, dtype=torch.float64, device="cpu")
+@lru_cache(maxsize=8)
+def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool) -> Tensor:
+    """The matrix that averages over the modes of each bin, divided by W² where asked for, shape ``(2 modes, bins)``.
+
+    Each row stands twice, for the real and the imaginary part.
+    """
+    edges = torch.tensor(edges, dtype=torch.float64)
     inside = (grid.ell.flatten()[:, None] >= edges[:-1]) & (grid.ell.flatten()[:, None] < edges[1:])
     weight = inside * grid.multiplicity.flatten()[:, None]
     modes = weight.sum(0)
@@ -158,4 +163,6 @@ def _averages(grid: MapGrid, edges, window: bool) -> Tensor:
             f"the ℓ bin {int((modes == 0).nonzero()[0])} of {len(modes)} holds no Fourier mode: use wider bins"
         )
     average = weight / modes
-    return average / pixel_window(grid).flatten()[:, None] ** 2 if window else average
+    if window:
+        average = average / pixel_window(grid).flatten()[:, None] ** 2
+    return average.repeat_interleave(2, 0)
