@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
 from ..maps import MapGrid
-from .histogram import each
+from .histogram import bin_index, each
 from .peaks import peak_counts
 
 BATCH = 2**18  # pixels at a time: what fits in a processor's cache
@@ -103,8 +103,7 @@ def starlet_peak_counts(maps: Tensor, edges, scales: int) -> Tensor:
 def starlet_l1(maps: Tensor, edges, scales: int) -> Tensor:
     """Starlet ℓ1-norm: Σ |w_j| over the coefficients in each bin of w_j (Ajani, Starck & Pettorino 2021), with autograd.
 
-    Arguments and errors are those of :func:`starlet_peak_counts`; all pixels count. Values within rounding of an edge
-    between evenly spaced bins may fall on either side of it.
+    Arguments and errors are those of :func:`starlet_peak_counts`; all pixels count.
 
     Returns:
         Sums in κ, scale after scale, float64, shape ``(..., scales · bins)``.
@@ -127,16 +126,8 @@ def _l1(w: Tensor, edges: np.ndarray) -> Tensor:
     """Σ |w| in bins, ``(rows, n, m)`` → ``(rows, bins)``; by lines of the map first, so that float32 sums stay short."""
     bins, n = len(edges) - 1, w.shape[-2]
     lines = w.flatten(0, 1)
-    sums = lines.new_zeros(len(lines), bins + 2).scatter_add(1, _bin(lines.detach(), edges), lines.abs())
+    sums = lines.new_zeros(len(lines), bins + 2).scatter_add(1, bin_index(lines.detach(), edges).long(), lines.abs())
     return sums.double().reshape(-1, n, bins + 2).sum(1)[:, 1:-1]
-
-
-def _bin(values: Tensor, edges: np.ndarray) -> Tensor:
-    """b + 1 where ``edges[b] <= value < edges[b + 1]``, 0 below all edges, bins + 1 above all; int64."""
-    width = np.diff(edges)
-    if np.ptp(width) < 1e-9 * width.mean():  # ten times faster than a search
-        return ((values - edges[0]) / width.mean() + 1).clamp_(0, len(edges)).long()
-    return torch.bucketize(values, torch.as_tensor(edges, dtype=values.dtype, device=values.device), right=True)
 
 
 def starlet_edges(reference: Tensor, scales: int, bins: int = 12, peaks: bool = False) -> np.ndarray:
