@@ -71,7 +71,9 @@ class _Resampling:
 
     def mean_error(self) -> np.ndarray:
         """Standard error of the mean, from leaving out one simulation at a time, shape ``(bins,)``."""
-        return jackknife_error([self.mean(weights) for weights in self.jackknife_weights()])
+        self._resampled("jackknife")
+        counts, sums = self._sums()
+        return jackknife_error((sums.sum(0) - sums) / (counts.sum() - counts)[:, None])
 
     def precision(self, maps: float | None = None) -> np.ndarray:
         """Unbiased inverse of the covariance, h C⁻¹ with the factor h of :func:`hartlap_factor`, shape ``(bins, bins)``.
@@ -118,6 +120,13 @@ class Ensemble(_Resampling):
     @property
     def _groups(self) -> np.ndarray:
         return self.labels
+
+    def _sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many maps each simulation has, shape ``(simulations,)``, and the sum of their vectors."""
+        simulations, index = np.unique(self.labels, return_inverse=True)
+        sums = np.zeros((len(simulations), self.vectors.shape[1]))
+        np.add.at(sums, index, self.vectors)
+        return np.bincount(index), sums
 
     @classmethod
     def join(cls, ensembles: Iterable[Ensemble]) -> Ensemble:
@@ -208,6 +217,10 @@ class StreamingEnsemble(_Resampling):
     @property
     def _groups(self) -> np.ndarray:
         return np.array(list(self._count))
+
+    def _sums(self) -> tuple[np.ndarray, np.ndarray]:
+        counts = np.array(list(self._count.values()))
+        return counts, counts[:, None] * np.array(list(self._mean.values()))
 
     def _counted(self, weights: np.ndarray | None) -> np.ndarray:
         if not self._count:

@@ -19,6 +19,9 @@ from .covariance import Coordinates, distances, support
 from .estimate import Estimate
 
 
+BLOCKS = 250
+
+
 @dataclass
 class Verdict:
     """One set of maps against the reference in one statistic.
@@ -156,9 +159,16 @@ class _Pair:
 
 
 def _summed(ensemble: Ensemble) -> Ensemble | StreamingEnsemble:
-    """The sums of each simulation where it has many maps: resampling them takes a fraction of the time."""
-    few = len(ensemble.simulations) <= len(ensemble) / 4
-    return StreamingEnsemble().update(ensemble.vectors, ensemble.labels) if few else ensemble
+    """The sums of each simulation where it has many maps: resampling them takes a fraction of the time.
+
+    So it does for very many independent maps, put together in blocks: 250 of them know an error to 4 %.
+    """
+    simulations, index = np.unique(ensemble.labels, return_inverse=True)
+    if len(simulations) <= len(ensemble) / 4:
+        return StreamingEnsemble().update(ensemble.vectors, index)
+    if len(simulations) > 8 * BLOCKS:
+        return StreamingEnsemble().update(ensemble.vectors, index * BLOCKS // len(simulations))
+    return ensemble
 
 
 def _round(
