@@ -238,6 +238,7 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     """Correlation slope of every statistic for every set; the grey band is the null's 95 % interval."""
     names = list(report.verdicts[NULL])
     _points(ax, report, [{s: report.verdicts[s][n].slope for s in report.names} for n in names], names)
+    plt.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     ax.set_ylabel("correlation slope, 1 is right")
     ax.legend(frameon=False, fontsize=9)
     return ax
@@ -397,7 +398,6 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
     ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter from map to map")
     slopes(right, report).set_title("correlations of bins with one another")
     right.get_legend().remove()
-    right.tick_params(axis="x", labelrotation=60)
     left.legend(frameon=False, fontsize=8)
     return figure
 
