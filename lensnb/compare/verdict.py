@@ -18,7 +18,6 @@ from ..ensemble import Ensemble, StreamingEnsemble, correlation, covariance_nois
 from .covariance import Coordinates, distances, support
 from .estimate import Estimate
 
-
 BLOCKS = 250
 
 
