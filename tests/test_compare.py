@@ -238,6 +238,9 @@ def test_failures_are_the_numbers_outside_the_null_worst_first(report):
     assert len(failures) == outside >= 5
     apart = [float(re.search(r"\(([0-9.]+) σ apart", sentence)[1]) for sentence in failures]
     assert apart == sorted(apart, reverse=True)
+    assert report.failures("shrunk <&>") == [f for f in failures if f.startswith("shrunk <&>: ")]
+    with pytest.raises(ValueError, match="no generator 'gan' in the report; it judges shrunk <&>, same field"):
+        report.failures("gan")
     (sentence,) = [f for f in failures if f.startswith("shrunk <&>: C_ℓ mean 0.810 ± ")]
     assert "too little power" in sentence and sentence.endswith("against the training maps as well: it is the model.")
 

@@ -87,21 +87,27 @@ class FidelityReport:
             rows.append(Row(quantity, found, faults))
         return rows
 
-    def failures(self) -> list[str]:
-        """Where each generator fails and what that means: a sentence for every headline number, worst first."""
+    def failures(self, name: str | None = None) -> list[str]:
+        """Where generators fail and what that means: a sentence for every headline number, worst first.
+
+        Args:
+            name: of one generator; None: all of them.
+        """
+        if name is not None and name not in self.names[1:]:
+            raise ValueError(f"there is no generator {name!r} in the report; it judges {', '.join(self.names[1:])}")
         found = []
         for row in self.rows():
             null = row.estimates[NULL]
-            for name, fault in row.faults.items():
-                if not fault:
+            for judged, fault in row.faults.items():
+                if not fault or name not in (None, judged):
                     continue
-                here = row.estimates[name]
+                here = row.estimates[judged]
                 spread = math.hypot(here.error, null.error)
                 apart = abs(here.value - null.value) / spread if spread > 0 else math.inf
                 numbers = f"{row.quantity.name} {row.quantity.text(here)}, null {row.quantity.text(null)}"
                 doubt = "; more maps are needed to be sure" if apart < 2 else ""
-                sentence = f"{name}: {numbers} ({apart:.1f} σ apart{doubt}): {fault}"
-                found.append((-apart, sentence + self._blame(row.quantity, name) + "."))
+                sentence = f"{judged}: {numbers} ({apart:.1f} σ apart{doubt}): {fault}"
+                found.append((-apart, sentence + self._blame(row.quantity, judged) + "."))
         return [sentence for _, sentence in sorted(found)]
 
     def _blame(self, quantity: Quantity, name: str) -> str:
