@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from lensnb.compare.twosample import accuracy_on_maps, accuracy_on_statistics, ks_pvalues
+from lensnb.compare.ks import ks_rejected
+from lensnb.compare.twosample import accuracies_on_maps, accuracy_on_statistics
 from lensnb.data import load_sample
 from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 
 BINS = 20
 MIX = np.random.default_rng(0).normal(size=(BINS, BINS)) + 1.0  # strongly correlated bins
+
+
+def accuracy_on_maps(sample, truth, labels=None, truth_labels=None, rounds=200, seed=0):
+    """Of one set."""
+    return accuracies_on_maps({"sample": (sample, labels)}, truth, truth_labels, rounds, seed)["sample"]
 
 
 def draw(n: int, seed: int) -> np.ndarray:
@@ -118,7 +124,7 @@ def test_a_handful_of_maps_is_enough_to_run():
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="the truth comes from one simulation only"):
         accuracy_on_statistics(Ensemble(draw(9, 1)), Ensemble(draw(9, 2), np.zeros(9)))
-    for test in (accuracy_on_statistics, ks_pvalues):
+    for test in (accuracy_on_statistics, ks_rejected):
         with pytest.raises(ValueError, match="the sample has 19 bins, the truth 20"):
             test(Ensemble(draw(9, 1)[:, 1:]), Ensemble(draw(9, 2)))
 
@@ -131,10 +137,10 @@ def test_ks_is_uniform_for_equal_samples_and_small_for_a_fault():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 500, 400))
     b[:, 0] *= 1.5
-    p = ks_pvalues(Ensemble(a), Ensemble(b))
+    p, share = ks_rejected(Ensemble(a), Ensemble(b), rounds=5)
     assert p.shape == (400,)
     assert p[0] < 1e-3
-    assert 0.02 < (p[1:] < 0.05).mean() < 0.09
+    assert 0.02 < (p[1:] < 0.05).mean() < 0.09 and share.value == (p < 0.05).mean()
 
 
 # ---------------------------------------------------------------- maps

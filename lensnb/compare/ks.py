@@ -6,6 +6,7 @@ import numpy as np
 
 from ..ensemble import Ensemble
 from .estimate import Estimate
+from .twosample import check_bins
 
 
 def ks_rejected(
@@ -26,7 +27,11 @@ def ks_rejected(
 
     Returns:
         p, shape ``(bins,)``, and the share of the bins with p < ``level``.
+
+    Raises:
+        ValueError: other bins.
     """
+    check_bins(sample, truth)
     values = np.concatenate([sample.vectors, truth.vectors])
     order = np.argsort(values, axis=0, kind="stable")
     ordered = np.take_along_axis(values, order, axis=0)

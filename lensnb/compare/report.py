@@ -22,7 +22,7 @@ from .ks import ks_rejected
 from .memory import Nearest, copies, nearest
 from .quantities import ITEMS, QUANTITIES, Cost, Quantity
 from .table import html_table, mark, text_table
-from .twosample import accuracy_on_maps, accuracy_on_statistics
+from .twosample import accuracies_on_maps, accuracy_on_statistics
 from .verdict import Verdict, judge_all
 
 NULL = "null (true maps)"
@@ -311,12 +311,14 @@ def compare(
     ks, neighbours = {}, {}
     if look_at_maps and train is not None:
         neighbours = {n: nearest(pixels[n][0], pixels["train"][0]) for n in ["truth", *judged]}
+    if look_at_maps:
+        on_maps = accuracies_on_maps({n: pixels[n] for n in judged}, reference, labels, rounds, seed)
     for name in judged:
-        maps, own = pixels[name]
+        own = pixels[name][1]
         extras[name]["classifier on statistics"] = accuracy_on_statistics(joint[name], joint["truth"], rounds, seed)
         ks[name], extras[name]["bins with KS p < 0.05"] = ks_rejected(joint[name], joint["truth"], rounds, seed)
         if look_at_maps:
-            extras[name]["classifier on maps"] = accuracy_on_maps(maps, reference, own, labels, rounds, seed)
+            extras[name]["classifier on maps"] = on_maps[name]
         if neighbours:
             ratio, share = copies(neighbours[name], neighbours["truth"], own, labels, rounds, seed)
             extras[name] |= {"nearest training map": ratio, "share of near copies": share}
