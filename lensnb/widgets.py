@@ -286,7 +286,8 @@ class Explorer(anywidget.AnyWidget):
                 if self.n_gal_arcmin2:
                     kappa = add_shape_noise(kappa, self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw)
                 maps[name] = smooth(kappa, self.smoothing_arcmin, self._side_deg)
-            self._processed = key, maps, stats.suite(next(iter(maps.values())), self._side_deg)
+            names = dict.fromkeys(name for _, name, _ in STATISTICS.values())
+            self._processed = key, maps, stats.suite(next(iter(maps.values())), self._side_deg, names)
         return self._processed[1:]
 
     def _measure(self) -> tuple[stats.Statistic, dict[str, np.ndarray]]:
