@@ -118,7 +118,7 @@ def cross_spectra(
     bias = torch.as_tensor(noise, dtype=torch.float64)
     if bias.shape not in ((), (channels,)):
         raise ValueError(f"noise must be one level, or one for each of {channels} channels, found {tuple(bias.shape)}")
-    bias = bias.expand(channels)[:, None] * average.sum(0) / 2
+    bias = bias.expand(channels)[:, None] * average.sum((0, 1)) / 2
     bias = torch.stack([bias[i] if i == j else 0 * bias[i] for i, j in pairs])
     # Re a b* = Re a Re b + Im a Im b: real and imaginary parts lie side by side, and one product sums over both.
     # In float64 on a GPU, where float32 products may be rounded to TF32.
@@ -128,14 +128,16 @@ def cross_spectra(
     def spectra(part: Tensor, seen: Tensor | None) -> Tensor:
         if seen is not None:
             part, share = _masked(part, seen, pairs)
-        wave = torch.view_as_real(torch.fft.rfft2(part, norm="ortho")).flatten(-3)
+        wave = torch.view_as_real(torch.fft.rfft2(part)).flatten(-2)
         products = [wave[:, 0].square_()] if channels == 1 else (wave[:, i] * wave[:, j] for i, j in pairs)
-        power = torch.stack([product.to(double.dtype) @ double for product in products], 1).double()
+        # A product for each row of modes, and then their sum: with many more modes than maps, one product is slower.
+        power = [torch.bmm(product.to(double.dtype).transpose(0, 1), double) for product in products]
+        power = torch.stack([rows.sum(0) for rows in power], 1).double()
         return power if seen is None else power / share[..., None]
 
     # Larger batches than elsewhere: each one reads the matrix again.
-    power = per_map(spectra, maps, mask, channels, pixels=2**19, shows_nan=True)
-    return power * (grid.area / grid.n**2) - bias.to(maps.device)
+    power = per_map(spectra, maps, mask, channels, pixels=2**21, shows_nan=True)
+    return power * (grid.area / grid.n**4) - bias.to(maps.device)  # of the unitary transform: over n² once more
 
 
 def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
@@ -150,9 +152,9 @@ def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=8)
 def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool) -> Tensor:
-    """The matrix that averages over the modes of each bin, divided by W² where asked for, shape ``(2 modes, bins)``.
+    """What averages over the modes of each bin, divided by W² where asked for, shape ``(n, 2 (n // 2 + 1), bins)``.
 
-    Each row stands twice, for the real and the imaginary part.
+    Each mode stands twice, for the real and the imaginary part.
     """
     edges = torch.tensor(edges, dtype=torch.float64)
     inside = (grid.ell.flatten()[:, None] >= edges[:-1]) & (grid.ell.flatten()[:, None] < edges[1:])
@@ -165,4 +167,4 @@ def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool) -> Tensor:
     average = weight / modes
     if window:
         average = average / pixel_window(grid).flatten()[:, None] ** 2
-    return average.repeat_interleave(2, 0)
+    return average.repeat_interleave(2, 0).unflatten(0, (grid.n, -1))
