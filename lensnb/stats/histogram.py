@@ -200,6 +200,9 @@ def binned(values: Tensor, edges, weights: Tensor | None = None) -> Tensor:
     """
     bins = len(edges) - 1
     if weights is not None and weights.dtype == torch.bool:
-        row, column = weights.nonzero(as_tuple=True)
-        return _sums(bin_index(values[row, column], edges) + (bins + 2) * row, None, len(values), bins)[:, 1:-1]
+        place = weights.flatten().nonzero().squeeze(1)  # in rising order: each row's are together
+        ends = torch.searchsorted(place, values.shape[1] * torch.arange(len(values) + 1, device=place.device))
+        first = (bins + 2) * torch.arange(len(values), device=place.device)
+        flat = bin_index(values.flatten()[place], edges) + first.repeat_interleave(ends.diff(), output_size=len(place))
+        return _sums(flat, None, len(values), bins)[:, 1:-1]
     return bin_sums(bin_index(values, edges), bins, weights)[0][:, 1:-1]
