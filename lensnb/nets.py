@@ -8,6 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+PADDINGS = ("zeros", "reflect", "circular")
+
+
+def _three(inputs: int, outputs: int, padding: str, stride: int = 1) -> nn.Conv2d:
+    """A 3×3 convolution that keeps the size of the map; beyond its edge lie zeros, its mirror image or its other side."""
+    if padding not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, found {padding!r}")
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode=padding)
+
+
+def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with zero weights, so that what it belongs to starts as nothing or as the identity."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
 
 class CouplingNet(nn.Module):
     """Three convolutions, 3×3 – 1×1 – 3×3 (Kingma & Dhariwal 2018, §4); zero output at initialisation.
@@ -16,15 +32,17 @@ class CouplingNet(nn.Module):
         inputs: input channels.
         outputs: output channels.
         hidden: channels in between.
+        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for periodic maps.
     """
 
-    def __init__(self, inputs: int, outputs: int, hidden: int = 64):
+    def __init__(self, inputs: int, outputs: int, hidden: int = 64, padding: str = "zeros"):
         super().__init__()
-        last = nn.Conv2d(hidden, outputs, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
-            nn.Conv2d(inputs, hidden, 3, padding=1), nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(), last
+            _three(inputs, hidden, padding),
+            nn.SiLU(),
+            nn.Conv2d(hidden, hidden, 1),
+            nn.SiLU(),
+            _silent(_three(hidden, outputs, padding)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,24 +51,23 @@ class CouplingNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions around a skip, scaled and shifted by an embedding of the condition (FiLM)."""
+    """Two convolutions around a skip, scaled and shifted by an embedding of the condition (FiLM); attention if asked."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int):
+    def __init__(self, inputs: int, outputs: int, embedding: int, padding: str = "zeros", attention: bool = False):
         super().__init__()
         self.norm_1 = nn.GroupNorm(_groups(inputs), inputs)
-        self.conv_1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv_1 = _three(inputs, outputs, padding)
         self.film = nn.Linear(embedding, 2 * outputs)
         self.norm_2 = nn.GroupNorm(_groups(outputs), outputs)
-        self.conv_2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv_2 = _silent(_three(outputs, outputs, padding))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        nn.init.zeros_(self.conv_2.weight)
-        nn.init.zeros_(self.conv_2.bias)
+        self.attention = Attention(outputs) if attention else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, 1)
         h = self.conv_1(F.silu(self.norm_1(x)))
         h = F.silu(self.norm_2(h) * (1 + scale) + shift)
-        return self.skip(x) + self.conv_2(h)
+        return self.attention(self.skip(x) + self.conv_2(h))
 
 
 class Attention(nn.Module):
@@ -61,9 +78,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.norm = nn.GroupNorm(_groups(channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = _silent(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, rows, columns = x.shape
@@ -76,7 +91,7 @@ class UNet(nn.Module):
     """A U-Net conditioned on one number a map (Ronneberger et al. 2015; Ho et al. 2020).
 
     The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest level cheap on a CPU.
-    Self-attention at the coarsest level lets the longest modes see the whole map. Group normalisation hides how strong
+    Self-attention at the coarsest levels lets the longest modes see the whole map. Group normalisation hides how strong
     a map is, and that maps differ in strength is much of their covariance, so the strength of the inputs is part of the
     condition.
 
@@ -86,6 +101,9 @@ class UNet(nn.Module):
         channels: channels of each level, finest first; each level halves the resolution.
         patch: pixels folded into channels, a side.
         blocks: residual blocks a level.
+        attention: where self-attention stands: 0, nowhere; 1, in the middle of the U; each one more, after every block of one
+            more level, the coarsest first. Its cost grows with the fourth power of a level's side.
+        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for periodic maps.
 
     The side of a map must be a multiple of ``patch * 2 ** (len(channels) - 1)``.
     """
@@ -97,35 +115,37 @@ class UNet(nn.Module):
         channels: tuple[int, ...] = (48, 64, 96),
         patch: int = 2,
         blocks: int = 1,
+        attention: int = 1,
+        padding: str = "zeros",
     ):
         super().__init__()
         self.patch = patch
         width = 4 * channels[0]
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 16)))
         self.embed = nn.Sequential(nn.Linear(32 + inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.first = nn.Conv2d(inputs * patch**2, channels[0], 3, padding=1)
+        self.first = _three(inputs * patch**2, channels[0], padding)
+        block = lambda c, wide, level: Residual(c, wide, width, padding, level > len(channels) - attention)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         c, skips = channels[0], [channels[0]]
         for level, wide in enumerate(channels):
             if level > 0:
-                self.down.append(nn.Conv2d(c, c, 3, stride=2, padding=1))
+                self.down.append(_three(c, c, padding, stride=2))
                 skips.append(c)
             for _ in range(blocks):
-                self.down.append(Residual(c, wide, width))
+                self.down.append(block(c, wide, level))
                 c = wide
                 skips.append(c)
-        self.middle = nn.ModuleList([Residual(c, c, width), Attention(c), Residual(c, c, width)])
+        middle = [Residual(c, c, width, padding), Attention(c), Residual(c, c, width, padding)]
+        self.middle = nn.ModuleList(middle if attention else [middle[0], middle[2]])
         for level, wide in reversed(list(enumerate(channels))):
             for _ in range(blocks + 1):
-                self.up.append(Residual(c + skips.pop(), wide, width))
+                self.up.append(block(c + skips.pop(), wide, level))
                 c = wide
             if level > 0:
                 self.up.append(nn.Upsample(scale_factor=2, mode="nearest"))
         self.last = nn.Sequential(
-            nn.GroupNorm(_groups(c), c), nn.SiLU(), nn.Conv2d(c, outputs * patch**2, 3, padding=1)
+            nn.GroupNorm(_groups(c), c), nn.SiLU(), _silent(_three(c, outputs * patch**2, padding))
         )
-        nn.init.zeros_(self.last[-1].weight)
-        nn.init.zeros_(self.last[-1].bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Maps ``(batch, inputs, n, n)`` and numbers of order one ``(batch,)`` → ``(batch, outputs, n, n)``."""

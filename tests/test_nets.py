@@ -92,3 +92,30 @@ def test_attention_is_that_of_its_formula():
     heads = torch.einsum("hij,hcj->hci", weight, v).reshape(8, 12)
     out = block.out.weight[:, :, 0, 0] @ heads + block.out.bias[:, None]
     torch.testing.assert_close(block(x)[0].flatten(1), x[0].flatten(1) + out)
+
+
+# ---------------------------------------------------------------- attention and edges
+
+
+@pytest.mark.parametrize("attention, layers", [(0, 0), (1, 1), (2, 4), (3, 7)])
+def test_attention_stands_where_it_was_asked_for(attention, layers):
+    """One in the middle, then three a level: one block on the way down, two on the way up."""
+    network = UNet(1, 1, (8, 16), attention=attention)
+    assert sum(isinstance(module, Attention) for module in network.modules()) == layers
+    assert torch.equal(network(torch.randn(2, 1, 16, 16), torch.zeros(2)), torch.zeros(2, 1, 16, 16))
+
+
+@pytest.mark.parametrize("build", [lambda p: CouplingNet(1, 1, 4, p), lambda p: UNet(1, 1, (8,), patch=1, padding=p)])
+def test_with_circular_padding_a_shifted_map_gives_a_shifted_answer(build):
+    x = torch.randn(2, 1, 8, 8, generator=seeded(9), dtype=torch.float64)
+    condition = () if isinstance(build("zeros"), CouplingNet) else (torch.zeros(2, dtype=torch.float64),)
+    for padding, same in (("circular", True), ("zeros", False), ("reflect", False)):
+        network = perturbed(build(padding)).double()
+        shifted = network(x.roll((3, 2), (-2, -1)), *condition)
+        assert torch.allclose(shifted, network(x, *condition).roll((3, 2), (-2, -1))) == same
+
+
+@pytest.mark.parametrize("build", [lambda p: CouplingNet(1, 1, 4, p), lambda p: UNet(1, 1, (8, 16), padding=p)])
+def test_a_padding_that_is_none_is_refused(build):
+    with pytest.raises(ValueError, match="padding must be one of zeros, reflect, circular, found 'same'"):
+        build("same")
