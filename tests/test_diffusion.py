@@ -16,7 +16,8 @@ import torch.nn.functional as F
 
 from lensnb.maps import GaussianField, MapGrid
 from lensnb.models import Diffusion
-from lensnb.models.diffusion import Denoiser, MapNoise, heun, karras_sigmas, stochastic, stratified_sigmas
+from lensnb.models.diffusion import Denoiser
+from lensnb.samplers import MapNoise, heun, karras_sigmas, stochastic, stratified_sigmas
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "lensnb"
 
 FLOORS = [
     {"files", "maps", "nets", "theory"},
-    {"transform"},  # half a floor up: it rests on maps, and data, train and models rest on it
+    {"transform", "samplers", "layers"},  # half a floor up: they rest on maps, and data, train and models on them
     {"data", "stats", "train", "models"},
     {"readers", "sims", "ensemble"},
     {"compare"},
@@ -25,7 +25,8 @@ FLOORS = [
 
 # These may take less than all that is below: theory is for simulations, networks are for models.
 NARROWER = {room: {"files", "maps", "transform"} for room in ("data", "stats", "train")}
-NARROWER |= {"transform": {"maps"}, "models": {"files", "maps", "transform", "nets"}}
+NARROWER |= {room: {"maps"} for room in ("transform", "samplers", "layers")}
+NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "nets"}}
 
 # Only this module may import these, wherever in it.
 OWNERS = {"matplotlib": "plot", "mpl_toolkits": "plot", "ipywidgets": "widgets", "anywidget": "widgets"}
