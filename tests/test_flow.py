@@ -8,10 +8,11 @@ import math
 import pytest
 import torch
 
+from lensnb import models
+from lensnb.files import write_tensors
+from lensnb.layers import Mixing
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Flow
-from lensnb.models.flow import ActNorm, AffineCoupling, Gain, Mixing, squeeze, unsqueeze
-from lensnb.nets import CouplingNet
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
@@ -36,30 +37,22 @@ def perturbed(module: torch.nn.Module, size: float = 0.1) -> torch.nn.Module:
     return module
 
 
-def flow(base: str = "gaussian", steps: int = 4, logarithm: bool = True) -> Flow:
+def flow(base: str = "gaussian", steps: int = 4, logarithm: bool = True, coupling: str = "affine", **more) -> Flow:
     """An untrained flow with its transform and base fitted to lognormal maps."""
     maps = kappa(200)
     transform = KappaTransform.fit(maps, logarithm)
     torch.manual_seed(0)
-    return Flow(16, transform, GaussianField.fit(transform(maps)) if base == "gaussian" else None, steps, hidden=8)
+    field = GaussianField.fit(transform(maps)) if base == "gaussian" else None
+    return Flow(16, transform, field, steps, hidden=8, coupling=coupling, **more)
 
 
-# ---------------------------------------------------------------- squeeze
+# ---------------------------------------------------------------- the whole flow
 
 
-def test_squeeze_is_orthonormal_and_puts_the_block_means_first():
-    x = torch.randn(2, 3, 8, 6, generator=seeded(3), dtype=DOUBLE)
-    y = squeeze(x)
-    assert y.shape == (2, 12, 4, 3)
-    torch.testing.assert_close(y[:, :3], 2 * torch.nn.functional.avg_pool2d(x, 2))
-    torch.testing.assert_close(y.square().sum((1, 2, 3)), x.square().sum((1, 2, 3)))
-    torch.testing.assert_close(unsqueeze(y), x, rtol=1e-13, atol=1e-13)
-    torch.testing.assert_close(squeeze(unsqueeze(y)), y, rtol=1e-13, atol=1e-13)
-
-
-def test_squeezed_details_are_differences_along_columns_rows_and_diagonals():
-    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]])[None, None]
-    assert squeeze(x).flatten().tolist() == [7.5, -2.5, -4.5, 1.5]
+def jacobian_log_det(function, x: torch.Tensor) -> torch.Tensor:
+    """ln |det| of the Jacobian of a map of one array to another of the same size, by autograd."""
+    jacobian = torch.autograd.functional.jacobian(function, x).reshape(x.numel(), x.numel())
+    return torch.linalg.slogdet(jacobian)[1]
 
 
 def test_latents_are_put_in_their_places():
@@ -72,97 +65,10 @@ def test_latents_are_put_in_their_places():
     torch.testing.assert_close(norm, z.square().sum((1, 2)))
 
 
-# ---------------------------------------------------------------- layers
-
-
-def layers():
-    return {
-        "actnorm": ActNorm(4),
-        "mixing": Mixing(4),
-        "coupling": AffineCoupling(4, lambda inputs, outputs: CouplingNet(inputs, outputs, 6)),
-    }
-
-
-def jacobian_log_det(function, x: torch.Tensor) -> torch.Tensor:
-    """ln |det| of the Jacobian of a map of one array to another of the same size, by autograd."""
-    jacobian = torch.autograd.functional.jacobian(function, x).reshape(x.numel(), x.numel())
-    return torch.linalg.slogdet(jacobian)[1]
-
-
-@pytest.mark.parametrize("name", ["actnorm", "mixing", "coupling"])
-def test_a_layer_inverts_and_knows_its_determinant(name):
-    layer = perturbed(layers()[name], 0.3)
-    x = torch.randn(2, 4, 3, 5, generator=seeded(5), dtype=DOUBLE)
-    y, log_det = layer.to_noise(x)
-    assert float((y - x).abs().max()) > 0.1
-    torch.testing.assert_close(layer.to_data(y), x, rtol=1e-11, atol=1e-11)
-    for i in range(2):
-        expected = jacobian_log_det(lambda one: layer.to_noise(one[None])[0][0], x[i])
-        torch.testing.assert_close(log_det.expand(2)[i], expected, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("name", ["actnorm", "mixing"])
-def test_a_new_linear_layer_is_the_identity(name):
-    x = torch.randn(2, 4, 3, 5, generator=seeded(6))
-    y, log_det = layers()[name].to_noise(x)
-    torch.testing.assert_close(y, x)
-    assert float(log_det.detach()) == 0
-
-
-def test_a_new_coupling_only_changes_the_halves_over():
-    x = torch.randn(2, 4, 3, 5, generator=seeded(6))
-    y, log_det = layers()["coupling"].to_noise(x)
-    torch.testing.assert_close(y, torch.cat([x[:, 2:], x[:, :2]], 1))
-    assert log_det.tolist() == [0, 0]
-
-
-def test_the_scale_of_a_coupling_is_bounded():
-    def shout(inputs, outputs):
-        layer = torch.nn.Conv2d(inputs, outputs, 1)
-        torch.nn.init.constant_(layer.bias, 1000.0)
-        return layer
-
-    layer = AffineCoupling(4, shout, bound=1.5)
-    x = torch.zeros(1, 4, 1, 1)
-    _, log_det = layer.to_noise(x)
-    assert float(log_det.detach()) == pytest.approx(2 * 1.5)  # of the two channels that move
-
-
-def test_mixing_is_a_product_of_triangles():
-    layer = perturbed(Mixing(3), 0.5)
-    (l10, l20, l21), (u01, u02, u12) = layer.lower[[1, 2, 2], [0, 0, 1]], layer.upper[[0, 0, 1], [1, 2, 2]]
-    d0, d1, d2 = layer.log_diagonal.exp()
-    expected = [
-        [d0, u01, u02],
-        [l10 * d0, l10 * u01 + d1, l10 * u02 + u12],
-        [l20 * d0, l20 * u01 + l21 * d1, l20 * u02 + l21 * u12 + d2],
-    ]
-    torch.testing.assert_close(layer.matrix(), torch.tensor(expected, dtype=DOUBLE))
-
-
-@pytest.mark.parametrize("n", [7, 8])
-def test_the_gain_is_isotropic_inverts_and_knows_its_determinant(n):
-    gain = perturbed(Gain(n), 0.3)
-    x = torch.randn(2, n, n, generator=seeded(15), dtype=DOUBLE)
-    y, log_det = gain.to_noise(x)
-    torch.testing.assert_close(gain.to_data(y), x, rtol=1e-11, atol=1e-11)
-    expected = jacobian_log_det(lambda one: gain.to_noise(one[None])[0][0], x[0])
-    torch.testing.assert_close(log_det, expected, rtol=1e-10, atol=1e-10)
-    delta = torch.zeros(1, n, n, dtype=DOUBLE)
-    delta[0, 0, 0] = 1
-    response = torch.fft.fft2(gain.to_noise(delta)[0][0]).real
-    ell = MapGrid(n, 1.0).ell_min * torch.hypot(*torch.meshgrid(*2 * [torch.fft.fftfreq(n, 1 / n)], indexing="ij"))
-    annulus = (ell / MapGrid(n, 1.0).ell_min).round().long()
-    torch.testing.assert_close(response, gain.log_gain.exp()[annulus], rtol=1e-10, atol=1e-10)
-
-
-# ---------------------------------------------------------------- the whole flow
-
-
-@pytest.mark.parametrize("base", ["white", "gaussian"])
-@pytest.mark.parametrize("dtype, tolerance", [(DOUBLE, 1e-9), (torch.float32, 1e-4)])
-def test_round_trip_both_ways(base, dtype, tolerance):
-    model = perturbed(flow(base)).to(dtype)
+@pytest.mark.parametrize("base, coupling", [("white", "affine"), ("gaussian", "affine"), ("gaussian", "spline")])
+@pytest.mark.parametrize("dtype, size, tolerance", [(DOUBLE, 0.1, 1e-9), (torch.float32, 0.03, 2e-5)])
+def test_round_trip_both_ways(base, coupling, dtype, size, tolerance):
+    model = perturbed(flow(base, coupling=coupling), size).to(dtype)
     maps = kappa(6).to(dtype)
     z, _ = model.to_noise(maps)
     scale = float(maps.std())
@@ -179,10 +85,10 @@ def test_round_trip_of_larger_maps(n):
     torch.testing.assert_close(model.to_noise(model.to_data(white))[0], white, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("logarithm", [True, False])
-def test_log_det_is_that_of_autograds_jacobian(logarithm):
+@pytest.mark.parametrize("logarithm, coupling", [(True, "affine"), (False, "affine"), (True, "spline")])
+def test_log_det_is_that_of_autograds_jacobian(logarithm, coupling):
     """The whole 256 × 256 Jacobian ∂z/∂κ, the transform included."""
-    model = perturbed(flow(logarithm=logarithm))
+    model = perturbed(flow(logarithm=logarithm, coupling=coupling, steps=2))
     maps = kappa(2)
     _, log_det = model.to_noise(maps)
     for i in range(2):
@@ -202,8 +108,9 @@ def test_mixed_precision_is_for_the_conditioners_only():
     torch.testing.assert_close(back, maps, rtol=1e-4, atol=1e-7)
 
 
-def test_a_new_flow_is_its_transform():
-    model, maps = flow().double(), kappa(3)
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_a_new_flow_is_its_transform(coupling):
+    model, maps = flow(coupling=coupling).double(), kappa(3)
     z, log_det = model.to_noise(maps)
     torch.testing.assert_close(z, model.transform(maps), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(log_det, model.transform.log_det(maps), rtol=1e-12, atol=1e-9)
@@ -212,9 +119,10 @@ def test_a_new_flow_is_its_transform():
 # ---------------------------------------------------------------- density
 
 
-def test_a_new_flow_has_the_density_of_the_gaussian_field():
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_a_new_flow_has_the_density_of_the_gaussian_field(coupling):
     """With an affine transform κ = μ + σ x and the field of x as base: the Gaussian field of κ, to rounding."""
-    model, maps = flow(logarithm=False).double().requires_grad_(False), kappa(5)
+    model, maps = flow(logarithm=False, coupling=coupling).double().requires_grad_(False), kappa(5)
     mean, std = model.transform.mean + model.transform.low, model.transform.std
     expected = GaussianField(model.base.variance * std**2, model.base.mean * std + mean)
     torch.testing.assert_close(model.log_prob(maps), expected.log_prob(maps), rtol=1e-10, atol=1e-8)
@@ -225,6 +133,12 @@ def test_density_of_a_white_base_is_the_standard_normals():
     z, log_det = model.to_noise(maps)
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum((1, 2)) + log_det
     torch.testing.assert_close(model.log_prob(maps), expected)
+
+
+def test_density_on_a_gaussian_field_is_the_fields():
+    model, maps = perturbed(flow()), kappa(3)
+    z, log_det = model.to_noise(maps)
+    torch.testing.assert_close(model.log_prob(maps), model.base.log_prob(z) + log_det, rtol=1e-10, atol=1e-8)
 
 
 def test_density_in_units_of_kappa_is_a_change_of_variables():
@@ -280,7 +194,114 @@ def test_temperature_scales_the_latents_about_their_mean():
     assert torch.equal(frozen[0], frozen[1])
 
 
+# ---------------------------------------------------------------- scales
+
+
+@pytest.mark.parametrize("n, base", [(16, "white"), (16, "gaussian"), (32, "gaussian"), (64, "gaussian")])
+def test_the_terms_of_the_scales_add_up(n, base):
+    field = GaussianField.from_power(MapGrid(n, 5.0), lambda ell: 1e-5 * (1 + (ell / 300) ** 2) ** -0.8)
+    torch.manual_seed(0)
+    model = perturbed(Flow(n, base=field if base == "gaussian" else None, steps=2, hidden=8))
+    maps = field.sample(3, seeded(20)).double()
+    terms = model.log_prob_by_scale(maps)
+    assert terms.shape == (3, 3) and terms.dtype == DOUBLE
+    torch.testing.assert_close(terms.sum(-1), model.log_prob(maps), rtol=1e-11, atol=1e-8)
+
+
+def test_the_coarser_scales_have_a_density_of_their_own():
+    """What a scale's term says does not change with anything finer: κ-maps with other fine latents have the same."""
+    model = perturbed(flow("white"))
+    z = torch.randn(1, 16, 16, generator=seeded(21), dtype=DOUBLE)
+    fine, middle, coarse = model.take_apart(z)
+    maps = [model.to_data(model.assemble(parts)) for parts in ([fine, middle, coarse], [-fine, middle, coarse])]
+    one, other = (model.log_prob_by_scale(x)[0] for x in maps)
+    torch.testing.assert_close(one[1:], other[1:], rtol=1e-10, atol=1e-9)
+    assert abs(float(one[0] - other[0])) > 1e-3
+
+
+def test_the_terms_of_the_scales_are_conditional_gaussians():
+    """Base, gain and Haar transform as dense matrices; p(b | a) = p(a, b) / p(a). The spectrum is not even isotropic."""
+    model, maps = perturbed(flow()), kappa(3)
+    variance = 0.5 + torch.rand(16, 9, generator=seeded(22), dtype=DOUBLE)
+    for column in (0, 8):  # where a real field has λ(ℓ) = λ(−ℓ) within the layout of rfft2
+        variance[:, column] = (variance[:, column] + variance[-torch.arange(16) % 16, column]) / 2
+    model.base = GaussianField(variance, 0.3)
+    unit = torch.eye(256, dtype=DOUBLE).reshape(256, 16, 16)
+    flat = lambda parts: torch.cat([part.flatten(1) for part in reversed(parts)], 1)  # coarse, middle, fine
+    to_latents = flat(model.take_apart(model.gain.to_data(unit)))  # (pixel of z, latent)
+    root = (model.base.colour(unit) - model.base.mean).reshape(256, 256) @ to_latents
+    mean = model.base.mean * to_latents.sum(0)
+    parts, log_dets = model.latents(model.transform(maps))
+    joint = []
+    for last in (64, 128, 256):
+        marginal = torch.distributions.MultivariateNormal(mean[:last], (root.T @ root)[:last, :last])
+        joint.append(marginal.log_prob(flat(parts)[:, :last]))
+    expected = log_dets + torch.stack([joint[2] - joint[1], joint[1] - joint[0], joint[0]], -1)
+    expected[:, 0] += model.transform.log_det(maps)
+    torch.testing.assert_close(model.log_prob_by_scale(maps), expected, rtol=1e-9, atol=1e-7)
+
+
+# ---------------------------------------------------------------- interpolation
+
+
+@pytest.mark.parametrize("base", ["white", "gaussian"])
+def test_interpolation_goes_from_map_to_map_along_a_great_circle(base):
+    model, (a, b) = perturbed(flow(base)), kappa(2)
+    maps = model.interpolate(a, b, 5)
+    assert maps.shape == (5, 16, 16)
+    torch.testing.assert_close(maps[[0, -1]], torch.stack([a, b]), rtol=0, atol=1e-9)
+    z = model.to_noise(maps)[0]
+    white = (z if base == "white" else model.base.whiten(z)).flatten(1)
+    direction = white / white.norm(dim=1, keepdim=True)
+    angles = torch.arccos((direction[1:] * direction[:-1]).sum(1))
+    torch.testing.assert_close(angles.sum(), torch.arccos(direction[0] @ direction[-1]), rtol=1e-6, atol=0)  # no detour
+    norm = white.norm(dim=1)
+    assert float(norm.min()) > 0.97 * float(norm[[0, -1]].min())  # a straight line would go down to 0.7
+
+
+def test_interpolation_between_a_map_and_itself_stays_there():
+    model, (a,) = perturbed(flow()), kappa(1)
+    torch.testing.assert_close(model.interpolate(a, a, 3), a.expand(3, 16, 16), rtol=0, atol=1e-9)
+
+
 # ---------------------------------------------------------------- architecture
+
+
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_recomputing_gives_the_same_gradient(coupling):
+    gradients = []
+    for recompute in (False, True):
+        model = perturbed(flow(coupling=coupling, steps=2, recompute=recompute)).requires_grad_()
+        model.loss(kappa(3)).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients))
+
+
+def test_recomputing_keeps_less():
+    """Bytes that autograd saves for the gradient of one loss."""
+
+    def kept(recompute: bool) -> int:
+        saved = {}
+        model, maps = flow(recompute=recompute), kappa(4).float()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.setdefault(x.data_ptr(), x), lambda x: x):
+            model.loss(maps)
+        return sum(x.numel() * x.element_size() for x in saved.values())
+
+    assert kept(recompute=True) < 0.5 * kept(recompute=False)
+
+
+def test_a_file_from_before_there_were_splines_still_loads(tmp_path):
+    model = perturbed(flow()).float()
+    early = {key: model.config[key] for key in ("n", "gaussian_base", "steps", "hidden")}
+    path = write_tensors(tmp_path / "model.safetensors", model.state_dict(), {"family": "flow", "config": early})
+    loaded = models.load(path)
+    assert loaded.config == model.config and loaded.config["coupling"] == "affine"
+    torch.testing.assert_close(loaded.sample(2, seeded(23)), model.sample(2, seeded(23)), rtol=0, atol=1e-5)
+
+
+def test_an_unknown_coupling_is_refused():
+    with pytest.raises(ValueError, match="affine or spline, found 'cubic'"):
+        Flow(16, coupling="cubic")
 
 
 def test_the_channels_are_those_of_the_reference_architecture():
