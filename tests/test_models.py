@@ -12,7 +12,7 @@ from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
-TRAINED = ["flow", "flow on a Gaussian field", "diffusion", "preconditioned diffusion"]
+TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "preconditioned diffusion"]
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
     "cpu",
@@ -39,6 +39,7 @@ def build(name: str) -> torch.nn.Module:
     model = {
         "flow": lambda: Flow(16, transform, steps=2, hidden=8),
         "flow on a Gaussian field": lambda: Flow(16, transform, gaussian, steps=2, hidden=8),
+        "spline flow": lambda: Flow(16, transform, gaussian, steps=2, hidden=8, coupling="spline", bins=4),
         "diffusion": lambda: Diffusion(16, transform, channels=(8, 16)),
         "preconditioned diffusion": lambda: Diffusion(16, transform, gaussian, channels=(8, 16)),
         "Gaussian field": lambda: GaussianField.fit(maps),
@@ -127,7 +128,9 @@ def test_baselines_have_nothing_to_train():
     assert [list(build(name).parameters()) for name in NAMES if name not in TRAINED] == [[], []]
 
 
-@pytest.mark.parametrize("name", ["flow", "flow on a Gaussian field", "Gaussian field", "lognormal field"])
+@pytest.mark.parametrize(
+    "name", ["flow", "flow on a Gaussian field", "spline flow", "Gaussian field", "lognormal field"]
+)
 def test_loss_of_a_density_is_bits_per_dimension(name):
     model, maps = build(name).requires_grad_(False), kappa()
     log_prob = model.log_prob(maps)
@@ -181,7 +184,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="model.safetensors does not exist; expected a checkpoint"):
         models.load(path)
     write_tensors(path, {"x": torch.zeros(2)}, {"step": 3})
-    with pytest.raises(ValueError, match="holds no model; expected a checkpoint of flow or diffusion"):
+    with pytest.raises(ValueError, match="holds no model; expected a checkpoint of flow or diffusion or vectors"):
         models.load(path)
     save_checkpoint(path, build("flow"))
     path.write_bytes(path.read_bytes()[:-1])
