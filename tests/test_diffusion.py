@@ -247,6 +247,18 @@ def test_every_option_is_part_of_the_settings():
     )
 
 
+def test_options_of_the_u_net_are_part_of_the_settings_too():
+    model = Diffusion(20, channels=(8, 8), unet={"patch": 1, "padding": "circular", "attention": 0})
+    rebuilt = Diffusion.from_config(model.config)
+    assert rebuilt.config == model.config
+    rebuilt.load_state_dict(model.state_dict())
+    assert rebuilt.denoiser.network.first.padding_mode == "circular" and rebuilt.denoiser.network.patch == 1
+    with pytest.raises(ValueError, match="a multiple of 8 and at least 16 pixels, found 20"):
+        Diffusion(20, channels=(8, 8), unet={"patch": 4})
+    with pytest.raises(TypeError, match="pading"):
+        Diffusion(16, channels=(8, 8), unet={"pading": "circular"})
+
+
 def test_a_checkpoint_of_before_the_options_has_the_defaults():
     new = gaussian_model()
     old = {name: new.config[name] for name in ("n", "channels", "sigma_range", "criterion")}
