@@ -32,7 +32,7 @@ NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "net
 OWNERS = {"matplotlib": "plot", "mpl_toolkits": "plot", "ipywidgets": "widgets", "anywidget": "widgets"}
 
 # Heavy or optional: only inside the function that needs them (or for the type checker).
-DEFERRED = {"pmpp", "jax", "pyccl", "healpy", "h5py", "astropy", "dask", "papermill", "nbformat", "IPython"}
+DEFERRED = {"pmpp", "jax", "zuko", "pyccl", "healpy", "h5py", "astropy", "dask", "papermill", "nbformat", "IPython"}
 
 
 def allowed(room: str) -> set[str]:

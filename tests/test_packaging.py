@@ -57,7 +57,7 @@ def test_constraints_pin_every_direct_dependency():
 def test_extras_that_others_name_exist():
     extras = set(PROJECT["optional-dependencies"])
     defaults = re.search(r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
-    assert set(defaults.split(",")) == extras == {"lab", "sims", "formats", "test"}
+    assert set(defaults.split(",")) == extras == {"lab", "sims", "formats", "vectors", "test"}
 
 
 @pytest.mark.parametrize("target", ["help", "run", "test", "lab", "format", "clean"])
@@ -120,10 +120,10 @@ def test_make_installs_only_into_a_stale_environment(changed, tmp_path):
         return done
 
     run = "-m lensnb run notebooks/00_quickstart.ipynb --name quickstart"
-    install = "-m pip install -e .[lab,formats,sims,test]"
+    install = "-m pip install -e .[lab,formats,sims,vectors,test]"
     assert asked() == ["-m pip --version", install, run]
     assert asked() == [run]
-    later = os.stat(tmp_path / ".venv/installed-lab-formats-sims-test").st_mtime + 1
+    later = os.stat(tmp_path / ".venv/installed-lab-formats-sims-vectors-test").st_mtime + 1
     os.utime(tmp_path / changed, (later, later))
     assert asked() == ["-m pip --version", install, run]
 
