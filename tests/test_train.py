@@ -4,6 +4,7 @@ Everything here is compared bit for bit, on the CPU.
 """
 
 import errno
+import functools
 import json
 import os
 import re
@@ -14,12 +15,12 @@ import tempfile
 import pytest
 import torch
 
-from lensnb import train
 from lensnb.data import random_symmetry
+from lensnb.files import read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.nets import UNet
-from lensnb.train import choose_device, fit, place, read_checkpoint, save_checkpoint, schedule
+from lensnb.train import choose_device, fit, loop, place, schedule
 from lensnb.transform import KappaTransform
 
 STEPS = 12
@@ -47,6 +48,7 @@ def build(family: str = "flow") -> torch.nn.Module:
 def run(model, folder=None, maps=MAPS, **options) -> list[dict]:
     """Train for a few steps, with settings that make everything happen; the records."""
     defaults = {"steps": STEPS, "batch": 8, "lr": 1e-2, "ema": 0.8, "every": 4, "save_every": 3, "device": "cpu"}
+    defaults["precision"] = "float32"  # on every machine
     return list(fit(model, maps, folder=folder, **(defaults | {"augment": random_symmetry} | options)))
 
 
@@ -61,13 +63,15 @@ def assert_equal(found: dict, expected: dict):
 
 
 def without_time(records: list[dict]) -> list[dict]:
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+    clock = ("seconds", "images_per_second")
+    return [{key: value for key, value in record.items() if key not in clock} for record in records]
 
 
 def interrupt_at(step: int):
     """An augmentation that presses Ctrl-C in its ``step``-th call, before the first being 0."""
     calls = []
 
+    @functools.wraps(random_symmetry)  # the same augmentation, as far as a resumed training can tell
     def augment(maps, generator):
         calls.append(None)
         if len(calls) == step + 1:
@@ -92,7 +96,8 @@ def test_records_say_where_the_training_is(uninterrupted):
     _, _, records = uninterrupted
     assert [record["step"] for record in records] == [4, 8, 12]
     for record in records:
-        assert set(record) - {"stopped"} == {"step", "loss", "lr", "seconds", "images", "validation"}
+        told = {"step", "loss", "lr", "seconds", "images", "images_per_second", "validation"}
+        assert set(record) - {"stopped"} == told
         assert record["images"] == 8 * record["step"]
         assert record["lr"] == pytest.approx(1e-2 * schedule(record["step"], STEPS))
         assert all(isinstance(record[key], float) for key in ("loss", "lr", "seconds", "validation"))
@@ -100,6 +105,8 @@ def test_records_say_where_the_training_is(uninterrupted):
     assert records[-1]["stopped"] == "finished"
     seconds = [record["seconds"] for record in records]
     assert 0 < seconds[0] < seconds[1] < seconds[2]
+    for before, record in zip([{"seconds": 0.0}, *records], records):
+        assert record["images_per_second"] == pytest.approx(4 * 8 / (record["seconds"] - before["seconds"]))
 
 
 def settled(model, maps, held_out, steps=60, **settings):
@@ -160,11 +167,11 @@ def test_the_schedule_rises_and_falls():
 @pytest.mark.parametrize("maps, batch", [(20, 8), (20, 5), (7, 16), (8, 8)])
 def test_each_epoch_covers_each_map_once(maps, batch):
     epochs = 4
-    drawn = torch.cat([train._draw(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))])
+    drawn = torch.cat([loop._draw(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))])
     orders = drawn[: maps * epochs].reshape(epochs, maps)
     assert torch.equal(orders.sort(1).values, torch.arange(maps).expand(epochs, maps))
     assert len({tuple(order.tolist()) for order in orders}) == epochs  # in another order each time
-    assert not torch.equal(train._draw(maps, batch, 4, 0), train._draw(maps, batch, 3, 0))
+    assert not torch.equal(loop._draw(maps, batch, 4, 0), loop._draw(maps, batch, 3, 0))
 
 
 # ---------------------------------------------------------------- one seed, one result
@@ -199,7 +206,9 @@ def test_the_model_keeps_the_moving_average(tmp_path):
     model = build()
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     raw, steps = {}, iter(range(1, STEPS + 1))
-    for record in fit(model, MAPS, STEPS, batch=8, lr=0.03, ema=0.4, every=1, device="cpu", folder=tmp_path):
+    for record in fit(
+        model, MAPS, STEPS, batch=8, lr=0.03, ema=0.4, every=1, device="cpu", precision="float32", folder=tmp_path
+    ):
         if "stopped" in record:
             break
         raw = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -255,7 +264,7 @@ def test_ctrl_c_in_a_validation_leaves_the_raw_weights(uninterrupted, tmp_path):
     family, expected, _ = uninterrupted
     model = build(family)
     records = fit(model, MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, validation=HELD_OUT, every=4,
-                  device="cpu", folder=tmp_path)  # fmt: skip
+                  device="cpu", precision="float32", folder=tmp_path)  # fmt: skip
     loss, calls = model.loss, []
 
     def pressed(batch, generator=None):
@@ -292,9 +301,9 @@ def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(uninterrupted, tmp_
         if where == "optimizer":
             patch.setattr(torch.optim.Adam, "step", pressed(torch.optim.Adam.step))
         else:
-            patch.setattr(torch.Tensor, "lerp_", pressed(torch.Tensor.lerp_))
+            patch.setattr(loop, "get_ema_multi_avg_fn", pressed(loop.get_ema_multi_avg_fn))
         stopped = run(build(family), tmp_path)
-    assert stopped[-1]["stopped"] == "interrupted" and stopped[-1]["step"] == (6 if where == "optimizer" else 1)
+    assert stopped[-1]["stopped"] == "interrupted" and stopped[-1]["step"] == 6
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     model = build(family)
     run(model, tmp_path)
@@ -305,7 +314,7 @@ def test_a_training_that_is_no_longer_asked_for_goes_on(uninterrupted, tmp_path)
     family, expected, _ = uninterrupted
     model = build(family)
     records = fit(model, MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=5, device="cpu",
-                  folder=tmp_path)  # fmt: skip
+                  precision="float32", folder=tmp_path)  # fmt: skip
     assert next(records)["step"] == 5
     records.close()
     saved, _ = read_checkpoint(tmp_path / "model.safetensors")
@@ -320,7 +329,7 @@ def test_a_training_whose_process_died_goes_on_from_its_checkpoint(uninterrupted
     """What lay on the disk after the checkpoint of that step, and nothing later."""
     family, expected, _ = uninterrupted
     records = fit(build(family), MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=1, save_every=3,
-                  device="cpu", folder=tmp_path / "alive")  # fmt: skip
+                  device="cpu", precision="float32", folder=tmp_path / "alive")  # fmt: skip
     for record in records:
         if record["step"] == checkpoint + 1:
             shutil.copytree(tmp_path / "alive", tmp_path / "died")
@@ -376,6 +385,9 @@ def test_another_file_is_no_checkpoint(tmp_path):
         ({"seed": 5}, "seed = 0 (now 5)"),
         ({"ema": 0.9}, "ema = 0.8 (now 0.9)"),
         ({"clip": 2.0}, "clip = 1.0 (now 2.0)"),
+        ({"accumulate": 2}, "accumulate = 1 (now 2)"),
+        ({"augment": None}, "augment = 'random_symmetry' (now None)"),
+        ({"model": Flow(16, KappaTransform(shift=0.1), steps=2, hidden=4)}, "'shift': '0.1'"),
         ({"maps": MAPS[:15]}, "maps = 20 (now 15)"),
         ({"maps": MAPS.flip(0)}, "data = "),
         ({"model": Flow(16, steps=4, hidden=4)}, "'steps': 2"),
@@ -397,11 +409,15 @@ def test_a_loss_that_is_not_finite_is_refused_and_spoils_nothing(tmp_path):
     run(build(), tmp_path, augment=interrupt_at(6))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
+    @functools.wraps(random_symmetry)
     def break_(maps, generator):
         return maps * float("nan")
 
-    with pytest.raises(ValueError, match=r"the loss is nan and its gradient nan at step 6; a smaller lr \(now .*\)"):
-        run(build(), tmp_path, augment=break_)
+    model, sentence = build(), r"the loss is nan and its gradient nan at step 6; a smaller lr \(now .*\) may help; "
+    with pytest.raises(ValueError, match=sentence + r".*training.safetensors holds the last good state"):
+        run(model, tmp_path, augment=break_)
+    assert_equal(weights(model), read_checkpoint(tmp_path / "model.safetensors")[0])  # what was learnt is in the model
+    assert not model.training
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -480,6 +496,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, full_disk, how):
 
 @pytest.mark.parametrize("how", ["write", "replace"])
 def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(tmp_path, full_disk, how, monkeypatch):
+    @functools.wraps(random_symmetry)
     def fill_later(maps, generator):
         if len(calls) == 4:
             full_disk(how)
@@ -492,7 +509,7 @@ def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(tmp_p
     with pytest.raises(OSError, match=r"could not write .*training.safetensors \(No space left on device\)") as caught:
         run(model, tmp_path, augment=fill_later)
     assert caught.value.__suppress_context__  # one sentence, not the story of how it came about
-    assert len(calls) == 6 and not model.training  # it stopped at the checkpoint of step 6
+    assert len(calls) == 7 and not model.training  # at the checkpoint of step 6, when the next loss was known
     monkeypatch.undo()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["history.jsonl", "model.safetensors", "training.safetensors"]
     assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == 3

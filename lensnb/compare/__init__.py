@@ -12,16 +12,18 @@ nine items; the modules say how each is measured:
 7. memory of the training maps: ``memory``;
 9. cost: what :class:`Cost` is told.
 
-``quantities`` lists every headline number with its right value and what it means when it is off.
+``quantities`` lists every headline number with its right value and what it means when it is off; ``progress`` has the few
+numbers that a model can be asked for while it trains.
 """
 
 from .covariance import amplitude_and_tilt
 from .estimate import Estimate
+from .progress import Fidelity
 from .quantities import QUANTITIES, Cost, Quantity
 from .report import NULL, FidelityReport, Row, compare
 from .verdict import Verdict, correlation_slope, judge
 
 __all__ = [
-    "NULL", "QUANTITIES", "Cost", "Estimate", "FidelityReport", "Quantity", "Row", "Verdict", "amplitude_and_tilt",
-    "compare", "correlation_slope", "judge",
+    "NULL", "QUANTITIES", "Cost", "Estimate", "Fidelity", "FidelityReport", "Quantity", "Row", "Verdict",
+    "amplitude_and_tilt", "compare", "correlation_slope", "judge",
 ]  # fmt: skip

@@ -1,0 +1,135 @@
+"""Where and how networks compute: device, precision, memory format, compilation.
+
+Mixed precision is for networks only: their convolutions and products run in bfloat16 under autocast, their weights stay
+float32, and models keep maps, log-determinants and noise levels in float32 or float64.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``"auto"`` → CUDA, else Apple's MPS, else the CPU; any other name is taken as it is.
+
+    Raises:
+        ValueError: the named device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the device {name!r} is not there ({str(error).splitlines()[0]}); expected auto or cpu"
+        ) from None
+    return device
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to a device; MPS knows no float64, so there it is made float32 first.
+
+    Elsewhere the weights of convolutions are laid out with their channels last. That changes results by rounding only and
+    makes a step on a CPU up to 1.6 times as fast (the flow in bfloat16; 1.3 in float32; the U-Net gains up to a quarter).
+    """
+    if device.type == "mps":
+        return model.float().to(device)
+    return model.to(device, memory_format=torch.channels_last)
+
+
+# ---------------------------------------------------------------- precision
+
+
+def choose_precision(name: str, device: torch.device, began: str | None = None) -> str:
+    """``"auto"`` → bfloat16 where the device multiplies it in hardware of its own, else float32; others are as named.
+
+    Args:
+        name: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        device: where the networks run.
+        began: the precision of the training that goes on; ``"auto"`` keeps it unless the device has no such hardware.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision must be auto, {' or '.join(PRECISIONS)}, found {name!r}")
+    if name != "auto":
+        return name
+    return "float32" if began == "float32" or not has_bfloat16(device) else "bfloat16"
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether products of bfloat16 have hardware that makes them faster: CUDA since Ampere, CPUs with AMX tiles.
+
+    Other CPUs compute in bfloat16 as well, some of them by way of float32, and are rarely faster for it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    about = Path("/proc/cpuinfo")  # older versions of torch do not tell
+    return about.exists() and " amx_bf16" in about.read_text()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which networks run in that precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+# ---------------------------------------------------------------- compilation
+
+
+@contextmanager
+def _forward(network: nn.Module, forward: Callable):
+    """Another ``forward`` while the block lasts."""
+    network.forward = forward
+    try:
+        yield
+    finally:
+        del network.forward
+
+
+class Compiled:
+    """A context in which a model's networks, the parts called ``network``, are compiled by ``torch.compile``.
+
+    Only the networks are: complex numbers, float64 and random numbers around them gain nothing. Outside the context the
+    model is as it was, so that other batch sizes are not compiled anew. With ``wanted=False`` nothing happens.
+
+    Raises:
+        ValueError: there is no compiler for the device, or the model has no part called ``network``.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, wanted: bool = True):
+        self.forwards: dict[nn.Module, Callable] = {}
+        if not wanted:
+            return
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        if device.type == "cpu" and shutil.which(compiler) is None:
+            raise ValueError(f"compile=True needs a C++ compiler, and {compiler} is not there; train without it")
+        for name, module in model.named_modules():
+            if name.rsplit(".", 1)[-1] == "network":
+                self.forwards[module] = torch.compile(module.forward, dynamic=False)
+        if not self.forwards:
+            raise ValueError(
+                f"{type(model).__name__} has no part called network to compile; train without compile=True"
+            )
+
+    @contextmanager
+    def __call__(self):
+        with ExitStack() as stack:
+            for network, forward in self.forwards.items():
+                stack.enter_context(_forward(network, forward))
+            yield

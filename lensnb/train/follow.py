@@ -1,0 +1,52 @@
+"""Following a training: a progress bar, or plain lines in a batch job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+OWN = {"step", "loss", "lr", "seconds", "images", "images_per_second", "validation", "stopped"}  # keys of every record
+
+
+def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[dict]:
+    """Follow a training with a progress bar, or with a plain line every half minute in a batch job; return its records.
+
+    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it). Of several processes that share a
+    training, the first one speaks.
+    """
+    first, batch = os.environ.get("RANK", "0") == "0", "LENSNB_BATCH" in os.environ
+    history, numbers, shown = [], "", 0.0
+    with tqdm(total=steps, desc=name, unit="step", file=sys.stdout, disable=batch or not first) as bar:
+        for record in records:
+            history.append(record)
+            numbers = _numbers(record) or numbers  # those of the last check stay
+            said = _said(record) + numbers
+            bar.update(record["step"] - bar.n)
+            bar.set_postfix_str(said)
+            if (
+                first
+                and batch
+                and (record["seconds"] - shown > 30 or numbers and _numbers(record) or "stopped" in record)
+            ):
+                shown = record["seconds"]
+                print(f"{name}: step {record['step']} of {steps}, {said}, {shown:.0f} s", flush=True)
+    if first and history and history[-1].get("stopped") == "interrupted":
+        print(
+            f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
+        )
+    return history
+
+
+def _said(record: dict) -> str:
+    loss = "–" if record["loss"] is None else f"{record['loss']:.4f}"
+    speed = record.get("images_per_second")  # records of older versions have none
+    return f"loss {loss}" + (f", {speed:.0f} images/s" if speed else "")
+
+
+def _numbers(record: dict) -> str:
+    """What a check added to a record."""
+    more = {key: value for key, value in record.items() if key not in OWN}
+    return "".join(f", {key} {'–' if value is None else f'{value:.3g}'}" for key, value in more.items())
