@@ -37,7 +37,6 @@ from ..samplers import (
     Denoise,
     MapNoise,
     exponential,
-    heun,
     karras_sigmas,
     stratified_ddpm_sigmas,
     stratified_flow_sigmas,
@@ -199,8 +198,8 @@ class Diffusion(nn.Module):
         self,
         n: int,
         generator: torch.Generator | None = None,
-        steps: int | Tensor = 24,
-        sampler: Callable[..., Tensor] = heun,
+        steps: int | Tensor = 12,
+        sampler: Callable[..., Tensor] = exponential,
         batch: int = 64,
     ) -> Tensor:
         """Draw ``n`` κ-maps, float32, shape ``(n, pixels, pixels)``.
