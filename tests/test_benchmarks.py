@@ -1,9 +1,18 @@
 """The benchmarks run, on a few small maps, and write whole pages."""
 
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lensnb.compare import QUANTITIES, Estimate, Row
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,3 +45,73 @@ def test_statistics_are_timed_with_and_without_the_optional_packages(tmp_path):
         compared = re.fullmatch(r"\*\*.+ ×\*\* \(.+ : .+\)", row[2]) and float(row[3].removesuffix(" σ")) < 0.5
         assert compared or row[2] == "not installed", row
     assert all(re.fullmatch(r"[\d.e+-]+ (s|ms|µs|ns)", row[1]) and float(row[3]) > 0 for row in costs[1:])
+
+
+NAMES = [
+    "lensnb Flow",
+    "normflows Glow",
+    "lensnb Diffusion",
+    "denoising-diffusion-pytorch",
+    "diffusers UNet2DModel, DDPM",
+]
+
+
+@pytest.mark.slow
+def test_generators_are_held_against_what_is_installed(tmp_path):
+    """All parts on maps of 16²: a row for each model, as many parameters within 5 %, whole tables; the numbers mean nothing."""
+    output = tmp_path / "page.md"
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks/generators.py"),
+        "--quick",
+        "--device",
+        "cpu",
+        "--output",
+        str(output),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    targets, speed, trained, fidelity, reached, settled, power = tables(output.read_text(encoding="utf-8"))
+    for table in (targets, speed, trained, fidelity, reached, settled, power):
+        assert {len(row) for row in table} == {len(table[0])}, table
+    assert list(dict.fromkeys(row[0] for row in speed[1:])) == [row[0] for row in trained[1:]] == NAMES
+    missing = {row[0] for row in speed[1:] if row[1] == "not installed"}
+    here = [name for name in NAMES if name not in missing]
+    parameters = {row[0]: int(row[1].replace(",", "")) for row in speed[1:] if row[0] in here}
+    for name, against in (("normflows Glow", "lensnb Flow"), *((name, "lensnb Diffusion") for name in NAMES[3:])):
+        assert name in missing or parameters[name] == pytest.approx(parameters[against], rel=0.05)
+    assert all(float(row[3]) > 0 for row in speed[1:] if row[0] in here and row[3] != "does not run")
+    assert [row[0] for row in fidelity[1:]] == ["null (true maps)", *here]
+    samplers = ["euler", "heun", "stochastic", "ancestral", "dpm_solver", "exponential"]
+    assert [row[0] for row in settled[1:]] == samplers
+    calls = [f"{name}, {n}" for name in samplers for n in ((5, 9) if name in ("heun", "stochastic") else (5, 10))]
+    assert [row[0] for row in reached[1:]] == ["null (true maps)", *calls, "DDPM's recipe, 4"]
+    assert [row[0] for row in power[1:]] == ["lensnb Flow", "lensnb Diffusion"]
+    assert {row[2] for row in targets[1:]} <= {"met", "**missed**"}
+
+
+def test_a_width_is_found_for_any_number_of_parameters(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.other_generators import nearest
+
+    linear = lambda width: nn.Linear(width, width, bias=False)  # width² parameters
+    assert [nearest(linear, range(1, 100), n) for n in (1, 49, 60, 9801, 10**6)] == [1, 7, 8, 99, 99]
+
+
+def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.generators import Drawn, reached, settles
+
+    def settled(*values: float) -> float:
+        """The evaluations 5, 10, 20, … at which a number with these values and errors of 0.1 is settled."""
+        found = [Drawn(torch.empty(0), 1.0, 5 * 2**i) for i in range(len(values))]
+        sets = {f"heun, {one.evaluations}": Estimate(v, np.array([v - 0.1, v + 0.1])) for one, v in zip(found, values)}
+        report = SimpleNamespace(rows=lambda: [Row(QUANTITIES[0], sets, {})])
+        return settles(report, "heun", found)
+
+    assert settled(2.0, 1.02, 1.05, 1.0) == 10
+    assert settled(1.0, 1.5, 1.05, 1.0) == 20
+    assert settled(2.0, 1.5, 1.2, 1.0) == math.inf
+    spent = np.array([1.0, 2.0, 3.0, 4.0])
+    assert reached(spent, np.array([False, True, False, True])) == (2.0, 4.0)
+    assert reached(spent, np.array([True, False, False, False])) == (1.0, math.inf)

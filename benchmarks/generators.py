@@ -1,0 +1,496 @@
+"""How fast do the generators learn, and how does that compare with what other libraries offer?
+
+    python benchmarks/generators.py --output docs/benchmark_generators.md
+
+All parts run on the shipped sample: maps of the training set to learn from; truth, and null beside it, to judge by.
+``--parts`` chooses among them, ``--quick`` tries them out on tiny maps.
+
+**speed**: a step is loss, backward pass and Adam, on the same maps at the same batch. lensnb's models have their default
+size, and the others (see ``benchmarks/other_generators.py``) the width at which they have as many parameters. All are timed
+in turn, round after round, in float32 and under autocast to bfloat16; a ratio is the median over rounds. As it comes, lensnb
+lays out weights with their channels last and takes bfloat16 where there is hardware for it; the others do neither, and are
+timed with their channels last too.
+
+**same-time**: each model is trained for as long by :func:`lensnb.train.fit`, with the same learning rate, schedule, moving
+average and symmetries, in the precision that it takes by itself, with its channels last unless that slows it down. How many
+steps fill the time is measured before; the table has what they took. Then the flows' bits per dimension in κ units on the
+truth, and the fidelity report of as many maps from each. lensnb draws with its default sampler, the other diffusion libraries
+with ``--ancestral`` steps. An evaluation is one call of the network for one map.
+
+**evaluations**: one trained diffusion model (``--model``, else that of same-time) and all samplers, from the same noise, at
+``--evaluations`` a map and by DDPM's recipe: where does the report no longer improve? A sampler is settled from where on all
+numbers lie within one standard error of those at its most evaluations, which must be more.
+
+**time-to-power**: from nothing to a mean C_ℓ within 5 % of the truth's, checked twenty times during a training of
+``--limit`` minutes: its ratio averaged over the bins, and the ratio in the worst bin. Making the model counts, checks do not.
+
+What is not installed is named and left out. ``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs
+all but denoising-diffusion-pytorch, and what that needs, other than torchvision: it has no CPU build for this torch, and is
+not needed here. So ``pip install -c constraints.txt --no-deps denoising-diffusion-pytorch`` comes after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
+    sys.path[0] = str(Path(__file__).parents[1])
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.other_generators import diffusers, glow, lucidrains, size
+from benchmarks.statistics import duration, machine, ratio, seconds
+from lensnb import models, samplers
+from lensnb.compare import Fidelity, FidelityReport, Row, compare
+from lensnb.data import MapSet, block_average, load_sample, random_symmetry
+from lensnb.maps import GaussianField
+from lensnb.models import Diffusion, Flow
+from lensnb.train import choose_device, choose_precision, fit, place
+from lensnb.transform import KappaTransform
+
+PARTS = ("speed", "same-time", "evaluations", "time-to-power")
+FLOW, DIFFUSION = "lensnb Flow", "lensnb Diffusion"
+OTHERS = {  # package: what it is called, how it is made, what it is held against
+    "normflows": ("normflows Glow", glow, FLOW),
+    "denoising-diffusion-pytorch": ("denoising-diffusion-pytorch", lucidrains, DIFFUSION),
+    "diffusers": ("diffusers UNet2DModel, DDPM", diffusers, DIFFUSION),
+}
+SHOWN = ("C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+QUICK = {
+    "pixels": 16, "batch": 4, "rounds": 2, "steps": 1, "minutes": 0.002, "maps": 16, "ancestral": 4,
+    "evaluations": [5, 10], "limit": 0.002, "bootstrap": 20,
+}  # fmt: skip
+Target = tuple[str, str, bool]  # what was asked for, what was found, whether that is enough
+
+
+# ---------------------------------------------------------------- the models
+
+
+def sample(name: str, pixels: int) -> MapSet:
+    """A set of the shipped sample at that many pixels a side."""
+    maps = load_sample(name)
+    return block_average(maps, maps.grid.n // pixels) if pixels < maps.grid.n else maps
+
+
+def build(family: type[nn.Module], maps: Tensor) -> nn.Module:
+    """An untrained model of lensnb for κ-maps ``(maps, n, n)``, on their transform and Gaussian field."""
+    transform = KappaTransform.fit(maps)
+    return family(maps.shape[-1], transform, GaussianField.fit(transform(maps)))
+
+
+def contenders(maps: Tensor, ancestral: int) -> dict[str, nn.Module | None]:
+    """Untrained models by name; None where the library is not installed."""
+    torch.manual_seed(0)
+    found: dict[str, nn.Module | None] = {FLOW: build(Flow, maps), DIFFUSION: build(Diffusion, maps)}
+    for name, make, against in OTHERS.values():
+        try:
+            found[name] = make(maps, size(found[against]), ancestral)
+        except ImportError:
+            found[name] = None
+    order = [FLOW, "normflows Glow", DIFFUSION]
+    return {name: found[name] for name in (*order, *(name for name in found if name not in order))}
+
+
+def own_precision(name: str, device: torch.device) -> str:
+    """The precision in which a library trains when it is not told."""
+    return choose_precision("auto", device) if name in (FLOW, DIFFUSION) else "float32"
+
+
+# ---------------------------------------------------------------- images a second
+
+
+def stepper(model: nn.Module, batch: Tensor, precision: str) -> Callable[[], None]:
+    """A function that makes one step of a training."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=batch.device.type in ("cpu", "cuda"))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(batch.device.type, PRECISIONS[precision], enabled=precision != "float32"):
+            loss = model.loss(batch)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def ways(name: str, model: nn.Module, device: torch.device) -> Iterator[tuple[str, str, nn.Module]]:
+    """How a model is timed: the way in words, the precision, and a copy on the device."""
+    ours = name in (FLOW, DIFFUSION)
+    for precision in PRECISIONS:
+        one = copy.deepcopy(model)
+        yield precision, precision, place(one, device) if ours else one.to(device)
+    for precision in () if ours else PRECISIONS:
+        one = copy.deepcopy(model).to(device)
+        yield f"{precision}, channels last", precision, nn.Module.to(one, memory_format=torch.channels_last)
+
+
+def time_steps(found: dict[str, nn.Module | None], batch: Tensor, steps: int, rounds: int) -> dict[str, dict]:
+    """``times[model][way]``: seconds of so many steps in each round; a way in which a model does not run has no rounds."""
+    steppers, times = [], {}
+    for name, model in found.items():
+        times[name] = {}
+        for way, precision, one in ways(name, model, batch.device) if model is not None else ():
+            times[name][way], step = [], stepper(one.train(), batch, precision)
+            try:
+                step()
+            except RuntimeError as error:
+                print(f"{name} does not run in {way}: {error}", flush=True)
+                continue
+            steppers.append((step, times[name][way]))
+    for _ in range(rounds):
+        for step, spent in steppers:
+            spent.append(seconds(lambda step=step: [step() for _ in range(steps)]))
+    return times
+
+
+def speed(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[Target]]:
+    """The table of images a second, and its targets."""
+    found = contenders(train, options.ancestral)
+    times = time_steps(found, train[: options.batch].to(options.device), options.steps, options.rounds)
+    images, targets = options.batch * options.steps, []
+    against = {name: times[ours] for name, _, ours in OTHERS.values()}
+    own = own_precision(FLOW, options.device)
+    lines = [f"| | parameters | precision | images a second | lensnb in that precision | lensnb in {own} |"]
+    lines += ["|---|--:|---|--:|---|---|"]
+    for name, model in found.items():
+        if model is None:
+            lines.append(f"| {name} | not installed | | | | |")
+        for way, spent in times[name].items():
+            rate = f"{images / np.median(spent):.3g}" if spent else "does not run"
+            cells = [name, f"{size(model):,}", way, rate, "", ""]
+            if name in against and spent:
+                ours = against[name]
+                cells[4:] = [faster(spent, ours[way.split(",")[0]]), faster(spent, ours[own])]
+            lines.append(f"| {' | '.join(cells)} |")
+        if name in against and model is not None:
+            targets += faster_targets(name, times[name], against[name][own])
+    note = f"By itself lensnb takes {own} on this machine, the others float32. In brackets the range over rounds."
+    return [*lines, "", note], targets
+
+
+def faster(theirs: list[float], ours: list[float]) -> str:
+    """How many times as fast ours is, with the range over rounds."""
+    if not ours:
+        return ""
+    each = [a / b for a, b in zip(theirs, ours)]
+    return f"{ratio(theirs, ours):.2g} × ({min(each):.2g} to {max(each):.2g})"
+
+
+def faster_targets(name: str, theirs: dict[str, list], ours: list[float]) -> Iterator[Target]:
+    fastest = min((way for way in theirs if theirs[way]), key=lambda way: np.median(theirs[way]))
+    for what, way in (("each as it comes", "float32"), (f"that one at its fastest ({fastest})", fastest)):
+        r = ratio(theirs[way], ours)
+        yield f"in training at least 1.5 × the images a second of {name}, {what}", f"{r:.2g} ×", r >= 1.5
+
+
+# ---------------------------------------------------------------- after the same time
+
+
+class Trained(NamedTuple):
+    """A trained model, its steps and seconds of training."""
+
+    model: nn.Module
+    steps: int
+    seconds: float
+    precision: str
+
+
+def settings(options: argparse.Namespace) -> dict:
+    return {"batch": options.batch, "lr": options.lr, "augment": random_symmetry, "device": options.device}
+
+
+def steps_in(model: nn.Module, maps: Tensor, minutes: float, precision: str, options: argparse.Namespace) -> int:
+    """How many steps of a training fill that time: measured on a copy, on 20 steps or in a tenth of the time."""
+    spent, started = [], time.perf_counter()
+    records = fit(copy.deepcopy(model), maps, 21, every=1, precision=precision, **settings(options))
+    for record in records:
+        spent.append(record["seconds"])
+        if time.perf_counter() - started > 6 * minutes and len(spent) > 3:
+            break
+    records.close()
+    return max(2, round(60 * minutes / float(np.median(np.diff(spent)))))
+
+
+def train_for(name: str, model: nn.Module, maps: Tensor, options: argparse.Namespace) -> Trained:
+    """Train for about as long as was asked for."""
+    precision = own_precision(name, options.device)
+    steps = steps_in(model, maps, options.minutes, precision, options)
+    last = None
+    for record in fit(model, maps, steps, precision=precision, **settings(options)):
+        last = record
+    print(f"{name}: {steps} steps in {last['seconds']:.0f} s", flush=True)
+    return Trained(model, steps, last["seconds"], precision)
+
+
+class Drawn(NamedTuple):
+    """Maps, how long one took, and how often the network was called for it."""
+
+    maps: Tensor
+    seconds: float
+    evaluations: float
+
+
+def draw(model: nn.Module, n: int, **how) -> Drawn:
+    """Draw maps with one seed; the calls of a diffusion model's network are counted."""
+    network = model.denoiser.network if isinstance(model, Diffusion) else getattr(model, "network", None)
+    calls, found = [], []
+    hook = network.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0]))) if network else None
+    spent = seconds(lambda: found.append(model.sample(n, torch.Generator().manual_seed(0), **how)))
+    if hook:
+        hook.remove()
+    return Drawn(found[0].cpu(), spent / n, sum(calls) / n if calls else 1.0)
+
+
+@torch.no_grad()
+def bits(model: nn.Module, truth: MapSet, device: torch.device) -> np.ndarray:
+    """Bits per dimension in κ units of each simulation's maps, shape ``(simulations,)``."""
+    log_prob = torch.cat([model.log_prob(part.to(device)).cpu() for part in truth.tensor().split(64)]).double().numpy()
+    per_map = -log_prob / (math.log(2) * truth.grid.n**2)
+    return np.array([per_map[truth.labels == label].mean() for label in truth.simulations])
+
+
+def same_time(options: argparse.Namespace, train: Tensor, kept: dict[str, nn.Module]) -> tuple[list[str], list[Target]]:
+    """Train all models for as long, and judge them; the diffusion model goes into ``kept``."""
+    found = contenders(train, options.ancestral)
+    trained = {name: train_for(name, model, train, options) for name, model in found.items() if model is not None}
+    kept[DIFFUSION] = trained[DIFFUSION].model
+    drawn = {name: draw(one.model, options.maps) for name, one in trained.items()}
+    print(f"{options.maps} maps from each", flush=True)
+    truth, null = (sample(name, options.pixels) for name in ("truth", "null"))
+    flows = {name: bits(one.model, truth, options.device) for name, one in trained.items() if hasattr(one.model, "log_prob") and name != DIFFUSION}  # fmt: skip
+    report = compare(
+        truth, null, {name: one.maps for name, one in drawn.items()}, look_at_maps=False, rounds=options.bootstrap
+    )
+    lines = ["| | precision | training | images seen | bits a dimension | a map | evaluations a map |"]
+    lines += ["|---|---|--:|--:|--:|--:|--:|"]
+    for name, model in found.items():
+        if model is None:
+            lines.append(f"| {name} | not installed | | | | | |")
+            continue
+        one, maps = trained[name], drawn[name]
+        bpd = f"{flows[name].mean():.4f}" if name in flows else "–"
+        cells = [name, one.precision, f"{one.seconds:.0f} s", f"{one.steps * options.batch:,}", bpd]
+        lines.append(f"| {' | '.join([*cells, duration(maps.seconds), f'{maps.evaluations:.4g}'])} |")
+    return [*lines, "", *fidelity_table(report)], [*bits_targets(flows), *fidelity_targets(report)]
+
+
+def shown(report: FidelityReport) -> list[Row]:
+    """The numbers that the tables show."""
+    return [row for row in report.rows() if row.quantity.name in SHOWN]
+
+
+def fidelity_table(report: FidelityReport) -> Iterator[str]:
+    """A row a set, a column a number, what was not finite in the last; starred outside the null's interval."""
+    rows = shown(report)
+    yield "| | " + " | ".join(row.quantity.name for row in rows) + " | maps left out |"
+    yield "|---|" + "--:|" * (len(rows) + 1)
+    for name in report.names:
+        cells = [row.quantity.text(row.estimates[name]) + (" *" if row.faults.get(name) else "") for row in rows]
+        yield f"| {name} | {' | '.join(cells)} | {report.counts[name]['dropped']} |"
+    yield ""
+    yield f"± one standard error; * outside the null's 95 % interval; truth: {report.counts['truth']['maps']} maps."
+
+
+def bits_targets(flows: dict[str, np.ndarray]) -> Iterator[Target]:
+    if "normflows Glow" in flows:
+        less = flows["normflows Glow"] - flows[FLOW]
+        error = less.std(ddof=1) / math.sqrt(len(less))
+        target = "after the same time, fewer bits a dimension than normflows Glow"
+        yield target, f"{less.mean():.4f} ± {error:.4f} fewer", bool(less.mean() > 2 * error)
+
+
+def fidelity_targets(report: FidelityReport) -> Iterator[Target]:
+    """Closer to the right value than the other, or inside the null's interval, in each of the numbers."""
+    for name, _, ours in OTHERS.values():
+        if name in report.names:
+            rows = [row for row in shown(report) if np.isfinite([row.estimates[n].value for n in (ours, name)]).all()]
+            off = lambda row, who: abs(row.estimates[who].value - float(row.quantity.right))
+            better = [row.quantity.name for row in rows if row.faults[ours] == "" or off(row, ours) < off(row, name)]
+            target = f"after the same time more faithful than {name}, or as the null is"
+            found = f"{len(better)} of {len(rows)} numbers" + (f": {', '.join(better)}" if better else "")
+            yield target, found, len(better) == len(rows)
+
+
+# ---------------------------------------------------------------- evaluations
+
+
+SAMPLERS = {
+    "euler": samplers.euler, "heun": samplers.heun, "stochastic": samplers.stochastic,
+    "ancestral": samplers.ancestral, "dpm_solver": samplers.dpm_solver, "exponential": samplers.exponential,
+}  # fmt: skip
+
+
+def evaluations(options: argparse.Namespace, kept: dict[str, nn.Module]) -> tuple[list[str], list[Target]]:
+    """What each sampler reaches in so many evaluations of the network a map."""
+    model = models.load(options.model) if options.model else kept.get(DIFFUSION)
+    if not (isinstance(model, Diffusion) and model.n == options.pixels):
+        return [f"Left out: no diffusion model trained at {options.pixels}²; give one with `--model`."], []
+    model = place(model, options.device).eval()
+    drawn: dict[str, list[Drawn]] = {}
+    for name, sampler in SAMPLERS.items():
+        halved = sampler in (samplers.heun, samplers.stochastic)  # two calls a step, one in the last
+        steps = [(calls + 1) // 2 if halved else calls for calls in sorted(options.evaluations)]
+        drawn[name] = [draw(model, options.maps, steps=number, sampler=sampler) for number in steps]
+        print(f"{name}: done", flush=True)
+    recipe = {"steps": samplers.ddpm_sigmas(options.ancestral), "sampler": samplers.ancestral}
+    sets = {label(name, one): one.maps for name, found in drawn.items() for one in found}
+    sets[f"DDPM's recipe, {options.ancestral}"] = draw(model, options.maps, **recipe).maps
+    truth, null = (sample(name, options.pixels) for name in ("truth", "null"))
+    report = compare(truth, null, sets, look_at_maps=False, rounds=options.bootstrap)
+    settled = {name: settles(report, name, found) for name, found in drawn.items()}
+    lines = [*fidelity_table(report), "", "| sampler | settled at | most evaluations a map | a map then |"]
+    lines += ["|---|--:|--:|--:|"]
+    for name, found in drawn.items():
+        at = f"{settled[name]:.4g}" if math.isfinite(settled[name]) else "not settled"
+        lines.append(f"| {name} | {at} | {found[-1].evaluations:.4g} | {duration(found[-1].seconds)} |")
+    least = min(settled, key=settled.get)
+    found = f"{settled[least]:.4g} ({least})" if math.isfinite(settled[least]) else "none settled"
+    return lines, [("at most 20 evaluations a map until the report no longer improves", found, settled[least] <= 20)]
+
+
+def label(name: str, one: Drawn) -> str:
+    return f"{name}, {one.evaluations:.4g}"
+
+
+def settles(report: FidelityReport, name: str, found: list[Drawn]) -> float:
+    """The fewest evaluations from which on all numbers stay within a standard error of the last; infinity for none."""
+    last, settled = label(name, found[-1]), math.inf
+    for one in reversed(found[:-1]):
+        pairs = [(row.estimates[label(name, one)], row.estimates[last]) for row in shown(report)]
+        if any(abs(here.value - end.value) > end.error for here, end in pairs):  # what is not defined does not count
+            break
+        settled = one.evaluations
+    return settled
+
+
+# ---------------------------------------------------------------- time to a mean spectrum
+
+
+def time_to_power(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[Target]]:
+    """How long each family of lensnb takes from nothing to the right mean spectrum."""
+    truth = sample("truth", options.pixels)
+    lines = [
+        "| | training | mean over the bins within 5 % | from then on | worst bin within 5 % | from then on | at the end |"
+    ]
+    lines += ["|---|--:|--:|--:|--:|--:|---|"]
+    targets = []
+    for name, family in ((FLOW, Flow), (DIFFUSION, Diffusion)):
+        torch.manual_seed(0)
+        started = time.perf_counter()
+        model = build(family, train)
+        made = time.perf_counter() - started
+        check = Fidelity(truth, min(options.maps, 128))
+        history = [{"seconds": 0.0} | check(place(model, options.device))]
+        steps = steps_in(model, train, options.limit, "auto", options)
+        records = fit(model, train, steps, check=check, check_every=max(1, steps // 20), **settings(options))
+        history += [record for record in records if "power_mean" in record]
+        spent = np.array([made + record["seconds"] for record in history])
+        numbers = [np.array([record[key] for record in history], float) for key in ("power_mean", "power_worst")]
+        first, last = zip(*(reached(spent, np.abs(values - 1) <= 0.05) for values in numbers))
+        told = [duration(t) if math.isfinite(t) else "never" for pair in zip(first, last) for t in pair]
+        end = ", ".join(f"{values[-1]:.3f}" for values in numbers)
+        lines.append(f"| {name} | {duration(spent[-1])} | {' | '.join(told)} | {end} |")
+        target = f"{name}: from nothing to a mean C_ℓ within 5 %, for good, in at most 10 minutes"
+        targets.append((target, told[1], last[0] <= 600))
+        print(f"{name}: done", flush=True)
+    return lines, targets
+
+
+def reached(spent: np.ndarray, good: np.ndarray) -> tuple[float, float]:
+    """When it was good for the first time, and when for the first time for good; infinity for never."""
+    first = spent[good][0] if good.any() else math.inf
+    bad = np.flatnonzero(~good)
+    start = bad[-1] + 1 if len(bad) else 0
+    return float(first), float(spent[start]) if start < len(spent) else math.inf
+
+
+# ---------------------------------------------------------------- the page
+
+
+TITLES = {
+    "speed": "Images a second, in training, at {pixels}² in batches of {batch}",
+    "same-time": "After {minutes:g} minutes of training each",
+    "evaluations": "Evaluations of the network a map",
+    "time-to-power": "From nothing to a mean C_ℓ within 5 %",
+}
+
+
+def page(sections: dict[str, tuple[list[str], list[Target]]], options: argparse.Namespace, head: str) -> str:
+    """All that was found so far, in Markdown: targets first."""
+    lines = [head, "", "| target | found | |", "|---|---|---|"]
+    for _, targets in sections.values():
+        lines += [f"| {target} | {found} | {'met' if good else '**missed**'} |" for target, found, good in targets]
+    for part, (text, _) in sections.items():
+        lines += ["", f"## {TITLES[part].format(**vars(options))}", "", *text]
+    return "\n".join(lines) + "\n"
+
+
+def versions() -> str:
+    installed = []
+    for package in OTHERS:
+        try:
+            installed.append(f"{package} {version(package)}")
+        except ImportError:  # PackageNotFoundError
+            installed.append(f"{package} not installed")
+    return ", ".join(installed)
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options.add_argument("--pixels", type=int, default=64, help="pixels a side: 16, 32 or 64")
+    options.add_argument("--batch", type=int, default=32, help="maps a step")
+    options.add_argument("--steps", type=int, default=4, help="steps of a model in a timed round")
+    options.add_argument("--rounds", type=int, default=9, help="timed rounds")
+    options.add_argument("--minutes", type=float, default=5, help="same-time: of training, each")
+    options.add_argument("--lr", type=float, default=1e-3, help="same-time, time-to-power: highest learning rate")
+    options.add_argument("--maps", type=int, default=256, help="maps drawn from each model")
+    options.add_argument("--ancestral", type=int, default=250, help="steps of the DDPM sampler, 1000 at most")
+    options.add_argument("--model", type=Path, help="evaluations: checkpoint of a trained diffusion model")
+    options.add_argument("--evaluations", type=int, nargs="+", default=[5, 10, 20, 40, 80], help="of the network a map")
+    options.add_argument("--limit", type=float, default=10, help="time-to-power: minutes of training, each")
+    options.add_argument("--bootstrap", type=int, default=200, help="rounds, for the errors of the fidelity report")
+    options.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    options.add_argument("--quick", action="store_true", help="tiny sizes, to see that all parts run")
+    options.add_argument("--output", type=Path, help="Markdown file to write; printed in any case")
+    return options
+
+
+def main() -> None:
+    parse = parser()
+    if "--quick" in sys.argv:
+        parse.set_defaults(**QUICK)
+    options = parse.parse_args()
+    options.device, busy, start = choose_device(options.device), os.getloadavg()[0], time.perf_counter()
+    train, sections, kept = sample("train", options.pixels).tensor(), {}, {}
+    runs = {
+        "speed": lambda: speed(options, train), "same-time": lambda: same_time(options, train, kept),
+        "evaluations": lambda: evaluations(options, kept), "time-to-power": lambda: time_to_power(options, train),
+    }  # fmt: skip
+    for part in (part for part in PARTS if part in options.parts):
+        sections[part] = runs[part]()
+        spent, load = time.perf_counter() - start, os.getloadavg()[1]
+        busyness = f"load average {busy:.1f} before it, {load:.1f} at its end"
+        head = f"The run took {spent / 60:.0f} minutes; {busyness}.\n\n{machine(options.device.type)}; {versions()}."
+        text = page(sections, options, head)
+        if options.output:  # after each part, so that a run that is broken off leaves what it found
+            command = " ".join(["python benchmarks/generators.py", *sys.argv[1:]])
+            title = f"# How fast do the generators learn?\n\nMade by `{command}`; its docstring says how."
+            options.output.write_text(f"{title}\n\n{text}", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
