@@ -1,0 +1,255 @@
+"""Why is covariance lost, and what brings it back? One experiment a row, each a command that repeats it.
+
+    python benchmarks/covariance.py list                        # the rows and what each one changes
+    python benchmarks/covariance.py run "flow" "flow, white base"
+    python benchmarks/covariance.py run                         # all rows that have no result yet
+    python benchmarks/covariance.py table --output docs/covariance.md
+
+Every row trains one model on the training maps of the shipped sample and holds its maps against the sample's truth, with the
+null beside; all rows of a family share everything but what their text says. A training that was stopped goes on, a row that is
+done is not run again, and rows that only sample in another way share the training of the row that they change. Results lie
+in ``runs/covariance/<row>/row.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lensnb import models, samplers
+from lensnb.compare import NULL, Estimate, compare
+from lensnb.data import MapSet, load_sample, random_symmetry
+from lensnb.files import atomic_write, write_json
+from lensnb.maps import GaussianField, add_shape_noise
+from lensnb.models import Diffusion, Flow
+from lensnb.train import fit, watch
+from lensnb.transform import KappaTransform
+
+GALAXIES = 30.0  # a square arcminute, for the rows with shape noise
+SHOWN = (
+    "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "scatter of all bins", "slope of all bins", "smallest eigenvalue",
+    "contour area", "PDF low end", "classifier on statistics",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment.
+
+    Attributes:
+        family: flow or diffusion.
+        text: what it changes.
+        gaussian: the flow's base, or the diffusion model's preconditioner, is the Gaussian field with the right spectrum.
+        logarithm: maps are transformed by the shifted logarithm, or only standardised.
+        model: further arguments of the model.
+        maps: training maps (0: all), from as many simulations as they come from in order.
+        steps, batch, lr, ema: of the training.
+        augment: the 8 symmetries.
+        noisy: train, and judge, with the shape noise of 30 galaxies a square arcminute.
+        sampler, levels: of the diffusion model.
+        temperature: of the flow.
+        trained: the row whose training is used; empty: its own.
+    """
+
+    family: str
+    text: str
+    gaussian: bool = True
+    logarithm: bool = True
+    model: tuple[tuple[str, object], ...] = ()
+    maps: int = 0
+    steps: int = 1000
+    batch: int = 32
+    lr: float = 1e-3
+    ema: float = 0.999
+    augment: bool = True
+    noisy: bool = False
+    sampler: str = "heun"
+    levels: int = 24
+    temperature: float = 1.0
+    trained: str = ""
+
+
+def rows() -> dict[str, Row]:
+    """All experiments by name; the first of each family is what the others change."""
+    found: dict[str, Row] = {}
+    for family in ("flow", "diffusion"):
+        first = found[family] = Row(family, "as by default")
+
+        def change(name: str, text: str, family: str = family, first: Row = first, **more) -> None:
+            found[f"{family}, {name}"] = replace(first, text=text, **more)
+
+        word = "white base" if family == "flow" else "white preconditioner"
+        change(word, "a white field instead of the Gaussian field with the right spectrum", gaussian=False)
+        change("no logarithm", "κ is only standardised", logarithm=False)
+        change("no symmetries", "no augmentation", augment=False)
+        change("noise", f"training and truth with shape noise, {GALAXIES:g} galaxies a square arcminute", noisy=True)
+        change("quarter", "a quarter of the steps", steps=first.steps // 4)
+        change("fourfold", "four times the steps", steps=first.steps * 4)
+        change("short average", "moving average of the weights over 100 steps", ema=0.99)
+        change("long average", "moving average of the weights over 5,000 steps", ema=0.9998)
+        for maps in (100, 300):
+            change(f"{maps} maps", f"only {maps} training maps, from as few simulations", maps=maps)
+        if family == "flow":
+            change("small", "half the channels", model=(("hidden", 32),))
+            change("large", "twice the channels", model=(("hidden", 128),))
+            change("spline", "rational-quadratic couplings", model=(("coupling", "spline"),))
+            change("cold", "temperature 0.95", temperature=0.95, trained="flow")
+            continue
+        change("small", "two thirds of the channels", model=(("channels", (32, 48, 64)),))
+        change("large", "four thirds of the channels", model=(("channels", (64, 96, 128)),))
+        change("L1", "L1 loss", model=(("criterion", F.l1_loss),))
+        change("Huber", "Huber loss", model=(("criterion", F.huber_loss),))
+        for name in ("noise", "v", "velocity"):
+            change(f"predicts {name}", f"the network predicts {name}", model=(("prediction", name),))
+        for name, levels in (
+            ("heun", 8), ("heun", 18), ("heun", 48), ("stochastic", 18), ("stochastic", 48), ("ancestral", 100),
+            ("ancestral", 400), ("euler", 48), ("dpm_solver", 18), ("exponential", 10), ("exponential", 18), ("exponential", 36),
+        ):  # fmt: skip
+            text = f"{name} sampler, {levels} noise levels"
+            change(f"{name} {levels}", text, sampler=name, levels=levels, trained="diffusion")
+    return found
+
+
+def few(maps: MapSet, count: int) -> MapSet:
+    """The first ``count`` maps, whole simulations after one another; 0: all."""
+    return maps[:count] if count else maps
+
+
+def with_noise(maps: MapSet, seed: int) -> MapSet:
+    """The same maps with one draw of shape noise each."""
+    noisy = add_shape_noise(maps.tensor(), maps.side_deg, GALAXIES, generator=torch.Generator().manual_seed(seed))
+    return MapSet(noisy.numpy(), maps.side_deg, maps.z_source, maps.labels)
+
+
+def augmentation(row: Row, side_deg: float) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+    """What happens to every batch: symmetries, and fresh shape noise where the row asks for it."""
+    if not row.noisy:
+        return random_symmetry if row.augment else None
+
+    def fresh_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
+        return add_shape_noise(random_symmetry(batch, generator), side_deg, GALAXIES, generator=generator)
+
+    return fresh_noise
+
+
+def build(row: Row, train: MapSet) -> nn.Module:
+    """The untrained model of a row; the transform and the Gaussian field are those of the maps that it will see."""
+    kappa = (with_noise(train, 0) if row.noisy else train).tensor()
+    transform = KappaTransform.fit(kappa, logarithm=row.logarithm)
+    gaussian = GaussianField.fit(transform(kappa)) if row.gaussian else None
+    torch.manual_seed(0)
+    return {"flow": Flow, "diffusion": Diffusion}[row.family](train.grid.n, transform, gaussian, **dict(row.model))
+
+
+def draw(row: Row, model: nn.Module, n_maps: int) -> Tensor:
+    """Maps of a trained model, as the row says."""
+    generator = torch.Generator().manual_seed(1)
+    if row.family == "flow":
+        return model.sample(n_maps, generator, temperature=row.temperature)
+    return model.sample(n_maps, generator, row.levels, getattr(samplers, row.sampler))
+
+
+def numbers_of(estimate: Estimate) -> list[float | None]:
+    """Value and error; None where they are not defined."""
+    return [*estimate.as_json().values()]
+
+
+def text_of(value: float | None, error: float | None, fault: bool = False) -> str:
+    return "–" if value is None else f"{value:.3f} ± {error or 0:.3f}{' *' if fault else ''}"
+
+
+def run(name: str, row: Row, folder: Path, n_maps: int) -> dict:
+    """Train (or go on, or take the training of another row), draw, judge, and write the result."""
+    of = row.trained or name
+    train, truth, null = (load_sample(which) for which in ("train", "truth", "null"))
+    train = few(train, row.maps)
+    started = time.perf_counter()
+    records = watch(
+        fit(
+            build(row, train), train.tensor(), row.steps, batch=row.batch, lr=row.lr, ema=row.ema,
+            augment=augmentation(row, train.side_deg), folder=folder / of,
+        ), row.steps, of,
+    )  # fmt: skip
+    model = models.load(folder / of / "model.safetensors")
+    trained = time.perf_counter()
+    maps = draw(row, model, n_maps)
+    drawn = time.perf_counter()
+    if row.noisy:
+        truth, null = with_noise(truth, 1), with_noise(null, 2)
+    report = compare(truth, null, {name: maps}, look_at_maps=False)
+    numbers = {r.quantity.name: r for r in report.rows() if r.quantity.name in SHOWN}
+    result = {
+        "row": {k: repr(v) if k == "model" else v for k, v in asdict(row).items()},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "images": row.steps * row.batch,
+        "training_s": records[-1]["seconds"] if records else trained - started,
+        "map_s": (drawn - trained) / n_maps,
+        "not_finite": int((~torch.isfinite(maps.flatten(1)).all(1)).sum()),
+        "found": {key: [*numbers_of(r.estimates[name]), bool(r.faults[name])] for key, r in numbers.items()},
+        "null": {key: numbers_of(r.estimates[NULL]) for key, r in numbers.items()},
+    }  # fmt: skip
+    write_json(folder / name / "row.json", result)
+    return result
+
+
+def table(found: dict[str, dict]) -> Iterator[str]:
+    """The page: one line a row, the null first; what lies outside the null's interval is marked with a star."""
+    yield "# Why is covariance lost, and what brings it back?\n"
+    yield "Made by `python benchmarks/covariance.py run` and `… table --output docs/covariance.md`; its docstring says how."
+    yield "A star marks what lies outside the null's 95 % interval; null: other true maps.\n"
+    for family in ("flow", "diffusion"):
+        chosen = {name: result for name, result in found.items() if result["row"]["family"] == family}
+        if not chosen:
+            continue
+        yield f"## {family.capitalize()}\n"
+        yield "| row | what it changes | images | parameters | " + " | ".join(SHOWN) + " |"
+        yield "|---|---|--:|--:|" + "--:|" * len(SHOWN)
+        null = next(iter(chosen.values()))["null"]
+        yield "| null | | | | " + " | ".join(text_of(*null[key]) for key in SHOWN) + " |"
+        for name, r in chosen.items():
+            cells = [text_of(*r["found"][key]) for key in SHOWN]
+            yield f"| {name} | {r['row']['text']} | {r['images']:,} | {r['parameters']:,} | " + " | ".join(cells) + " |"
+        yield ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["list", "run", "table"])
+    parser.add_argument("names", nargs="*", help="rows to run (all that have no result)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/covariance"))
+    parser.add_argument("--maps", type=int, default=2048, help="maps to judge by")
+    parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the row says)")
+    parser.add_argument("--output", type=Path, help="file for the table (by default it is printed)")
+    options = parser.parse_args()
+    known = rows()
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"there is no row {unknown[0]!r}; `list` shows them")
+    done = {name: options.folder / name / "row.json" for name in known}
+    if options.what == "list":
+        print("\n".join(f"{name:32} {row.text}" for name, row in known.items()))
+    elif options.what == "run":
+        for name in options.names or [name for name in known if not done[name].exists()]:
+            row = replace(known[name], steps=options.steps) if options.steps else known[name]
+            print(
+                name, json.dumps(run(name, row, options.folder, options.maps)["found"], ensure_ascii=False), flush=True
+            )
+    else:
+        page = "\n".join(table({name: json.loads(path.read_text()) for name, path in done.items() if path.exists()}))
+        if options.output is None:
+            print(page)
+        else:
+            with atomic_write(options.output) as file:
+                file.write((page + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Train the models that come with lensnb, judge them, and write their cards.
+
+    lensnb sample PLANES SAMPLE --sigma8 0.8121         # the boxes of the shipped sample, if they are not there yet
+    python benchmarks/trained_models.py train flow --planes PLANES
+    python benchmarks/trained_models.py train diffusion --planes PLANES
+    python benchmarks/trained_models.py judge           # writes lensnb/trained/*.safetensors and their cards
+
+**Data**: many lines of sight through the 32 training boxes of the shipped sample (by default 256 a box, of which the sample
+holds the first 32); truth and null are the sample's own, from other boxes, and no choice was made by looking at them.
+Without ``--planes`` the training maps of the sample are all there is.
+
+Training stops with Ctrl-C and goes on with the same command. Judging draws the maps with one fixed seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lensnb import models
+from lensnb.compare import Cost, FidelityReport, compare
+from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
+from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
+from lensnb.maps import GaussianField
+from lensnb.models import TRAINED, Diffusion, Flow
+from lensnb.sims import LightCone, kappa_maps
+from lensnb.theory import Cosmology
+from lensnb.train import fit, watch
+from lensnb.transform import KappaTransform
+
+SETTINGS = {"flow": {"steps": 5000, "batch": 32, "lr": 1e-3}, "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3}}
+MODELS = {"flow": {"hidden": 96}, "diffusion": {"log_mean": -0.4, "log_std": 1.2}}
+
+
+def training_maps(planes: Path | None, maps_per_box: int) -> MapSet:
+    """Maps from the training boxes: as many as asked for where their planes are, else those of the sample."""
+    if planes is None:
+        return load_sample("train")
+    about = json.loads((SAMPLE / "sample.json").read_text())
+    cone = LightCone(Cosmology(sigma8=about["provenance"]["cone"]["cosmology"]["sigma8"]))
+    return kappa_maps(range(*about["boxes"]["train"]), planes, maps_per_box, cone)
+
+
+def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
+    """An untrained model with the transform and the Gaussian field of the training maps."""
+    kappa = train.tensor()
+    transform = KappaTransform.fit(kappa)
+    gaussian = GaussianField.fit(transform(kappa))
+    torch.manual_seed(seed)
+    return {"flow": Flow, "diffusion": Diffusion}[family](train.grid.n, transform, gaussian, **MODELS[family])
+
+
+def train(family: str, folder: Path, planes: Path | None, maps_per_box: int, steps: int) -> None:
+    """Train one family in ``folder``; a training found there goes on."""
+    maps = training_maps(planes, maps_per_box)
+    settings = SETTINGS[family] | ({"steps": steps} if steps else {})
+    records = fit(
+        build(family, maps), maps.tensor(), augment=random_symmetry, validation=load_sample("truth").tensor()[:256],
+        every=200, save_every=200, folder=folder / family, **settings,
+    )  # fmt: skip
+    watch(records, settings["steps"], family)
+
+
+def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int) -> None:
+    """Draw maps from the models in ``folder``, hold them against truth and null, and write models and cards."""
+    samples, costs = {}, {}
+    for family in SETTINGS:
+        model = models.load(folder / family / "model.safetensors")
+        started = time.perf_counter()
+        samples[family] = model.sample(n_maps, torch.Generator().manual_seed(1))
+        history = [json.loads(line) for line in (folder / family / "history.jsonl").read_text().splitlines()]
+        costs[family] = Cost(
+            parameters=sum(p.numel() for p in model.parameters()),
+            training_s=history[-1]["seconds"],
+            images=history[-1]["images"],
+            map_s=(time.perf_counter() - started) / n_maps,
+        )
+    maps = training_maps(planes, maps_per_box)
+    report = compare(load_sample("truth"), load_sample("null"), samples, maps, costs=costs)
+    print(report)
+    for family in SETTINGS:
+        ship(family, folder, maps, report, n_maps)
+
+
+def ship(family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int) -> None:
+    """Copy a model into the package, and write its card beside it."""
+    _, header = read_checkpoint(folder / family / "model.safetensors")
+    model = models.load(folder / family / "model.safetensors")
+    settings = header["settings"]
+    save_checkpoint(TRAINED / f"{family}.safetensors", model, step=header["step"], settings=settings)
+    text = card(family, settings, maps, report, n_maps)
+    with atomic_write(TRAINED / f"{family}.md") as file:
+        file.write(text.encode())
+
+
+def card(family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int) -> str:
+    """The model card: what it is for, its data, its training, and what the report says of it."""
+    failures = "\n".join(f"- {line}" for line in report.failures(family)) or "- nothing outside the null's interval"
+    boxes = maps.simulations
+    size = (TRAINED / f"{family}.safetensors").stat().st_size / 1e6
+    return f"""# The {family} model that comes with lensnb
+
+`lensnb.models.load("{family}")`, {size:.1f} MB. κ-maps of {maps.grid.n}² pixels over {maps.side_deg:g}°, sources at
+z = {maps.z_source:g}, noise-free.
+
+**For** lessons, trials, and comparison with other generators on the same sample. **Not for** a covariance matrix that an
+analysis rests on (see what fails below), other cosmologies, source redshifts, fields or resolutions.
+
+**Data**: {len(maps):,} maps from {len(boxes)} N-body boxes (numbers {boxes[0]} to {boxes[-1]}), 8 symmetries; truth
+and null come from 32 other boxes each. A generator trained on 32 boxes knows no more than they do.
+
+**Training**: {settings["steps"]:,} steps of {settings["batch"]} maps, highest learning rate {settings["lr"]:g}, made by
+`python benchmarks/trained_models.py train {family} --planes PLANES`; `config` = `{json.dumps(settings["config"])}`.
+
+## What the fidelity report says
+
+{n_maps:,} generated maps against the sample's truth, with its null beside, made by
+`python benchmarks/trained_models.py judge`. Outside the null's 95 % interval:
+
+{failures}
+
+```
+{report}
+```
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["train", "judge"])
+    parser.add_argument("family", nargs="?", choices=list(SETTINGS))
+    parser.add_argument("--folder", type=Path, default=Path("runs/trained"))
+    parser.add_argument("--planes", type=Path, help="planes of the training boxes; without: the maps of the sample")
+    parser.add_argument("--maps-per-box", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)")
+    parser.add_argument("--maps", type=int, default=4096, help="maps to judge by")
+    options = parser.parse_args()
+    if options.what == "judge":
+        judge(options.folder, options.planes, options.maps_per_box, options.maps)
+    elif options.family is None:
+        parser.error("name the family to train: flow or diffusion")
+    else:
+        train(options.family, options.folder, options.planes, options.maps_per_box, options.steps)
+
+
+if __name__ == "__main__":
+    main()

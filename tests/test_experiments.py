@@ -1,0 +1,79 @@
+"""The experiments on covariance, and the making of the trained models: at a size that takes seconds."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lensnb import models
+from lensnb.data import MapSet
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+GRID = MapGrid(16, 5.0)
+FIRST = {"train": 0, "truth": 100, "null": 200}
+
+
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def small_sample(which: str) -> MapSet:
+    """Lognormal maps of 16² pixels from 12 "simulations"."""
+    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
+    maps = LognormalField.from_correlation(variance, 0.03).sample(48, torch.Generator().manual_seed(FIRST[which]))
+    return MapSet(maps.numpy(), GRID.side_deg, 1.0, FIRST[which] + np.repeat(np.arange(12), 4))
+
+
+@pytest.fixture
+def covariance(monkeypatch):
+    module = script("covariance")
+    monkeypatch.setattr(module, "load_sample", small_sample)
+    return module
+
+
+def test_every_row_changes_something(covariance):
+    rows = covariance.rows()
+    assert len(rows) > 30
+    for name, row in rows.items():
+        assert name.startswith(row.family)
+        if name != row.family:
+            assert row.__class__(row.family, row.text) != row, f"{name} is the same as {row.family}"
+        assert not row.trained or row.trained in rows
+
+
+def test_only_so_many_maps(covariance):
+    train = small_sample("train")
+    assert len(covariance.few(train, 10)) == 10 and len(covariance.few(train, 0)) == 48
+
+
+@pytest.mark.parametrize("name", ["flow", "flow, noise", "diffusion", "diffusion, exponential 10"])
+def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
+    row = covariance.replace(covariance.rows()[name], steps=2, trained="")
+    result = covariance.run(name, row, tmp_path, 32)
+    assert result == json.loads((tmp_path / name / "row.json").read_text())
+    assert set(result["found"]) == set(covariance.SHOWN) == set(result["null"])
+    page = "\n".join(covariance.table({name: result}))
+    assert f"| {name} | {row.text} | 64 |" in page and "| null |" in page
+
+
+def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
+    script_ = script("trained_models")
+    monkeypatch.setattr(script_, "load_sample", small_sample)
+    monkeypatch.setattr(script_, "TRAINED", tmp_path / "package")
+    for family in ("flow", "diffusion"):
+        script_.train(family, tmp_path, None, 0, steps=2)
+    script_.judge(tmp_path, None, 0, n_maps=32)
+    for family in ("flow", "diffusion"):
+        model = models.load(tmp_path / "package" / f"{family}.safetensors")
+        assert model.family == family and model.n == 16
+        card = (tmp_path / "package" / f"{family}.md").read_text()
+        assert "48 maps from 12 N-body boxes" in card and "2 steps of 32 maps" in card and "C_ℓ slope" in card
