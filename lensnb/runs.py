@@ -212,7 +212,8 @@ def run(
     executed = folder / notebook.name
     if "folder" in papermill.inspect_notebook(str(notebook)):
         given["folder"] = str(folder.resolve())
-    os.environ["LENSNB_BATCH"] = "1"
+    before = os.environ.get("LENSNB_BATCH")
+    os.environ["LENSNB_BATCH"] = "1"  # the kernel inherits it
     started = time.perf_counter()
     try:
         papermill.execute_notebook(
@@ -225,6 +226,10 @@ def run(
         raise RuntimeError(
             f"{notebook} failed in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"
         ) from None
+    finally:
+        os.environ.pop("LENSNB_BATCH")
+        if before is not None:
+            os.environ["LENSNB_BATCH"] = before
     _check_finished(executed)
     write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
     seconds = time.perf_counter() - started

@@ -1,6 +1,7 @@
 """Parameters, run folders and the command line: what is refused before anything starts, and what a run leaves."""
 
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -111,8 +112,10 @@ class _Links(HTMLParser):
 
 @pytest.mark.slow
 def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
-    cells = "import json, pathlib\npathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')"
+    cells = "import json, os, pathlib\nassert 'LENSNB_BATCH' in os.environ\n"
+    cells += "pathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')"
     folder = runs.run(notebook(cells), parameters={"rate": "1e-4", "side_deg": "5"}, root=tmp_path / "runs")
+    assert "LENSNB_BATCH" not in os.environ, "the caller is no batch job"
     assert folder == tmp_path / "runs" / "toy"
     out = json.loads((folder / "out.json").read_text())
     assert out["rate"] == 1e-4 and out["side_deg"] == 5.0 and out["steps"] == 3
