@@ -12,10 +12,10 @@ lays out weights with their channels last and takes bfloat16 where there is hard
 timed with their channels last too.
 
 **same-time**: each model is trained for as long by :func:`lensnb.train.fit`, with the same learning rate, schedule, moving
-average and symmetries, in the precision that it takes by itself, with its channels last unless that slows it down. How many
-steps fill the time is measured before; the table has what they took. Then the flows' bits per dimension in κ units on the
-truth, and the fidelity report of as many maps from each. lensnb draws with its default sampler, the other diffusion libraries
-with ``--ancestral`` steps. An evaluation is one call of the network for one map.
+average, symmetries and memory format, in the precision that it takes by itself. How many steps fill the time is measured
+before; the table has what they took. Then the flows' bits per dimension in κ units on the truth, and the fidelity report of
+as many maps from each. lensnb draws with its default sampler, the other diffusion libraries with ``--ancestral`` steps. An
+evaluation is one call of the network for one map.
 
 **evaluations**: one trained diffusion model (``--model``, else that of same-time) and all samplers, from the same noise, at
 ``--evaluations`` a map and by DDPM's recipe: where does the report no longer improve? A sampler is settled from where on all
@@ -132,8 +132,7 @@ def ways(name: str, model: nn.Module, device: torch.device) -> Iterator[tuple[st
         one = copy.deepcopy(model)
         yield precision, precision, place(one, device) if ours else one.to(device)
     for precision in () if ours else PRECISIONS:
-        one = copy.deepcopy(model).to(device)
-        yield f"{precision}, channels last", precision, nn.Module.to(one, memory_format=torch.channels_last)
+        yield f"{precision}, channels last", precision, place(copy.deepcopy(model), device)
 
 
 def time_steps(found: dict[str, nn.Module | None], batch: Tensor, steps: int, rounds: int) -> dict[str, dict]:
@@ -452,8 +451,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options.add_argument("--pixels", type=int, default=64, help="pixels a side: 16, 32 or 64")
     options.add_argument("--batch", type=int, default=32, help="maps a step")
-    options.add_argument("--steps", type=int, default=4, help="steps of a model in a timed round")
-    options.add_argument("--rounds", type=int, default=9, help="timed rounds")
+    options.add_argument("--steps", type=int, default=2, help="steps of a model in a timed round")
+    options.add_argument("--rounds", type=int, default=7, help="timed rounds")
     options.add_argument("--minutes", type=float, default=5, help="same-time: of training, each")
     options.add_argument("--lr", type=float, default=1e-3, help="same-time, time-to-power: highest learning rate")
     options.add_argument("--maps", type=int, default=256, help="maps drawn from each model")
