@@ -79,6 +79,7 @@ def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int) -> 
             training_s=history[-1]["seconds"],
             images=history[-1]["images"],
             map_s=(time.perf_counter() - started) / n_maps,
+            evaluations={"flow": 1, "diffusion": 12}[family],
         )
     maps = training_maps(planes, maps_per_box)
     report = compare(load_sample("truth"), load_sample("null"), samples, maps, costs=costs)
@@ -120,7 +121,8 @@ and null come from 32 other boxes each. A generator trained on 32 boxes knows no
 ## What the fidelity report says
 
 {n_maps:,} generated maps against the sample's truth, with its null beside, made by
-`python benchmarks/trained_models.py judge`. Outside the null's 95 % interval:
+`python benchmarks/trained_models.py judge`; times are those of two cores with other work beside. Outside the null's 95 %
+interval:
 
 {failures}
 

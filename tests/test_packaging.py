@@ -139,6 +139,8 @@ def test_wheel_takes_code_maps_and_javascript_and_no_caches(tmp_path):
         "lensnb/stack.js",
         "lensnb/sample/train.npy",
         "lensnb/sample/sample.json",
+        "lensnb/trained/flow.safetensors",
+        "lensnb/trained/flow.md",
     }
     others = {"lensnb/__pycache__/maps.pyc", "lensnb/sample/train.npy.part", "runs/x/results.json", "tests/test_x.py"}
     for file in wanted | others:
