@@ -398,7 +398,8 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
     ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter from map to map")
     slopes(right, report).set_title("correlations of bins with one another")
     right.get_legend().remove()
-    left.legend(frameon=False, fontsize=8)
+    null = [h for h, label in zip(*left.get_legend_handles_labels()) if label.startswith("null")]
+    left.legend(null, ["null, 95 %; colours as the titles above"], frameon=False, fontsize=8)
     return figure
 
 
