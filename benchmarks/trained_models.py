@@ -3,10 +3,11 @@
     lensnb sample PLANES SAMPLE --sigma8 0.8121         # the boxes of the shipped sample, if they are not there yet
     python benchmarks/trained_models.py train flow --planes PLANES
     python benchmarks/trained_models.py train diffusion --planes PLANES
-    python benchmarks/trained_models.py judge           # writes lensnb/trained/*.safetensors and their cards
+    python benchmarks/trained_models.py judge --planes PLANES  # writes lensnb/trained/*.safetensors and their cards
 
 **Data**: many lines of sight through the 32 training boxes of the shipped sample (by default 256 a box, of which the sample
-holds the first 32); truth and null are the sample's own, from other boxes, and no choice was made by looking at them.
+holds the first 32); truth and null are the sample's own, from other boxes. The loss of 256 of the truth's maps is watched
+while a model trains; no setting was changed for it.
 Without ``--planes`` the training maps of the sample are all there is.
 
 Training stops with Ctrl-C and goes on with the same command. Judging draws the maps with one fixed seed.
@@ -121,8 +122,7 @@ and null come from 32 other boxes each. A generator trained on 32 boxes knows no
 ## What the fidelity report says
 
 {n_maps:,} generated maps against the sample's truth, with its null beside, made by
-`python benchmarks/trained_models.py judge`; times are those of two cores with other work beside. Outside the null's 95 %
-interval:
+`python benchmarks/trained_models.py judge --planes PLANES`. Outside the null's 95 % interval:
 
 {failures}
 

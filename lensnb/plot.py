@@ -240,7 +240,7 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     _points(ax, report, [{s: report.verdicts[s][n].slope for s in report.names} for n in names], names)
     plt.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     ax.set_ylabel("correlation slope, 1 is right")
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=9, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 

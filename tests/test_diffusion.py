@@ -8,41 +8,24 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from test_samplers import DOUBLE, SAMPLERS, red_field, seeded
 
-from lensnb.maps import GaussianField, MapGrid
+from lensnb.maps import GaussianField
 from lensnb.models import Diffusion
 from lensnb.models.diffusion import LEVELS, SKIP_AND_SCALE, Denoiser, _Traced
 from lensnb.samplers import (
     MapNoise,
-    ancestral,
     ddpm_levels,
     ddpm_sigmas,
-    dpm_solver,
     euler,
     exponential,
     flow_sigmas,
-    heun,
     karras_sigmas,
-    stochastic,
 )
 from lensnb.train import fit
 from lensnb.transform import KappaTransform
 
 PREDICTIONS = ["residual", *SKIP_AND_SCALE]
-SAMPLERS = [euler, heun, stochastic, ancestral, dpm_solver, exponential]
-GRID = MapGrid(16, 5.0)
-DOUBLE = torch.float64
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def red_field(mean: float = 0.0) -> GaussianField:
-    """A field of unit variance whose modes' variances span a factor of 27."""
-    variance = (1 + (GRID.ell / 150) ** 2) ** -1.2
-    share = GRID.multiplicity / GRID.n**2
-    return GaussianField(variance / (share * variance).sum(), mean)
 
 
 # ---------------------------------------------------------------- denoiser
