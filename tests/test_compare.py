@@ -250,8 +250,15 @@ def test_each_number_says_what_its_wrong_side_means():
     at = lambda value, error=0.1: Estimate(np.asarray(value), value + error * np.array([-1.0, 1.0]))
     q = Quantity(1, "toy", "1", low="too low", high="too high")
     assert [q.fault(at(v), at(1.0)) for v in (0.79, 0.81, 1.19, 1.21)] == ["too low", "", "", "too high"]
-    off = at(1.3, 0.05)  # a null that is off: what lies between it and the right value is no fault
-    assert [q.fault(at(v), off) for v in (0.98, 1.02, 1.19, 1.41)] == ["too low", "", "", "too high"]
+    off = at(1.3, 0.05)  # a null that is off: what lies nearer to the right value than it does is no fault
+    assert [q.fault(at(v), off) for v in (0.69, 0.71, 0.98, 1.19, 1.39, 1.41)] == [
+        "too low",
+        "",
+        "",
+        "",
+        "",
+        "too high",
+    ]
     one = Quantity(1, "toy", "0", high="too high")
     assert [one.fault(at(v), at(1.0)) for v in (0.0, 2.0, np.nan)] == ["", "too high", None]
     assert one.fault(at(1.0), at(np.nan)) is None

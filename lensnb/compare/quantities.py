@@ -43,8 +43,8 @@ class Quantity:
     def fault(self, estimate: Estimate, null: Estimate) -> str | None:
         """What is wrong when the estimate lies outside the null's 95 % interval on a side that matters.
 
-        The interval is drawn out to the right value where it does not hold it: nothing that lies nearer to the truth than
-        true maps do is a fault.
+        The interval is drawn out to the null's own distance from the right value, on both sides of it: nothing that lies
+        nearer to the truth than true maps do is a fault.
 
         Returns:
             The meaning in words, empty where nothing is wrong, None where either is not defined.
@@ -53,7 +53,8 @@ class Quantity:
         if not (np.isfinite(estimate.value) and np.isfinite(low) and np.isfinite(high)):
             return None
         if self.right:
-            low, high = min(low, float(self.right)), max(high, float(self.right))
+            right, distance = float(self.right), abs(null.value - float(self.right))
+            low, high = min(low, right - distance), max(high, right + distance)
         return self.low if estimate.value < low else self.high if estimate.value > high else ""
 
     def text(self, estimate: Estimate) -> str:
