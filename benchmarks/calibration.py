@@ -5,8 +5,8 @@
 **False alarms.** Truth, null and "generator" are three sets of simulations of one and the same lognormal field (24
 simulations of four maps each, cut from one wide map, so that maps of a simulation share their long modes). Whatever the
 report holds against the third set is a false alarm. A two-sided number should raise one in 5 % of the seeds, a one-sided
-number (where one side is harmless) in 2.5 %; somewhat fewer, since what lies between the null's interval and the right
-value is none.
+number (where one side is harmless) in 2.5 %; somewhat fewer, since what lies nearer to the right value than the null does
+is none.
 
 **Coverage.** Two sets of simulations of one Gaussian field: the ratios of means and of scatters are 1 and the shift is 0, so
 that 95 % intervals (± 1.96 bootstrap standard errors) should cover these values in 95 % of all seeds and bins.

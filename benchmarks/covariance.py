@@ -24,12 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lensnb import models, samplers
+from lensnb import samplers
 from lensnb.compare import NULL, Estimate, compare
 from lensnb.data import MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
 from lensnb.maps import GaussianField, add_shape_noise
-from lensnb.models import Diffusion, Flow
+from lensnb.models import Diffusion, Flow, Strength
+from lensnb.nets import CouplingNet, log_strength, soft_bound
 from lensnb.train import fit, watch
 from lensnb.transform import KappaTransform
 
@@ -48,6 +49,7 @@ class Row:
         family: flow or diffusion.
         text: what it changes.
         gaussian: the flow's base, or the diffusion model's preconditioner, is the Gaussian field with the right spectrum.
+        bands: of the strength that the diffusion model is told (0: it is told nothing).
         logarithm: maps are transformed by the shifted logarithm, or only standardised.
         model: further arguments of the model.
         maps: training maps (0: all), from as many simulations as they come from in order.
@@ -62,19 +64,34 @@ class Row:
     family: str
     text: str
     gaussian: bool = True
+    bands: int = 4
     logarithm: bool = True
     model: tuple[tuple[str, object], ...] = ()
     maps: int = 0
-    steps: int = 1000
+    steps: int = 500
     batch: int = 32
     lr: float = 1e-3
     ema: float = 0.999
     augment: bool = True
     noisy: bool = False
-    sampler: str = "heun"
-    levels: int = 24
+    sampler: str = "exponential"
+    levels: int = 12
     temperature: float = 1.0
     trained: str = ""
+
+
+class Blind(CouplingNet):
+    """A conditioner that sees a few neighbours, and not how strong the map is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(soft_bound(x)))
+
+
+class Unbounded(CouplingNet):
+    """A conditioner that sees how bright the brightest pixels are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x) + self.strength(log_strength(x))[:, :, None, None])
 
 
 def rows() -> dict[str, Row]:
@@ -101,8 +118,15 @@ def rows() -> dict[str, Row]:
             change("small", "half the channels", model=(("hidden", 32),))
             change("large", "twice the channels", model=(("hidden", 128),))
             change("spline", "rational-quadratic couplings", model=(("coupling", "spline"),))
+            change("blind", "conditioners are not told how strong the map is", model=(("network", Blind),))
+            change("unbounded", "conditioners see bright pixels as they are", model=(("network", Unbounded),))
             change("cold", "temperature 0.95", temperature=0.95, trained="flow")
             continue
+        change("untold", "not told how strong the map is", bands=0)
+        change("one band", "told how strong the map is in one band instead of four", bands=1)
+        change("fine levels", "training at lower noise levels, ln σ = −1.2 ± 1", model=(("log_mean", -1.2),))
+        change("coarse levels", "training at higher noise levels, ln σ = 0.4 ± 1", model=(("log_mean", 0.4),))
+        change("no attention", "no self-attention", model=(("unet", {"attention": 0}),))
         change("small", "two thirds of the channels", model=(("channels", (32, 48, 64)),))
         change("large", "four thirds of the channels", model=(("channels", (64, 96, 128)),))
         change("L1", "L1 loss", model=(("criterion", F.l1_loss),))
@@ -110,8 +134,8 @@ def rows() -> dict[str, Row]:
         for name in ("noise", "v", "velocity"):
             change(f"predicts {name}", f"the network predicts {name}", model=(("prediction", name),))
         for name, levels in (
-            ("heun", 8), ("heun", 18), ("heun", 48), ("stochastic", 18), ("stochastic", 48), ("ancestral", 100),
-            ("ancestral", 400), ("euler", 48), ("dpm_solver", 18), ("exponential", 10), ("exponential", 18), ("exponential", 36),
+            ("exponential", 6), ("exponential", 24), ("heun", 8), ("heun", 18), ("heun", 48), ("stochastic", 18),
+            ("stochastic", 48), ("ancestral", 100), ("euler", 48), ("dpm_solver", 18),
         ):  # fmt: skip
             text = f"{name} sampler, {levels} noise levels"
             change(f"{name} {levels}", text, sampler=name, levels=levels, trained="diffusion")
@@ -146,7 +170,11 @@ def build(row: Row, train: MapSet) -> nn.Module:
     transform = KappaTransform.fit(kappa, logarithm=row.logarithm)
     gaussian = GaussianField.fit(transform(kappa)) if row.gaussian else None
     torch.manual_seed(0)
-    return {"flow": Flow, "diffusion": Diffusion}[row.family](train.grid.n, transform, gaussian, **dict(row.model))
+    if row.family == "flow":
+        return Flow(train.grid.n, transform, gaussian, **dict(row.model))
+    x = transform(kappa)
+    strength = Strength.fit(x, GaussianField.fit(x), row.bands) if row.bands else None
+    return Diffusion(train.grid.n, transform, gaussian, strength=strength, **dict(row.model))
 
 
 def draw(row: Row, model: nn.Module, n_maps: int) -> Tensor:
@@ -172,13 +200,13 @@ def run(name: str, row: Row, folder: Path, n_maps: int) -> dict:
     train, truth, null = (load_sample(which) for which in ("train", "truth", "null"))
     train = few(train, row.maps)
     started = time.perf_counter()
+    model = build(row, train)
     records = watch(
         fit(
-            build(row, train), train.tensor(), row.steps, batch=row.batch, lr=row.lr, ema=row.ema,
+            model, train.tensor(), row.steps, batch=row.batch, lr=row.lr, ema=row.ema,
             augment=augmentation(row, train.side_deg), folder=folder / of,
         ), row.steps, of,
     )  # fmt: skip
-    model = models.load(folder / of / "model.safetensors")
     trained = time.perf_counter()
     maps = draw(row, model, n_maps)
     drawn = time.perf_counter()
@@ -225,10 +253,10 @@ def main() -> None:
     parser.add_argument("what", choices=["list", "run", "table"])
     parser.add_argument("names", nargs="*", help="rows to run (all that have no result)")
     parser.add_argument("--folder", type=Path, default=Path("runs/covariance"))
-    parser.add_argument("--maps", type=int, default=2048, help="maps to judge by")
+    parser.add_argument("--maps", type=int, default=1024, help="maps to judge by")
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the row says)")
     parser.add_argument("--output", type=Path, help="file for the table (by default it is printed)")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # names may come after options
     known = rows()
     unknown = [name for name in options.names if name not in known]
     if unknown:

@@ -28,13 +28,13 @@ from lensnb.compare import Cost, FidelityReport, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField
-from lensnb.models import TRAINED, Diffusion, Flow
+from lensnb.models import TRAINED, Diffusion, Flow, Strength
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
 from lensnb.train import fit, watch
 from lensnb.transform import KappaTransform
 
-SETTINGS = {"flow": {"steps": 5000, "batch": 32, "lr": 1e-3}, "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3}}
+SETTINGS = {"flow": {"steps": 8000, "batch": 32, "lr": 1e-3}, "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3}}
 MODELS = {"flow": {"hidden": 96}, "diffusion": {"log_mean": -0.4, "log_std": 1.2}}
 
 
@@ -53,7 +53,10 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     transform = KappaTransform.fit(kappa)
     gaussian = GaussianField.fit(transform(kappa))
     torch.manual_seed(seed)
-    return {"flow": Flow, "diffusion": Diffusion}[family](train.grid.n, transform, gaussian, **MODELS[family])
+    if family == "flow":
+        return Flow(train.grid.n, transform, gaussian, **MODELS[family])
+    strength = Strength.fit(transform(kappa), gaussian)
+    return Diffusion(train.grid.n, transform, gaussian, strength=strength, **MODELS[family])
 
 
 def train(family: str, folder: Path, planes: Path | None, maps_per_box: int, steps: int) -> None:

@@ -28,6 +28,10 @@ def _silent(layer: nn.Conv2d) -> nn.Conv2d:
 class CouplingNet(nn.Module):
     """Three convolutions, 3×3 – 1×1 – 3×3 (Kingma & Dhariwal 2018, §4); zero output at initialisation.
 
+    Two additions. Inputs are bounded softly: what a conditioner says of a bright cluster should not grow
+    with the cluster, or samples have too heavy tails. And the strength of each input channel over the whole map is told to
+    all pixels, which see a few neighbours only: that maps differ in strength is much of their covariance.
+
     Args:
         inputs: input channels.
         outputs: output channels.
@@ -37,17 +41,26 @@ class CouplingNet(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: int = 64, padding: str = "zeros"):
         super().__init__()
-        self.layers = nn.Sequential(
-            _three(inputs, hidden, padding),
-            nn.SiLU(),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.SiLU(),
-            _silent(_three(hidden, outputs, padding)),
+        self.first = _three(inputs, hidden, padding)
+        self.strength = nn.Linear(inputs, hidden)
+        self.last = nn.Sequential(
+            nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(), _silent(_three(hidden, outputs, padding))
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, inputs, rows, columns)`` → ``(batch, outputs, rows, columns)``."""
-        return self.layers(x)
+        x = soft_bound(x)
+        return self.last(self.first(x) + self.strength(log_strength(x))[:, :, None, None])
+
+
+def soft_bound(x: Tensor) -> Tensor:
+    """3 asinh(x / 3): x near zero, a logarithm far from it."""
+    return 3 * torch.asinh(x / 3)
+
+
+def log_strength(x: Tensor) -> Tensor:
+    """How strong each channel of ``(batch, channels, rows, columns)`` is, of order one, shape ``(batch, channels)``."""
+    return 5 * x.std((-2, -1)).clamp(min=1e-6).log()  # maps of a set differ by some tens of per cent
 
 
 class Residual(nn.Module):
@@ -104,6 +117,7 @@ class UNet(nn.Module):
         attention: where self-attention stands: 0, nowhere; 1, in the middle of the U; each one more, after every block of one
             more level, the coarsest first. Its cost grows with the fourth power of a level's side.
         padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for periodic maps.
+        labels: further numbers a map in the condition.
 
     The side of a map must be a multiple of ``patch * 2 ** (len(channels) - 1)``.
     """
@@ -117,12 +131,15 @@ class UNet(nn.Module):
         blocks: int = 1,
         attention: int = 1,
         padding: str = "zeros",
+        labels: int = 0,
     ):
         super().__init__()
-        self.patch = patch
+        self.patch, self.labels = patch, labels
         width = 4 * channels[0]
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 16)))
-        self.embed = nn.Sequential(nn.Linear(32 + inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.embed = nn.Sequential(
+            nn.Linear(32 + inputs + labels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
         self.first = _three(inputs * patch**2, channels[0], padding)
         block = lambda c, wide, level: Residual(c, wide, width, padding, level > len(channels) - attention)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -147,11 +164,26 @@ class UNet(nn.Module):
             nn.GroupNorm(_groups(c), c), nn.SiLU(), _silent(_three(c, outputs * patch**2, padding))
         )
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Maps ``(batch, inputs, n, n)`` and numbers of order one ``(batch,)`` → ``(batch, outputs, n, n)``."""
+    def forward(self, x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps to maps.
+
+        Args:
+            x: maps, shape ``(batch, inputs, n, n)``.
+            condition: a number of order one a map, shape ``(batch,)``.
+            labels: further numbers of order one, shape ``(batch, labels)``.
+
+        Returns:
+            Shape ``(batch, outputs, n, n)``.
+
+        Raises:
+            ValueError: other labels than the network was made for.
+        """
+        if self.labels != (0 if labels is None else labels.shape[-1]):
+            found = "none" if labels is None else labels.shape[-1]
+            raise ValueError(f"the network needs {self.labels} labels a map, such as model.strength(y), found {found}")
         angle = condition.to(x.dtype)[:, None] * self.frequencies.to(x.dtype)
-        strength = 5 * x.std((-2, -1)).clamp(min=1e-6).log()  # maps of a set differ by some tens of per cent
-        embedding = self.embed(torch.cat([angle.sin(), angle.cos(), strength], -1))
+        told = [angle.sin(), angle.cos(), log_strength(x), *([] if labels is None else [labels.to(x.dtype)])]
+        embedding = self.embed(torch.cat(told, -1))
         h = self.first(F.pixel_unshuffle(x, self.patch))
         skips = [h]
         for layer in self.down:

@@ -55,7 +55,7 @@ def test_only_so_many_maps(covariance):
     assert len(covariance.few(train, 10)) == 10 and len(covariance.few(train, 0)) == 48
 
 
-@pytest.mark.parametrize("name", ["flow", "flow, noise", "diffusion", "diffusion, exponential 10"])
+@pytest.mark.parametrize("name", ["flow, noise", "flow, blind", "diffusion", "diffusion, untold", "diffusion, heun 8"])
 def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
     row = covariance.replace(covariance.rows()[name], steps=2, trained="")
     result = covariance.run(name, row, tmp_path, 32)

@@ -190,7 +190,7 @@ def test_temperature_scales_the_latents_about_their_mean():
     hot, cold, frozen = (model.sample(3, seeded(12), temperature=t) for t in (1.0, 0.5, 0.0))
     mean = model.base.mean
     half = 0.5 * (model.to_noise(hot)[0] - mean)
-    torch.testing.assert_close(model.to_noise(cold)[0] - mean, half, rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.to_noise(cold)[0] - mean, half, rtol=0, atol=1e-3)
     assert torch.equal(frozen[0], frozen[1])
 
 

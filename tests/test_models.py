@@ -8,12 +8,12 @@ from lensnb import models
 from lensnb.data import load_sample
 from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import Diffusion, Flow
+from lensnb.models import Diffusion, Flow, Strength
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
-TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "preconditioned diffusion"]
+TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "told diffusion"]
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
     "cpu",
@@ -42,7 +42,9 @@ def build(name: str) -> torch.nn.Module:
         "flow on a Gaussian field": lambda: Flow(16, transform, gaussian, steps=2, hidden=8),
         "spline flow": lambda: Flow(16, transform, gaussian, steps=2, hidden=8, coupling="spline", bins=4),
         "diffusion": lambda: Diffusion(16, transform, channels=(8, 16)),
-        "preconditioned diffusion": lambda: Diffusion(16, transform, gaussian, channels=(8, 16)),
+        "told diffusion": lambda: Diffusion(
+            16, transform, gaussian, channels=(8, 16), strength=Strength.fit(transform(maps), gaussian)
+        ),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
     }[name]()
@@ -103,7 +105,7 @@ def test_samples_do_not_depend_on_how_many_more_are_made(model):
 
 @pytest.mark.parametrize("sampler", [heun, stochastic])
 def test_each_map_of_a_diffusion_model_has_noise_of_its_own(sampler):
-    model = build("preconditioned diffusion")
+    model = build("told diffusion")
     expected = model.sample(9, seeded(10), steps=4, sampler=sampler)
     found = model.sample(6, seeded(10), steps=4, sampler=sampler, batch=4)
     assert_same_maps(found, expected[:6])

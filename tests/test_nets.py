@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lensnb.nets import Attention, CouplingNet, Residual, UNet
+from lensnb.nets import Attention, CouplingNet, Residual, UNet, soft_bound
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -26,13 +26,30 @@ def test_a_new_coupling_network_says_nothing():
 
 
 def test_a_coupling_network_sees_two_pixels_far():
-    """3×3 – 1×1 – 3×3: a change reaches a 5 × 5 neighbourhood and no further."""
+    """3×3 – 1×1 – 3×3: a change reaches a 5 × 5 neighbourhood, and no further if the strength of the map is not told."""
     network = perturbed(CouplingNet(1, 2, hidden=4))
-    x = torch.zeros(1, 1, 11, 11)
+    torch.nn.init.zeros_(network.strength.weight)
+    x = torch.randn(1, 1, 11, 11, generator=seeded(10))
     changed = x.clone()
     changed[0, 0, 5, 5] = 1
     reached = (network(changed) != network(x)).any(1)[0].nonzero()
     assert reached.amin(0).tolist() == [3, 3] and reached.amax(0).tolist() == [7, 7] and len(reached) == 25
+
+
+def test_a_coupling_network_is_told_how_strong_the_map_is():
+    network = perturbed(CouplingNet(1, 2, hidden=4))
+    x = torch.randn(1, 1, 11, 11, generator=seeded(10))
+    changed = x.clone()
+    changed[0, 0, 5, 5] += 3
+    assert (network(changed) != network(x)).all()
+
+
+def test_a_coupling_network_hardly_hears_how_bright_the_brightest_pixel_is():
+    """Ten times as bright: ln 10 = 2.3 steps of 3 more, not 900."""
+    x = torch.tensor([0.01, -0.1, 100.0, 1000.0, -1000.0])
+    found = soft_bound(x)
+    torch.testing.assert_close(found[:2], x[:2], rtol=1e-3, atol=0)
+    assert float(found[3] - found[2]) == pytest.approx(3 * math.log(10), rel=1e-3) and found[4] == -found[3]
 
 
 @pytest.mark.parametrize("patch, channels, n", [(1, (8,), 5), (2, (8, 16), 12), (2, (8, 16, 32), 24), (4, (8, 16), 16)])
@@ -62,6 +79,15 @@ def test_a_unet_hears_its_condition_and_all_of_its_input():
         changed = x.clone()
         changed[0, channel, 0, 0] += 1.0  # attention at the coarsest level carries it to every pixel
         assert ((network(changed, torch.tensor([0.3])) - said)[0, 0, 8:, 8:] != 0).all()
+
+
+def test_a_unet_hears_its_labels():
+    network = perturbed(UNet(1, 1, (8,), labels=2))
+    x, condition = torch.randn(1, 1, 8, 8, generator=seeded(11)), torch.tensor([0.3])
+    said = [network(x, condition, torch.tensor([labels])) for labels in ([0.5, 1.0], [0.6, 1.0], [0.5, 1.1])]
+    assert not torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
+    with pytest.raises(ValueError, match="needs 2 labels a map, such as model.strength\\(y\\), found none"):
+        network(x, condition)
 
 
 def test_conditions_of_all_noise_levels_are_told_apart():

@@ -11,9 +11,10 @@ from pathlib import Path
 from ..files import read_checkpoint
 from .diffusion import Diffusion
 from .flow import Flow
+from .strength import Strength
 from .vectors import VectorFlow
 
-__all__ = ["TRAINED", "Diffusion", "Flow", "VectorFlow", "card", "load"]
+__all__ = ["TRAINED", "Diffusion", "Flow", "Strength", "VectorFlow", "card", "load"]
 
 TRAINED = Path(__file__).parent.parent / "trained"  # the models that come with lensnb, and their cards
 

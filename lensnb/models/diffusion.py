@@ -43,6 +43,7 @@ from ..samplers import (
     stratified_sigmas,
 )
 from ..transform import KappaTransform
+from .strength import Strength
 
 # D = skip x + scale F for the predictions that need no field: σ → (skip, scale)
 SKIP_AND_SCALE: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -59,7 +60,7 @@ class Denoiser(nn.Module):
 
     Args:
         network: ``network(inputs, condition)`` with two input channels, the noised map and its Gaussian estimate, and one
-            output channel.
+            output channel; ``network(inputs, condition, labels)`` where there are labels.
         gaussian: the field whose exact denoiser is the Gaussian estimate.
         prediction: what the network says: residual, noise, data, v or velocity.
     """
@@ -84,19 +85,40 @@ class Denoiser(nn.Module):
         size_x, size_estimate, scale = (s.to(x.dtype)[:, None, None] for s in (size_x, size_estimate, scale))
         return start, scale, torch.stack([x / size_x, estimate / size_estimate], 1)
 
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Noised maps ``(batch, n, n)`` at levels ``(batch,)`` → estimate of the clean maps, shape and dtype of ``x``."""
-        start, scale, inputs = self.split(x, sigma)
-        return start + scale * self._network(inputs, sigma).to(x.dtype)
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Estimate of the clean maps, shape and dtype of ``x``.
 
-    def residual(self, y: Tensor, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        Args:
+            x: noised maps, shape ``(batch, n, n)``.
+            sigma: their noise levels, shape ``(batch,)``.
+            labels: what the network is told of them, shape ``(batch, labels)``, if it was taught with labels.
+        """
+        start, scale, inputs = self.split(x, sigma)
+        return start + scale * self._network(inputs, sigma, labels).to(x.dtype)
+
+    def given(self, labels: Tensor) -> Denoise:
+        """The denoiser of maps whose labels are known, ``(x, sigma)`` → clean maps, with its ``gaussian``."""
+        return _Given(self, labels)
+
+    def residual(self, y: Tensor, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the network says of ``x`` and what it should say, given the clean maps ``y``; both of the size of one."""
         start, scale, inputs = self.split(x, sigma)
-        return self._network(inputs, sigma), (y - start) / scale
+        return self._network(inputs, sigma, labels), (y - start) / scale
 
-    def _network(self, inputs: Tensor, sigma: Tensor) -> Tensor:
+    def _network(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         dtype = next(self.network.parameters(), inputs.new_empty(0)).dtype
-        return self.network(inputs.to(dtype), sigma.log().to(dtype) / 4)[:, 0]
+        told = [sigma.log() / 4] if labels is None else [sigma.log() / 4, labels]
+        return self.network(inputs.to(dtype), *(number.to(dtype) for number in told))[:, 0]
+
+
+class _Given:
+    """A denoiser with its labels."""
+
+    def __init__(self, denoiser: Denoiser, labels: Tensor):
+        self.denoiser, self.labels, self.gaussian = denoiser, labels, denoiser.gaussian
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.denoiser(x, sigma, self.labels)
 
 
 class Diffusion(nn.Module):
@@ -108,7 +130,7 @@ class Diffusion(nn.Module):
         gaussian: Gaussian field fitted to the *transformed* maps, the preconditioner and starting point of the samplers;
             by default a white field of unit variance, which is EDM's preconditioning.
         channels: channels of the default U-Net's levels.
-        network: another network, ``network(inputs, condition)`` with two input channels and one output channel.
+        network: another network for the :class:`Denoiser`.
         criterion: loss between what the network says and should say: ``F.mse_loss`` (L2, whose minimiser is the posterior
             mean that a sampler needs), ``F.l1_loss`` (the reference study's) or ``F.huber_loss``.
         sigma_range: lowest and highest noise level of the samplers, in units of the transformed maps' standard deviation.
@@ -118,6 +140,7 @@ class Diffusion(nn.Module):
         log_mean: mean of ln σ of the lognormal levels.
         log_std: standard deviation of ln σ of the lognormal levels.
         unet: further options of the default :class:`~lensnb.nets.UNet`, such as ``{"padding": "circular", "attention": 2}``.
+        strength: tells the network how strong the map is, which restores the scatter of spectra; None: it has to guess.
 
     Raises:
         ValueError: a side that the U-Net cannot halve; an unknown prediction or unknown levels.
@@ -143,6 +166,7 @@ class Diffusion(nn.Module):
         log_mean: float = -0.5,
         log_std: float = 1.0,
         unet: dict | None = None,
+        strength: Strength | None = None,
     ):
         super().__init__()
         unet = {} if unet is None else dict(unet)
@@ -157,11 +181,14 @@ class Diffusion(nn.Module):
         self.config = {
             "n": n, "channels": list(channels), "sigma_range": list(sigma_range), "criterion": name,
             "prediction": prediction, "levels": levels, "log_mean": log_mean, "log_std": log_std, "unet": unet,
+            "strength": None if strength is None else list(strength.labels.shape),
         }  # fmt: skip
         self.n = n
         self.transform = KappaTransform() if transform is None else transform
         gaussian = GaussianField(torch.ones(n, n // 2 + 1)) if gaussian is None else gaussian
-        network = UNet(2, 1, tuple(channels), **unet) if network is None else network
+        labels = 0 if strength is None else strength.bands
+        network = UNet(2, 1, tuple(channels), labels=labels, **unet) if network is None else network
+        self.strength = strength
         self.denoiser = Denoiser(network, gaussian, prediction)
         self.criterion = criterion
         self.sigma_range = tuple(sigma_range)
@@ -170,7 +197,8 @@ class Diffusion(nn.Module):
     def from_config(cls, config: dict) -> Diffusion:
         """An untrained model of the same shape, for a checkpoint to fill; what an old checkpoint lacks is the default."""
         losses = {f.__name__: f for f in (F.mse_loss, F.l1_loss, F.huber_loss)}
-        return cls(**config | {"criterion": losses.get(config["criterion"], F.mse_loss)})
+        known, shape = {"criterion": losses.get(config["criterion"], F.mse_loss)}, config.get("strength")
+        return cls(**config | known | {"strength": Strength.of_shape(config["n"], *shape) if shape else None})
 
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Mean loss of κ-maps ``(batch, n, n)`` over the training's noise levels, a scalar.
@@ -182,7 +210,11 @@ class Diffusion(nn.Module):
         sigma = self._training_sigmas(len(y), generator).to(y.device, wide(y[:0]).dtype)
         device = generator.device if generator is not None else y.device
         noise = torch.randn(y.shape, generator=generator, device=device).to(y.device)
-        said, wanted = self.denoiser.residual(y, y + sigma.to(y.dtype)[:, None, None] * noise, sigma)
+        labels = None
+        if self.strength is not None:
+            white = torch.randn(len(y), self.strength.bands, generator=generator, device=device)
+            labels = self.strength.blur(self.strength(y), white)
+        said, wanted = self.denoiser.residual(y, y + sigma.to(y.dtype)[:, None, None] * noise, sigma, labels)
         return self.criterion(said, wanted)
 
     def _training_sigmas(self, n: int, generator: torch.Generator | None) -> Tensor:
@@ -218,10 +250,11 @@ class Diffusion(nn.Module):
         return torch.cat(drawn)
 
     def _sample_batch(self, noise: MapNoise, sigmas: Tensor, sampler: Callable[..., Tensor]) -> Tensor:
+        denoise = self.denoiser if self.strength is None else self.denoiser.given(self.strength.sample(noise))
         like = self.transform.mean  # float64: the sampler's state
         # the maps at the highest level are all but Gaussian: start from the Gaussian field's own distribution there
         x = self.denoiser.gaussian.colour(noise(self.n, like)) + float(sigmas[0]) * noise(self.n, like)
-        return self.transform.inverse(sampler(self.denoiser, x, sigmas, noise)).float()
+        return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
 
     @torch.no_grad()
     def log_prob(
@@ -245,6 +278,9 @@ class Diffusion(nn.Module):
         2 Σ_{i≠j} A_ij² / probes, where A is the symmetric part of ∂r/∂x. Bits per dimension are −ln p / (n² ln 2); with
         one probe and 12 or 24 steps those of a 64² N-body map came out within 0.001, from both errors.
 
+        A model that is told the strength s̃ of a map has p(κ) = ∫ p(κ | s̃) p(s̃) ds̃. From one draw of s̃ given the map comes
+        ln p(κ | s̃) + ln p(s̃) − ln p(s̃ | κ), on average a lower bound, and equal to ln p(κ) if the model is right.
+
         Args:
             kappa: κ-maps, shape ``(batch, n, n)``.
             steps: noise levels of the integration, one call of the denoiser each; the error falls as 1 / steps².
@@ -262,14 +298,20 @@ class Diffusion(nn.Module):
 
     def _log_prob_batch(self, kappa: Tensor, noise: MapNoise, sigmas: Tensor, probes: int | None) -> Tensor:
         field, y = self.denoiser.gaussian, self.transform(wide(kappa))
-        traced = _Traced(self.denoiser, noise, probes)
+        denoise, told = self.denoiser, 0.0
+        if self.strength is not None:
+            known = self.strength(y)
+            white = noise(math.isqrt(known.shape[1]) + 1, known).flatten(1)[:, : known.shape[1]]
+            labels = self.strength.blur(known, white)
+            denoise, told = denoise.given(labels), self.strength.log_ratio(labels, known)
+        traced = _Traced(denoise, noise, probes)
         x = exponential(traced, y, sigmas)
         square = -((x - field.mean) * field.score(x, sigmas[-1].to(x))).sum((-2, -1))  # |z|²
         gaussian = -0.5 * square - field.log_det() - 0.5 * self.n**2 * math.log(2 * math.pi)
         traces, log_sigmas = torch.stack(traced.traces), sigmas[1:].log().to(x)
         # between 0 and the lowest level r grows as σ², as D = x + σ² ∇ ln p does
         volume = traces[0] / 2 + torch.trapezoid(traces, log_sigmas, dim=0)
-        return gaussian - volume + self.transform.log_det(kappa)
+        return gaussian - volume + told + self.transform.log_det(kappa)
 
     def _check(self, batch: Tensor) -> None:
         if batch.shape[-2:] != (self.n, self.n):
