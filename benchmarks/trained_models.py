@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lensnb import models
 from lensnb.compare import Cost, FidelityReport, compare
@@ -70,40 +70,53 @@ def train(family: str, folder: Path, planes: Path | None, maps_per_box: int, ste
     watch(records, settings["steps"], family)
 
 
-def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int) -> None:
+def extremes(maps: Tensor, truth: Tensor) -> str:
+    """A sentence about maps that exploded: how many are not finite, and how bright the brightest pixels are."""
+    finite = torch.isfinite(maps).flatten(1).all(1)
+    peaks, true_peaks = (set_.flatten(1).amax(1) / truth.std() for set_ in (maps[finite], truth))
+    above = int((peaks > true_peaks.max()).sum())
+    return (
+        f"Of {len(maps):,} maps, {int((~finite).sum())} are not finite. The brightest pixel of all is at "
+        f"{float(peaks.max()):.1f} σ, that of {len(truth):,} true maps at {float(true_peaks.max()):.1f} σ; {above} maps go beyond "
+        f"it, and of as many true maps about {len(maps) / len(truth):.0f} would."
+    )
+
+
+def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, drawn: int) -> None:
     """Draw maps from the models in ``folder``, hold them against truth and null, and write models and cards."""
-    samples, costs = {}, {}
+    samples, costs, told, truth = {}, {}, {}, load_sample("truth")
     for family in SETTINGS:
         model = models.load(folder / family / "model.safetensors")
         started = time.perf_counter()
-        samples[family] = model.sample(n_maps, torch.Generator().manual_seed(1))
+        maps = model.sample(max(n_maps, drawn), torch.Generator().manual_seed(1))
+        told[family], samples[family] = extremes(maps, truth.tensor()), maps[:n_maps].clone()
         history = [json.loads(line) for line in (folder / family / "history.jsonl").read_text().splitlines()]
         costs[family] = Cost(
             parameters=sum(p.numel() for p in model.parameters()),
             training_s=history[-1]["seconds"],
             images=history[-1]["images"],
-            map_s=(time.perf_counter() - started) / n_maps,
+            map_s=(time.perf_counter() - started) / len(maps),
             evaluations={"flow": 1, "diffusion": 12}[family],
         )
     maps = training_maps(planes, maps_per_box)
-    report = compare(load_sample("truth"), load_sample("null"), samples, maps, costs=costs)
+    report = compare(truth, load_sample("null"), samples, maps, costs=costs)
     print(report)
     for family in SETTINGS:
-        ship(family, folder, maps, report, n_maps)
+        ship(family, folder, maps, report, n_maps, told[family])
 
 
-def ship(family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int) -> None:
+def ship(family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int, told: str) -> None:
     """Copy a model into the package, and write its card beside it."""
     _, header = read_checkpoint(folder / family / "model.safetensors")
     model = models.load(folder / family / "model.safetensors")
     settings = header["settings"]
     save_checkpoint(TRAINED / f"{family}.safetensors", model, step=header["step"], settings=settings)
-    text = card(family, settings, maps, report, n_maps)
+    text = card(family, settings, maps, report, n_maps, told)
     with atomic_write(TRAINED / f"{family}.md") as file:
         file.write(text.encode())
 
 
-def card(family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int) -> str:
+def card(family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, told: str) -> str:
     """The model card: what it is for, its data, its training, and what the report says of it."""
     failures = "\n".join(f"- {line}" for line in report.failures(family)) or "- nothing outside the null's interval"
     boxes = maps.simulations
@@ -132,6 +145,8 @@ and null come from 32 other boxes each. A generator trained on 32 boxes knows no
 ```
 {report}
 ```
+
+{told}
 """
 
 
@@ -144,9 +159,10 @@ def main() -> None:
     parser.add_argument("--maps-per-box", type=int, default=256)
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)")
     parser.add_argument("--maps", type=int, default=4096, help="maps to judge by")
+    parser.add_argument("--drawn", type=int, default=10_000, help="maps to look for explosions in")
     options = parser.parse_args()
     if options.what == "judge":
-        judge(options.folder, options.planes, options.maps_per_box, options.maps)
+        judge(options.folder, options.planes, options.maps_per_box, options.maps, options.drawn)
     elif options.family is None:
         parser.error("name the family to train: flow or diffusion")
     else:

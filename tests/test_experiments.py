@@ -71,9 +71,14 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
     monkeypatch.setattr(script_, "TRAINED", tmp_path / "package")
     for family in ("flow", "diffusion"):
         script_.train(family, tmp_path, None, 0, steps=2)
-    script_.judge(tmp_path, None, 0, n_maps=32)
+    script_.judge(tmp_path, None, 0, n_maps=32, drawn=40)
     for family in ("flow", "diffusion"):
         model = models.load(tmp_path / "package" / f"{family}.safetensors")
         assert model.family == family and model.n == 16
         card = (tmp_path / "package" / f"{family}.md").read_text()
-        assert "48 maps from 12 N-body boxes" in card and "2 steps of 32 maps" in card and "C_ℓ slope" in card
+        assert (
+            "48 maps from 12 N-body boxes" in card
+            and "2 steps of 32 maps" in card
+            and "C_ℓ slope" in card
+            and "Of 40 maps, 0 are not finite" in card
+        )
