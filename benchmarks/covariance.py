@@ -246,6 +246,9 @@ def table(found: dict[str, dict]) -> Iterator[str]:
             cells = [text_of(*r["found"][key]) for key in SHOWN]
             yield f"| {name} | {r['row']['text']} | {r['images']:,} | {r['parameters']:,} | " + " | ".join(cells) + " |"
         yield ""
+    missing = [name for name in rows() if name not in found]
+    if missing:
+        yield f"Not run yet: {'; '.join(missing)}.\n"
 
 
 def main() -> None:
