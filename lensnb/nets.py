@@ -18,7 +18,7 @@ def _three(inputs: int, outputs: int, padding: str, stride: int = 1) -> nn.Conv2
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode=padding)
 
 
-def _silent(layer: nn.Conv2d) -> nn.Conv2d:
+def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     """The layer with zero weights, so that what it belongs to starts as nothing or as the identity."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -42,7 +42,7 @@ class CouplingNet(nn.Module):
     def __init__(self, inputs: int, outputs: int, hidden: int = 64, padding: str = "zeros"):
         super().__init__()
         self.first = _three(inputs, hidden, padding)
-        self.strength = nn.Linear(inputs, hidden)
+        self.strength = _silent(nn.Linear(inputs, hidden))  # not heard at first, or short trainings explode
         self.last = nn.Sequential(
             nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(), _silent(_three(hidden, outputs, padding))
         )

@@ -15,7 +15,12 @@ PACKAGE = Path(__file__).parent.parent / "lensnb"
 
 FLOORS = [
     {"files", "maps", "nets", "theory"},
-    {"transform", "samplers", "layers"},  # half a floor up: they rest on maps, and data, train and models on them
+    {
+        "transform",
+        "samplers",
+        "layers",
+        "strength",
+    },  # half a floor up: they rest on maps, and data, train and models on them
     {"data", "stats", "train", "models"},
     {"readers", "sims", "ensemble"},
     {"compare"},
@@ -26,7 +31,8 @@ FLOORS = [
 # These may take less than all that is below: theory is for simulations, networks are for models.
 NARROWER = {room: {"files", "maps", "transform"} for room in ("data", "stats", "train")}
 NARROWER |= {room: {"maps"} for room in ("transform", "samplers", "layers")}
-NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "nets"}}
+NARROWER |= {"strength": {"maps", "samplers"}}
+NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "strength", "nets"}}
 
 # Only this module may import these, wherever in it.
 OWNERS = {"matplotlib": "plot", "mpl_toolkits": "plot", "ipywidgets": "widgets", "anywidget": "widgets"}

@@ -9,9 +9,9 @@ vectors of summary statistics ``(batch, bins)`` in the place of maps.
 from pathlib import Path
 
 from ..files import read_checkpoint
+from ..strength import Strength
 from .diffusion import Diffusion
 from .flow import Flow
-from .strength import Strength
 from .vectors import VectorFlow
 
 __all__ = ["TRAINED", "Diffusion", "Flow", "Strength", "VectorFlow", "card", "load"]

@@ -42,8 +42,8 @@ from ..samplers import (
     stratified_flow_sigmas,
     stratified_sigmas,
 )
+from ..strength import Strength
 from ..transform import KappaTransform
-from .strength import Strength
 
 # D = skip x + scale F for the predictions that need no field: σ → (skip, scale)
 SKIP_AND_SCALE: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {

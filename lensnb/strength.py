@@ -17,8 +17,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..maps import GaussianField, MapGrid, wide
-from ..samplers import MapNoise
+from .maps import GaussianField, MapGrid, wide
+from .samplers import MapNoise
 
 
 class Strength(nn.Module):
