@@ -8,7 +8,7 @@ from torch import Tensor
 from .histogram import binned, each, observed, per_map, whole_stencils
 from .pixels import moments
 
-PIXELS = 2**20  # in a batch: the few peaks of many maps are counted at once
+PIXELS = 2**19  # in a batch: the few peaks of many maps are counted at once, and what 2 MB need still fits into a cache
 
 
 def peak_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
