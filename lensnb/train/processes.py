@@ -79,6 +79,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         # what the first optimiser would import otherwise: imported after the group exists, its default arguments keep the
         # group alive, whose threads are then never ended and now and then abort the process when Python exits
         from torch import _dynamo  # noqa: F401
+
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         atexit.register(dist.destroy_process_group)
     yield device
