@@ -93,10 +93,15 @@ def ratio(times: list[float], others: list[float]) -> float:
     return float(np.median([a / b for a, b in zip(times, others)]))
 
 
+def brief(number: float) -> str:
+    """Two digits, without an exponent."""
+    return f"{float(f'{number:.2g}'):g}"
+
+
 def duration(t: float) -> str:
     """Two digits and a unit."""
     size, unit = next(pair for pair in ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (0, "ns")) if t >= 0.995 * pair[0])
-    return f"{float(f'{t / (size or 1e-9):.2g}'):g} {unit}"
+    return f"{brief(t / (size or 1e-9))} {unit}"
 
 
 # ---------------------------------------------------------------- lensnb against the floor
@@ -130,7 +135,7 @@ def cost_table(times: dict[str, list[float]], memory: dict[str, float], count: i
     for name, spent in times.items():
         t, bare = np.median(spent), [ratio(spent, times[floor]) for floor in (ONE_CALL, BATCHES)]
         size = "–" if np.isnan(memory[name]) else f"{memory[name] / 1e6:,.0f} MB"
-        yield f"| {name} | {duration(t)} | {duration(t / count)} | {bare[0]:.2g} | {bare[1]:.2g} | {size} |"
+        yield f"| {name} | {duration(t)} | {duration(t / count)} | {brief(bare[0])} | {brief(bare[1])} | {size} |"
 
 
 def exponent(x: list[float], times: list[float]) -> float:
@@ -355,7 +360,7 @@ def other_table(found: dict[int, dict[tuple[str, str], Match | None]]) -> Iterat
         if None in matches:
             yield f"| {statistic} | {package} | " + "not installed | " * len(matches) + "|"
             continue
-        cells = " | ".join(f"**{m.speed:.2g} ×** ({duration(m.theirs)} : {duration(m.ours)})" for m in matches)
+        cells = " | ".join(f"**{brief(m.speed)} ×** ({duration(m.theirs)} : {duration(m.ours)})" for m in matches)
         yield f"| {statistic} | {package} {version(package)} | {cells} | {max(m.apart for m in matches):.1g} σ |"
 
 
@@ -380,7 +385,7 @@ def scaling_table(times: dict[int, dict[str, list[float]]], counts: dict[str, fl
     yield "| | power of the number of maps | power of n² log n | " + " | ".join(f"{n}²" for n in times) + " |"
     yield "|---|--:|--:|" + "--:|" * len(times)
     for name, power in counts.items():
-        each_pixel = " | ".join(f"{1e9 * np.median(times[n][name]) / maps / work[n]:.2g}" for n in times)
+        each_pixel = " | ".join(brief(1e9 * np.median(times[n][name]) / maps / work[n]) for n in times)
         yield f"| {name} | {power:.2f} | {over_sizes(times, name):.2f} | {each_pixel} |"
 
 
@@ -391,7 +396,7 @@ def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Itera
     yield "|---|---|---|"
     for floor in (ONE_CALL, BATCHES):
         bare = {n: ratio(t["power"], t[floor]) for n, t in times.items()}
-        found = ", ".join(f"{r:.2g} × ({n}²)" for n, r in bare.items())
+        found = ", ".join(f"{brief(r)} × ({n}²)" for n, r in bare.items())
         yield met(f"the power spectrum costs at most 2 × {floor}", found, max(bare.values()) <= 2)
     if 256 in times:
         t, size = np.median(times[256][SUITE]), memory[256][SUITE]
@@ -401,7 +406,7 @@ def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Itera
         speed = [found[statistic, package].speed for found in others.values() if found[statistic, package]]
         if speed:
             target = f"{statistic} at least 10 × as fast as {package}, map by map"
-            yield met(target, f"{min(speed):.2g} to {max(speed):.2g} ×", min(speed) >= 10)
+            yield met(target, f"{brief(min(speed))} to {brief(max(speed))} ×", min(speed) >= 10)
     ours = [name for name in counts if name not in (ONE_CALL, BATCHES)]
     sizes = {name: over_sizes(times, name) for name in ours}
     for target, powers in (("the number of maps", counts), ("n² log n", sizes))[: len(times)]:
@@ -448,7 +453,7 @@ def slower(others: dict[int, dict[tuple[str, str], Match | None]]) -> str:
     """A sentence on where lensnb is not faster."""
     matches = [(*row, n, match) for n, found in others.items() for row, match in found.items() if match]
     rows = [
-        f"{package}'s {name} at {n}² ({match.speed:.2g} ×)" for name, package, n, match in matches if match.speed < 1
+        f"{package}'s {name} at {n}² ({brief(match.speed)} ×)" for name, package, n, match in matches if match.speed < 1
     ]
     return f"**lensnb is slower than** {'; '.join(rows) or 'none of these'}."
 
