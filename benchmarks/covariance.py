@@ -8,7 +8,10 @@
 Every row trains one model on the training maps of the shipped sample and holds its maps against the sample's truth, with the
 null beside; all rows of a family share everything but what their text says. A training that was stopped goes on, a row that is
 done is not run again, and rows that only sample in another way share the training of the row that they change. Results lie
-in ``runs/covariance/<row>/row.json``.
+in ``runs/covariance/<row>/row.json``, the whole fidelity report in ``report.txt``. The page ends with the whole reports of the
+frontier: few training maps, and maps of 256², which are cut from the boxes of the sample (``lensnb sample`` leaves them):
+
+    python benchmarks/covariance.py run "flow, 256 pixels" "diffusion, 256 pixels" --planes PLANES
 """
 
 from __future__ import annotations
@@ -26,11 +29,13 @@ from torch import Tensor, nn
 
 from lensnb import samplers
 from lensnb.compare import NULL, Estimate, compare
-from lensnb.data import MapSet, load_sample, random_symmetry
+from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
 from lensnb.maps import GaussianField, add_shape_noise
 from lensnb.models import Diffusion, Flow, Strength
 from lensnb.nets import CouplingNet, log_strength, soft_bound
+from lensnb.sims import LightCone, kappa_maps
+from lensnb.theory import Cosmology
 from lensnb.train import fit, watch
 from lensnb.transform import KappaTransform
 
@@ -53,6 +58,7 @@ class Row:
         logarithm: maps are transformed by the shifted logarithm, or only standardised.
         model: further arguments of the model.
         maps: training maps (0: all), from as many simulations as they come from in order.
+        pixels: a side of the maps, which are then cut anew from the boxes of the sample (0: the sample itself).
         steps, batch, lr, ema: of the training.
         augment: the 8 symmetries.
         noisy: train, and judge, with the shape noise of 30 galaxies a square arcminute.
@@ -68,6 +74,7 @@ class Row:
     logarithm: bool = True
     model: tuple[tuple[str, object], ...] = ()
     maps: int = 0
+    pixels: int = 0
     steps: int = 500
     batch: int = 32
     lr: float = 1e-3
@@ -78,6 +85,11 @@ class Row:
     levels: int = 12
     temperature: float = 1.0
     trained: str = ""
+
+    @property
+    def frontier(self) -> bool:
+        """Few maps or large ones: the whole report is shown."""
+        return bool(self.maps or self.pixels)
 
 
 class Blind(CouplingNet):
@@ -114,6 +126,7 @@ def rows() -> dict[str, Row]:
         change("long average", "moving average of the weights over 5,000 steps", ema=0.9998)
         for maps in (100, 300):
             change(f"{maps} maps", f"only {maps} training maps, from as few simulations", maps=maps)
+        change("256 pixels", "the same fields with 256 pixels a side, 8 maps a step", pixels=256, batch=8)
         if family == "flow":
             change("small", "half the channels", model=(("hidden", 32),))
             change("large", "twice the channels", model=(("hidden", 128),))
@@ -142,9 +155,24 @@ def rows() -> dict[str, Row]:
     return found
 
 
-def few(maps: MapSet, count: int) -> MapSet:
-    """The first ``count`` maps, whole simulations after one another; 0: all."""
-    return maps[:count] if count else maps
+def sets(row: Row, planes: Path | None) -> list[MapSet]:
+    """Training maps, truth and null of a row: those of the sample, or the same number from the same boxes in more pixels."""
+    train, truth, null = (load_sample(name) for name in ("train", "truth", "null"))
+    if row.pixels:
+        if planes is None:
+            raise ValueError(
+                f"maps of {row.pixels}² are cut from the boxes of the sample: give their folder as --planes"
+            )
+        about = json.loads((SAMPLE / "sample.json").read_text())
+        cone = LightCone(Cosmology(sigma8=about["provenance"]["cone"]["cosmology"]["sigma8"]))
+        each = len(train) // len(train.simulations)
+        train, truth, null = (
+            kappa_maps(range(*about["boxes"][name]), planes, each, cone, n_pix=row.pixels)
+            for name in ("train", "truth", "null")
+        )
+    if row.noisy:
+        truth, null = with_noise(truth, 1), with_noise(null, 2)
+    return [train[: row.maps or None], truth, null]
 
 
 def with_noise(maps: MapSet, seed: int) -> MapSet:
@@ -194,11 +222,10 @@ def text_of(value: float | None, error: float | None, fault: bool = False) -> st
     return "–" if value is None else f"{value:.3f} ± {error or 0:.3f}{' *' if fault else ''}"
 
 
-def run(name: str, row: Row, folder: Path, n_maps: int) -> dict:
+def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = None) -> dict:
     """Train (or go on, or take the training of another row), draw, judge, and write the result."""
     of = row.trained or name
-    train, truth, null = (load_sample(which) for which in ("train", "truth", "null"))
-    train = few(train, row.maps)
+    train, truth, null = sets(row, planes)
     started = time.perf_counter()
     model = build(row, train)
     records = watch(
@@ -210,9 +237,7 @@ def run(name: str, row: Row, folder: Path, n_maps: int) -> dict:
     trained = time.perf_counter()
     maps = draw(row, model, n_maps)
     drawn = time.perf_counter()
-    if row.noisy:
-        truth, null = with_noise(truth, 1), with_noise(null, 2)
-    report = compare(truth, null, {name: maps}, look_at_maps=False)
+    report = compare(truth, null, {name: maps}, train if row.frontier else None, look_at_maps=row.frontier)
     numbers = {r.quantity.name: r for r in report.rows() if r.quantity.name in SHOWN}
     result = {
         "row": {k: repr(v) if k == "model" else v for k, v in asdict(row).items()},
@@ -224,12 +249,14 @@ def run(name: str, row: Row, folder: Path, n_maps: int) -> dict:
         "found": {key: [*numbers_of(r.estimates[name]), bool(r.faults[name])] for key, r in numbers.items()},
         "null": {key: numbers_of(r.estimates[NULL]) for key, r in numbers.items()},
     }  # fmt: skip
+    with atomic_write(folder / name / "report.txt") as file:
+        file.write(f"{report}\n".encode())
     write_json(folder / name / "row.json", result)
     return result
 
 
-def table(found: dict[str, dict]) -> Iterator[str]:
-    """The page: one line a row, the null first; what lies outside the null's interval is marked with a star."""
+def table(found: dict[str, dict], reports: dict[str, str]) -> Iterator[str]:
+    """The page: one line a row, the null first, what lies outside its interval starred; then the whole reports."""
     yield "# Why is covariance lost, and what brings it back?\n"
     yield "Made by `python benchmarks/covariance.py run` and `… table --output docs/covariance.md`; its docstring says how."
     yield "A star marks what lies outside the null's 95 % interval; null: other true maps.\n"
@@ -243,9 +270,16 @@ def table(found: dict[str, dict]) -> Iterator[str]:
         null = next(iter(chosen.values()))["null"]
         yield "| null | | | | " + " | ".join(text_of(*null[key]) for key in SHOWN) + " |"
         for name, r in chosen.items():
+            if r["null"] != null:
+                cells = [text_of(*r["null"][key]) for key in SHOWN]
+                yield f"| null of the next row | | | | {' | '.join(cells)} |"
             cells = [text_of(*r["found"][key]) for key in SHOWN]
             yield f"| {name} | {r['row']['text']} | {r['images']:,} | {r['parameters']:,} | " + " | ".join(cells) + " |"
         yield ""
+    if reports:
+        yield "## The frontier: few maps, and large ones\n"
+    for name, report in reports.items():
+        yield f"{name[0].upper()}{name[1:]}: {found[name]['row']['text']}.\n\n```text\n{report.rstrip()}\n```\n"
     missing = [name for name in rows() if name not in found]
     if missing:
         yield f"Not run yet: {'; '.join(missing)}.\n"
@@ -258,6 +292,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/covariance"))
     parser.add_argument("--maps", type=int, default=1024, help="maps to judge by")
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the row says)")
+    parser.add_argument("--planes", type=Path, help="the boxes of the sample, for rows with maps of more pixels")
     parser.add_argument("--output", type=Path, help="file for the table (by default it is printed)")
     options = parser.parse_intermixed_args()  # names may come after options
     known = rows()
@@ -270,11 +305,12 @@ def main() -> None:
     elif options.what == "run":
         for name in options.names or [name for name in known if not done[name].exists()]:
             row = replace(known[name], steps=options.steps) if options.steps else known[name]
-            print(
-                name, json.dumps(run(name, row, options.folder, options.maps)["found"], ensure_ascii=False), flush=True
-            )
+            result = run(name, row, options.folder, options.maps, options.planes)
+            print(name, json.dumps(result["found"], ensure_ascii=False), flush=True)
     else:
-        page = "\n".join(table({name: json.loads(path.read_text()) for name, path in done.items() if path.exists()}))
+        found = {name: json.loads(path.read_text()) for name, path in done.items() if path.exists()}
+        reports = {name: (done[name].parent / "report.txt").read_text() for name in found if known[name].frontier}
+        page = "\n".join(table(found, reports))
         if options.output is None:
             print(page)
         else:

@@ -51,17 +51,38 @@ def test_every_row_changes_something(covariance):
 
 
 def test_only_so_many_maps(covariance):
-    train = small_sample("train")
-    assert len(covariance.few(train, 10)) == 10 and len(covariance.few(train, 0)) == 48
+    row = covariance.rows()["flow"]
+    assert [len(maps) for maps in covariance.sets(row, None)] == [48, 48, 48]
+    assert [len(maps) for maps in covariance.sets(covariance.replace(row, maps=10), None)] == [10, 48, 48]
 
 
-@pytest.mark.parametrize("name", ["flow, noise", "flow, blind", "diffusion", "diffusion, untold", "diffusion, heun 8"])
+def test_larger_maps_are_cut_from_the_boxes_of_the_sample(covariance, monkeypatch):
+    """Each set from its own boxes, with as many maps a box as the sample has."""
+    large, asked = covariance.rows()["flow, 256 pixels"], []
+    monkeypatch.setattr(
+        covariance, "kappa_maps", lambda boxes, folder, each, cone, n_pix: asked.append((boxes, each, n_pix))
+    )
+    with pytest.raises(TypeError):  # there is nothing to take a part of
+        covariance.sets(large, Path("planes"))
+    assert asked == [(range(*boxes), 4, 256) for boxes in ((0, 32), (64, 96), (128, 160))]
+    with pytest.raises(
+        ValueError, match="maps of 256² are cut from the boxes of the sample: give their folder as --planes"
+    ):
+        covariance.sets(large, None)
+
+
+@pytest.mark.parametrize(
+    "name", ["flow, noise", "flow, blind", "flow, 100 maps", "diffusion", "diffusion, untold", "diffusion, heun 8"]
+)
 def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
     row = covariance.replace(covariance.rows()[name], steps=2, trained="")
     result = covariance.run(name, row, tmp_path, 32)
     assert result == json.loads((tmp_path / name / "row.json").read_text())
     assert set(result["found"]) == set(covariance.SHOWN) == set(result["null"])
-    page = "\n".join(covariance.table({name: result}))
+    report = (tmp_path / name / "report.txt").read_text()
+    assert "effective maps" in report
+    page = "\n".join(covariance.table({name: result}, {name: report} if row.frontier else {}))
+    assert ("copies" in page) == row.frontier == ("## The frontier" in page)
     assert f"| {name} | {row.text} | 64 |" in page and "| null |" in page
 
 
