@@ -2,8 +2,9 @@
 
     python benchmarks/generators.py --output docs/benchmark_generators.md
 
-All parts run on the shipped sample: maps of the training set to learn from; truth, and null beside it, to judge by.
-``--parts`` chooses among them, ``--quick`` tries them out on tiny maps.
+All parts run on the shipped sample: maps of the training set to learn from; truth, and null beside it, to judge by. What a
+part finds is kept in ``--folder``, so that a run that was broken off goes on with the parts that are missing; ``--parts``
+runs the named ones, again if need be. ``--quick`` tries them out on tiny maps.
 
 **speed**: a step is loss, backward pass and Adam, on the same maps at the same batch. lensnb's models have their default
 size, and the others (see ``benchmarks/other_generators.py``) the width at which they have as many parameters. All are timed
@@ -17,7 +18,7 @@ before; the table has what they took. Then the flows' bits per dimension in κ u
 as many maps from each. lensnb draws with its default sampler, the other diffusion libraries with ``--ancestral`` steps. An
 evaluation is one call of the network for one map.
 
-**evaluations**: one trained diffusion model (``--model``, else that of same-time) and all samplers, from the same noise, at
+**evaluations**: one trained diffusion model (``--model``, a name or a file; else that of same-time) and all samplers, from the same noise, at
 ``--evaluations`` a map and by DDPM's recipe: where does the report no longer improve? A sampler is settled from where on all
 numbers lie within one standard error of those at its most evaluations, which must be more.
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import os
 import sys
@@ -54,6 +56,7 @@ from benchmarks.statistics import duration, machine, ratio, seconds
 from lensnb import models, samplers
 from lensnb.compare import Fidelity, FidelityReport, Row, compare
 from lensnb.data import MapSet, block_average, load_sample, random_symmetry
+from lensnb.files import save_checkpoint, write_json
 from lensnb.maps import GaussianField
 from lensnb.models import Diffusion, Flow
 from lensnb.train import choose_device, choose_precision, fit, place
@@ -260,11 +263,11 @@ def bits(model: nn.Module, truth: MapSet, device: torch.device) -> np.ndarray:
     return np.array([per_map[truth.labels == label].mean() for label in truth.simulations])
 
 
-def same_time(options: argparse.Namespace, train: Tensor, kept: dict[str, nn.Module]) -> tuple[list[str], list[Target]]:
-    """Train all models for as long, and judge them; the diffusion model goes into ``kept``."""
+def same_time(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[Target]]:
+    """Train all models for as long, and judge them; the diffusion model is kept in the folder."""
     found = contenders(train, options.ancestral)
     trained = {name: train_for(name, model, train, options) for name, model in found.items() if model is not None}
-    kept[DIFFUSION] = trained[DIFFUSION].model
+    save_checkpoint(kept_model(options), trained[DIFFUSION].model)
     drawn = {name: draw(one.model, options.maps) for name, one in trained.items()}
     print(f"{options.maps} maps from each", flush=True)
     truth, null = (sample(name, options.pixels) for name in ("truth", "null"))
@@ -331,9 +334,14 @@ SAMPLERS = {
 }  # fmt: skip
 
 
-def evaluations(options: argparse.Namespace, kept: dict[str, nn.Module]) -> tuple[list[str], list[Target]]:
+def kept_model(options: argparse.Namespace) -> Path:
+    return options.folder / "diffusion.safetensors"
+
+
+def evaluations(options: argparse.Namespace) -> tuple[list[str], list[Target]]:
     """What each sampler reaches in so many evaluations of the network a map."""
-    model = models.load(options.model) if options.model else kept.get(DIFFUSION)
+    file = options.model or kept_model(options)
+    model = models.load(file) if options.model or file.exists() else None
     if not (isinstance(model, Diffusion) and model.n == options.pixels):
         return [f"Left out: no diffusion model trained at {options.pixels}²; give one with `--model`."], []
     model = place(model, options.device).eval()
@@ -426,14 +434,20 @@ TITLES = {
 }
 
 
-def page(sections: dict[str, tuple[list[str], list[Target]]], options: argparse.Namespace, head: str) -> str:
+def page(found: dict[str, dict]) -> str:
     """All that was found so far, in Markdown: targets first."""
-    lines = [head, "", "| target | found | |", "|---|---|---|"]
-    for _, targets in sections.values():
-        lines += [f"| {target} | {found} | {'met' if good else '**missed**'} |" for target, found, good in targets]
-    for part, (text, _) in sections.items():
-        lines += ["", f"## {TITLES[part].format(**vars(options))}", "", *text]
-    return "\n".join(lines) + "\n"
+    lines = [
+        "# How fast do the generators learn?",
+        "",
+        "Made by `python benchmarks/generators.py`; its docstring says how.",
+    ]
+    lines += ["", "| target | found | |", "|---|---|---|"]
+    for one in found.values():
+        lines += [f"| {target} | {what} | {'met' if good else '**missed**'} |" for target, what, good in one["targets"]]
+    for one in found.values():
+        lines += ["", f"## {one['title']}", "", f"`{one['command']}`: {one['run']}", "", *one["lines"]]
+    missing = [part for part in PARTS if part not in found]
+    return "\n".join([*lines, *(["", f"Not run yet: {', '.join(missing)}."] if missing else [])]) + "\n"
 
 
 def versions() -> str:
@@ -448,7 +462,8 @@ def versions() -> str:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options.add_argument("--parts", nargs="+", choices=PARTS, help="without: those that have no result yet")
+    options.add_argument("--folder", type=Path, default=Path("runs/generators"), help="what each part found")
     options.add_argument("--pixels", type=int, default=64, help="pixels a side: 16, 32 or 64")
     options.add_argument("--batch", type=int, default=32, help="maps a step")
     options.add_argument("--steps", type=int, default=2, help="steps of a model in a timed round")
@@ -457,7 +472,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--lr", type=float, default=1e-3, help="same-time, time-to-power: highest learning rate")
     options.add_argument("--maps", type=int, default=256, help="maps drawn from each model")
     options.add_argument("--ancestral", type=int, default=250, help="steps of the DDPM sampler, 1000 at most")
-    options.add_argument("--model", type=Path, help="evaluations: checkpoint of a trained diffusion model")
+    options.add_argument("--model", help="evaluations: a trained diffusion model, by its name or its checkpoint")
     options.add_argument("--evaluations", type=int, nargs="+", default=[5, 10, 20, 40, 80], help="of the network a map")
     options.add_argument("--limit", type=float, default=10, help="time-to-power: minutes of training, each")
     options.add_argument("--bootstrap", type=int, default=200, help="rounds, for the errors of the fidelity report")
@@ -472,23 +487,29 @@ def main() -> None:
     if "--quick" in sys.argv:
         parse.set_defaults(**QUICK)
     options = parse.parse_args()
-    options.device, busy, start = choose_device(options.device), os.getloadavg()[0], time.perf_counter()
-    train, sections, kept = sample("train", options.pixels).tensor(), {}, {}
+    options.device, train = choose_device(options.device), sample("train", options.pixels).tensor()
     runs = {
-        "speed": lambda: speed(options, train), "same-time": lambda: same_time(options, train, kept),
-        "evaluations": lambda: evaluations(options, kept), "time-to-power": lambda: time_to_power(options, train),
+        "speed": lambda: speed(options, train), "same-time": lambda: same_time(options, train),
+        "evaluations": lambda: evaluations(options), "time-to-power": lambda: time_to_power(options, train),
     }  # fmt: skip
-    for part in (part for part in PARTS if part in options.parts):
-        sections[part] = runs[part]()
+    files = {part: options.folder / f"{part}.json" for part in PARTS}
+    for part in options.parts or [part for part in PARTS if not files[part].exists()]:
+        busy, start = os.getloadavg()[0], time.perf_counter()
+        lines, targets = runs[part]()
         spent, load = time.perf_counter() - start, os.getloadavg()[1]
-        busyness = f"load average {busy:.1f} before it, {load:.1f} at its end"
-        head = f"The run took {spent / 60:.0f} minutes; {busyness}.\n\n{machine(options.device.type)}; {versions()}."
-        text = page(sections, options, head)
+        run = (
+            f"{max(1, round(spent / 60))} minutes, load average {busy:.1f} before and {load:.1f} at the end; "
+            f"{machine(options.device.type)}; {versions()}."
+        )
+        command = " ".join(["python benchmarks/generators.py", *sys.argv[1:]])
+        result = {"title": TITLES[part].format(**vars(options)), "command": command, "run": run}
+        write_json(
+            files[part], result | {"lines": lines, "targets": [(*texts, bool(good)) for *texts, good in targets]}
+        )
+        text = page({name: json.loads(file.read_text()) for name, file in files.items() if file.exists()})
         if options.output:  # after each part, so that a run that is broken off leaves what it found
-            command = " ".join(["python benchmarks/generators.py", *sys.argv[1:]])
-            title = f"# How fast do the generators learn?\n\nMade by `{command}`; its docstring says how."
-            options.output.write_text(f"{title}\n\n{text}", encoding="utf-8")
-    print(text)
+            options.output.write_text(text, encoding="utf-8")
+        print(text)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ def test_generators_are_held_against_what_is_installed(tmp_path):
         "--quick",
         "--device",
         "cpu",
+        "--folder",
+        str(tmp_path),
         "--output",
         str(output),
     ]
