@@ -1,4 +1,4 @@
-"""The command line: ``lensnb run``, ``lensnb simulate``, ``lensnb sample``."""
+"""The command line: ``lensnb run``, ``lensnb draw``, ``lensnb simulate``, ``lensnb sample``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--name", help="name of the run folder (by default the notebook's)")
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
     run.set_defaults(command=_run)
+    draw = commands.add_parser(
+        "draw", help="draw maps from a trained model into a .npy file; goes on where it was stopped"
+    )
+    draw.add_argument("model", help="flow, diffusion, or a checkpoint such as runs/NAME/flow/model.safetensors")
+    draw.add_argument("maps", type=int, help="number of maps")
+    draw.add_argument("file", type=Path, help="ends in .npy")
+    draw.add_argument("--seed", type=int, default=0)
+    draw.add_argument("--temperature", type=float, help="of a flow (by default 1)")
+    draw.add_argument("--steps", type=int, help="noise levels of a diffusion model's sampler (by default 12)")
+    draw.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    draw.set_defaults(command=_draw)
     simulate = commands.add_parser("simulate", help="run N-body boxes and store their lens planes (extra: sims)")
     simulate.add_argument("first", type=int, help="number of the first box")
     simulate.add_argument("last", type=int, help="number of the last box")
@@ -59,6 +70,21 @@ def _run(options: argparse.Namespace) -> int:
     if table.exists():
         print(f"\n{table.read_text()}")
     print(f"report: {(folder / 'report.html').resolve()}")
+    return 0
+
+
+def _draw(options: argparse.Namespace) -> int:
+    from . import models
+    from .train import choose_device, place
+
+    model = models.load(options.model)
+    takes = {"temperature": models.Flow, "steps": models.Diffusion}
+    how = {name: vars(options)[name] for name in takes if vars(options)[name] is not None}
+    for name in how:
+        if not isinstance(model, takes[name]):
+            raise ValueError(f"--{name} is for a {takes[name].family}, and {options.model} is a {model.family}")
+    models.draw(place(model, choose_device(options.device)), options.maps, options.file, options.seed, **how)
+    print(f"wrote {options.file}")
     return 0
 
 

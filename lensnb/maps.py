@@ -221,6 +221,11 @@ class LognormalField(nn.Module):
         self.gaussian = gaussian
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64).clone())
 
+    @property
+    def n(self) -> int:
+        """Pixels a side."""
+        return self.gaussian.n
+
     @classmethod
     def from_correlation(cls, variance: Tensor, shift: float, mean: float = 0.0) -> LognormalField:
         """The lognormal field with given mode variances λ_κ (``rfft2`` layout), shift κ₀ and mean of κ.

@@ -197,7 +197,7 @@ def test_command_line_help_lists_the_commands():
     shown = subprocess.run(
         [sys.executable, "-m", "lensnb", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert all(command in shown for command in ("run", "simulate", "sample"))
+    assert all(command in shown for command in ("run", "draw", "simulate", "sample"))
 
 
 def test_map_set_survives_a_run_folder(tmp_path):

@@ -11,10 +11,11 @@ from pathlib import Path
 from ..files import read_checkpoint
 from ..strength import Strength
 from .diffusion import Diffusion
+from .draw import draw
 from .flow import Flow
 from .vectors import VectorFlow
 
-__all__ = ["TRAINED", "Diffusion", "Flow", "Strength", "VectorFlow", "card", "load"]
+__all__ = ["TRAINED", "Diffusion", "Flow", "Strength", "VectorFlow", "card", "draw", "load"]
 
 TRAINED = Path(__file__).parent.parent / "trained"  # the models that come with lensnb, and their cards
 
