@@ -117,3 +117,13 @@ def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeyp
     spent = np.array([1.0, 2.0, 3.0, 4.0])
     assert reached(spent, np.array([False, True, False, True])) == (2.0, 4.0)
     assert reached(spent, np.array([True, False, False, False])) == (1.0, math.inf)
+
+
+def test_memory_is_measured_in_processes_of_their_own(tmp_path):
+    output = tmp_path / "page.md"
+    options = ["--pixels", "16", "--batch", "2", "--draw", "4", "--output", str(output)]
+    command = [sys.executable, str(ROOT / "benchmarks/memory.py"), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (table,) = tables(output.read_text(encoding="utf-8"))
+    assert len(table) == 9 and all(0.1 < float(row[2].removesuffix(" GB")) < 3 for row in table[1:])
