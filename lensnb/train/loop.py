@@ -62,7 +62,8 @@ def fit(
         batch: maps a micro-batch, the maps in memory at once.
         accumulate: micro-batches a step, whose gradients are averaged; a multiple of the number of processes.
         lr: highest learning rate.
-        ema: decay of the moving average of the weights (shorter at the start).
+        ema: decay of the moving average of the weights, which reaches back 1 / (1 − ema) steps, but never more than
+            the last ninth of the steps made (so that 0.999 is reached at step 9,000); 0 keeps the last weights.
         clip: largest norm of the gradient.
         augment: ``augment(batch, generator)``, for instance :func:`lensnb.data.random_symmetry`.
         validation: held-out maps; their loss under the averaged weights goes into the records.
