@@ -8,7 +8,7 @@ from torch import Tensor
 from .histogram import binned, each, observed, per_map, whole_stencils
 from .pixels import moments
 
-PIXELS = 2**19  # in a batch: the few peaks of many maps are counted at once, and what 2 MB need still fits into a cache
+PIXELS = 2**20  # in a batch: the few peaks of many maps are counted at once, and what 4 MB need still fits into a cache
 
 
 def peak_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
@@ -39,25 +39,35 @@ def peak_heights(maps: Tensor) -> Tensor:
     """The heights of all peaks of all maps ``(..., n, m)`` in one row, for choosing bins; ``-peak_heights(-maps)``: minima."""
     rows = each(maps).detach()
     whole_stencils(rows, None)
-    return rows[:, 1:-1, 1:-1][_higher_than_neighbours(rows)]
+    return rows[_beyond_neighbours(rows, +1)]
 
 
 def _counts(rows: Tensor, seen: Tensor | None, edges, in_sigma: bool, sign: int) -> Tensor:
     """Histogram of the peaks (``sign`` = 1) or minima (−1) of each map."""
-    rows = rows.detach()
-    chosen = _higher_than_neighbours(rows if sign > 0 else -rows)
-    whole = whole_stencils(rows, seen)
+    rows, whole = rows.detach(), whole_stencils(rows, seen)
+    chosen = _beyond_neighbours(rows, sign)
     if whole is not None:
         observed(rows, whole)
-        chosen &= whole
+        chosen[:, 1:-1, 1:-1] &= whole
     if in_sigma:
         rows = rows / moments(rows, seen)[:, 0].sqrt().to(rows.dtype)[:, None, None]
-    return binned(rows[:, 1:-1, 1:-1].flatten(1), edges, chosen.flatten(1))
+    return binned(rows.flatten(1), edges, chosen.flatten(1))
 
 
-def _higher_than_neighbours(rows: Tensor) -> Tensor:
-    """Which interior pixels exceed all 8 neighbours, bool, ``(rows, n − 2, m − 2)``."""
-    sides = torch.maximum(rows[..., :-2], rows[..., 2:])
-    three = torch.maximum(sides, rows[..., 1:-1])  # the highest of three in a row
-    around = torch.maximum(torch.maximum(three[..., :-2, :], three[..., 2:, :]), sides[..., 1:-1, :])
-    return rows[..., 1:-1, 1:-1] > around
+def _beyond_neighbours(rows: Tensor, sign: int) -> Tensor:
+    """Which interior pixels exceed all 8 neighbours (``sign`` = 1), or fall below them (−1), bool, ``(rows, n, m)``.
+
+    All maps are compared as one long row, shifted against itself: much faster than row by row. At the edges of a map that
+    compares with pixels from elsewhere, and so they are struck out.
+    """
+    extreme, beyond = (torch.maximum, torch.gt) if sign > 0 else (torch.minimum, torch.lt)
+    m, x = rows.shape[-1], rows.flatten()
+    sides = extreme(x[:-2], x[2:])
+    three = extreme(sides, x[1:-1])  # of three pixels in a row
+    around = extreme(three[: -2 * m], three[2 * m :])
+    extreme(around, sides[m:-m], out=around)
+    chosen = torch.zeros_like(rows, dtype=torch.bool, memory_format=torch.contiguous_format)
+    chosen.view(-1)[m + 1 : -m - 1] = beyond(x[m + 1 : -m - 1], around)
+    chosen[:, :: len(chosen[0]) - 1] = False
+    chosen[..., :: m - 1] = False
+    return chosen
