@@ -123,21 +123,26 @@ def cross_spectra(
     # Re a b* = Re a Re b + Im a Im b: real and imaginary parts lie side by side, and one product sums over both.
     # In float64 on a GPU, where float32 products may be rounded to TF32.
     double = average if maps.is_cuda or maps.dtype == torch.float64 else average.float()
-    double = double.to(maps.device)
+    double = double[: grid.n // 2 + 1].flatten(0, 1).to(maps.device)
 
     def spectra(part: Tensor, seen: Tensor | None) -> Tensor:
         if seen is not None:
             part, share = _masked(part, seen, pairs)
         wave = torch.view_as_real(torch.fft.rfft2(part)).flatten(-2)
         products = [wave[:, 0].square_()] if channels == 1 else (wave[:, i] * wave[:, j] for i, j in pairs)
-        # A product for each row of modes, and then their sum: with many more modes than maps, one product is slower.
-        power = [torch.bmm(product.to(double.dtype).transpose(0, 1), double) for product in products]
-        power = torch.stack([rows.sum(0) for rows in power], 1).double()
+        power = torch.stack([_folded(product).to(double.dtype) @ double for product in products], 1).double()
         return power if seen is None else power / share[..., None]
 
-    # Larger batches than elsewhere: each one reads the matrix again.
+    # Larger batches than elsewhere: each one reads the matrix again, and a product of few rows is slow.
     power = per_map(spectra, maps, mask, channels, pixels=2**21, shows_nan=True)
     return power * (grid.area / grid.n**4) - bias.to(maps.device)  # of the unitary transform: over n² once more
+
+
+def _folded(product: Tensor) -> Tensor:
+    """Add what stands at (−ℓ_y, ℓ_x), which is in the same bin, to (ℓ_y, ℓ_x): half as much to sum, ``(rows, ...)``."""
+    n = product.shape[1]
+    product[:, 1 : (n + 1) // 2] += product[:, n // 2 + 1 :].flip(1)
+    return product[:, : n // 2 + 1].flatten(1)
 
 
 def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
