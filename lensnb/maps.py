@@ -290,14 +290,15 @@ def smooth(maps: Tensor, sigma_arcmin: float, side_deg: float, periodic: bool = 
         return maps
     if sigma_arcmin < 0:
         raise ValueError(f"sigma_arcmin must not be negative, found {sigma_arcmin}")
-    n, work = maps.shape[-1], maps
-    if not periodic:
-        work = torch.cat([work, work.flip(-1)], -1)
-        work = torch.cat([work, work.flip(-2)], -2)
-    ell = MapGrid(work.shape[-1], side_deg * work.shape[-1] / n).ell.to(maps.device)
-    beam = torch.exp(-0.5 * (ell * sigma_arcmin * ARCMIN) ** 2).to(maps.dtype)
-    work = torch.fft.irfft2(torch.fft.rfft2(work) * beam, s=work.shape[-2:])
-    return work[..., :n, :n]
+    n = maps.shape[-1]
+    length = n if periodic else 2 * n
+    sigma_pixels = sigma_arcmin / MapGrid(n, side_deg).pixel_arcmin
+    frequency = torch.fft.rfftfreq(length, dtype=torch.float64, device="cpu")
+    beam = torch.exp(-0.5 * (2 * math.pi * sigma_pixels * frequency) ** 2).to(maps)
+    for _ in range(2):  # a Gaussian is one along rows times one along columns
+        work = maps if periodic else torch.cat([maps, maps.flip(-1)], -1)
+        maps = torch.fft.irfft(torch.fft.rfft(work) * beam, length)[..., :n].mT
+    return maps
 
 
 def shape_noise_sigma(n_gal_arcmin2: float, sigma_e: float, grid: MapGrid) -> float:

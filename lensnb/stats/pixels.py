@@ -79,8 +79,12 @@ def _central(rows: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor, Tensor]
     x = x - x.sum(1, keepdim=True) / count
     if seen is not None:
         x = x * seen.flatten(1)
+    # In place unless a gradient needs the factors: fresh memory costs more here than the products do.
+    times = torch.mul if x.requires_grad else Tensor.mul_
     x2 = x * x
-    return tuple(power.sum(1) / count[:, 0] for power in (x2, x2 * x, x2 * x2))
+    second = x2.sum(1)
+    third = times(x, x2).sum(1)
+    return tuple(total / count[:, 0] for total in (second, third, times(x2, x2).sum(1)))
 
 
 def at_scales(
@@ -110,7 +114,9 @@ def at_scales(
 
 
 def _smoothed(rows: Tensor, sigma_arcmin: float, n: int, side_deg: float) -> Tensor:
-    """:func:`lensnb.maps.smooth` of maps ``(rows, n, n)`` as two products of matrices, several times as fast."""
+    """:func:`lensnb.maps.smooth` of maps ``(rows, n, n)``; small ones by two products of matrices, which is faster there."""
+    if n >= 256:
+        return smooth(rows, sigma_arcmin, side_deg)
     matrix = _smoothing(n, sigma_arcmin, side_deg).to(rows)
     return matrix @ rows @ matrix
 
