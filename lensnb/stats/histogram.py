@@ -161,10 +161,11 @@ def bin_index(values: Tensor, edges) -> Tensor:
     if not (width - step).abs().max() <= rounding <= 1e-4 * step:  # infinite, or not evenly spaced
         return search(values.contiguous())
     # Where edges are evenly spaced, arithmetic is several times as fast as a search; what lies near an edge is searched.
-    place = (values - edges[0]) / step
-    index = (place + 1).clamp_(0, len(edges)).int()
-    near = (place - place.round()).abs_() < 1e-3
-    index[near] = search(values[near])
+    values = values.contiguous()
+    place = (values - edges[0]).div_(step).add_(1)
+    index = place.clamp(0, len(edges)).int()
+    near = place.sub_(place.round()).abs_().lt(1e-3).view(-1).nonzero().squeeze(1)
+    index.view(-1)[near] = search(values.view(-1)[near])
     return index
 
 
