@@ -114,23 +114,23 @@ def cross_spectra(
         raise ValueError(f"cross-spectra need maps of the shape (..., channels, n, n), found {tuple(maps.shape)}")
     grid, channels = square(maps, side_deg), maps.shape[-3]
     pairs = list(combinations_with_replacement(range(channels), 2))
-    average = _averages(grid, tuple(torch.as_tensor(edges, dtype=torch.float64).tolist()), window)
+    # In float64 on a GPU, where float32 products may be rounded to TF32.
+    dtype = torch.float64 if maps.is_cuda or maps.dtype == torch.float64 else torch.float32
+    average, of_white = _averages(grid, tuple(torch.as_tensor(edges, dtype=torch.float64).tolist()), window, dtype)
+    average = average.to(maps.device)
     bias = torch.as_tensor(noise, dtype=torch.float64)
     if bias.shape not in ((), (channels,)):
         raise ValueError(f"noise must be one level, or one for each of {channels} channels, found {tuple(bias.shape)}")
-    bias = bias.expand(channels)[:, None] * average.sum((0, 1)) / 2
+    bias = bias.expand(channels)[:, None] * of_white
     bias = torch.stack([bias[i] if i == j else 0 * bias[i] for i, j in pairs])
-    # Re a b* = Re a Re b + Im a Im b: real and imaginary parts lie side by side, and one product sums over both.
-    # In float64 on a GPU, where float32 products may be rounded to TF32.
-    double = average if maps.is_cuda or maps.dtype == torch.float64 else average.float()
-    double = double[: grid.n // 2 + 1].flatten(0, 1).to(maps.device)
 
+    # Re a b* = Re a Re b + Im a Im b: real and imaginary parts lie side by side, and one product sums over both.
     def spectra(part: Tensor, seen: Tensor | None) -> Tensor:
         if seen is not None:
             part, share = _masked(part, seen, pairs)
         wave = torch.view_as_real(torch.fft.rfft2(part)).flatten(-2)
         products = [wave[:, 0].square_()] if channels == 1 else (wave[:, i] * wave[:, j] for i, j in pairs)
-        power = torch.stack([_folded(product).to(double.dtype) @ double for product in products], 1).double()
+        power = torch.stack([_folded(product).to(dtype) @ average for product in products], 1).double()
         return power if seen is None else power / share[..., None]
 
     # Larger batches than elsewhere: each one reads the matrix again, and a product of few rows is slow.
@@ -156,10 +156,11 @@ def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=8)
-def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool) -> Tensor:
-    """What averages over the modes of each bin, divided by W² where asked for, shape ``(n, 2 (n // 2 + 1), bins)``.
+def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What averages over the modes of each bin, divided by W² where asked for, and the average that it makes of ones.
 
-    Each mode stands twice, for the real and the imaginary part.
+    The modes are those that :func:`_folded` leaves, each twice, for the real and the imaginary part: the matrix has the
+    shape ``((n // 2 + 1) · 2 (n // 2 + 1), bins)``, the averages ``(bins,)``, float64.
     """
     edges = torch.tensor(edges, dtype=torch.float64)
     inside = (grid.ell.flatten()[:, None] >= edges[:-1]) & (grid.ell.flatten()[:, None] < edges[1:])
@@ -172,4 +173,5 @@ def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool) -> Tensor:
     average = weight / modes
     if window:
         average = average / pixel_window(grid).flatten()[:, None] ** 2
-    return average.repeat_interleave(2, 0).unflatten(0, (grid.n, -1))
+    rows = average.unflatten(0, (grid.n, -1))[: grid.n // 2 + 1].repeat_interleave(2, 1)
+    return rows.flatten(0, 1).to(dtype), average.sum(0)
