@@ -51,9 +51,11 @@ def test_the_precision_is_chosen_or_taken(monkeypatch):
 
 
 def test_hardware_for_bfloat16_is_recognised(monkeypatch):
-    for amx in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx}, raising=False)
-        assert has_bfloat16(CPU) is amx
+    for name in ("amx_bf16", "avx512_bf16"):
+        for there in (True, False):
+            found = {"amx_bf16": False, "avx512_bf16": False} | {name: there}
+            monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+            assert has_bfloat16(CPU) is there
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
     assert not has_bfloat16(CPU) and not has_bfloat16(torch.device("mps"))
 

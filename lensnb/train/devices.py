@@ -71,7 +71,7 @@ def choose_precision(name: str, device: torch.device, began: str | None = None) 
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 have hardware that makes them faster: CUDA since Ampere, CPUs with AMX tiles.
+    """Whether products of bfloat16 have hardware that makes them faster: CUDA since Ampere, CPUs with AMX or AVX-512 BF16.
 
     Other CPUs compute in bfloat16 as well, some of them by way of float32, and are rarely faster for it.
     """
@@ -80,9 +80,9 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     if hasattr(torch.cpu, "get_capabilities"):
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        return any(torch.cpu.get_capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
     about = Path("/proc/cpuinfo")  # older versions of torch do not tell
-    return about.exists() and " amx_bf16" in about.read_text()
+    return about.exists() and any(f" {name}" in about.read_text() for name in ("amx_bf16", "avx512_bf16"))
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
