@@ -10,7 +10,8 @@ holds the first 32); truth and null are the sample's own, from other boxes. The 
 while a model trains; no setting was changed for it.
 Without ``--planes`` the training maps of the sample are all there is.
 
-Training stops with Ctrl-C and goes on with the same command. Judging draws the maps with one fixed seed.
+Training stops with Ctrl-C and goes on with the same command. Judging draws the maps with one fixed seed. A family that was
+not trained in ``--folder`` is judged as it is shipped; what its training took is then not known.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lensnb import models
-from lensnb.compare import Cost, FidelityReport, compare
+from lensnb.compare import NULL, Cost, Estimate, FidelityReport, compare
+from lensnb.compare.progress import EXPLODED
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField
@@ -82,35 +86,100 @@ def extremes(maps: Tensor, truth: Tensor) -> str:
     )
 
 
+def inside(here: Estimate, null: Estimate, right: float = 1.0) -> np.ndarray:
+    """Whether a number, or each of them, lies in the null's 95 % interval or no farther from the right value than the null."""
+    low, high = null.interval
+    distance = np.abs(null.value - right)
+    return (here.value >= np.minimum(low, right - distance)) & (here.value <= np.maximum(high, right + distance))
+
+
+def targets(report: FidelityReport, family: str, exploded: int, drawn: int) -> Iterator[str]:
+    """A table of what was asked of the shipped models, what the null comes to, what was found, and whether that is enough."""
+    here, null = report.verdicts[family], report.verdicts[NULL]
+    extras, of_null = report.extras[family], report.extras[NULL]
+    say = lambda e: f"{e.value:.3f} ± {e.error:.3f}"
+    line = lambda target, other, found, good: f"| {target} | {other} | {found} | {'met' if good else '**missed**'} |"
+    yield "| target | null | found | |"
+    yield "|---|--:|--:|---|"
+    for name, label in (("power", "C_ℓ"), ("pdf", "PDF")):
+        one, other = here[name].mean_ratio, null[name].mean_ratio
+        known = np.isfinite(one.value)
+        good = (np.abs(one.value - 1) <= 0.02) | inside(one, other)
+        off = int(np.nanargmax(np.abs(one.value - 1)))
+        found = (
+            f"{int(good[known].sum())} of {int(known.sum())} bins; worst {one.value[off]:.3f} ± {one.error[off]:.3f}"
+        )
+        yield line(f"mean {label} within 2 %, or as the null is", say(null[name].mean), found, good[known].all())
+    worst = max(here, key=lambda name: abs(here[name].scatter.value - 1))
+    scatter = here[worst].scatter
+    yield line(
+        "scatter of every statistic within 5 %", say(null[worst].scatter), f"worst: {worst} {say(scatter)}",
+        abs(scatter.value - 1) <= 0.05,
+    )  # fmt: skip
+    for name, label in (("power", "C_ℓ"), ("joint", "all statistics joined")):
+        slope, other = here[name].slope, null[name].slope
+        good = slope.value >= 0.95 or bool(inside(slope, other))
+        yield line(f"correlation slope of {label} at least 0.95, or as the null is", say(other), say(slope), good)
+    for bin_, label, within in ((1, "skewness", 0.05), (2, "kurtosis", 0.10)):  # of the maps as they are, a bin each
+        one, other = (
+            Estimate(v["moments"].mean_ratio.value[bin_], v["moments"].mean_ratio.rounds[:, bin_]) for v in (here, null)
+        )
+        yield line(f"{label} of a map within {within:.0%}", say(other), say(one), abs(one.value - 1) <= within)
+    yield line(f"not one exploded or NaN map in {drawn:,}", "–", f"{exploded}", exploded == 0)
+    for name, most in (("classifier on statistics", 0.55), ("classifier on maps", 0.55)):
+        yield line(
+            f"{name} right at most {most:.0%} of the time",
+            say(of_null[name]),
+            say(extras[name]),
+            extras[name].value <= most,
+        )
+    name = "share of near copies"
+    if name in extras:
+        yield line("no memorisation: near copies of training maps as rare as in the null", say(of_null[name]), say(extras[name]), bool(inside(extras[name], of_null[name], 0.01)))  # fmt: skip
+
+
 def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, drawn: int) -> None:
     """Draw maps from the models in ``folder``, hold them against truth and null, and write models and cards."""
-    samples, costs, told, truth = {}, {}, {}, load_sample("truth")
+    samples, costs, told, exploded, truth = {}, {}, {}, {}, load_sample("truth")
+    count = max(n_maps, drawn)
     for family in SETTINGS:
-        model = models.load(folder / family / "model.safetensors")
+        model = models.load(_file(folder, family))
         started = time.perf_counter()
-        maps = model.sample(max(n_maps, drawn), torch.Generator().manual_seed(1))
+        maps = model.sample(count, torch.Generator().manual_seed(1))
+        map_s = (time.perf_counter() - started) / count
         told[family], samples[family] = extremes(maps, truth.tensor()), maps[:n_maps].clone()
-        history = [json.loads(line) for line in (folder / family / "history.jsonl").read_text().splitlines()]
+        whole = maps.abs().amax((-2, -1)) <= EXPLODED * float(truth.tensor().abs().max())  # NaN compares as False
+        exploded[family] = int((~whole).sum())
+        history = folder / family / "history.jsonl"
+        last = json.loads(history.read_text().splitlines()[-1]) if history.exists() else {}
         costs[family] = Cost(
             parameters=sum(p.numel() for p in model.parameters()),
-            training_s=history[-1]["seconds"],
-            images=history[-1]["images"],
-            map_s=(time.perf_counter() - started) / len(maps),
+            training_s=last.get("seconds"),
+            images=last.get("images"),
+            map_s=map_s,
             evaluations={"flow": 1, "diffusion": 12}[family],
         )
     maps = training_maps(planes, maps_per_box)
     report = compare(truth, load_sample("null"), samples, maps, costs=costs)
     print(report)
     for family in SETTINGS:
-        ship(family, folder, maps, report, n_maps, told[family])
+        asked = "\n".join(targets(report, family, exploded[family], count))
+        ship(family, folder, maps, report, n_maps, f"{told[family]}\n\n## What was asked of it\n\n{asked}")
+
+
+def _file(folder: Path, family: str) -> Path:
+    """The model that was trained in the folder; where there is none, the shipped one."""
+    trained = folder / family / "model.safetensors"
+    return trained if trained.exists() else TRAINED / f"{family}.safetensors"
 
 
 def ship(family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int, told: str) -> None:
     """Copy a model into the package, and write its card beside it."""
-    _, header = read_checkpoint(folder / family / "model.safetensors")
-    model = models.load(folder / family / "model.safetensors")
+    file = _file(folder, family)
+    _, header = read_checkpoint(file)
     settings = header["settings"]
-    save_checkpoint(TRAINED / f"{family}.safetensors", model, step=header["step"], settings=settings)
+    if file.parent != TRAINED:
+        save_checkpoint(TRAINED / f"{family}.safetensors", models.load(file), step=header["step"], settings=settings)
     text = card(family, settings, maps, report, n_maps, told)
     with atomic_write(TRAINED / f"{family}.md") as file:
         file.write(text.encode())
