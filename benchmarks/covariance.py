@@ -8,7 +8,8 @@
 Every row trains one model on the training maps of the shipped sample and holds its maps against the sample's truth, with the
 null beside; all rows of a family share everything but what their text says. A training that was stopped goes on, a row that is
 done is not run again, and rows that only sample in another way share the training of the row that they change. Results lie
-in ``runs/covariance/<row>/row.json``, the whole fidelity report in ``report.txt``. The page ends with the whole reports of the
+in ``runs/covariance/<row>/row.json``, the whole fidelity report in ``report.txt``. ``table`` keeps the rows that the page has
+from earlier runs, so that one row can be run again, or elsewhere. The page ends with the whole reports of the
 frontier: few training maps, and maps of 256², which are cut from the boxes of the sample (``lensnb sample`` leaves them):
 
     python benchmarks/covariance.py run "flow, 256 pixels" "diffusion, 256 pixels" --planes PLANES
@@ -256,34 +257,75 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
     return result
 
 
-def table(found: dict[str, dict], reports: dict[str, str]) -> Iterator[str]:
-    """The page: one line a row, the null first, what lies outside its interval starred; then the whole reports."""
+def table(found: dict[str, dict], reports: dict[str, str], before: str = "") -> Iterator[str]:
+    """The page: one line a row, the null first, what lies outside its interval starred; then the whole reports.
+
+    Args:
+        found: results by row.
+        reports: the whole reports of the frontier by row.
+        before: an earlier page; rows of it that are as they were, and not among the results, stay.
+    """
+    known = rows()
+    lines, kept = _lines_of(before, known), _reports_of(before, known)
     yield "# Why is covariance lost, and what brings it back?\n"
     yield "Made by `python benchmarks/covariance.py run` and `… table --output docs/covariance.md`; its docstring says how."
     yield "A star marks what lies outside the null's 95 % interval; null: other true maps.\n"
     for family in ("flow", "diffusion"):
-        chosen = {name: result for name, result in found.items() if result["row"]["family"] == family}
-        if not chosen:
-            continue
-        yield f"## {family.capitalize()}\n"
-        yield "| row | what it changes | images | parameters | " + " | ".join(SHOWN) + " |"
-        yield "|---|---|--:|--:|" + "--:|" * len(SHOWN)
-        null = next(iter(chosen.values()))["null"]
-        yield "| null | | | | " + " | ".join(text_of(*null[key]) for key in SHOWN) + " |"
-        for name, r in chosen.items():
-            if r["null"] != null:
-                cells = [text_of(*r["null"][key]) for key in SHOWN]
-                yield f"| null of the next row | | | | {' | '.join(cells)} |"
-            cells = [text_of(*r["found"][key]) for key in SHOWN]
-            yield f"| {name} | {r['row']['text']} | {r['images']:,} | {r['parameters']:,} | " + " | ".join(cells) + " |"
-        yield ""
-    if reports:
+        null, body = "", []
+        for name in (name for name, row in known.items() if row.family == family):
+            if name in found:
+                r = found[name]
+                of_null = " | ".join(text_of(*r["null"][key]) for key in SHOWN)
+                cells = [text_of(*r["found"][key]) for key in SHOWN]
+                line = f"| {name} | {r['row']['text']} | {r['images']:,} | {r['parameters']:,} | {' | '.join(cells)} |"
+            elif name in lines:
+                of_null, line = lines[name]
+            else:
+                continue
+            null = null or of_null
+            body += [f"| null of the next row | | | | {of_null} |"] * (of_null != null) + [line]
+        if body:
+            yield f"## {family.capitalize()}\n"
+            yield "| row | what it changes | images | parameters | " + " | ".join(SHOWN) + " |"
+            yield "|---|---|--:|--:|" + "--:|" * len(SHOWN)
+            yield f"| null | | | | {null} |"
+            yield from [*body, ""]
+    whole = [name for name in known if name in reports or name in kept]
+    if whole:
         yield "## The frontier: few maps, and large ones\n"
-    for name, report in reports.items():
-        yield f"{name[0].upper()}{name[1:]}: {found[name]['row']['text']}.\n\n```text\n{report.rstrip()}\n```\n"
-    missing = [name for name in rows() if name not in found]
+    for name in whole:
+        yield f"{_title(name, known[name])}\n\n```text\n{reports.get(name, kept.get(name)).rstrip()}\n```\n"
+    missing = [name for name in known if name not in found and name not in lines]
     if missing:
         yield f"Not run yet: {'; '.join(missing)}.\n"
+
+
+def _title(name: str, row: Row) -> str:
+    return f"{name[0].upper()}{name[1:]}: {row.text}."
+
+
+def _lines_of(page: str, known: dict[str, Row]) -> dict[str, tuple[str, str]]:
+    """From a page: each known row's numbers of the null, and its line."""
+    found, null, following = {}, "", ""
+    for line in page.splitlines():
+        cells = line.strip("| ").split(" | ")
+        if line.startswith("| null | | | | "):
+            null = line.removeprefix("| null | | | | ").removesuffix(" |")
+        elif line.startswith("| null of the next row | | | | "):
+            following = line.removeprefix("| null of the next row | | | | ").removesuffix(" |")
+        elif cells[0] in known and len(cells) > 1 and cells[1] == known[cells[0]].text:
+            found[cells[0]], following = (following or null, line), ""
+    return found
+
+
+def _reports_of(page: str, known: dict[str, Row]) -> dict[str, str]:
+    """From a page: the whole reports that stand under the titles of known rows."""
+    found = {}
+    for name, row in known.items():
+        _, title, rest = page.partition(f"\n{_title(name, row)}\n\n```text\n")
+        if title:
+            found[name] = rest.partition("\n```")[0]
+    return found
 
 
 def main() -> None:
@@ -311,7 +353,8 @@ def main() -> None:
     else:
         found = {name: json.loads(path.read_text()) for name, path in done.items() if path.exists()}
         reports = {name: (done[name].parent / "report.txt").read_text() for name in found if known[name].frontier}
-        page = "\n".join(table(found, reports))
+        before = options.output.read_text() if options.output and options.output.exists() else ""
+        page = "\n".join(table(found, reports, before))
         if options.output is None:
             print(page)
         else:

@@ -86,6 +86,20 @@ def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
     assert f"| {name} | {row.text} | 64 |" in page and "| null |" in page
 
 
+def test_rows_of_an_earlier_page_stay(covariance, tmp_path):
+    """A page made of no results but an earlier page is that page; a new result takes the place of the old line."""
+    page = (BENCHMARKS.parent / "docs" / "covariance.md").read_text()
+    assert "\n".join(covariance.table({}, {}, page)) + "\n" == page
+    name = "flow, 100 maps"
+    row = covariance.replace(covariance.rows()[name], steps=2)
+    result = covariance.run(name, row, tmp_path, 32)
+    changed = "\n".join(covariance.table({name: result}, {name: "a new report"}, page)) + "\n"
+    lost, gained = (set(a.splitlines()) - set(b.splitlines()) for a, b in ((page, changed), (changed, page)))
+    assert "a new report" in gained and {line.split(" | ")[0] for line in gained} >= {f"| {name}"}
+    kept = [line for line in page.splitlines() if line.startswith("| ") and name not in line and "null of" not in line]
+    assert not lost & set(kept)
+
+
 def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
     script_ = script("trained_models")
     monkeypatch.setattr(script_, "load_sample", small_sample)
@@ -102,4 +116,6 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
             and "2 steps of 32 maps" in card
             and "C_ℓ slope" in card
             and "Of 40 maps, 0 are not finite" in card
+            and "| not one exploded or NaN map in 40 | – | 0 | met |" in card
+            and "| kurtosis of a map within 10% |" in card
         )
