@@ -373,3 +373,74 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(page):
     page.wait_for_function(IDLE)
     assert widget.get_by_label("Statistic").input_value() == "minima"
     assert widget.get_by_label("Colours").input_value() == "grey"
+
+
+# ---------------------------------------------------------------- lensnb.widgets.spot_the_fake
+
+QUIZ = ".lensnb-quiz"
+ASK = "from lensnb.widgets import spot_the_fake\nquiz = spot_the_fake(sets, 5.0, questions=4, seed=1)\nquiz"
+TOLD = """async code => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel, done = [];
+  const future = kernel.requestExecute({code});
+  future.onIOPub = m => { if (m.content.text) done.push(m.content.text); if (m.content.evalue) done.push(m.content.evalue); };
+  await future.done; return done.join('').trim();
+}"""
+
+
+def test_the_quiz_asks_counts_and_ends(open_page, tmp_path):
+    page = open_page(MAKE, ASK)
+    quiz = page.locator(QUIZ)
+    quiz.get_by_text("Question 1 of 4").wait_for()
+    sides = json.loads(page.evaluate(TOLD, "import json; print(json.dumps([q['side'] for q in quiz.questions]))"))
+    pictures = f"[...document.querySelectorAll('{QUIZ} .map canvas')].map(c => c.toDataURL())"
+    first = page.evaluate(pictures)
+    assert first[0] != first[1] and quiz.locator(".fake").count() == 0
+    assert quiz.get_by_role("button", name="Next").is_disabled()
+
+    page.evaluate(f"document.querySelector('{QUIZ}').focus()")
+    page.keyboard.press("ArrowRight" if sides[0] else "ArrowLeft")  # right, by key
+    assert quiz.locator(".said").inner_text().startswith("Right: the ")
+    assert page.evaluate(pictures) == first and quiz.locator(".fake").count() == 1
+    assert quiz.locator(".map").nth(sides[0]).get_attribute("class") == "map fake"
+    quiz.screenshot(path=tmp_path / "answered.png")
+    page.keyboard.press("Enter")  # on the button that has the focus
+    assert quiz.get_by_text("Question 2 of 4").is_visible() and page.evaluate(pictures) != first
+
+    quiz.get_by_role("button", name="left" if sides[1] else "right").click()  # wrong, by mouse
+    assert quiz.locator(".said").inner_text().startswith("Wrong: the ")
+    quiz.get_by_role("button", name="Next").click()
+    quiz.locator(".map canvas").nth(sides[2]).click()  # right, on the map itself
+    quiz.get_by_role("button", name="Next").click()
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    for key in ("d", "d", "a"):  # JupyterLab's commands: delete the cell, add one
+        page.keyboard.press(key)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    page.keyboard.press("ArrowLeft" if sides[3] else "ArrowRight")  # wrong
+    assert quiz.get_by_role("button", name="Next").is_disabled()
+    score = [row.inner_text().split("\t") for row in quiz.locator("tbody tr").all()]
+    assert [row[0].strip() for row in score] == ["a flow", "a diffusion model", "all"]
+    assert score[-1][1:] == ["2 of 4", "50 % ± 19 %", "0.69"]
+    page.wait_for_timeout(300)
+    told = "print(quiz.score().right, quiz.score().answers, round(quiz.score().error, 2), round(quiz.score().by_chance, 2))"
+    assert page.evaluate(TOLD, told) == "2 4 0.19 0.69"
+    page.evaluate(TOLD, "quiz.answers = []")
+    quiz.get_by_text("Question 1 of 4").wait_for()
+    assert page.evaluate(pictures) == first and not page.problems
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_the_quiz_is_legible_and_narrow_windows_lose_nothing(open_page, theme, tmp_path):
+    page = open_page(MAKE, ASK, theme=theme)
+    page.locator(QUIZ).get_by_text("Question 1 of 4").wait_for()
+    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    page.locator(f"{QUIZ} .map canvas").first.click()
+    text = ", ".join(f"{QUIZ} {s}" for s in ("p", "th", "td", "caption", "label", "select", "button:not(:disabled)"))
+    found = page.evaluate(CONTRAST, text)
+    assert len(found) > 15 and min(found)[0] > 4.5, min(found)
+    page.locator(QUIZ).screenshot(path=tmp_path / f"quiz {theme}.png")
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_timeout(200)
+    box = page.locator(QUIZ).bounding_box()
+    beyond = f"[...document.querySelectorAll('{QUIZ} *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
+    assert box["width"] < 400 and page.evaluate(beyond) <= box["x"] + box["width"] + 1
+    page.locator(QUIZ).screenshot(path=tmp_path / f"narrow {theme}.png")

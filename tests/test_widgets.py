@@ -15,6 +15,8 @@ from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise,
 
 widgets = pytest.importorskip("lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError)
 traitlets = pytest.importorskip("traitlets")
+from lensnb.widgets import pictures, quiz  # noqa: E402  (they need anywidget)
+from lensnb.widgets.explorer import relative  # noqa: E402
 
 GRID = MapGrid(16, 5.0)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -50,7 +52,7 @@ def vectors(explorer: widgets.Explorer, name: str) -> np.ndarray:
 
 
 def test_maps_arrive_within_half_a_step(maps):
-    sent = widgets.quantise(maps["truth"])
+    sent = pictures.quantise(maps["truth"])
     truth = maps["truth"].double().numpy()
     assert np.abs(received(sent) - truth).max() <= 0.5001 * sent["step"]
     assert sent["step"] == pytest.approx((truth.max() - truth.min()) / 65535)
@@ -59,14 +61,14 @@ def test_maps_arrive_within_half_a_step(maps):
 
 
 def test_constant_maps_arrive_as_they_are():
-    assert (received(widgets.quantise(torch.full((2, 16, 16), 0.25))) == 0.25).all()
+    assert (received(pictures.quantise(torch.full((2, 16, 16), 0.25))) == 0.25).all()
 
 
-@pytest.mark.parametrize("name", widgets.COLOUR_MAPS)
+@pytest.mark.parametrize("name", pictures.COLOUR_MAPS)
 def test_colour_maps_rise_in_lightness_and_are_matplotlibs(name):
     from lensnb import plot
 
-    table = widgets.colour_table(name)
+    table = pictures.colour_table(name)
     theirs = plot.plt.get_cmap("gray" if name == "grey" else name)(np.arange(256))[:, :3] * 255
     assert table.shape == (256, 4) and np.abs(table[:, :3] - theirs).max() < 12
     assert (np.diff(table[:, :3] @ [0.2126, 0.7152, 0.0722]) > -0.5).all()
@@ -94,7 +96,7 @@ def test_a_large_set_is_sampled_evenly(maps):
 
 
 def test_maps_of_many_pixels_are_fewer(maps, monkeypatch):
-    monkeypatch.setattr(widgets, "PIXELS", 4 * GRID.n**2)
+    monkeypatch.setattr(pictures, "PIXELS", 4 * GRID.n**2)
     sets = widgets.explore(maps, 5.0)._about["sets"]
     assert [len(s["indices"]) for s in sets] == [4, 4, 4]
 
@@ -144,10 +146,10 @@ def test_minkowski_functionals_are_the_thirds_of_the_suite(explorer, maps):
 
 def test_relative_is_a_ratio_or_a_shift():
     truth, flow = np.array([[1.0, 0.0], [3.0, 0.0]]), np.array([[4.0, 1.0], [2.0, 2.0]])
-    mean, std = widgets.relative(flow, truth)
+    mean, std = relative(flow, truth)
     np.testing.assert_allclose(mean, [1.5, math.nan])
     np.testing.assert_allclose(std, [math.sqrt(2) / 2, math.nan])
-    mean, std = widgets.relative(flow, truth - 4)
+    mean, std = relative(flow, truth - 4)
     np.testing.assert_allclose(mean, [(3 + 2) / math.sqrt(2), math.nan])
     np.testing.assert_allclose(std, [1.0, math.nan])
 
@@ -259,3 +261,70 @@ def test_a_generator_that_makes_one_constant_can_be_looked_at():
         assert "problem" not in explorer._plot
     explorer.statistic = "peaks"
     explorer.png()
+
+
+# ---------------------------------------------------------------- the quiz
+
+SETS = {
+    name: bad for name, bad in BAD.items() if len(bad[0]) < 3
+}  # those that are about the sets, which all widgets refuse
+
+
+@pytest.fixture
+def asked(maps) -> widgets.Quiz:
+    return widgets.spot_the_fake(maps, 5.0, questions=60, seed=3)
+
+
+def test_questions_are_fair_and_those_of_the_seed(maps, asked):
+    """Sides and generators by a fair coin (60 tosses: 4 σ is 15.5 off 30); no map again before all were shown."""
+    assert asked.questions == widgets.spot_the_fake(maps, 5.0, questions=60, seed=3).questions
+    assert asked.questions != widgets.spot_the_fake(maps, 5.0, questions=60, seed=4).questions
+    assert 15 < sum(q["side"] for q in asked.questions) < 45
+    by = {name: [q["fake"] for q in asked.questions if q["generator"] == name] for name in ("flow", "diffusion")}
+    assert 15 < len(by["flow"]) < 45 and len(by["flow"]) + len(by["diffusion"]) == 60
+    for shown, count in ((by["flow"], 9), (by["diffusion"], 5), ([q["true"] for q in asked.questions], 12)):
+        for start in range(0, len(shown) - count + 1, count):
+            assert sorted(shown[start : start + count]) == list(range(count))
+
+
+def test_the_score_counts_by_generator(asked):
+    assert asked.score() == quiz.score(0, 0) and math.isnan(asked.score().share) and asked.score().by_chance == 1
+    truth = [q["side"] for q in asked.questions]
+    asked.answers = [side if k % 3 else 1 - side for k, side in enumerate(truth[:30])]  # every third is wrong
+    whole, flow, diffusion = asked.score(), asked.score("flow"), asked.score("diffusion")
+    assert (whole.answers, whole.right) == (30, 20) == (flow.answers + diffusion.answers, flow.right + diffusion.right)
+    assert "20 of 30 right" in repr(asked)
+    with pytest.raises(ValueError, match="there is no generator 'gan' in the quiz; it shows flow, diffusion"):
+        asked.score("gan")
+    with pytest.raises(traitlets.TraitError, match="answers are 0 or 1, 60 at the most"):
+        asked.answers = [2]
+
+
+def test_the_error_of_the_score_is_that_of_a_beta_distribution():
+    from scipy.stats import beta
+
+    for right, answers in ((0, 1), (3, 4), (20, 30), (30, 30)):
+        found = quiz.score(right, answers)
+        assert found.share == right / answers
+        assert found.error == pytest.approx(beta(right + 1, answers - right + 1).std())
+        tail = sum(math.comb(answers, k) for k in range(right, answers + 1)) / 2**answers
+        assert found.by_chance == pytest.approx(tail)
+
+
+def test_a_picture_of_the_question_stays(asked):
+    data, metadata = asked._repr_mimebundle_()
+    assert WIDGET_VIEW in data and "one of them true" in metadata["image/png"]["alt"]
+    first = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert first.width > 500
+    asked.answers = [0]
+    assert asked.png() != base64.b64decode(data["image/png"])
+    asked.answers = [0] * 60
+    asked.png()
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), SETS.values(), ids=SETS.keys())
+def test_errors_of_the_quiz_are_a_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        widgets.spot_the_fake(*arguments)
+    with pytest.raises(ValueError, match="a quiz needs at least one question, found 0"):
+        widgets.spot_the_fake({"a": M, "b": M}, 5.0, questions=0)

@@ -2,30 +2,7 @@
 // sent once. Only another statistic, smoothing or shape noise asks the kernel.
 
 const STYLE = `
-.lensnb-explorer {
-  --fg: var(--jp-ui-font-color0, var(--vscode-editor-foreground, CanvasText));
-  --bg: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
-  --line: color-mix(in srgb, var(--fg) 13%, transparent);
-  --edge: color-mix(in srgb, var(--fg) 55%, transparent);
-  --soft: color-mix(in srgb, var(--fg) 78%, var(--bg));
-  --focus: var(--jp-brand-color1, Highlight);
-  container-type: inline-size; max-width: 1240px; color: var(--fg); padding: 4px;
-  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); font-variant-numeric: tabular-nums;
-}
-body[data-jp-theme-light="false"] .lensnb-explorer, body.vscode-dark .lensnb-explorer,
-html[theme="dark"] .lensnb-explorer { color-scheme: dark; }
-body[data-jp-theme-light="true"] .lensnb-explorer, body.vscode-light .lensnb-explorer { color-scheme: light; }
-.lensnb-explorer * { box-sizing: border-box; }
-.lensnb-explorer p { margin: 0; }
-.lensnb-explorer select, .lensnb-explorer input[type=number], .lensnb-explorer button {
-  font: inherit; color: var(--fg); background: var(--bg); border: 1px solid var(--edge); border-radius: 3px;
-  height: 28px; padding: 0 6px; min-width: 0; margin: 0;
-}
-.lensnb-explorer button { cursor: pointer; padding: 0 9px; }
-.lensnb-explorer button:hover, .lensnb-explorer select:hover { border-color: var(--fg); }
-.lensnb-explorer option { color: var(--fg); background: var(--bg); }
 .lensnb-explorer input[type=range] { flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus); }
-.lensnb-explorer :is(select, input, button):focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
 .lensnb-explorer .choices { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 10px; }
 .lensnb-explorer .choices label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
 .lensnb-explorer .choices select { font-size: 13px; max-width: 100%; }
@@ -86,30 +63,6 @@ body[data-jp-theme-light="true"] .lensnb-explorer, body.vscode-light .lensnb-exp
 }
 `;
 
-// ---------------------------------------------------------------- numbers in words
-
-const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-const minus = (text) => String(text).replace("-", "−");
-const superscript = (k) => (k < 0 ? "⁻" : "") + [...String(Math.abs(k))].map((d) => SUPERSCRIPTS[d]).join("");
-
-/** A number with so many digits, as 0.0123 or 1.23×10⁻⁹. */
-function words(value, digits = 3) {
-  if (!Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-3 && size < 1e5)) {
-    const whole = size >= 10 ** (digits - 1);
-    return minus(whole ? Math.round(value) : value === 0 ? "0" : value.toPrecision(digits));
-  }
-  const [mantissa, power] = value.toExponential(digits - 1).split("e");
-  return `${minus(mantissa)}×10${superscript(Number(power))}`;
-}
-
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
-/** SVG text with the letter after an underscore set low: C_ℓ. */
-const lowered = (text) =>
-  escaped(text).replace(/_(\S)/g, '<tspan dy="3" font-size="80%">$1</tspan><tspan dy="-3">\u200b</tspan>');
-
 // ---------------------------------------------------------------- axes
 
 /** A linear or logarithmic axis: value → pixel, with its ticks and their labels. */
@@ -166,18 +119,6 @@ function area(x, low, high) {
 }
 
 // ---------------------------------------------------------------- data from the kernel
-
-const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-
-function readMaps(sent) {
-  const sets = {};
-  for (const [name, s] of Object.entries(sent.sets))
-    sets[name] = {
-      pixels: new Uint16Array(copied(s.pixels)), low: s.low, step: s.step,
-      mean: new Float32Array(copied(s.mean)), std: new Float32Array(copied(s.std)),
-    };
-  return sets;
-}
 
 /** The vectors of each set with their mean and scatter, and both relative to the truth. */
 function readStatistic(sent, names) {
@@ -285,17 +226,6 @@ function drawBands(frame, s, sets, clip) {
 
 // ---------------------------------------------------------------- the widget
 
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-function chooser(options, attributes = {}) {
-  return element("select", attributes, ...options.map(([value, text]) => element("option", { value }, text)));
-}
-
 /** Everything on the page, and the parts that change by name. */
 function build(about) {
   const per = (v) => `${v} per arcmin²`;
@@ -334,8 +264,8 @@ function build(about) {
   part.space = element("div", { class: "plot" }, part.plot);
   part.root = element(
     "div",
-    { class: "lensnb-explorer", role: "group", "aria-label": "True and generated κ maps" },
-    element("style", {}, STYLE),
+    { class: "lensnb-widget lensnb-explorer", role: "group", "aria-label": "True and generated κ maps" },
+    element("style", {}, COMMON_STYLE + STYLE),
     element(
       "div", { class: "choices" },
       label("Statistic", part.statistic), label("Smoothing, σ", part.smoothing),
@@ -376,11 +306,7 @@ function render({ model, el }) {
 
   function recolour() {
     const table = new Uint32Array(copied(about.tables[model.get("colours")])), [low, high] = limits();
-    tables = shown().map((name) => {
-      const { low: first, step } = maps[name], out = new Uint32Array(65536), scale = 255 / (high - low);
-      for (let q = 0; q < 65536; q++) out[q] = table[Math.max(0, Math.min(255, Math.round((first + q * step - low) * scale)))];
-      return out;
-    });
+    tables = shown().map((name) => pixelColours(maps[name], table, [low, high]));
     const context = part.bar.getContext("2d"), image = context.createImageData(256, 1);
     new Uint32Array(image.data.buffer).set(table);
     context.putImageData(image, 0, 0);
@@ -405,10 +331,7 @@ function render({ model, el }) {
 
   function drawMaps() {
     shown().forEach((name, k) => {
-      const source = maps[name].pixels, start = which(name) * n * n, table = tables[k], out = new Uint32Array(pixels[k].data.buffer);
-      for (let row = 0; row < n; row++) // row 0 lies at the bottom
-        for (let column = 0; column < n; column++) out[(n - 1 - row) * n + column] = table[source[start + row * n + column]];
-      part.maps[k].canvas.getContext("2d").putImageData(pixels[k], 0, 0);
+      drawMap(part.maps[k].canvas, pixels[k], maps[name], which(name), tables[k]);
       const { mean, std } = maps[name], one = which(name), field = `${about.side_deg} × ${about.side_deg} degrees`;
       part.maps[k].canvas.setAttribute(
         "aria-label",

@@ -1,0 +1,17 @@
+"""Widgets for notebooks, each made by one call: :func:`explore` maps and their statistics, :func:`spot_the_fake`.
+
+They draw in the browser, on canvases, from data that the kernel sends once; the stored notebook keeps a picture beside them.
+"""
+
+try:
+    import anywidget  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"lensnb.widgets needs {error.name}, which comes with the extra lab: pip install 'lensnb[lab]'"
+    ) from None
+
+from .explorer import STATISTICS, Explorer, explore
+from .pictures import COLOUR_MAPS
+from .quiz import Quiz, spot_the_fake
+
+__all__ = ["COLOUR_MAPS", "STATISTICS", "Explorer", "Quiz", "explore", "spot_the_fake"]

@@ -1,0 +1,95 @@
+// What all widgets of lensnb share: their looks in light and dark themes, numbers in words, maps on canvases. It is put before
+// the script of each widget.
+
+const COMMON_STYLE = `
+.lensnb-widget {
+  --fg: var(--jp-ui-font-color0, var(--vscode-editor-foreground, CanvasText));
+  --bg: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
+  --line: color-mix(in srgb, var(--fg) 13%, transparent);
+  --edge: color-mix(in srgb, var(--fg) 55%, transparent);
+  --soft: color-mix(in srgb, var(--fg) 78%, var(--bg));
+  --focus: var(--jp-brand-color1, Highlight);
+  container-type: inline-size; max-width: 1240px; color: var(--fg); padding: 4px;
+  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); font-variant-numeric: tabular-nums;
+}
+body[data-jp-theme-light="false"] .lensnb-widget, body.vscode-dark .lensnb-widget,
+html[theme="dark"] .lensnb-widget { color-scheme: dark; }
+body[data-jp-theme-light="true"] .lensnb-widget, body.vscode-light .lensnb-widget { color-scheme: light; }
+.lensnb-widget * { box-sizing: border-box; }
+.lensnb-widget p { margin: 0; }
+.lensnb-widget select, .lensnb-widget input[type=number], .lensnb-widget button {
+  font: inherit; color: var(--fg); background: var(--bg); border: 1px solid var(--edge); border-radius: 3px;
+  height: 28px; padding: 0 6px; min-width: 0; margin: 0;
+}
+.lensnb-widget button { cursor: pointer; padding: 0 9px; }
+.lensnb-widget button:disabled { opacity: 0.5; cursor: default; }
+.lensnb-widget button:hover, .lensnb-widget select:hover { border-color: var(--fg); }
+.lensnb-widget option { color: var(--fg); background: var(--bg); }
+.lensnb-widget :is(select, input, button):focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
+`;
+
+// ---------------------------------------------------------------- numbers in words
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+const minus = (text) => String(text).replace("-", "−");
+const superscript = (k) => (k < 0 ? "⁻" : "") + [...String(Math.abs(k))].map((d) => SUPERSCRIPTS[d]).join("");
+
+/** A number with so many digits, as 0.0123 or 1.23×10⁻⁹. */
+function words(value, digits = 3) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) {
+    const whole = size >= 10 ** (digits - 1);
+    return minus(whole ? Math.round(value) : value === 0 ? "0" : value.toPrecision(digits));
+  }
+  const [mantissa, power] = value.toExponential(digits - 1).split("e");
+  return `${minus(mantissa)}×10${superscript(Number(power))}`;
+}
+
+const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+/** SVG text with the letter after an underscore set low: C_ℓ. */
+const lowered = (text) =>
+  escaped(text).replace(/_(\S)/g, '<tspan dy="3" font-size="80%">$1</tspan><tspan dy="-3">\u200b</tspan>');
+
+// ---------------------------------------------------------------- maps from the kernel
+
+const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+
+function readMaps(sent) {
+  const sets = {};
+  for (const [name, s] of Object.entries(sent.sets))
+    sets[name] = {
+      pixels: new Uint16Array(copied(s.pixels)), low: s.low, step: s.step,
+      mean: new Float32Array(copied(s.mean)), std: new Float32Array(copied(s.std)),
+    };
+  return sets;
+}
+
+/** A look-up table from the 16 bits of a pixel to a colour, for a set's quantisation and the ends of the colour scale. */
+function pixelColours(set, table, [low, high]) {
+  const out = new Uint32Array(65536), scale = 255 / (high - low);
+  for (let q = 0; q < 65536; q++) out[q] = table[Math.max(0, Math.min(255, Math.round((set.low + q * set.step - low) * scale)))];
+  return out;
+}
+
+/** Draw one map of a set on a canvas of n × n pixels; row 0 lies at the bottom. */
+function drawMap(canvas, image, set, one, colours) {
+  const n = canvas.width, start = one * n * n, out = new Uint32Array(image.data.buffer);
+  for (let row = 0; row < n; row++)
+    for (let column = 0; column < n; column++) out[(n - 1 - row) * n + column] = colours[set.pixels[start + row * n + column]];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// ---------------------------------------------------------------- elements
+
+function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function chooser(options, attributes = {}) {
+  return element("select", attributes, ...options.map(([value, text]) => element("option", { value }, text)));
+}
