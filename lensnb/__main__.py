@@ -1,4 +1,4 @@
-"""The command line: ``lensnb run``, ``lensnb draw``, ``lensnb simulate``, ``lensnb sample``."""
+"""The command line: ``lensnb doctor``, ``lensnb run``, ``lensnb draw``, ``lensnb simulate``, ``lensnb sample``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lensnb", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="is this machine ready, and how long will the notebooks train on it?")
+    doctor.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    doctor.set_defaults(command=_doctor)
     run = commands.add_parser("run", help="execute a notebook with parameters into runs/NAME")
     run.add_argument("notebook", type=Path)
     run.add_argument("--name", help="name of the run folder (by default the notebook's)")
@@ -60,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--workers", type=int, default=1, help="boxes at a time, each in a process of its own")
     sample.set_defaults(command=_sample)
     return parser
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from . import doctor
+
+    return doctor.main(options.device)
 
 
 def _run(options: argparse.Namespace) -> int:

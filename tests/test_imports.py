@@ -25,7 +25,8 @@ FLOORS = [
     {"readers", "sims", "ensemble"},
     {"compare"},
     {"plot", "runs"},  # runs writes down what compare found
-    {"widgets", "__main__"},
+    {"widgets", "doctor"},
+    {"__main__"},
 ]
 
 # These may take less than all that is below: theory is for simulations, networks are for models.
