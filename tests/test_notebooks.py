@@ -59,10 +59,26 @@ class TestForm:
         # headless runs hang on pictures drawn inside ipywidgets.Output, and on interact
         assert not re.search(r"\bOutput\(|\binteract(ive)?\(|plt\.show\(", source)
 
+    def test_no_installs_no_network_and_no_fixed_device(self, path):
+        source = "\n".join(c.source for c in cells(path, "code"))
+        found = re.findall(r"^\s*[!%]\s*\w+.*|\b(?:urlopen|urlretrieve|requests\.|hf_hub)\w*|\.cuda\(\)", source, re.M)
+        assert found == []
+
     def test_no_more_than_three_code_cells_in_a_row(self, path):
         kinds = "".join(c.cell_type[0] for c in nbformat.read(path, as_version=4).cells)
         first = kinds.index("c")
         assert "cccc" not in kinds[first + 3 :]  # imports, parameters and their check come together at the top
+
+
+def test_no_two_notebooks_define_the_same():
+    """What a second notebook needs moves to lensnb."""
+    homes: dict[str, list[str]] = {}
+    for path in NOTEBOOKS:
+        for cell in cells(path, "code"):
+            for name in re.findall(r"^(?:def|class) (\w+)", cell.source, re.M):
+                homes.setdefault(name, []).append(path.stem)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+    assert homes, "no notebook defines anything: is the pattern wrong?"
 
 
 @pytest.mark.slow
