@@ -13,9 +13,8 @@ same of the memory that torch has allocated. It is that of the first call, which
 lensnb on these maps, and with the same bins. What they find is compared too. What is not installed is named and left out;
 ``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs it.
 
-**Peaks** stay below the target of ten times a scipy loop: nearly half of their time goes into the comparisons with the eight
-neighbours, and most of the rest into finding the few pixels that are peaks, and their bins. Each is a pass over pixels
-in the processor's cache already; only one compiled loop that does everything at once would save more.
+**Moments** grow faster than n² log n between the smallest and the largest maps, because maps of less than 256² are smoothed by
+products of matrices, which is faster there than a transform; from 256² on they are smoothed by transforms.
 """
 
 from __future__ import annotations

@@ -294,7 +294,7 @@ def smooth(maps: Tensor, sigma_arcmin: float, side_deg: float, periodic: bool = 
     length = n if periodic else 2 * n
     sigma_pixels = sigma_arcmin / MapGrid(n, side_deg).pixel_arcmin
     frequency = torch.fft.rfftfreq(length, dtype=torch.float64, device="cpu")
-    beam = torch.exp(-0.5 * (2 * math.pi * sigma_pixels * frequency) ** 2).to(maps)
+    beam = torch.exp(-0.5 * (2 * math.pi * sigma_pixels * frequency) ** 2).to(maps.dtype).to(maps.device)
     for _ in range(2):  # a Gaussian is one along rows times one along columns
         work = maps if periodic else torch.cat([maps, maps.flip(-1)], -1)
         maps = torch.fft.irfft(torch.fft.rfft(work) * beam, length)[..., :n].mT

@@ -110,7 +110,7 @@ def band(ax: Axes, statistic: Statistic, ensemble: Ensemble, colour: str, label:
     return _scales(ax, statistic)
 
 
-def _typeset(label: str) -> str:
+def typeset(label: str) -> str:
     """The label with its ℓ set as mathematics; C_ℓ is plain text elsewhere (tables, widgets)."""
     return label.replace("C_ℓ", r"$C_\ell$")
 
@@ -120,7 +120,7 @@ def _scales(ax: Axes, statistic: Statistic, log_y: bool = True) -> Axes:
         ax.set_xscale("log")
     if statistic.log_y and log_y:
         ax.set_yscale("log")
-    ax.set_xlabel(_typeset(statistic.x_label))
+    ax.set_xlabel(typeset(statistic.x_label))
     ax.grid(alpha=0.25)
     return ax
 
@@ -188,7 +188,7 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
         for set_name in report.names[1:]:
             mean = report.ensembles[set_name][name].mean()
             column[0].plot(statistic.x, mean, color=palette[set_name], lw=1.4, label=set_name)
-        column[0].set_ylabel(_typeset(statistic.y_label))
+        column[0].set_ylabel(typeset(statistic.y_label))
         column[0].set_xlabel("")
         if statistic.log_y:
             _floor(column[0], report.ensembles["truth"][name])

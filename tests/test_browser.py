@@ -444,3 +444,57 @@ def test_the_quiz_is_legible_and_narrow_windows_lose_nothing(open_page, theme, t
     beyond = f"[...document.querySelectorAll('{QUIZ} *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
     assert box["width"] < 400 and page.evaluate(beyond) <= box["x"] + box["width"] + 1
     page.locator(QUIZ).screenshot(path=tmp_path / f"narrow {theme}.png")
+
+
+# ---------------------------------------------------------------- lensnb.widgets.diffuse
+
+SCRUB = """
+from lensnb.models import Diffusion
+from lensnb.transform import KappaTransform
+from lensnb.widgets import diffuse
+
+kappa = KappaTransform.fit(truth)
+scrub = diffuse(Diffusion(32, kappa, GaussianField.fit(kappa(truth)), channels=(8, 8)), truth, 5.0, levels=12)
+scrub
+"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path):
+    page = open_page(MAKE, SCRUB, theme=theme)
+    widget = page.locator(".lensnb-diffuse")
+    widget.locator("svg path.curve").first.wait_for(state="attached")
+    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    pictures = "[...document.querySelectorAll('.lensnb-diffuse canvas')].map(c => c.toDataURL())"
+    curves = "[...document.querySelectorAll('.lensnb-diffuse path.curve')].map(c => c.getAttribute('d'))"
+    slider = widget.get_by_role("slider", name="Noise level")
+    slider.focus()
+    page.keyboard.press("Home")
+    first, drawn = page.evaluate(pictures), page.evaluate(curves)
+    assert len(set(first)) >= 2 and len(drawn) == 6
+    page.keyboard.press("End")
+    assert widget.get_by_text("(12 of 12)").is_visible()
+    last, noised = page.evaluate(pictures), page.evaluate(curves)
+    assert all(a != b for a, b in zip(first, last))
+    assert noised[0] == drawn[0] and noised[1] != drawn[1]  # the true map's spectrum stays, the guess loses power
+    widget.get_by_role("button", name="Less noise").click()
+    assert widget.get_by_text("(11 of 12)").is_visible() and page.evaluate(pictures) != last
+    widget.get_by_label("What happens").select_option("make")
+    assert page.evaluate(pictures)[0] != last[0]
+    widget.get_by_label("What happens").select_option("noise")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(pictures) == first and page.evaluate(curves) == drawn
+    text = ", ".join(f".lensnb-diffuse {s}" for s in ("label", "select", "button", "output", "p", "text"))
+    found = page.evaluate(CONTRAST, text)
+    assert len(found) > 20 and min(found)[0] > 4.5, min(found)
+    page.keyboard.press("ArrowRight")
+    widget.screenshot(path=tmp_path / f"diffuse {theme}.png")
+    page.wait_for_timeout(600)
+    assert page.evaluate(TOLD, "print(scrub.level, scrub.way)") == "1 noise"
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_timeout(200)
+    box = widget.bounding_box()
+    beyond = "[...document.querySelectorAll('.lensnb-diffuse *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
+    assert box["width"] < 400 and page.evaluate(beyond) <= box["x"] + box["width"] + 1
+    assert not page.problems

@@ -12,6 +12,8 @@ from PIL import Image
 from lensnb import stats
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise, smooth
+from lensnb.models import Diffusion, Strength
+from lensnb.transform import KappaTransform
 
 widgets = pytest.importorskip("lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError)
 traitlets = pytest.importorskip("traitlets")
@@ -328,3 +330,69 @@ def test_errors_of_the_quiz_are_a_sentence(arguments, sentence):
         widgets.spot_the_fake(*arguments)
     with pytest.raises(ValueError, match="a quiz needs at least one question, found 0"):
         widgets.spot_the_fake({"a": M, "b": M}, 5.0, questions=0)
+
+
+# ---------------------------------------------------------------- the noise level
+
+
+@pytest.fixture(scope="module")
+def model(maps) -> Diffusion:
+    """An untrained model: its network's guess is the Gaussian one."""
+    transform = KappaTransform.fit(maps["truth"])
+    field = GaussianField.fit(transform(maps["truth"]))
+    torch.manual_seed(0)
+    return Diffusion(16, transform, field, channels=(8, 8), strength=Strength.fit(transform(maps["truth"]), field, 2))
+
+
+@pytest.fixture(scope="module")
+def scrubbed(model, maps) -> widgets.Diffuse:
+    return widgets.diffuse(model, maps["truth"], 5.0, levels=6, which=3)
+
+
+def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
+    """At every level the guess is D of the map that is shown; at the lowest one it is the map itself, or nearly."""
+    assert scrubbed.sigmas == sorted(scrubbed.sigmas) and len(scrubbed.sigmas) == 6
+    for way, sets in scrubbed._found.items():
+        assert {name: tuple(maps.shape) for name, maps in sets.items()} == {
+            "noised": (6, 16, 16), "Gaussian": (6, 16, 16), "network": (6, 16, 16), "map": (1, 16, 16)
+        }  # fmt: skip
+        torch.testing.assert_close(sets["network"], sets["Gaussian"], rtol=0, atol=1e-6)  # untrained, they are the same
+        error = (sets["network"] - sets["map"]).flatten(1).std(1)
+        assert error[0] < 0.1 * sets["map"].std() and error[0] < error[2] < error[-1], way
+        torch.testing.assert_close(sets["noised"].flatten(1).std(1), torch.ones(6))
+    assert torch.equal(scrubbed._found["noise"]["map"][0], maps["truth"][3].float())
+
+
+def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
+    """The last state on the way, denoised by one more step, is the map that the sampler gives for the same noise."""
+    from lensnb.samplers import MapNoise, exponential, karras_sigmas
+
+    noise, like = MapNoise(1, seeded(0)), model.transform.mean
+    denoise = model.denoiser.given(model.strength.sample(noise))
+    sigmas = karras_sigmas(6, *model.sigma_range)
+    start = model.denoiser.gaussian.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
+    expected = model.transform.inverse(exponential(denoise, start, sigmas)).float()
+    torch.testing.assert_close(scrubbed._found["make"]["map"], expected)
+
+
+def test_a_picture_of_the_level_stays(scrubbed):
+    data, metadata = scrubbed._repr_mimebundle_()
+    assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith("A map under noise")
+    scrubbed.level, scrubbed.way = 1, "make"
+    assert scrubbed.png() != base64.b64decode(data["image/png"]) and "level 2 of 6" in repr(scrubbed)
+    with pytest.raises(traitlets.TraitError, match="level must lie between 0 and 5, found 6"):
+        scrubbed.level = 6
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"side_deg": None}, "side_deg must be the side of the field in degrees, found None"),
+        ({"levels": 3}, "the noise level needs at least four steps to be scrubbed, found 3"),
+        ({"which": 12}, "there is no map 12 among 12"),
+        ({"maps": torch.ones(4, 8, 8)}, "the model was made for maps of 16 × 16 pixels, found 8 × 8"),
+    ],
+)
+def test_errors_of_the_noise_level_are_a_sentence(model, maps, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        widgets.diffuse(**{"model": model, "maps": maps["truth"], "side_deg": 5.0} | change)

@@ -1,4 +1,5 @@
-"""Widgets for notebooks, each made by one call: :func:`explore` maps and their statistics, :func:`spot_the_fake`.
+"""Widgets for notebooks, each made by one call: :func:`explore` maps and their statistics, :func:`spot_the_fake`, and
+:func:`diffuse`, which scrubs the noise level of a diffusion model.
 
 They draw in the browser, on canvases, from data that the kernel sends once; the stored notebook keeps a picture beside them.
 """
@@ -10,8 +11,9 @@ except ModuleNotFoundError as error:
         f"lensnb.widgets needs {error.name}, which comes with the extra lab: pip install 'lensnb[lab]'"
     ) from None
 
+from .diffuse import Diffuse, diffuse
 from .explorer import STATISTICS, Explorer, explore
 from .pictures import COLOUR_MAPS
 from .quiz import Quiz, spot_the_fake
 
-__all__ = ["COLOUR_MAPS", "STATISTICS", "Explorer", "Quiz", "explore", "spot_the_fake"]
+__all__ = ["COLOUR_MAPS", "STATISTICS", "Diffuse", "Explorer", "Quiz", "diffuse", "explore", "spot_the_fake"]

@@ -52,6 +52,53 @@ const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCode
 const lowered = (text) =>
   escaped(text).replace(/_(\S)/g, '<tspan dy="3" font-size="80%">$1</tspan><tspan dy="-3">\u200b</tspan>');
 
+// ---------------------------------------------------------------- axes
+
+/** A linear or logarithmic axis: value → pixel, with its ticks and their labels. */
+function axis(low, high, from, to, log, wanted) {
+  const f = log ? Math.log10 : (v) => v;
+  const at = (v) => from + ((f(v) - f(low)) / (f(high) - f(low))) * (to - from);
+  return { at, low, high, log, ...(log ? logTicks(low, high, wanted) : linearTicks(low, high, wanted)) };
+}
+
+function linearTicks(low, high, wanted) {
+  const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((k) => k * power >= rough * 0.999);
+  const size = Math.floor(Math.log10(Math.max(Math.abs(low), Math.abs(high))) + 1e-9);
+  const factor = size < -2 || size > 3 ? size : 0; // leave a common power of ten out of the labels
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9) + factor);
+  const ticks = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++)
+    ticks.push({ value: k * step, label: minus(((k * step) / 10 ** factor).toFixed(digits)) });
+  return { ticks, minor: [], factor: factor ? `×10${superscript(factor)}` : "" };
+}
+
+function logTicks(low, high, wanted) {
+  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high)), few = Math.log10(high / low) < 2;
+  const every = Math.max(1, Math.ceil(Math.log10(high / low) / wanted));
+  const ticks = [], minor = [];
+  for (let k = first; k <= last; k++)
+    for (let m = 1; m < 10; m++) {
+      const value = m * 10 ** k, labelled = few ? [1, 2, 5].includes(m) : m === 1 && k % every === 0;
+      if (value < low * 0.9999 || value > high * 1.0001) continue;
+      const plain = k >= -2 && k <= 3;
+      if (labelled) ticks.push({ value, label: plain ? String(+value.toPrecision(1)) : (m > 1 ? `${m}×` : "") + `10${superscript(k)}` });
+      else minor.push(value);
+    }
+  return { ticks, minor, factor: "" };
+}
+
+/** An SVG path through points; a gap wherever a value is not finite. */
+function line(x, y) {
+  let path = "", pen = "M";
+  for (let i = 0; i < x.length; i++) {
+    if (!Number.isFinite(y[i])) { pen = "M"; continue; }
+    path += `${pen}${x[i].toFixed(1)} ${y[i].toFixed(1)}`;
+    pen = "L";
+  }
+  return path;
+}
+
 // ---------------------------------------------------------------- maps from the kernel
 
 const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);

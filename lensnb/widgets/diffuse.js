@@ -1,0 +1,171 @@
+// The browser's half of lensnb.widgets.diffuse: all levels are here, so that scrubbing needs no kernel.
+
+const STYLE = `
+.lensnb-diffuse { max-width: 1100px; }
+.lensnb-diffuse .controls { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 8px; }
+.lensnb-diffuse .controls label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
+.lensnb-diffuse .controls select { font-size: 13px; max-width: 100%; }
+.lensnb-diffuse .maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 12px; }
+.lensnb-diffuse .maps p { font-weight: 600; min-height: 1.6em; display: flex; align-items: center; gap: 7px; }
+.lensnb-diffuse .swatch { flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor; }
+.lensnb-diffuse canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; }
+.lensnb-diffuse .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
+.lensnb-diffuse input[type=range] { flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus); }
+.lensnb-diffuse output { min-width: 10em; text-align: right; white-space: nowrap; }
+.lensnb-diffuse .note { color: var(--soft); font-size: 12px; min-height: 3em; }
+.lensnb-diffuse .plots { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px; }
+.lensnb-diffuse .plots svg { width: 100%; height: 230px; display: block; }
+.lensnb-diffuse svg text { fill: var(--fg); font-size: 12px; font-family: inherit; }
+.lensnb-diffuse svg .axis { stroke: var(--edge); fill: none; }
+.lensnb-diffuse svg .grid { stroke: var(--line); fill: none; }
+.lensnb-diffuse svg .curve { fill: none; stroke-width: 1.8; }
+@container (max-width: 560px) {
+  .lensnb-diffuse .plots { grid-template-columns: minmax(0, 1fr); }
+  .lensnb-diffuse .step { flex-wrap: wrap; }
+  .lensnb-diffuse .maps { gap: 0 6px; }
+  .lensnb-diffuse .maps p { font-size: 12px; }
+}
+`;
+
+const NOISED = [-2.5, 3.5]; // ends of the colour scale of a noised map, in units of its own scatter
+const LEFT = 64, RIGHT = 10, TOP = 8, FOOT = 42;
+
+/** One panel with its axes, and curves [values, colour, dash]; limits from the first curve, so that it holds still. */
+function panel(svg, s, x, curves, width, height, clip) {
+  const good = Array.from(curves[0][0]).filter((v) => v > 0), top = Math.max(...good) * 3, bottom = Math.min(...good) / 8;
+  const pad = s.log_x ? (x[x.length - 1] / x[0]) ** 0.03 : 0.03 * (x[x.length - 1] - x[0]);
+  const ends = s.log_x ? [x[0] / pad, x[x.length - 1] * pad] : [x[0] - pad, x[x.length - 1] + pad];
+  const across = axis(...ends, LEFT, width - RIGHT, s.log_x, width < 380 ? 4 : 6);
+  const up = axis(bottom, top, height - FOOT, TOP, true, 5), end = width - RIGHT, foot = height - FOOT;
+  let out = `<defs><clipPath id="${clip}"><rect x="${LEFT}" y="${TOP}" width="${end - LEFT}" height="${foot - TOP}"/></clipPath></defs>`;
+  for (const { value, label } of across.ticks) {
+    const at = across.at(value).toFixed(1);
+    out += `<path class="grid" d="M${at} ${TOP}V${foot}"/><text x="${at}" y="${foot + 16}" text-anchor="middle">${label}</text>`;
+  }
+  for (const { value, label } of up.ticks) {
+    const at = up.at(value).toFixed(1);
+    out += `<path class="grid" d="M${LEFT} ${at}H${end}"/><text x="${LEFT - 6}" y="${+at + 4}" text-anchor="end">${label}</text>`;
+  }
+  out += `<path class="axis" d="M${LEFT} ${TOP}H${end}V${foot}H${LEFT}Z"/>`;
+  out += `<text transform="translate(13 ${(TOP + foot) / 2}) rotate(-90)" text-anchor="middle">${lowered(s.y_label)}</text>`;
+  const factor = across.factor ? `  ${across.factor}` : "";
+  out += `<text x="${(LEFT + end) / 2}" y="${height - 6}" text-anchor="middle">${lowered(s.x_label + factor)}</text>`;
+  const place = x.map(across.at), low = height; // an empty bin leads out of the panel
+  for (const [values, colour, dash] of curves) {
+    const heights = Array.from(values, (v) => (v > 0 ? Math.min(up.at(v), low) : low));
+    out += `<path class="curve" clip-path="url(#${clip})" style="stroke:${colour}" stroke-dasharray="${dash}" d="${line(place, heights)}"/>`;
+  }
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.innerHTML = out;
+}
+
+let views = 0;
+
+function render({ model, el }) {
+  const about = model.get("_about"), n = about.n, levels = about.sigmas.length, sets = readMaps(about), clip = `lensnbd${++views}`;
+  const curves = about.statistics.map((s) =>
+    Object.fromEntries(Object.entries(s.vectors).map(([name, bytes]) => [name, new Float32Array(copied(bytes))])),
+  );
+  const ink = { Gaussian: `color-mix(in srgb, ${about.colours.Gaussian} 84%, var(--fg))`, network: `color-mix(in srgb, ${about.colours.network} 84%, var(--fg))` };
+  const names = ["noised", "Gaussian", "network"], titles = ["under noise", "Gaussian guess", "network's guess"];
+  let timer;
+
+  const select = (options) => element("select", {}, ...options.map(([value, text]) => element("option", { value }, text)));
+  const part = {
+    way: select(about.ways), colours: select(Object.keys(about.tables).map((name) => [name, name])),
+    maps: names.map((name, k) => {
+      const canvas = element("canvas", { width: n, height: n, role: "img" }), swatch = element("span", { class: "swatch" });
+      if (ink[name]) swatch.style.color = ink[name];
+      else swatch.hidden = true;
+      return { canvas, node: element("div", {}, element("p", {}, swatch, titles[k]), canvas) };
+    }),
+    slider: element("input", { type: "range", min: 1, max: levels, step: 1, "aria-label": "Noise level" }),
+    less: element("button", { type: "button", "aria-label": "Less noise" }, "‹"),
+    more: element("button", { type: "button", "aria-label": "More noise" }, "›"),
+    count: element("output"),
+    plots: about.statistics.map(() => {
+      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      svg.setAttribute("role", "img");
+      return svg;
+    }),
+    note: element("p", { class: "note" }),
+  };
+  const plots = element("div", { class: "plots" }, ...part.plots);
+  const root = element(
+    "div", { class: "lensnb-widget lensnb-diffuse", role: "group", "aria-label": "Noise and denoisers of a diffusion model" },
+    element("style", {}, COMMON_STYLE + STYLE),
+    element("div", { class: "controls" }, element("label", {}, "What happens", part.way), element("label", {}, "Colours", part.colours)),
+    element("div", { class: "maps" }, ...part.maps.map(({ node }) => node)),
+    element("div", { class: "step" }, part.less, part.slider, part.more, part.count),
+    plots, part.note,
+  );
+  const images = part.maps.map(({ canvas }) => canvas.getContext("2d").createImageData(n, n));
+  for (const control of root.querySelectorAll("select, input, button")) control.dataset.lmSuppressShortcuts = "true";
+
+  const way = () => model.get("way"), level = () => model.get("level");
+  const last = () => (way() === "noise" ? "the true map" : "the map in the end");
+
+  function drawMaps() {
+    const table = new Uint32Array(copied(about.tables[model.get("colours")]));
+    part.maps.forEach(({ canvas }, k) => {
+      const set = sets[`${way()} ${names[k]}`];
+      drawMap(canvas, images[k], set, level(), pixelColours(set, table, k ? about.limits : NOISED));
+      const unit = k ? "κ" : "units of its own scatter";
+      canvas.setAttribute("aria-label", `${titles[k]} at σ = ${words(about.sigmas[level()], 2)}, in ${unit}: standard deviation ${words(set.std[level()])}`);
+    });
+  }
+
+  function drawPlots() {
+    about.statistics.forEach((s, k) => {
+      const bins = s.x.length, one = (name, i) => curves[k][`${way()} ${name}`].subarray(i * bins, (i + 1) * bins);
+      const lines = [[one("map", 0), "var(--fg)", "none"], [one("Gaussian", level()), ink.Gaussian, "6 3"], [one("network", level()), ink.network, "none"]];
+      const svg = part.plots[k], width = svg.clientWidth;
+      if (!width) return;
+      panel(svg, s, s.x, lines, width, svg.clientHeight, `${clip}${k}`);
+      svg.setAttribute("aria-label", `${s.y_label} against ${s.x_label}: ${last()}, the Gaussian guess and the network's guess at σ = ${words(about.sigmas[level()], 2)}`);
+    });
+  }
+
+  function show() {
+    const sigma = about.sigmas[level()];
+    part.way.value = way();
+    part.colours.value = model.get("colours");
+    part.slider.value = level() + 1;
+    part.count.textContent = `σ = ${words(sigma, 2)} (${level() + 1} of ${levels})`;
+    part.slider.setAttribute("aria-valuetext", `σ = ${words(sigma, 2)}, level ${level() + 1} of ${levels}`);
+    part.note.textContent =
+      `Noise of ${words(sigma, 2)} times the scatter of the transformed map. Black or white line: ${last()}; dashed: the Gaussian guess; ` +
+      `full: the network's. A guess is the mean of all maps that could be under this noise, so it is smoother than each of them.`;
+    drawMaps();
+    drawPlots();
+  }
+
+  /** Scrubbing is drawn at once; the kernel hears of it when it pauses. */
+  function step(to) {
+    to = Math.max(0, Math.min(levels - 1, to));
+    if (to === level()) return;
+    model.set("level", to);
+    clearTimeout(timer);
+    timer = setTimeout(() => model.save_changes(), 250);
+  }
+  const choose = (trait, value) => (model.set(trait, value), model.save_changes());
+
+  part.slider.oninput = () => step(part.slider.value - 1);
+  part.less.onclick = () => step(level() - 1);
+  part.more.onclick = () => step(level() + 1);
+  part.way.onchange = () => choose("way", part.way.value);
+  part.colours.onchange = () => choose("colours", part.colours.value);
+  const heard = ["change:level", "change:way", "change:colours"];
+  for (const event of heard) model.on(event, show);
+  el.append(root);
+  show();
+  const resized = new ResizeObserver(drawPlots);
+  resized.observe(plots);
+  return () => {
+    resized.disconnect();
+    clearTimeout(timer);
+    for (const event of heard) model.off(event, show);
+  };
+}
+
+export default { render };
