@@ -352,7 +352,7 @@ def scrubbed(model, maps) -> widgets.Diffuse:
 def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
     """At every level the guess is D of the map that is shown; at the lowest one it is the map itself, or nearly."""
     assert scrubbed.sigmas == sorted(scrubbed.sigmas) and len(scrubbed.sigmas) == 6
-    for way, sets in scrubbed._found.items():
+    for way, sets in scrubbed.shown.items():
         assert {name: tuple(maps.shape) for name, maps in sets.items()} == {
             "noised": (6, 16, 16), "Gaussian": (6, 16, 16), "network": (6, 16, 16), "map": (1, 16, 16)
         }  # fmt: skip
@@ -360,7 +360,7 @@ def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
         error = (sets["network"] - sets["map"]).flatten(1).std(1)
         assert error[0] < 0.1 * sets["map"].std() and error[0] < error[2] < error[-1], way
         torch.testing.assert_close(sets["noised"].flatten(1).std(1), torch.ones(6))
-    assert torch.equal(scrubbed._found["noise"]["map"][0], maps["truth"][3].float())
+    assert torch.equal(scrubbed.shown["noise"]["map"][0], maps["truth"][3].float())
 
 
 def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
@@ -372,7 +372,7 @@ def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
     sigmas = karras_sigmas(6, *model.sigma_range)
     start = model.denoiser.gaussian.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
     expected = model.transform.inverse(exponential(denoise, start, sigmas)).float()
-    torch.testing.assert_close(scrubbed._found["make"]["map"], expected)
+    torch.testing.assert_close(scrubbed.shown["make"]["map"], expected)
 
 
 def test_a_picture_of_the_level_stays(scrubbed):

@@ -122,6 +122,9 @@ class Diffuse(anywidget.AnyWidget):
         way: ``"noise"``, a true map under noise, or ``"make"``, a new map on its way.
         level: the noise level on view, 0 the lowest.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
+        sigmas: the noise levels, rising.
+        shown: ``shown[way]``: ``"noised"`` maps in units of their own scatter, ``"Gaussian"`` and ``"network"``'s guesses as
+            κ, each ``(levels, n, n)``, and the true or finished ``"map"``, ``(1, n, n)``.
     """
 
     _esm = script("common.js", "diffuse.js")
@@ -134,7 +137,7 @@ class Diffuse(anywidget.AnyWidget):
 
     def __init__(self, found: dict[str, dict[str, Tensor]], reference: Tensor, side_deg: float, sigmas: Tensor):
         order = torch.arange(len(sigmas) - 1, -1, -1)  # the lowest level first
-        self._found = {
+        self.shown = {
             way: {name: maps if name == "map" else maps[order] for name, maps in sets.items()}
             for way, sets in found.items()
         }
@@ -143,7 +146,7 @@ class Diffuse(anywidget.AnyWidget):
         self._statistics = stats.suite(reference, side_deg, ["power", "pdf"])
         self._vectors = {
             way: {s: {name: self._statistics[s](maps) for name, maps in sets.items() if name != "noised"} for s in self._statistics}
-            for way, sets in self._found.items()
+            for way, sets in self.shown.items()
         }  # fmt: skip
         super().__init__(
             level=len(sigmas) // 2,
@@ -153,7 +156,7 @@ class Diffuse(anywidget.AnyWidget):
                 "colours": {"Gaussian": plot.CYCLE[0], "network": plot.CYCLE[1]},
                 "tables": {name: colour_table(name).tobytes() for name in COLOUR_MAPS},
                 "sets": {
-                    f"{way} {name}": quantise(maps) for way, sets in self._found.items() for name, maps in sets.items()
+                    f"{way} {name}": quantise(maps) for way, sets in self.shown.items() for name, maps in sets.items()
                 },
                 "statistics": [self._sent(name) for name in self._statistics],
             },
@@ -180,7 +183,7 @@ class Diffuse(anywidget.AnyWidget):
 
     def png(self) -> bytes:
         """What the widget shows now as a still picture, for pages without a kernel."""
-        sets, level = self._found[self.way], self.level
+        sets, level = self.shown[self.way], self.level
         figure = plot.Figure(figsize=(11.5, 3.4), layout="constrained", facecolor="white")
         figure.suptitle(f"{WAYS[self.way].capitalize()}: noise level σ = {self.sigmas[level]:.2g}", fontsize=11)
         axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.25))
