@@ -279,6 +279,72 @@ def test_colours_and_the_other_set_need_no_kernel(page):
     assert page.evaluate(PICTURES) == first and page.evaluate(UPPER) == plotted
 
 
+def test_zoom_is_the_same_on_both_maps_and_comes_back(page):
+    widget, slider = page.locator(WIDGET), page.get_by_role("slider", name="Map")
+    slider.focus()
+    first = press(page, "Home")
+    assert widget.get_by_role("button", name="Zoom out").is_disabled()
+    canvas = widget.locator(".map canvas").first
+    canvas.scroll_into_view_if_needed()
+    side = canvas.bounding_box()["width"]
+    canvas.dblclick(position={"x": side * 0.25, "y": side * 0.25})  # the upper left quarter
+    zoomed = page.evaluate(PICTURES)
+    assert zoomed[0] != first[0] and zoomed[1] != first[1]
+    assert "enlarged 2 times" in canvas.get_attribute("aria-label")
+    canvas.hover(position={"x": side * 0.01, "y": side * 0.01})
+    assert (
+        "x = 4.7′, y = 295.3′" in widget.locator(".map + .note").first.inner_text()
+    )  # the corner pixel of the whole map
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + side * 0.8, box["y"] + side * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + side * 0.3, box["y"] + side * 0.5, steps=4)
+    page.mouse.up()
+    moved = page.evaluate(PICTURES)
+    assert moved[0] != zoomed[0] and moved[1] != zoomed[1]
+    into = widget.get_by_role("button", name="Zoom in")
+    into.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(PICTURES) != moved
+    into.click()
+    assert into.is_disabled()  # 8 of 32 pixels: nothing finer
+    for _ in range(2):
+        widget.get_by_role("button", name="Zoom out").click()
+    assert page.evaluate(PICTURES) == first
+    page.mouse.move(0, 0)
+
+
+def value(note: str) -> float:
+    """The number in a note such as "κ = −6.08×10⁻⁴ at x = …"."""
+    mantissa, _, power = note.split(" = ")[1].split(" at")[0].replace("−", "-").partition("×10")
+    return float(mantissa) * 10.0 ** int(power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")) or 0)
+
+
+def test_maps_blink_and_are_subtracted(page):
+    widget = page.locator(WIDGET)
+    page.get_by_role("slider", name="Map").focus()
+    first = press(page, "Home")
+    widget.get_by_label("View").select_option("blinking")
+    page.wait_for_function(f"{PICTURES}[0] === {json.dumps(first[1])}")  # the other map, on the left
+    assert widget.locator(".name span").nth(1).inner_text() == "a flow"
+    page.wait_for_function(f"{PICTURES}[0] === {json.dumps(first[0])}")  # and the true one again
+    widget.get_by_label("View").select_option("difference")
+    page.wait_for_function(f"{PICTURES}[1] !== {json.dumps(first[1])}")
+    apart = page.evaluate(PICTURES)
+    assert apart[0] == first[0]
+    widget.locator(".map canvas").last.hover()
+    read = widget.locator(".map + .note").all_inner_texts()
+    assert read[1].startswith("Δκ = ") and read[0].startswith("κ = ")
+    widget.get_by_label("View").select_option("side by side")
+    page.wait_for_function(f"{PICTURES}[1] === {json.dumps(first[1])}")
+    widget.locator(".map canvas").last.hover()
+    plain = widget.locator(".map + .note").all_inner_texts()
+    apart, true, other = map(value, (read[1], *plain))
+    assert abs(other - true - apart) < 0.015 * max(abs(other), abs(true), abs(apart))  # three digits each
+    page.mouse.move(0, 0)
+    assert page.evaluate(PICTURES) == first
+
+
 PROBE = """() => {
   const canvas = document.querySelector('.lensnb-explorer .map canvas'), context = canvas.getContext('2d');
   const sum = () => context.getImageData(0, 0, canvas.width, canvas.height).data.reduce((a, b) => (a * 31 + b) >>> 0, 7);

@@ -265,6 +265,14 @@ def test_a_generator_that_makes_one_constant_can_be_looked_at():
     explorer.png()
 
 
+def test_the_window_lies_within_the_maps(explorer):
+    assert explorer.window == [0, 0, 16] and explorer.view == "side by side"
+    explorer.window = [8, 0, 8]
+    for window in ([9, 0, 8], [0, -1, 4], [0, 0, 0], [0, 0]):
+        with pytest.raises(traitlets.TraitError, match="window must be a row, a column and a side within 16 pixels"):
+            explorer.window = window
+
+
 # ---------------------------------------------------------------- the quiz
 
 SETS = {

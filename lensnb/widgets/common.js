@@ -120,11 +120,18 @@ function pixelColours(set, table, [low, high]) {
   return out;
 }
 
-/** Draw one map of a set on a canvas of n × n pixels; row 0 lies at the bottom. */
-function drawMap(canvas, image, set, one, colours) {
-  const n = canvas.width, start = one * n * n, out = new Uint32Array(image.data.buffer);
+/** Draw one map of a set on a canvas of n × n pixels, or a square window of it; row 0 lies at the bottom. */
+function drawMap(canvas, image, set, one, colours, window = [0, 0, canvas.width]) {
+  const start = one * canvas.width ** 2;
+  drawPixels(canvas, image, window, (at) => colours[set.pixels[start + at]]);
+}
+
+/** The same for the colour of any pixel of the map: window = [first row, first column, side]. */
+function drawPixels(canvas, image, [row0, column0, side], colour) {
+  const n = canvas.width, out = new Uint32Array(image.data.buffer), from = (k) => Math.floor((k * side) / n);
   for (let row = 0; row < n; row++)
-    for (let column = 0; column < n; column++) out[(n - 1 - row) * n + column] = colours[set.pixels[start + row * n + column]];
+    for (let column = 0; column < n; column++)
+      out[(n - 1 - row) * n + column] = colour((row0 + from(row)) * n + column0 + from(column));
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 

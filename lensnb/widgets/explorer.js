@@ -187,6 +187,7 @@ function build(about) {
     smoothing: chooser(about.smoothing_arcmin.map((v) => [v, v ? `${v} arcmin` : "none"])),
     noise: chooser(about.n_gal_arcmin2.map((v) => [v, v ? per(v) : "none"])),
     colours: chooser(Object.keys(about.tables).map((name) => [name, name])),
+    view: chooser(VIEWS.map((name) => [name, name])),
     status: element("p", { class: "status", role: "status" }),
     against: chooser(about.sets.slice(1).map((s) => [s.name, s.name]), { "aria-label": "Maps on the right" }),
     low: element("input", { type: "number", "aria-label": "Lowest κ of the colour scale", title: "κ at the dark end" }),
@@ -198,6 +199,8 @@ function build(about) {
     slider: element("input", { type: "range", min: 1, step: 1, "aria-label": "Map" }),
     forth: element("button", { type: "button", "aria-label": "Next map" }, "›"),
     count: element("output"),
+    out: element("button", { type: "button", "aria-label": "Zoom out" }, "−"),
+    into: element("button", { type: "button", "aria-label": "Zoom in", title: "Drag a map, or use the arrow keys here, to move" }, "+"),
     legend: element("div", { class: "legend", "aria-hidden": "true" }),
     plot: document.createElementNS("http://www.w3.org/2000/svg", "svg"),
     note: element("p", { class: "note" }),
@@ -210,9 +213,11 @@ function build(about) {
   part.ticks.setAttribute("aria-hidden", "true");
   part.plot.setAttribute("role", "img");
   const label = (text, control) => element("label", {}, text, control);
-  const names = [element("span", {}, about.sets[0].name), about.sets.length > 2 ? part.against : element("span", {}, about.sets[1].name)];
+  part.left = element("span", {}, about.sets[0].name);
+  part.right = element("span");
+  const names = [[part.left], [about.sets.length > 2 ? part.against : element("span", {}, about.sets[1].name), part.right]];
   const figures = part.maps.map((m, k) =>
-    element("div", {}, element("div", { class: "name" }, m.swatch, names[k]), element("div", { class: "map" }, m.canvas, m.mark), m.note),
+    element("div", {}, element("div", { class: "name" }, m.swatch, ...names[k]), element("div", { class: "map" }, m.canvas, m.mark), m.note),
   );
   part.space = element("div", { class: "plot" }, part.plot);
   part.root = element(
@@ -222,14 +227,14 @@ function build(about) {
     element(
       "div", { class: "choices" },
       label("Statistic", part.statistic), label("Smoothing, σ", part.smoothing),
-      label(`Shape noise, σₑ = ${about.sigma_e}`, part.noise), label("Colours", part.colours), part.status,
+      label(`Shape noise, σₑ = ${about.sigma_e}`, part.noise), label("View", part.view), label("Colours", part.colours), part.status,
     ),
     element(
       "div", { class: "body" },
       element(
         "div", {}, element("div", { class: "pair" }, ...figures),
         element("div", { class: "scale" }, part.low, element("div", { class: "bar" }, part.bar, part.ticks), part.high, part.auto),
-        element("div", { class: "step" }, part.back, part.slider, part.forth, part.count),
+        element("div", { class: "step" }, part.back, part.slider, part.forth, part.count, part.out, part.into),
       ),
       element("div", { class: "statistic" }, part.legend, part.space, part.note),
     ),
@@ -239,13 +244,14 @@ function build(about) {
   return part;
 }
 
+const VIEWS = ["side by side", "blinking", "difference"], BLINK = 700; // ms
 let views = 0;
 
 function render({ model, el }) {
   const about = model.get("_about"), n = about.n, pixel = (about.side_deg * 60) / n, clip = `lensnb${++views}`;
   const names = about.sets.map((s) => s.name), part = build(about);
   const pixels = part.maps.map((m) => m.canvas.getContext("2d").createImageData(n, n));
-  let maps, statistic, frame, tables, timer, late, hovered = null;
+  let maps, statistic, frame, tables, differences, timer, late, blinking, swapped = false, hovered = null;
 
   const shown = () => [names[0], model.get("against")];
   const about_set = (name) => about.sets.find((s) => s.name === name);
@@ -260,6 +266,7 @@ function render({ model, el }) {
   function recolour() {
     const table = new Uint32Array(copied(about.tables[model.get("colours")])), [low, high] = limits();
     tables = shown().map((name) => pixelColours(maps[name], table, [low, high]));
+    differences = (delta) => table[Math.max(0, Math.min(255, Math.round(127.5 + (255 * delta) / (high - low))))];
     const context = part.bar.getContext("2d"), image = context.createImageData(256, 1);
     new Uint32Array(image.data.buffer).set(table);
     context.putImageData(image, 0, 0);
@@ -282,27 +289,37 @@ function render({ model, el }) {
     part.ticks.innerHTML = text.join("");
   }
 
+  /** The sets on the two canvases: the truth and the other one, or for a moment the other one on both. */
+  const placed = () => (swapped ? [shown()[1], shown()[1]] : shown());
+  const kappaAt = (name, at) => maps[name].low + maps[name].step * maps[name].pixels[which(name) * n * n + at];
+
   function drawMaps() {
-    shown().forEach((name, k) => {
-      drawMap(part.maps[k].canvas, pixels[k], maps[name], which(name), tables[k]);
-      const { mean, std } = maps[name], one = which(name), field = `${about.side_deg} × ${about.side_deg} degrees`;
-      part.maps[k].canvas.setAttribute(
+    const window = model.get("window"), [truth, other] = shown(), apart = model.get("view") === "difference";
+    placed().forEach((name, k) => {
+      const canvas = part.maps[k].canvas, field = `${about.side_deg} × ${about.side_deg} degrees`;
+      if (k && apart) drawPixels(canvas, pixels[k], window, (at) => differences(kappaAt(other, at) - kappaAt(truth, at)));
+      else drawMap(canvas, pixels[k], maps[name], which(name), tables[shown().indexOf(name)], window);
+      const { mean, std } = maps[name], one = which(name);
+      const of = k && apart ? `${other} less ${truth}, ` : "", zoomed = window[2] < n ? `, enlarged ${(n / window[2]).toFixed(0)} times` : "";
+      canvas.setAttribute(
         "aria-label",
-        `κ map ${one + 1} of ${count(name)}, ${name}, ${field}: mean κ ${words(mean[one])}, standard deviation ${words(std[one])}`,
+        `κ map ${one + 1} of ${count(name)}, ${of}${name}, ${field}${zoomed}: mean κ ${words(mean[one])}, standard deviation ${words(std[one])}`,
       );
     });
     describeMaps();
   }
 
   function describeMaps() {
-    shown().forEach((name, k) => {
-      const { pixels: source, low, step, mean, std } = maps[name], one = which(name), { note, mark } = part.maps[k];
+    placed().forEach((name, k) => {
+      const { mean, std } = maps[name], one = which(name), { note, mark } = part.maps[k];
       mark.style.display = hovered ? "block" : "none";
       if (hovered) {
-        const [row, column] = hovered, kappa = low + step * source[(one * n + row) * n + column];
-        mark.style.left = `${((column + 0.5) / n) * 100}%`;
-        mark.style.top = `${(1 - (row + 0.5) / n) * 100}%`;
-        note.textContent = `κ = ${words(kappa)} at x = ${((column + 0.5) * pixel).toFixed(1)}′, y = ${((row + 0.5) * pixel).toFixed(1)}′`;
+        const [row, column] = hovered, [row0, column0, side] = model.get("window"), at = row * n + column;
+        const apart = k && model.get("view") === "difference";
+        const kappa = apart ? kappaAt(shown()[1], at) - kappaAt(shown()[0], at) : kappaAt(placed()[k], at);
+        mark.style.left = `${((column + 0.5 - column0) / side) * 100}%`;
+        mark.style.top = `${(1 - (row + 0.5 - row0) / side) * 100}%`;
+        note.textContent = `${apart ? "Δκ" : "κ"} = ${words(kappa)} at x = ${((column + 0.5) * pixel).toFixed(1)}′, y = ${((row + 0.5) * pixel).toFixed(1)}′`;
       } else {
         const fixed = (v) => minus(v.toFixed(Math.max(0, 2 - Math.floor(Math.log10(std[one] || 1)))));
         note.textContent = `index\u00a0${about_set(name).indices[one]} · mean\u00a0${fixed(mean[one])} · σ\u00a0${fixed(std[one])}`;
@@ -388,12 +405,13 @@ function render({ model, el }) {
   }
 
   function showSets() {
-    part.maps.forEach((m, k) => (m.swatch.style.color = colour(shown()[k])));
+    part.maps.forEach((m, k) => (m.swatch.style.color = colour(placed()[k])));
     part.against.value = model.get("against");
     if (model.get("index") > last()) return step(last());
     recolour();
     drawPlot();
     showIndex();
+    showView();
   }
 
   function showColours() {
@@ -450,11 +468,65 @@ function render({ model, el }) {
     else recolour(); // puts back what was there
   }
 
+  /** The pixel of the map under the pointer. */
+  function pixelUnder(event, k) {
+    const box = part.maps[k].canvas.getBoundingClientRect(), [row0, column0, side] = model.get("window");
+    const at = (v) => Math.max(0, Math.min(side - 1, Math.floor(v * side)));
+    return [row0 + side - 1 - at((event.clientY - box.top) / box.height), column0 + at((event.clientX - box.left) / box.width)];
+  }
+
   function hover(event, k) {
-    const box = part.maps[k].canvas.getBoundingClientRect();
-    const at = (v) => Math.max(0, Math.min(n - 1, Math.floor(v * n)));
-    hovered = [n - 1 - at((event.clientY - box.top) / box.height), at((event.clientX - box.left) / box.width)];
+    hovered = pixelUnder(event, k);
     describeMaps();
+  }
+
+  // ---- zoom, the same on both maps
+
+  function look(row, column, side) {
+    const inside = (v) => Math.round(Math.max(0, Math.min(n - side, v)));
+    model.set("window", [inside(row), inside(column), side]);
+    clearTimeout(timer);
+    timer = setTimeout(() => model.save_changes(), 250);
+  }
+
+  function zoom(factor, [row, column] = centre()) {
+    const side = Math.max(Math.min(8, n), Math.min(n, Math.round(model.get("window")[2] / factor)));
+    look(row - side / 2, column - side / 2, side);
+  }
+
+  const centre = () => (([row, column, side]) => [row + side / 2, column + side / 2])(model.get("window"));
+  const move = (rows, columns) => (([row, column, side]) => look(row + rows * side, column + columns * side, side))(model.get("window"));
+  let dragged = null; // [where the pointer went down, the window then, whether it has moved]
+
+  function drag(event, k) {
+    if (!dragged) return;
+    const [from, [row, column, side]] = dragged, box = part.maps[k].canvas.getBoundingClientRect();
+    const pixelsOf = (v) => (v / box.width) * side;
+    if (Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) > 4) dragged[2] = true;
+    if (side < n) look(row + pixelsOf(event.clientY - from.clientY), column - pixelsOf(event.clientX - from.clientX), side);
+  }
+
+  function showWindow() {
+    const side = model.get("window")[2];
+    part.out.disabled = side >= n;
+    part.into.disabled = side <= Math.min(8, n);
+    for (const { canvas } of part.maps) canvas.style.cursor = side < n ? "grab" : "";
+    drawMaps();
+  }
+
+  /** Blinking: the left canvas shows the true map and the other one in turn. */
+  function showView() {
+    part.view.value = model.get("view");
+    clearInterval(blinking);
+    const put = (on) => {
+      swapped = on;
+      part.maps[0].swatch.style.color = colour(placed()[0]);
+      part.left.textContent = placed()[0];
+      drawMaps();
+    };
+    put(false);
+    if (model.get("view") === "blinking") blinking = setInterval(() => put(!swapped), BLINK);
+    part.right.textContent = model.get("view") === "difference" ? ` less ${names[0]} (mid-colour: equal)` : "";
   }
 
   part.statistic.onchange = () => (choose("statistic", part.statistic.value), showChoices());
@@ -471,10 +543,25 @@ function render({ model, el }) {
     input.addEventListener("keydown", ({ key }) => key === "Enter" && chooseLimits()); // brings no change event in JupyterLab
     input.addEventListener("wheel", () => input.blur(), { passive: true });
   }
+  part.view.onchange = () => choose("view", part.view.value);
+  part.into.onclick = () => zoom(2);
+  part.out.onclick = () => zoom(0.5);
+  const arrows = { ArrowUp: [0.25, 0], ArrowDown: [-0.25, 0], ArrowLeft: [0, -0.25], ArrowRight: [0, 0.25] };
+  for (const button of [part.into, part.out])
+    button.onkeydown = (event) => {
+      if (!(event.key in arrows)) return;
+      move(...arrows[event.key]);
+      event.preventDefault();
+    };
   part.maps.forEach(({ canvas }, k) => {
-    canvas.onpointermove = (event) => hover(event, k);
+    canvas.onpointermove = (event) => (drag(event, k), hover(event, k));
     canvas.onpointerleave = () => ((hovered = null), describeMaps());
-    canvas.onclick = () => part.slider.focus(); // so that the arrow keys step from here
+    canvas.onpointerdown = (event) => ((dragged = [event, model.get("window"), false]), canvas.setPointerCapture(event.pointerId));
+    canvas.onpointerup = canvas.onpointercancel = () => {
+      if (dragged && !dragged[2]) part.slider.focus(); // a click: the arrow keys step from here
+      dragged = null;
+    };
+    canvas.ondblclick = (event) => zoom(event.shiftKey ? 0.5 : 2, pixelUnder(event, k));
   });
   part.plot.onpointermove = readBin;
   part.plot.onpointerleave = () => {
@@ -485,7 +572,7 @@ function render({ model, el }) {
 
   const heard = {
     "change:index": showIndex, "change:against": showSets, "change:colours": showColours, "change:limits": showColours,
-    "change:_maps": showMaps, "change:_plot": showStatistic,
+    "change:view": showView, "change:window": showWindow, "change:_maps": showMaps, "change:_plot": showStatistic,
     "change:statistic": showChoices, "change:smoothing_arcmin": showChoices, "change:n_gal_arcmin2": showChoices,
   };
   for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
@@ -494,6 +581,7 @@ function render({ model, el }) {
   showColours();
   showStatistic();
   showSets();
+  showWindow();
   const resized = new ResizeObserver(() => (drawTicks(), drawPlot()));
   resized.observe(part.space);
   resized.observe(part.bar);
@@ -501,6 +589,7 @@ function render({ model, el }) {
     resized.disconnect();
     clearTimeout(timer);
     clearTimeout(late);
+    clearInterval(blinking);
     for (const [event, callback] of Object.entries(heard)) model.off(event, callback);
   };
 }

@@ -35,6 +35,7 @@ STATISTICS = {
     "V1": ("Minkowski V₁", "minkowski", 1),
     "V2": ("Minkowski V₂", "minkowski", 2),
 }
+VIEWS = ["side by side", "blinking", "difference"]
 MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcmin²]")
 
 
@@ -51,8 +52,9 @@ def explore(
 ) -> Explorer:
     """Step through true and generated maps side by side, with their statistics beside them.
 
-    Arrow keys, Home and End step; the plot shows the mean and the scatter of one map for the true and for the chosen
-    maps, and the two maps on view drawn over. Bins are made from the true maps after noise and smoothing.
+    Arrow keys, Home and End step; a double click zooms into both maps and a drag moves them; maps stand side by side, blink, or
+    are subtracted. The plot shows the mean and the scatter of one map for the true and for the chosen maps, and the two maps
+    on view drawn over. Bins are made from the true maps after noise and smoothing.
 
     Args:
         sets: name → κ-maps, a :class:`MapSet` or an array ``(maps, n, n)``; the first holds the true maps.
@@ -67,7 +69,7 @@ def explore(
 
     Returns:
         A widget, shown when it is the last value of a cell. Its traits ``statistic``, ``smoothing_arcmin``,
-        ``n_gal_arcmin2``, ``against``, ``index``, ``colours`` and ``limits`` can be read and set.
+        ``n_gal_arcmin2``, ``against``, ``index``, ``view``, ``window``, ``colours`` and ``limits`` can be read and set.
 
     Raises:
         ValueError: an unknown statistic, fewer than two sets, a set of fewer than two maps or with NaN, sets of different
@@ -118,6 +120,9 @@ class Explorer(anywidget.AnyWidget):
         against: name of the set shown beside the truth.
         index: which map is shown, from 0; a set with fewer maps starts again.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
+        view: ``"side by side"``, ``"blinking"`` (true and other map in turn on the left) or ``"difference"`` (other less true
+            map on the right, the middle of the colour scale being no difference).
+        window: what both maps show: first row, first column and side, pixels.
         limits: κ at the ends of the colour scale; None: from the 0.5th to the 99.7th percentile of the true maps.
     """
 
@@ -129,6 +134,8 @@ class Explorer(anywidget.AnyWidget):
     against = traitlets.Unicode().tag(sync=True)
     index = traitlets.Int(0).tag(sync=True)
     colours = traitlets.Enum(list(COLOUR_MAPS), "magma").tag(sync=True)
+    view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
+    window = traitlets.List(traitlets.Int()).tag(sync=True)
     limits = traitlets.List(traitlets.Float(), None, allow_none=True).tag(sync=True)
 
     _about = traitlets.Dict().tag(sync=True)  # what never changes
@@ -144,6 +151,7 @@ class Explorer(anywidget.AnyWidget):
         palette = plot.colours(self._offered["against"])
         super().__init__(
             **{trait: values[0] for trait, values in self._offered.items()},
+            window=[0, 0, next(iter(self._kappa.values())).shape[-1]],
             _about={
                 "sets": [
                     {"name": name, "total": one.total, "indices": one.indices.tolist(), "colour": palette.get(name)}
@@ -175,6 +183,13 @@ class Explorer(anywidget.AnyWidget):
         if not 0 <= proposal["value"] <= last:
             raise traitlets.TraitError(f"index must lie between 0 and {last}, found {proposal['value']}")
         return proposal["value"]
+
+    @traitlets.validate("window")
+    def _check_window(self, proposal):
+        n, window = next(iter(self._kappa.values())).shape[-1], proposal["value"]
+        if not (len(window) == 3 and window[2] >= 1 and all(0 <= first <= n - window[2] for first in window[:2])):
+            raise traitlets.TraitError(f"window must be a row, a column and a side within {n} pixels, found {window}")
+        return window
 
     @traitlets.validate("limits")
     def _check_limits(self, proposal):
@@ -243,7 +258,7 @@ class Explorer(anywidget.AnyWidget):
     # ------------------------------------------------------------ the picture that stays
 
     def png(self) -> bytes:
-        """What the widget shows now as a still picture, for pages without a kernel."""
+        """What the widget shows now as a still picture, whole maps side by side, for pages without a kernel."""
         figure = plot.Figure(figsize=(10.5, 3.6), layout="constrained", facecolor="white")
         figure.suptitle(self._described(), fontsize=11)
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
