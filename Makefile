@@ -17,7 +17,7 @@ comma := ,
 STAMP := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab format clean
+.PHONY: help run test lab app format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,10 @@ test: $(STAMP) ## everything: lint, tests, and the stored notebooks run again
 lab: $(STAMP) ## JupyterLab on notebooks/, on this machine only and with its token
 	$(PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+# Small sets, so that a page is there in a minute. The address that is printed holds the token.
+app: $(STAMP) ## the quiz and the comparison (05) as pages without code, on this machine only and with a token
+	LENSNB_PARAMETERS='{"n_maps": 128}' $(PYTHON) -m voila notebooks --Voila.ip=127.0.0.1 --Voila.auto_token=True $(ARGS)
 
 # The hooks fail when they change something; the second round tells whether anything is left to do by hand.
 format: $(STAMP) ## put code and notebooks that git knows into their stored form (ruff, nbstripout)

@@ -564,3 +564,50 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     beyond = "[...document.querySelectorAll('.lensnb-diffuse *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
     assert box["width"] < 400 and page.evaluate(beyond) <= box["x"] + box["width"] + 1
     assert not page.problems
+
+
+# ---------------------------------------------------------------- make app
+
+
+@pytest.fixture
+def voila(tmp_path):
+    """(url, token) of the notebooks as pages without code, on loopback, with small sets."""
+    pytest.importorskip("voila", reason="no Voilà: pip install 'lensnb[lab]'")
+    port, token, log = free_port(), secrets.token_hex(16), tmp_path / "voila.log"
+    env = os.environ | {
+        "LENSNB_PARAMETERS": '{"n_maps": 12, "questions": 2}', "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "voila", "notebooks", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
+        f"--Voila.token={token}",
+    ]  # fmt: skip
+    with open(log, "w") as file:
+        server = subprocess.Popen(command, env=env, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/?token={token}", server, log)
+        yield f"http://127.0.0.1:{port}", token
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(browser, voila, tmp_path):
+    url, token = voila
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{url}/voila/render/app_spot_the_fake.ipynb")
+    assert "login" in page.url and page.locator(QUIZ).count() == 0  # nothing without the token
+    page.goto(f"{url}/voila/render/app_spot_the_fake.ipynb?token={token}")
+    quiz = page.locator(QUIZ)
+    quiz.get_by_text("Question 1 of 2").wait_for(timeout=120_000)
+    assert page.get_by_text("import torch").count() == 0 and page.locator(".jp-CodeMirrorEditor").count() == 0
+    quiz.get_by_role("button", name="The left one").click()
+    assert quiz.locator(".said").inner_text().split(":")[0] in ("Right", "Wrong")
+    quiz.get_by_role("button", name="Next").click()
+    quiz.get_by_role("button", name="The right one").click()
+    assert quiz.locator("tbody tr").last.inner_text().split("\t")[1].endswith("of 2")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=tmp_path / "app.png", full_page=True)
+    context.close()

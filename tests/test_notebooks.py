@@ -81,6 +81,15 @@ def test_no_two_notebooks_define_the_same():
     assert homes, "no notebook defines anything: is the pattern wrong?"
 
 
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("app_*.ipynb")), ids=lambda p: p.stem)
+def test_apps_are_stored_executed_and_small(path):
+    code = cells(path, "code")
+    assert all(c.execution_count for c in code) and path.stat().st_size < 500_000
+    assert [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in code[-1].outputs)
+    assert all(o.metadata.get("image/png", {}).get("alt") for o in code[-1].outputs if "image/png" in o.get("data", {}))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_runs_with_tiny_parameters(path, tmp_path):

@@ -60,7 +60,7 @@ def test_extras_that_others_name_exist():
     assert set(defaults.split(",")) == extras == {"lab", "sims", "formats", "vectors", "test"}
 
 
-@pytest.mark.parametrize("target", ["help", "run", "test", "lab", "format", "clean"])
+@pytest.mark.parametrize("target", ["help", "run", "test", "lab", "app", "format", "clean"])
 def test_makefile_target_has_help_and_is_phony(target):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{target}:.*## \S", makefile, re.M)
@@ -77,7 +77,7 @@ def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 def test_make_help_lists_the_targets_and_needs_no_environment():
     out = make("help", "BASE_PYTHON=false", cwd=ROOT).stdout
-    assert [line.split()[1] for line in out.splitlines()] == ["help", "run", "test", "lab", "format", "clean"]
+    assert [line.split()[1] for line in out.splitlines()] == ["help", "run", "test", "lab", "app", "format", "clean"]
 
 
 def test_make_clean_keeps_runs(tmp_path):
