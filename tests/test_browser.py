@@ -566,6 +566,58 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     assert not page.problems
 
 
+# ---------------------------------------------------------------- lensnb.widgets.watch
+
+PREPARE = (
+    MAKE
+    + """
+import tempfile
+from pathlib import Path
+from lensnb.compare import Fidelity
+from lensnb.data import MapSet
+from lensnb.models import Flow
+from lensnb.train import fit
+from lensnb.transform import KappaTransform
+from lensnb.widgets import watch
+
+folder = Path(tempfile.mkdtemp())
+maps = truth.float()
+check = Fidelity(MapSet(maps.numpy(), 5.0), 4)
+flow = Flow(32, KappaTransform.fit(maps), steps=2, hidden=8)
+"""
+)
+TRAIN = """history = watch(
+    fit(flow, maps, 100_000, batch=4, every=2, validation=maps[:8], check=check, check_every=6, folder=folder, device="cpu"),
+    100_000, "flow", check,
+)"""
+START = """source => {
+  const app = window.jupyterapp, panel = app.shell.currentWidget;
+  panel.content.activeCellIndex = 1;
+  panel.content.widgets[1].model.sharedModel.setSource(source);
+  app.commands.execute('notebook:run-cell');
+}"""
+
+
+def test_a_training_is_seen_while_it_runs_and_can_be_interrupted(open_page, tmp_path):
+    page = open_page(PREPARE, "0")
+    page.evaluate(START, TRAIN)  # not awaited: the cell goes on
+    widget = page.locator(".lensnb-training")
+    widget.locator("svg path.curve").first.wait_for(state="attached")
+    widget.locator(".samples canvas").first.wait_for()
+    first = widget.locator("progress").evaluate("p => p.value")
+    page.wait_for_function("v => document.querySelector('.lensnb-training progress').value > v", arg=first)
+    assert widget.locator(".head p").inner_text().startswith("flow: running at step ")
+    for word in ("loss", "validation", "learning rate", "images a second", "C_ℓ slope"):
+        assert widget.locator("dl dt").get_by_text(word, exact=True).is_visible()
+    widget.screenshot(path=tmp_path / "training.png")
+    page.evaluate("window.jupyterapp.commands.execute('kernelmenu:interrupt')")
+    page.wait_for_function(
+        "document.querySelector('.lensnb-training .head p').textContent.startsWith('flow: interrupted at step ')"
+    )
+    told = page.evaluate(TOLD, "print(history[-1]['step'] < 100_000, (folder / 'training.safetensors').exists())")
+    assert told == "True True" and not page.problems
+
+
 # ---------------------------------------------------------------- make app
 
 

@@ -404,3 +404,73 @@ def test_a_picture_of_the_level_stays(scrubbed):
 def test_errors_of_the_noise_level_are_a_sentence(model, maps, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         widgets.diffuse(**{"model": model, "maps": maps["truth"], "side_deg": 5.0} | change)
+
+
+# ---------------------------------------------------------------- a training
+
+
+def records(count: int):
+    """Records such as those of a training."""
+    for k in range(1, count + 1):
+        yield {
+                "step": 10 * k, "loss": 1 / k, "lr": 1e-3, "seconds": 0.1 * k, "images": 320 * k, "images_per_second": 3200.0,
+                **({"validation": 2 / k} if k % 2 == 0 else {}), **({"power_slope": 0.5} if k == 2 else {}),
+                **({"stopped": "finished"} if k == count else {}),
+            }  # fmt: skip
+
+
+@pytest.fixture
+def shown(monkeypatch) -> list:
+    """The widgets that were displayed."""
+    found = []
+    monkeypatch.setattr("IPython.display.display", lambda widget, display_id: found.append(widget))
+    monkeypatch.delenv("LENSNB_BATCH", raising=False)
+    return found
+
+
+def test_a_training_is_followed_to_its_end(shown):
+    history = widgets.watch(records(6), 60, "flow")
+    (widget,) = shown
+    assert history == widget.history == list(records(6)) and widget.state == "finished"
+    assert widget._curves["step"] == [10, 20, 30, 40, 50, 60] and widget._curves["validation"][:2] == [None, 1.0]
+    assert widget._now["check"] == {"power_slope": 0.5}  # of the last check, though later records have none
+    assert "step 60 of 60" in repr(widget)
+    data, metadata = widget._repr_mimebundle_()
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).width > 500
+    assert metadata["image/png"]["alt"].startswith("Loss and learning rate of a training. Training flow: finished")
+
+
+def test_an_error_of_a_training_is_not_swallowed(shown):
+    def broken():
+        yield from records(2)
+        raise ValueError("the loss is not finite")
+
+    with pytest.raises(ValueError, match="the loss is not finite"):
+        widgets.watch(broken(), 60)
+    assert shown[0].state == "failed"
+
+
+def test_very_many_records_are_thinned_and_maps_are_sent_once(shown, maps):
+    class Check:
+        samples = maps["flow"]
+
+    history = widgets.watch(records(2000), 20_000, check=Check())
+    (widget,) = shown
+    assert len(history) == 2000 and 100 < len(widget._curves["step"]) <= 400 and widget._curves["step"][-1] == 20_000
+    assert widget._maps["count"] == 4
+    assert np.allclose(received(widget._maps), maps["flow"][:4], atol=1e-6)
+
+
+def test_a_batch_job_prints_lines(monkeypatch, capsys):
+    monkeypatch.setenv("LENSNB_BATCH", "1")
+    assert widgets.watch(records(3), 30, "flow")[-1]["stopped"] == "finished"
+    assert "flow: step 30 of 30" in capsys.readouterr().out
+
+
+def test_an_interrupted_training_says_so(shown):
+    def interrupted():
+        yield from list(records(3))[:2]
+        yield list(records(3))[2] | {"stopped": "interrupted"}
+
+    widgets.watch(interrupted(), 60)
+    assert shown[0].state == "interrupted"

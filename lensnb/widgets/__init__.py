@@ -1,5 +1,5 @@
-"""Widgets for notebooks, each made by one call: :func:`explore` maps and their statistics, :func:`spot_the_fake`, and
-:func:`diffuse`, which scrubs the noise level of a diffusion model.
+"""Widgets for notebooks, each made by one call: :func:`explore` maps and their statistics, :func:`spot_the_fake`,
+:func:`diffuse`, which scrubs the noise level of a diffusion model, and :func:`watch`, which follows a training.
 
 They draw in the browser, on canvases, from data that the kernel sends once; the stored notebook keeps a picture beside them.
 """
@@ -15,5 +15,17 @@ from .diffuse import Diffuse, diffuse
 from .explorer import STATISTICS, Explorer, explore
 from .pictures import COLOUR_MAPS
 from .quiz import Quiz, spot_the_fake
+from .training import Training, watch
 
-__all__ = ["COLOUR_MAPS", "STATISTICS", "Diffuse", "Explorer", "Quiz", "diffuse", "explore", "spot_the_fake"]
+__all__ = [
+    "COLOUR_MAPS",
+    "STATISTICS",
+    "Diffuse",
+    "Explorer",
+    "Quiz",
+    "Training",
+    "diffuse",
+    "explore",
+    "spot_the_fake",
+    "watch",
+]
