@@ -134,6 +134,14 @@ def open_page(browser, lab):
         context.close()
 
 
+TOLD = """async code => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel, done = [];
+  const future = kernel.requestExecute({code});
+  future.onIOPub = m => { if (m.content.text) done.push(m.content.text); if (m.content.evalue) done.push(m.content.evalue); };
+  await future.done; return done.join('').trim();
+}"""
+
+
 # ---------------------------------------------------------------- lensnb.widgets.explore
 
 MAKE = """
@@ -427,14 +435,8 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(page):
     press(page, "PageUp")
     moved = int(widget.locator("output").inner_text().split()[1])
     page.wait_for_timeout(600)  # the kernel hears of a step when the stepping pauses
-    code = """async code => {
-      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel, done = [];
-      const future = kernel.requestExecute({code});
-      future.onIOPub = m => { if (m.content.text) done.push(m.content.text); if (m.content.evalue) done.push(m.content.evalue); };
-      await future.done; return done.join('').trim();
-    }"""
-    assert page.evaluate(code, "print(explorer.index)") == str(moved - 1)
-    page.evaluate(code, "explorer.index = 4; explorer.statistic = 'minima'; explorer.colours = 'grey'")
+    assert page.evaluate(TOLD, "print(explorer.index)") == str(moved - 1)
+    page.evaluate(TOLD, "explorer.index = 4; explorer.statistic = 'minima'; explorer.colours = 'grey'")
     widget.get_by_text("map 5 of 40", exact=True).wait_for()
     page.wait_for_function(IDLE)
     assert widget.get_by_label("Statistic").input_value() == "minima"
@@ -445,12 +447,6 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(page):
 
 QUIZ = ".lensnb-quiz"
 ASK = "from lensnb.widgets import spot_the_fake\nquiz = spot_the_fake(sets, 5.0, questions=4, seed=1)\nquiz"
-TOLD = """async code => {
-  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel, done = [];
-  const future = kernel.requestExecute({code});
-  future.onIOPub = m => { if (m.content.text) done.push(m.content.text); if (m.content.evalue) done.push(m.content.evalue); };
-  await future.done; return done.join('').trim();
-}"""
 
 
 def test_the_quiz_asks_counts_and_ends(open_page, tmp_path):
