@@ -17,7 +17,7 @@ comma := ,
 STAMP := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab app format clean
+.PHONY: help run test lab app docs links format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,18 +41,32 @@ lab: $(STAMP) ## JupyterLab on notebooks/, on this machine only and with its tok
 app: $(STAMP) ## the quiz and the comparison (05) as pages without code, on this machine only and with a token
 	LENSNB_PARAMETERS='{"n_maps": 128}' $(PYTHON) -m voila notebooks --Voila.ip=127.0.0.1 --Voila.auto_token=True $(ARGS)
 
+# A warning fails, such as a link to a page or a name that is not there.
+SPHINX := $(PYTHON) -m sphinx --quiet --fail-on-warning -c docs
+
+docs: $(STAMP)-docs ## the book, from the stored notebooks, the pages in docs/ and the docstrings
+	$(SPHINX) $(ARGS) . docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+links: $(STAMP)-docs ## follow every link of the book that leads out of it; needs the web
+	$(SPHINX) -b linkcheck $(ARGS) . docs/_build/links
+
 # The hooks fail when they change something; the second round tells whether anything is left to do by hand.
 format: $(STAMP) ## put code and notebooks that git knows into their stored form (ruff, nbstripout)
 	@export PATH="$(CURDIR)/.venv/bin:$$PATH"; hooks="$(PYTHON) -m pre_commit run --all-files"; \
 		$$hooks >/dev/null 2>&1 || $$hooks
 
 clean: ## remove .venv, caches and build outputs; results in runs/ stay
-	rm -rf .venv build dist .pytest_cache .ruff_cache .coverage
+	rm -rf .venv build dist docs/_build docs/api .pytest_cache .ruff_cache .coverage
 	find . -name .git -prune -o -path ./runs -prune -o -type d \
 		\( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
-# A .venv that is only half made (no pip), or whose Python has gone, is made anew. pip reads the constraints
-# from the environment, where they hold for what the build needs too (older pips take the first name, newer both).
+# pip reads the constraints from the environment, where they hold for what the build needs too (older pips take the
+# first name, newer both).
+INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	$(PYTHON) -m pip install -e
+
+# A .venv that is only half made (no pip), or whose Python has gone, is made anew.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
 		$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -61,6 +75,10 @@ $(STAMP): pyproject.toml constraints.txt
 				"name another one: make $(MAKECMDGOALS) BASE_PYTHON=python3.12" >&2; exit 1; }; \
 		echo "making .venv with $$($(BASE_PYTHON) --version); the first time takes some minutes"; \
 		$(BASE_PYTHON) -m venv --clear .venv; }
-	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-		$(PYTHON) -m pip install -e '.[$(EXTRAS)]'
+	$(INSTALL) '.[$(EXTRAS)]'
+	@touch $@
+
+# What the book needs besides, for those who build it.
+$(STAMP)-docs: $(STAMP)
+	$(INSTALL) '.[docs]'
 	@touch $@

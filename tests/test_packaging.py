@@ -16,6 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+TARGETS = ["help", "run", "test", "lab", "app", "docs", "links", "format", "clean"]
 
 
 def name(requirement: str) -> str:
@@ -57,10 +58,11 @@ def test_constraints_pin_every_direct_dependency():
 def test_extras_that_others_name_exist():
     extras = set(PROJECT["optional-dependencies"])
     defaults = re.search(r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
-    assert set(defaults.split(",")) == extras == {"lab", "sims", "formats", "vectors", "test"}
+    assert set(defaults.split(",")) == {"lab", "sims", "formats", "vectors", "test"}
+    assert extras == set(defaults.split(",")) | {"docs"}  # installed by `make docs` only
 
 
-@pytest.mark.parametrize("target", ["help", "run", "test", "lab", "app", "format", "clean"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_makefile_target_has_help_and_is_phony(target):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{target}:.*## \S", makefile, re.M)
@@ -77,7 +79,7 @@ def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 def test_make_help_lists_the_targets_and_needs_no_environment():
     out = make("help", "BASE_PYTHON=false", cwd=ROOT).stdout
-    assert [line.split()[1] for line in out.splitlines()] == ["help", "run", "test", "lab", "app", "format", "clean"]
+    assert [line.split()[1] for line in out.splitlines()] == TARGETS
 
 
 def test_make_clean_keeps_runs(tmp_path):
@@ -103,9 +105,9 @@ def test_make_refuses_an_old_python_in_a_sentence(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
-@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
-def test_make_installs_only_into_a_stale_environment(changed, tmp_path):
-    """With a stand-in for .venv/bin/python that writes down what it is asked to do."""
+@pytest.fixture
+def asked(tmp_path):
+    """Makes a target in ``tmp_path``, with a stand-in for .venv/bin/python, and returns what that was asked to do."""
     for file in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / file, tmp_path)
     log, python = tmp_path / "log", tmp_path / ".venv/bin/python"
@@ -113,12 +115,17 @@ def test_make_installs_only_into_a_stale_environment(changed, tmp_path):
     python.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(log))}\n')
     python.chmod(0o755)
 
-    def asked() -> list[str]:
-        assert make("run", cwd=tmp_path).returncode == 0
+    def asked(target: str = "run") -> list[str]:
+        assert make(target, cwd=tmp_path).returncode == 0
         done = log.read_text().splitlines()
         log.unlink()
         return done
 
+    return asked
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
+def test_make_installs_only_into_a_stale_environment(changed, asked, tmp_path):
     run = "-m lensnb run notebooks/00_quickstart.ipynb --name quickstart"
     install = "-m pip install -e .[lab,formats,sims,vectors,test]"
     assert asked() == ["-m pip --version", install, run]
@@ -126,6 +133,13 @@ def test_make_installs_only_into_a_stale_environment(changed, tmp_path):
     later = os.stat(tmp_path / ".venv/installed-lab-formats-sims-vectors-test").st_mtime + 1
     os.utime(tmp_path / changed, (later, later))
     assert asked() == ["-m pip --version", install, run]
+
+
+def test_make_docs_adds_what_the_book_needs_once(asked):
+    build = "-m sphinx --quiet --fail-on-warning -c docs . docs/_build/html"
+    asked()
+    assert asked("docs") == ["-m pip install -e .[docs]", build]
+    assert asked("docs") == [build]
 
 
 def test_wheel_takes_code_maps_and_javascript_and_no_caches(tmp_path):
