@@ -21,7 +21,7 @@ FLOORS = [
         "layers",
         "strength",
     },  # half a floor up: they rest on maps, and data, train and models on them
-    {"data", "stats", "train", "models"},
+    {"data", "shear", "stats", "train", "models"},
     {"readers", "sims", "ensemble"},
     {"compare"},
     {"plot", "runs"},  # runs writes down what compare found
@@ -31,7 +31,7 @@ FLOORS = [
 
 # These may take less than all that is below: theory is for simulations, networks are for models.
 NARROWER = {room: {"files", "maps", "transform"} for room in ("data", "stats", "train")}
-NARROWER |= {room: {"maps"} for room in ("transform", "samplers", "layers")}
+NARROWER |= {room: {"maps"} for room in ("transform", "samplers", "layers", "shear")}
 NARROWER |= {"strength": {"maps", "samplers"}}
 NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "strength", "nets"}}
 
@@ -39,7 +39,9 @@ NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "str
 OWNERS = {"matplotlib": "plot", "mpl_toolkits": "plot", "ipywidgets": "widgets", "anywidget": "widgets"}
 
 # Heavy or optional: only inside the function that needs them (or for the type checker).
-DEFERRED = {"pmpp", "jax", "zuko", "pyccl", "healpy", "h5py", "astropy", "dask", "papermill", "nbformat", "IPython"}
+DEFERRED = {
+    "pmpp", "jax", "zuko", "pyccl", "healpy", "h5py", "astropy", "zarr", "dask", "papermill", "nbformat", "IPython",
+}  # fmt: skip
 
 
 def allowed(room: str) -> set[str]:
@@ -166,6 +168,11 @@ def run(code: str) -> None:
 def test_import_lensnb_loads_nothing_heavy():
     heavy = sorted(DEFERRED | set(OWNERS) | {"torch", "numpy", "scipy"})
     run(f"import sys, lensnb\nassert not (loaded := [m for m in {heavy} if m in sys.modules]), loaded")
+
+
+def test_import_of_the_readers_loads_no_file_library():
+    heavy = ["astropy", "h5py", "healpy", "zarr", "matplotlib"]
+    run(f"import sys, lensnb.readers\nassert not (loaded := [m for m in {heavy} if m in sys.modules]), loaded")
 
 
 STATE = """
