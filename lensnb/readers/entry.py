@@ -1,68 +1,84 @@
-"""Other people's files → a :class:`~lensnb.data.MapSet`, by one entry: :func:`open_maps`.
-
-Each format has one reader, ``read_<format>(path) → FileMaps``, that reports what the file itself says: its κ,
-dimensionless, ``(n, n)`` or ``(maps, n, n)``, and the field size (degrees) and source redshift where it carries them.
-:func:`open_maps` picks the reader by the file's name, checks every array in the same way, joins several files, and
-fills in what the caller knows. Nothing is guessed: what a file lacks must be given, and what is given must agree.
-
-A new format is one more reader and one more line in :func:`read_file`.
-"""
+"""The one entry: which reader, which files, and what all maps are held to."""
 
 from __future__ import annotations
 
 import glob
 import math
 import re
-import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from .data import MapSet
+from ..data import MapSet, block_average
+from . import ktng, slics
+from .arrays import read_masked, read_npy, read_npz, read_zarr
+from .catalogues import is_catalogue, read_catalogue
+from .cosmogrid import GROUPS, read_cosmogrid
+from .filemaps import FileMaps, optional, options_needed, reading
+from .images import read_fits
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
-EXPECTED = f"a file of κ maps: .npy, .npz, {', '.join(FITS)}"
+HDF5 = (".h5", ".hdf5")
+EXPECTED = (
+    f"a file of κ maps: .npy, .npz, .zarr, {', '.join((*FITS, *HDF5))}, <z>kappa_weight.dat_LOS<n> (SLICS) or "
+    "kappa<NN>.dat (κTNG)"
+)
 
 
-@dataclass
-class FileMaps:
-    """What one file says about its maps.
+@dataclass(frozen=True)
+class Options:
+    """What only some formats ask for; see :func:`open_maps`. None: not given."""
 
-    Attributes:
-        maps: κ, dimensionless, shape ``(n, n)`` or ``(maps, n, n)``.
-        side_deg: side of the field, degrees; None when the file does not say.
-        z_source: redshift of the sources; NaN when the file does not say.
-        labels: simulation of each map, shape ``(maps,)``; None when the file does not say.
-        provenance: plain JSON values.
-        unsized: why ``side_deg`` is None, where the file says something else instead.
-    """
+    pixels: int | None = None
+    source: int | str | tuple[float, float] | None = None
+    mask: str | PathLike | None = None
+    signs: tuple[int, int] | None = None
 
-    maps: np.ndarray
-    side_deg: float | None = None
-    z_source: float = math.nan
-    labels: np.ndarray | None = None
-    provenance: dict = field(default_factory=dict)
-    unsized: str = "does not say how large its field is"
+    def only(self, path: Path, *names: str) -> Options:
+        """Itself, if nothing was given that means nothing for this file; ``pixels`` means something for every file."""
+        for one in fields(self):
+            if one.name not in ("pixels", *names) and getattr(self, one.name) is not None:
+                raise ValueError(
+                    f"{path} is of a format for which the argument {one.name} means nothing; expected none"
+                )
+        return self
 
 
-def open_maps(path, side_deg: float | None = None, z_source: float = math.nan, labels=None) -> MapSet:
+def open_maps(
+    path,
+    side_deg: float | None = None,
+    z_source: float = math.nan,
+    labels=None,
+    *,
+    pixels: int | None = None,
+    source: int | str | tuple[float, float] | None = None,
+    mask: str | PathLike | None = None,
+    signs: tuple[int, int] | None = None,
+) -> MapSet:
     """Read convergence maps from a file, from all files that match a pattern, or from a list of files.
 
-    The suffix tells the format: ``.npy``, one map ``(n, n)`` or many ``(maps, n, n)``; ``.npz``, written by
-    ``MapSet.save`` or by LensTools, or holding exactly one floating-point array of maps; FITS, the primary image with
-    its ``ANGLE`` card in degrees and, where there is one, ``Z``. One ``.npy`` stays on disk as a read-only memory map.
+    Name and content tell the format. *Arrays*: ``.npy``, one map ``(n, n)`` or many ``(maps, n, n)``, as cosmoGAN's;
+    ``.npz``, written by ``MapSet.save`` or by LensTools, or holding exactly one floating-point array of maps;
+    ``.zarr``, an array, or a group with ``maps`` and ``labels``. *FITS*: the primary image with its ``ANGLE`` card in
+    degrees and, where there is one, ``Z`` (LensTools, MassiveNuS), or a table of sheared galaxies (SLICS, MICE), which
+    becomes one Kaiser–Squires map. *HDF5*: CosmoGrid, cut into patches, and κTNG. *Binary*: SLICS and κTNG. One
+    ``.npy`` stays on disk as a read-only memory map.
 
     Args:
-        path: a file, a pattern such as ``"run/*.fits"`` (in natural order, 2 before 10), or a list in its own order.
-        side_deg: side of the field, degrees; needed when the files do not say it.
+        path: a file, a pattern such as ``"run/*.fits"`` (what there is of it, 2 before 10), or a list in its own order,
+            of which no file may be missing.
+        side_deg: side of the field, degrees; needed when the files do not say it, and to cut CosmoGrid's sky.
         z_source: redshift of the sources, where the files do not say it; NaN when not known.
         labels: the simulation of each map: an array of integers or names, or the path of such an ``.npy``. They replace
             labels that the file carries. None keeps those, or, without any, counts every map as its own simulation.
+        pixels: a side of the maps returned. Maps are averaged in whole blocks, file by file, so that many large files
+            fit into memory (7744 of SLICS = 16 × 484); a sky is cut, a catalogue binned, a masked map tiled to so many.
+        source: which sources, where a file has several: the tomographic bin of CosmoGrid (1 to 4, or its name), the
+            number of κTNG's source plane, or the redshifts (from, to) of a catalogue.
+        mask: ``.npy`` of booleans under which a ``.npy`` holds the values, as in the FAIR Universe challenge.
+        signs: what to multiply the two components of a catalogue's shear by; see :func:`read_shear`.
 
     Returns:
         The set; ``provenance`` lists the files by name.
@@ -71,16 +87,19 @@ def open_maps(path, side_deg: float | None = None, z_source: float = math.nan, l
         FileNotFoundError: there is no such file, or none matches the pattern.
         ValueError: a file is truncated, not of square floating-point maps, without a field size, with NaN or infinite
             pixels, not κ, or in contradiction to another file or to the arguments; one sentence says which and how.
-        ImportError: a FITS file, and astropy is not installed.
+        ImportError: a package is not installed that the format needs.
     """
     files = _files(path)
     z_source = math.nan if z_source is None else z_source
     _check_argument("side_deg", side_deg, 180.0)
     _check_argument("z_source", None if _unknown(z_source) else z_source)
+    if pixels is not None and (not isinstance(pixels, int | np.integer) or pixels < 2):
+        raise ValueError(f"pixels must be a whole number of at least 2, found {pixels!r}")
+    options = Options(pixels, source, mask, signs)
     found = []
     for file in files:
-        one = read_file(file)
-        one.maps = _checked(file, one.maps)
+        one = read_file(file, side_deg, z_source, options)
+        one.maps = _averaged(file, _checked(file, one.maps), pixels)
         one.side_deg = _settled(file, "side_deg", one.side_deg, side_deg)
         one.z_source = _settled(file, "z_source", one.z_source, z_source)
         if one.side_deg is None:
@@ -95,83 +114,57 @@ def open_maps(path, side_deg: float | None = None, z_source: float = math.nan, l
     return MapSet(maps, found[0].side_deg, found[0].z_source, labels, provenance)
 
 
-def read_file(path: Path) -> FileMaps:
-    """What a file says, by the reader that its name calls for.
+def read_file(
+    path: Path, side_deg: float | None = None, z_source: float = math.nan, options: Options | None = None
+) -> FileMaps:
+    """What a file says, by the reader that its name and its content call for; arguments as for :func:`open_maps`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, or no reader goes by such a name.
+        ValueError: it is a folder, no reader goes by such a name, or an argument is missing or means nothing here.
     """
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected {EXPECTED}, or a pattern such as {path / '*.fits'}")
+    given, name = options or Options(), path.name.lower()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; expected {EXPECTED}")
-    name = path.name.lower()
+    if name.endswith(".zarr"):
+        given.only(path)
+        return read_zarr(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected {EXPECTED}, or a pattern such as {path / '*.fits'}")
     if name.endswith(".npy"):
-        return read_npy(path)
+        if given.only(path, "mask").mask is None:
+            return read_npy(path)
+        options_needed(path, "to be cut into tiles inside a mask", pixels=given.pixels)
+        return read_masked(path, Path(given.mask).expanduser(), given.pixels)
+    if name.endswith(FITS) and is_catalogue(path):
+        given.only(path, "source", "signs")
+        return read_catalogue(path, given.pixels, side_deg, given.source, given.signs or (1, 1))
+    if name.endswith(HDF5):
+        given.only(path, "source")
+        if _is_cosmogrid(path):
+            return read_cosmogrid(path, side_deg, given.pixels, given.source)
+        return ktng.read_ktng(path, given.source)
+    given.only(path)
     if name.endswith(".npz"):
         return read_npz(path)
     if name.endswith(FITS):
         return read_fits(path)
+    if slics.NAME.fullmatch(path.name):
+        return slics.read_slics(path, z_source)
+    if ktng.BINARY.fullmatch(path.name):
+        return ktng.read_ktng_binary(path)
     raise ValueError(f"{path} has a name that no reader knows; expected {EXPECTED}")
 
 
-# ---------------------------------------------------------------- one reader a format
-
-
-def read_npy(path: Path) -> FileMaps:
-    """One array, ``(n, n)`` or ``(maps, n, n)``, as cosmoGAN's; a read-only memory map."""
-    with _reading(path, "a whole .npy file of plain numbers"):
-        return FileMaps(np.lib.format.open_memmap(path, mode="r"))
-
-
-def read_npz(path: Path) -> FileMaps:
-    """A set that ``MapSet.save`` wrote; or an archive with one array of maps and, as in LensTools, ``angle_deg``.
-
-    A scalar ``angle_deg`` or ``side_deg`` is the field size in degrees; other keys are not looked at.
-    """
-    with _reading(path, "a whole .npz archive of plain numbers"):
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is cut off, or no zip archive at all")
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            ours = {"maps", "labels", "about"} <= set(archive.files)
-            arrays = {} if ours else {key: archive[key] for key in archive.files}
-    if ours:
-        saved = MapSet.load(path)
-        return FileMaps(saved.maps, saved.side_deg, saved.z_source, saved.labels, saved.provenance)
-    maps = [key for key, array in arrays.items() if array.ndim in (2, 3) and array.dtype.kind == "f"]
-    if len(maps) != 1:
-        raise ValueError(
-            f"{path} has {len(maps)} floating-point arrays of 2 or 3 dimensions among its keys "
-            f"({', '.join(arrays) or 'none'}); expected exactly one, the maps"
-        )
-    side = next((arrays[key] for key in ("angle_deg", "side_deg") if key in arrays), None)
-    return FileMaps(arrays[maps[0]], None if side is None else _number(path, "field size", side))
-
-
-def read_fits(path: Path) -> FileMaps:
-    """The primary image of a FITS file (Columbia suites, LensTools): cards ``ANGLE`` in degrees, ``Z``, ``ITYPE``."""
-    try:
-        from astropy.io import fits
-    except ImportError:
-        raise ImportError(f"{path} needs astropy, which is not installed: pip install 'lensnb[formats]'") from None
-    with _reading(path, "a whole FITS file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what astropy only warns of, a cut-off file say, fails below
-        with fits.open(path, memmap=False) as hdus:
-            cards, image = hdus[0].header, hdus[0].data
-            others = ", ".join(type(hdu).__name__ for hdu in hdus[1:]) or "nothing else"
-    if image is None:
-        raise ValueError(f"{path} has no primary image, only {others}; expected κ in the primary image")
-    if cards.get("ITYPE", "ConvergenceMap") != "ConvergenceMap":
-        raise ValueError(f"{path} says that it is a {cards['ITYPE']} (card ITYPE); expected a ConvergenceMap")
-    found = FileMaps(image)
-    if "ANGLE" in cards:
-        found.side_deg = _number(path, "card ANGLE", cards["ANGLE"])
-    elif "SIDE" in cards:
-        found.unsized = f"gives the side of its field as SIDE = {cards['SIDE']} Mpc, which is no angle"
-    if "Z" in cards:
-        found.z_source = _number(path, "card Z", cards["Z"])
-    return found
+def _is_cosmogrid(path: Path) -> bool:
+    """Whether an HDF5 file is laid out as CosmoGrid's, or else as κTNG's."""
+    h5py = optional(path, "h5py")
+    with reading(path, "a whole HDF5 file"), h5py.File(path, "r") as file:
+        keys = sorted(file)
+        cosmogrid, theirs = any(group in file for group in GROUPS), any(re.fullmatch(r"z\d+", key) for key in keys)
+    if cosmogrid == theirs:
+        raise ValueError(f"{path} has the keys {', '.join(keys) or 'none'}; expected kg (CosmoGrid) or z<NN> (κTNG)")
+    return cosmogrid
 
 
 # ---------------------------------------------------------------- which files
@@ -182,7 +175,14 @@ def _files(path) -> list[Path]:
     if not isinstance(path, str | PathLike):
         if not len(path):
             raise ValueError(f"the list of files is empty; expected {EXPECTED}")
-        return [Path(one).expanduser() for one in path]
+        files = [Path(one).expanduser() for one in path]
+        missing = [file for file in files if not file.exists()]
+        if missing:
+            shown = ", ".join(str(file) for file in missing[:10]) + (", …" if len(missing) > 10 else "")
+            raise FileNotFoundError(
+                f"{len(missing)} of the {len(files)} files of the list do not exist; expected {shown}"
+            )
+        return files
     path = Path(path).expanduser()
     if path.exists() or not re.search(r"[*?\[]", str(path)):
         return [path]
@@ -198,18 +198,6 @@ def _natural(name: str) -> list:
 
 
 # ---------------------------------------------------------------- checks
-
-
-@contextmanager
-def _reading(path: Path, expected: str) -> Iterator[None]:
-    """Turn whatever a file library raises into one sentence."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ValueError(f"{path} is not {expected} ({reason or type(error).__name__})") from None
 
 
 def _checked(path: Path, maps: np.ndarray) -> np.ndarray:
@@ -244,15 +232,16 @@ def _check_pixels(path: Path, maps: np.ndarray) -> None:
         )
 
 
-def _number(path: Path, what: str, value) -> float:
-    """A positive, finite number that a file states."""
-    try:
-        number = float(np.asarray(value).item())
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError(f"{path} gives {value!r} as its {what}; expected one positive number")
-    return number
+def _averaged(path: Path, maps: np.ndarray, pixels: int | None) -> np.ndarray:
+    """Block averages down to ``pixels`` a side; the maps themselves where they have as many, or none are asked for."""
+    n = maps.shape[-1]
+    if pixels is None or pixels == n:
+        return maps
+    if pixels > n or n % pixels:
+        raise ValueError(
+            f"{path} has maps of {n} × {n} pixels; expected pixels to be one whole part of {n}, not {pixels}"
+        )
+    return block_average(MapSet(maps, 1.0), n // pixels).maps
 
 
 def _check_argument(name: str, value: float | None, below: float = math.inf) -> None:
@@ -295,7 +284,7 @@ def _joined_labels(files: list[Path], found: list[FileMaps]) -> np.ndarray | Non
     seen: set = set()
     for file, one in zip(files, found):
         shared = sorted(seen & set(one.labels.tolist()))
-        if shared:
+        if shared and not all(each.named for each in found):
             raise ValueError(
                 f"{file} uses the simulation label {shared[0]!r} of an earlier file, so that it is not clear whether "
                 "they share a simulation; expected labels="
@@ -311,7 +300,7 @@ def _given_labels(labels, count: int) -> np.ndarray:
         name = Path(labels).expanduser()
         if not name.exists():
             raise FileNotFoundError(f"{name} does not exist; expected an .npy file with one label a map")
-        with _reading(name, "a whole .npy file of plain numbers"):
+        with reading(name, "a whole .npy file of plain numbers"):
             labels = np.array(np.lib.format.open_memmap(name, mode="r"))
     labels = np.asarray(labels)
     if labels.shape != (count,):
