@@ -1,4 +1,4 @@
-"""The command line: ``lensnb doctor``, ``lensnb run``, ``lensnb draw``, ``lensnb simulate``, ``lensnb sample``."""
+"""The command line: ``lensnb doctor``, ``run``, ``draw``, ``convert``, ``simulate``, ``sample``."""
 
 from __future__ import annotations
 
@@ -45,6 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--steps", type=int, help="noise levels of a diffusion model's sampler (by default 12)")
     draw.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     draw.set_defaults(command=_draw)
+    convert = commands.add_parser("convert", help="read maps of any known format and write them as one set")
+    convert.add_argument("files", nargs="+", help="a file, a pattern in quotes, or several files")
+    convert.add_argument("out", type=Path, help="ends in .npz or .zarr")
+    convert.add_argument("--side-deg", type=float, help="side of the field, degrees, where the files do not say it")
+    convert.add_argument("--z-source", type=float, help="redshift of the sources, where the files do not say it")
+    convert.add_argument("--labels", type=Path, help=".npy with the number of the simulation of each map")
+    convert.add_argument("--pixels", type=int, help="average (or cut, or bin) the maps to so many pixels a side")
+    convert.add_argument("--source", type=_source, help="tomographic bin, source plane, or redshifts such as 0.9,1.1")
+    convert.add_argument("--mask", type=Path, help=".npy of booleans that the values lie under")
+    convert.add_argument("--signs", type=int, nargs=2, help="signs of the two components of a catalogue's shear")
+    convert.set_defaults(command=_convert)
     simulate = commands.add_parser("simulate", help="run N-body boxes and store their lens planes (extra: sims)")
     simulate.add_argument("first", type=int, help="number of the first box")
     simulate.add_argument("last", type=int, help="number of the last box")
@@ -94,6 +105,26 @@ def _draw(options: argparse.Namespace) -> int:
             raise ValueError(f"--{name} is for a {takes[name].family}, and {options.model} is a {model.family}")
     models.draw(place(model, choose_device(options.device)), options.maps, options.file, options.seed, **how)
     print(f"wrote {options.file}")
+    return 0
+
+
+def _source(text: str) -> int | str | tuple[float, ...]:
+    """A number, a pair of redshifts with a comma between, or a name."""
+    if "," in text:
+        return tuple(float(part) for part in text.split(","))
+    return int(text) if text.isdigit() else text
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .readers import open_maps, save_zarr
+
+    if options.out.suffix not in (".npz", ".zarr"):
+        raise ValueError(f"{options.out} has another ending; expected .npz or .zarr")
+    files = options.files[0] if len(options.files) == 1 else options.files
+    how = {name: getattr(options, name) for name in ("pixels", "source", "mask", "signs")}
+    maps = open_maps(files, options.side_deg, options.z_source, options.labels, **how)
+    save_zarr(maps, options.out) if options.out.suffix == ".zarr" else maps.save(options.out)
+    print(f"wrote {options.out}: {maps!r}")
     return 0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, MapGrid, smooth
 from lensnb.readers import (
@@ -443,6 +444,42 @@ def test_catalogue_on_the_sky(tmp_path, ra, dec):
     assert np.abs(found.gamma - (g1 + 1j * g2)[match]).max() < 0.02 * np.abs(g1 + 1j * g2).max()
     maps = read_catalogue(path, 32, 8).maps
     assert np.corrcoef(maps[4:-4, 4:-4].ravel(), kappa[4:-4, 4:-4].ravel())[0, 1] > 0.7
+
+
+# ---------------------------------------------------------------- from the command line
+
+
+@pytest.mark.parametrize("out", ["set.npz", "set.zarr"])
+def test_convert(tmp_path, small_slics, capsys, out):
+    for los in (74, 80):
+        write_slics(tmp_path, los, z="0.897")
+    command = ["convert", str(tmp_path / "*LOS*"), str(tmp_path / out), "--z-source", "0.968", "--pixels", "16"]
+    assert main(command) == 0
+    assert f"{out}: MapSet: 2 maps of 16 × 16 pixels over 10°, z_s = 0.968" in capsys.readouterr().out
+    maps = open_maps(tmp_path / out)
+    assert (maps.labels.tolist(), maps.side_deg, maps.z_source) == ([74, 80], 10, 0.968)
+    assert maps.provenance["files"][-1] == out
+
+
+def test_convert_of_several_files_with_what_each_format_takes(tmp_path, small_ktng):
+    files = [str(write_ktng(tmp_path / f"LP00{lp}_run001_maps.hdf5", ("z13", "z23"))) for lp in (1, 2)]
+    assert main(["convert", *files, str(tmp_path / "a.npz"), "--source", "23"]) == 0
+    assert open_maps(tmp_path / "a.npz").labels.tolist() == [1, 2]
+    path = str(catalogue(tmp_path))
+    options = ["--pixels", "8", "--source", "0.5,2.5", "--signs", "1", "-1"]
+    assert main(["convert", path, str(tmp_path / "b.npz"), *options]) == 0
+    expected = read_catalogue(path, 8, source=(0.5, 2.5), signs=(1, -1)).maps
+    np.testing.assert_array_equal(open_maps(tmp_path / "b.npz").maps[0], expected)
+
+
+def test_convert_leaves_what_is_there_when_it_refuses(tmp_path, small_slics, capsys):
+    path, _ = write_slics(tmp_path, z="0.897")
+    (tmp_path / "set.npz").write_text("old")
+    assert main(["convert", str(path), str(tmp_path / "set.npz")]) == 1
+    assert "expected the argument z_source" in capsys.readouterr().err
+    assert (tmp_path / "set.npz").read_text() == "old"
+    assert main(["convert", str(path), str(tmp_path / "set.npy")]) == 1
+    assert "set.npy has another ending; expected .npz or .zarr" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- refusals, one sentence each
