@@ -408,6 +408,15 @@ def test_catalogue_of_chosen_sources(tmp_path):
     assert open_maps(path, pixels=8, source=(0.9, 1.1), z_source=1.0).z_source == 1.0
 
 
+def test_provenance_of_several_files_is_kept(tmp_path):
+    for cone, seed in ((1, 0), (2, 1)):
+        write_catalogue(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", SLICS_COLUMNS, galaxies(seed=seed)[:5])
+    both = open_maps(tmp_path / "GalCatalog_LOS_cone*.fits", pixels=16)
+    one, two = (open_maps(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", pixels=16) for cone in (1, 2))
+    assert both.labels.tolist() == [1, 2] and both.provenance["galaxies"] == 4096
+    assert both.provenance["std_b_mode"] == [one.provenance["std_b_mode"], two.provenance["std_b_mode"]]
+
+
 @pytest.mark.parametrize("pixels", [1, 0, -4, 8.0])
 def test_pixels_that_are_none(tmp_path, pixels):
     with pytest.raises(ValueError, match="pixels must be a whole number of at least 2, found"):

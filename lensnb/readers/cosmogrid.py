@@ -41,7 +41,7 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
     with reading(path, "a whole HDF5 file"), h5py.File(path, "r") as file:
         group = next((file[name] for name in GROUPS if name in file), {})
         bins = sorted(group)
-        wanted = f"stage3_lensing{source}" if isinstance(source, int) else source
+        wanted = f"stage3_lensing{source}" if isinstance(source, int | np.integer) else source
         sky = group[wanted][()] if wanted in bins else None
     if sky is None:
         raise ValueError(

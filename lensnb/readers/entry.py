@@ -81,7 +81,7 @@ def open_maps(
         signs: what to multiply the two components of a catalogue's shear by; see :func:`read_shear`.
 
     Returns:
-        The set; ``provenance`` lists the files by name.
+        The set; ``provenance`` lists the files by name, and what they say of themselves: a list where they differ.
 
     Raises:
         FileNotFoundError: there is no such file, or none matches the pattern.
@@ -109,7 +109,7 @@ def open_maps(
         found.append(one)
     maps = found[0].maps if len(found) == 1 else np.concatenate([one.maps for one in found])
     labels = _joined_labels(files, found) if labels is None else _given_labels(labels, len(maps))
-    provenance = dict(found[0].provenance) if len(found) == 1 else {}
+    provenance = _joined_provenance([one.provenance for one in found])
     provenance["files"] = [file.name for file in files]
     return MapSet(maps, found[0].side_deg, found[0].z_source, labels, provenance)
 
@@ -269,6 +269,15 @@ def _check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps) -
         raise ValueError(f"{path} has maps of {here}; expected {there}, as in {first_path}")
     if not np.isclose(one.z_source, first.z_source, rtol=1e-3, equal_nan=True):
         raise ValueError(f"{path} says z_source = {one.z_source:g}; expected {first.z_source:g}, as in {first_path}")
+
+
+def _joined_provenance(each: list[dict]) -> dict:
+    """What all files say of themselves: once where they agree, one by one where they do not."""
+    keys = [key for key in each[0] if all(key in one for one in each)]
+    return {
+        key: each[0][key] if all(one[key] == each[0][key] for one in each) else [one[key] for one in each]
+        for key in keys
+    }
 
 
 # ---------------------------------------------------------------- labels

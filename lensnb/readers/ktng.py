@@ -41,7 +41,9 @@ def read_ktng(path: Path, source: int | None = None) -> FileMaps:
     h5py = optional(path, "h5py")
     with reading(path, "a whole HDF5 file"), h5py.File(path, "r") as file:
         planes = sorted(key for key in file if re.fullmatch(r"z\d+", key) and "kappa" in file[key])
-        wanted = planes[0] if source is None and len(planes) == 1 else f"z{source:02d}" if type(source) is int else None
+        wanted = f"z{source:02d}" if isinstance(source, int | np.integer) else None
+        if source is None and len(planes) == 1:
+            wanted = planes[0]
         kappa = file[wanted]["kappa"][()] if wanted in planes else None
     if kappa is None:
         raise ValueError(
