@@ -158,6 +158,16 @@ class Ensemble(_Resampling):
         alone, clustered = covariance_noise(self, np.diag(1 / np.where(self.std() > 0, self.std(), np.inf)))
         return float(len(self) * min(1.0, alone / clustered)) if clustered > 0 else float(len(self))
 
+    def known_correlations(self) -> np.ndarray:
+        """Which correlation coefficients are known well enough to divide by, bool, shape ``(bins, bins)``.
+
+        Those off the diagonal that are more than three standard errors, (1 − ρ²)/√(n_eff − 1), from zero.
+        """
+        rho = self.correlation()
+        known = np.abs(rho) > 3 * (1 - rho**2) / np.sqrt(max(self.effective_maps() - 1, 1))
+        np.fill_diagonal(known, False)
+        return known
+
 
 class StreamingEnsemble(_Resampling):
     """Mean and covariance of any number of vectors, which are not kept.

@@ -32,6 +32,11 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     return {"truth": TRUTH, NULL: GREY} | {n: CYCLE[i % len(CYCLE)] for i, n in enumerate(others)}
 
 
+def table(cmap: str) -> np.ndarray:
+    """A colour map of matplotlib's in 256 steps, RGBA in uint8, shape ``(256, 4)``, for a browser to draw with."""
+    return plt.get_cmap(cmap)(np.linspace(0, 1, 256), bytes=True)
+
+
 def show(figure: Figure, alt: str, save: str | Path | None = None):
     """Show a finished figure in a notebook with an alternative text for those who cannot see it, and close it.
 
@@ -244,28 +249,30 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     return ax
 
 
-def correlation_ratios(report: FidelityReport, name: str = "power") -> Figure:
-    """The correlation matrices of null and generators divided by the truth's, element by element; 1 is right.
+def correlation_ratio(ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str):
+    """Draw a correlation matrix divided by the truth's, element by element; returns the image, for a colour bar.
 
-    Elements of the truth within three standard errors of zero, (1 − ρ²)/√(n_eff − 1), have no meaningful ratio and stay grey.
+    Elements of the truth that are not known (:meth:`~lensnb.ensemble.Ensemble.known_correlations`) stay grey.
     """
-    joint = Ensemble.join(report.ensembles["truth"].values())
-    truth = joint if name == "joint" else report.ensembles["truth"][name]
-    rho = truth.correlation()
-    known = np.abs(rho) > 3 * (1 - rho**2) / np.sqrt(max(truth.effective_maps() - 1, 1))
-    np.fill_diagonal(known, False)
+    rho, known = truth.correlation(), truth.known_correlations()
+    ratio = np.divide(ensemble.correlation(), rho, out=np.full_like(rho, np.nan), where=known)
+    ax.set_facecolor("#d0d0d0")
+    image = ax.imshow(ratio, vmin=0.5, vmax=1.5, cmap="PuOr_r", origin="lower")
+    ax.set_title(f"{title}\nmedian {np.nanmedian(ratio):.2f}" if known.any() else title, fontsize=10)
+    ax.set(xlabel="bin", ylabel="bin")
+    ax.locator_params(integer=True)
+    return image
+
+
+def correlation_ratios(report: FidelityReport, name: str = "power") -> Figure:
+    """The correlation matrices of null and generators divided by the truth's, element by element; 1 is right."""
+    of = lambda sets: Ensemble.join(sets.values()) if name == "joint" else sets[name]
+    truth = of(report.ensembles["truth"])
     figure, axes = plt.subplots(
         1, len(report.names), figsize=(2.5 * len(report.names) + 0.9, 3.0), sharey=True, layout="constrained", squeeze=False
     )  # fmt: skip
     for ax, set_name in zip(axes[0], report.names):
-        own = report.ensembles[set_name]
-        here = (Ensemble.join(own.values()) if name == "joint" else own[name]).correlation()
-        ratio = np.divide(here, rho, out=np.full_like(rho, np.nan), where=known)
-        ax.set_facecolor("#d0d0d0")
-        image = ax.imshow(ratio, vmin=0.5, vmax=1.5, cmap="PuOr_r", origin="lower")
-        ax.set_title(f"{set_name}\nmedian {np.nanmedian(ratio):.2f}" if known.any() else set_name, fontsize=10)
-        ax.set(xlabel="bin", ylabel="bin")
-        ax.locator_params(integer=True)
+        image = correlation_ratio(ax, of(report.ensembles[set_name]), truth, set_name)
         ax.label_outer()
     figure.colorbar(image, ax=axes, label="ρ / ρ of the truth", shrink=0.8, extend="both")
     return figure

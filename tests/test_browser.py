@@ -562,6 +562,249 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     assert not page.problems
 
 
+# ---------------------------------------------------------------- lensnb.widgets.inspect
+
+REPORT = """
+from lensnb.compare import compare
+from lensnb.data import MapSet
+from lensnb.widgets import inspect
+
+numbered = lambda k, sims: MapSet(
+    LognormalField.from_correlation(field.variance, 0.03).sample(200, seeded(k)).numpy(), 5.0, labels=sims + torch.arange(200).numpy() // 10
+)
+report = compare(numbered(0, 0), numbered(1, 100), {"a flow": field.sample(200, seeded(2)), "a diffusion model": truth.repeat(4, 1, 1) * 1.1},
+                 look_at_maps=False, rounds=40)
+inspector = inspect(report, sizes=[64, 128])
+inspector
+"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
+    page = open_page(MAKE, REPORT, theme=theme)
+    widget, idle = (
+        page.locator(".lensnb-inspector"),
+        "document.querySelector('.lensnb-inspector').getAttribute('aria-busy') === 'false'",
+    )
+    widget.locator("svg path.curve").first.wait_for(state="attached")
+    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    curves = "[...document.querySelectorAll('.lensnb-inspector svg')].map(s => s.innerHTML)"
+    matrices = "[...document.querySelectorAll('.lensnb-inspector .matrix canvas')].map(c => c.toDataURL())"
+    first, drawn = page.evaluate(curves), page.evaluate(matrices)
+    assert len(first) == 3 and len(drawn) == 4  # truth, null and both generators
+    widget.get_by_label("a flow", exact=True).uncheck()
+    assert page.evaluate(curves) != first and page.evaluate(matrices) == [*drawn[:2], drawn[3]]
+    widget.get_by_label("a flow", exact=True).check()
+    assert page.evaluate(curves) == first and page.evaluate(matrices) == drawn
+    widget.get_by_label("Matrices").select_option("over truth")
+    assert len(page.evaluate(matrices)) == 3 and widget.get_by_text("grey: not known well enough").is_visible()
+    widget.get_by_label("Matrices").select_option("correlation")
+    widget.get_by_label("Statistic").select_option("pdf")
+    page.wait_for_function(
+        f"{idle} && document.querySelector('.lensnb-inspector .status').textContent.startsWith('pdf')"
+    )
+    pdf = page.evaluate(curves)
+    assert all(a != b for a, b in zip(pdf, first))
+    assert "too much alike in it" in widget.locator(".reasons").first.inner_text() or "too " in widget.inner_text()
+    widget.get_by_label("Maps of each set").select_option("64")
+    page.wait_for_function(idle)
+    assert page.evaluate(curves) != pdf and "from 64 other true maps" in widget.locator(".key").inner_text()
+    widget.get_by_label("Maps of each set").select_option("0")
+    widget.get_by_label("Statistic").select_option("power")
+    page.wait_for_function(
+        f"{idle} && document.querySelector('.lensnb-inspector .status').textContent.startsWith('power')"
+    )
+    assert page.evaluate(curves) == first
+    said = widget.locator(".element")
+    widget.locator(".matrix").first.focus()
+    before = said.inner_text()
+    page.keyboard.press("ArrowUp")
+    assert said.inner_text() != before and said.inner_text().startswith("Bins 3 and 1 ")
+    widget.locator(".matrix canvas").nth(1).hover(position={"x": 2, "y": 2})  # the upper left corner
+    bins = len(widget.locator(".plots circle").all()) and page.evaluate(
+        "document.querySelector('.lensnb-inspector .matrix canvas').width"
+    )
+    assert said.inner_text().startswith(f"Bins {bins} and 1 ") and "null (true maps) " in said.inner_text()
+    text = ", ".join(
+        f".lensnb-inspector {s}" for s in ("label", "select", "p", "li", "summary", "h4", "text", ".scale span")
+    )
+    found = page.evaluate(CONTRAST, text)
+    assert len(found) > 40 and min(found)[0] > 4.5, min(found)
+    widget.screenshot(path=tmp_path / f"inspector {theme}.png")
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_timeout(200)
+    box = widget.bounding_box()
+    beyond = "[...document.querySelectorAll('.lensnb-inspector *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
+    assert box["width"] < 400 and page.evaluate(beyond) <= box["x"] + box["width"] + 1
+    widget.screenshot(path=tmp_path / f"inspector narrow {theme}.png")
+    assert not page.problems
+
+
+ANSWER = """([label, value]) => new Promise(done => {
+  const root = document.querySelector('.lensnb-inspector');
+  const select = [...root.querySelectorAll('label')].find(l => l.firstChild.textContent === label).querySelector('select');
+  const plot = root.querySelectorAll('svg')[1], before = plot.innerHTML, start = performance.now();
+  new MutationObserver((_, watch) => {
+    if (plot.innerHTML !== before) { watch.disconnect(); requestAnimationFrame(() => done(performance.now() - start)); }
+  }).observe(plot, {childList: true});
+  select.value = value; select.dispatchEvent(new Event('change'));
+})"""
+
+
+def test_the_inspector_answers_at_once_when_its_statistics_are_cached(open_page):
+    page = open_page(MAKE, REPORT)
+    page.locator(".lensnb-inspector svg path.curve").first.wait_for(state="attached")
+    asked = [("Statistic", name) for name in ("pdf", "peaks", "minima", "power")] + [
+        ("Maps of each set", v) for v in ("64", "128", "0")
+    ]
+    first, again = ([page.evaluate(ANSWER, one) for one in asked] for _ in range(2))
+    again += [page.evaluate(ANSWER, one) for one in asked]
+    median = statistics.median(again)
+    print(
+        f"\nanother statistic or number of maps is drawn after {median:.0f} ms at the median of {len(again)}, {max(again):.0f} ms "
+        f"at most; for the first time after {statistics.median(first):.0f} ms"
+    )
+    assert median < 400  # 150 on a machine that does nothing else
+
+
+# ---------------------------------------------------------------- lensnb.widgets.walk
+
+WALK = """
+from lensnb.models import Flow
+from lensnb.transform import KappaTransform
+from lensnb.widgets import walk
+
+kappa = KappaTransform.fit(truth)
+walked = walk(Flow(32, kappa, GaussianField.fit(kappa(truth)), steps=2, hidden=8), truth, 5.0, steps=9, temperatures=[0.7, 1])
+walked
+"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
+    page = open_page(MAKE, WALK, theme=theme)
+    widget, idle = (
+        page.locator(".lensnb-walk"),
+        "document.querySelector('.lensnb-walk').getAttribute('aria-busy') === 'false'",
+    )
+    widget.locator("svg path.curve").first.wait_for(state="attached")
+    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    pictures = "[...document.querySelectorAll('.lensnb-walk canvas')].map(c => c.toDataURL())"
+    plots = "[...document.querySelectorAll('.lensnb-walk svg')].map(s => s.innerHTML)"
+    slider = widget.get_by_role("slider", name="Step of the walk")
+    slider.focus()
+    page.keyboard.press("Home")
+    first, drawn = page.evaluate(pictures), page.evaluate(plots)
+    page.keyboard.press("End")
+    assert widget.get_by_text("9 of 9", exact=True).is_visible()
+    last = page.evaluate(pictures)
+    assert last[1] != first[1] and last[0] == first[0] and last[2] == first[2] and page.evaluate(plots) != drawn
+    widget.get_by_role("button", name="Towards the start").click()
+    assert widget.get_by_text("8 of 9", exact=True).is_visible()
+    slider.focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(pictures) == first and page.evaluate(plots) == drawn
+    for control, value, back in (("Temperature", "0.7", "1"), ("To", "5", "1")):
+        widget.get_by_role("combobox", name=control, exact=True).select_option(value)
+        page.wait_for_function(idle)
+        assert page.evaluate(pictures) != first
+        widget.get_by_role("combobox", name=control, exact=True).select_option(back)
+        page.wait_for_function(idle)
+        assert page.evaluate(pictures) == first
+    widget.get_by_label("fine", exact=True).uncheck()
+    page.wait_for_function(idle)
+    assert page.evaluate(pictures)[1] != first[1]
+    widget.get_by_label("fine", exact=True).check()
+    page.wait_for_function(idle)
+    assert page.evaluate(pictures) == first and page.evaluate(plots) == drawn
+    text = ", ".join(f".lensnb-walk {s}" for s in ("label", "select", "button", "output", "p", "legend", "text"))
+    found = page.evaluate(CONTRAST, text)
+    assert len(found) > 20 and min(found)[0] > 4.5, min(found)
+    page.keyboard.press("Shift+Tab")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    widget.screenshot(path=tmp_path / f"walk {theme}.png")
+    page.wait_for_timeout(600)
+    assert page.evaluate(TOLD, "print(walked.step, walked.temperature, len(walked.scales))") == "1 1.0 3"
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_timeout(200)
+    box = widget.bounding_box()
+    beyond = "[...document.querySelectorAll('.lensnb-walk *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
+    assert box["width"] < 400 and page.evaluate(beyond) <= box["x"] + box["width"] + 1
+    assert not page.problems
+
+
+# ---------------------------------------------------------------- all of them
+
+QUIZ = "from lensnb.widgets import spot_the_fake\nspot_the_fake(sets, 5.0, questions=4)"
+
+
+def test_axe_finds_nothing_serious(open_page):
+    """Accessibility as axe-core judges it: names, roles, contrast, order."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install 'lensnb[test]'")
+    page = open_page(MAKE, SHOW, QUIZ, SCRUB, REPORT, WALK, height=4000)
+    for name in ("explorer", "quiz", "diffuse", "inspector", "walk"):
+        page.locator(f".lensnb-{name}").wait_for()
+        found = axe.Axe().run(page, context=f".lensnb-{name}").response
+        bad = [
+            (v["id"], v["help"], v["nodes"][0]["html"][:160])
+            for v in found["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+        assert len(found["passes"]) > 8 and not bad, (name, bad)
+
+
+LARGE = """
+import torch
+from lensnb.maps import GaussianField, MapGrid
+from lensnb.widgets import explore
+
+field = GaussianField.from_power(MapGrid(256, 5.0), lambda ell: 1e-6 / ell**1.5)
+maps = {name: field.sample(256, torch.Generator().manual_seed(k)) for k, name in enumerate(("truth", "a flow"))}
+explore(maps, 5.0, "power", maps=256)
+"""
+FRAMES = """() => {
+  const canvas = document.querySelector('.lensnb-explorer .map canvas'), context = canvas.getContext('2d', {willReadFrequently: true});
+  const sum = () => context.getImageData(96, 96, 64, 64).data.reduce((a, b) => (a * 31 + b) >>> 0, 7);
+  window.frames_ = []; let last = sum();
+  const tick = () => { const now = sum(); if (now !== last) { window.frames_.push(performance.now()); last = now; } requestAnimationFrame(tick); };
+  requestAnimationFrame(tick);
+}"""
+
+
+@pytest.mark.slow
+def test_large_maps_are_stepped_and_dragged_through(open_page):
+    """256 maps of 256² pixels: a key is answered within a frame or two, and a drag shows tens of maps a second."""
+    page = open_page(LARGE)
+    slider = page.get_by_role("slider", name="Map")
+    slider.wait_for()
+    assert page.locator(WIDGET).get_by_text("map 1 of 256", exact=True).is_visible()
+    slider.focus()
+    page.keyboard.press("Home")
+    page.evaluate(PROBE)
+    for _ in range(25):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(60)
+    steps = page.evaluate("window.steps")
+    page.evaluate(FRAMES)
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for k in range(90):
+        page.mouse.move(box["x"] + 10 + (box["width"] - 20) * k / 90, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(8)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    frames = page.evaluate("window.frames_")
+    rate = (len(frames) - 1) / (frames[-1] - frames[0]) * 1000
+    print(
+        f"\n256 maps of 256²: a step after {statistics.median(steps):.0f} ms at the median of {len(steps)}, a drag shows {rate:.0f} maps a second"
+    )
+    assert (
+        len(steps) >= 20 and statistics.median(steps) < 150 and rate > 5
+    )  # 30 ms and 20 on a machine that does nothing else
+
+
 # ---------------------------------------------------------------- lensnb.widgets.watch
 
 PREPARE = (

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from lensnb import stats
+from lensnb.compare import compare
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise, smooth
-from lensnb.models import Diffusion, Strength
+from lensnb.models import Diffusion, Flow, Strength
 from lensnb.transform import KappaTransform
 
 widgets = pytest.importorskip("lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError)
@@ -404,6 +405,164 @@ def test_a_picture_of_the_level_stays(scrubbed):
 def test_errors_of_the_noise_level_are_a_sentence(model, maps, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         widgets.diffuse(**{"model": model, "maps": maps["truth"], "side_deg": 5.0} | change)
+
+
+# ---------------------------------------------------------------- a report, looked into
+
+
+@pytest.fixture(scope="module")
+def report():
+    field = GaussianField.from_power(GRID, lambda ell: 1e-6 / ell**1.5)
+    true = lambda k: MapSet(
+        LognormalField.from_correlation(field.variance, 0.03).sample(120, seeded(k)).numpy(), 5.0,
+        labels=100 * k + np.arange(120) // 10,
+    )  # fmt: skip
+    truth = true(0)
+    generated = {"flow": field.sample(120, seeded(2)), "loud": 1.2 * true(3).tensor()}
+    return compare(truth, true(1), generated, look_at_maps=False, rounds=30)
+
+
+def test_all_maps_are_as_the_report_has_them(report):
+    shown = widgets.inspect(report)._shown
+    assert list(shown["sets"]) == ["truth", "null (true maps)", "flow", "loud"] and shown["ratio"]
+    for name in report.names:
+        verdict, sent = report.verdicts[name]["power"], shown["sets"][name]
+        np.testing.assert_allclose(sent["off"]["value"], verdict.mean_ratio.value)
+        np.testing.assert_allclose(sent["scatter"]["error"], verdict.scatter_ratio.error)
+        rho = np.frombuffer(sent["rho"], "<f4").reshape(len(shown["x"]), -1)
+        np.testing.assert_allclose(rho, report.ensembles[name]["power"].correlation(), atol=1e-6)
+    assert any(
+        text.startswith("mean 1.4") and text.endswith(": too high on average.") for text in shown["reasons"]["loud"]
+    )
+
+
+def test_fewer_maps_have_larger_errors_and_are_kept(report):
+    inspector = widgets.inspect(report, sizes=[30, 60, 500])
+    assert inspector._about["sizes"] == [0, 30, 60]  # the sets have 120
+    errors = {}
+    for maps in (0, 60, 30):
+        inspector.maps = maps
+        sent = inspector._shown["sets"]
+        assert (
+            sent["flow"]["maps"] == sent["null (true maps)"]["maps"] == (maps or 120) and sent["truth"]["maps"] == 120
+        )
+        errors[maps] = np.mean(sent["flow"]["off"]["error"])
+    assert errors[0] < errors[60] < errors[30]
+    before = inspector._found["power", 30]
+    inspector.maps = 0
+    inspector.maps = 30
+    assert inspector._found["power", 30] is before and inspector._shown == before[1]
+
+
+def test_a_statistic_that_changes_sign_is_a_shift(report):
+    assert not widgets.inspect(report, "minkowski")._shown["ratio"]
+
+
+def test_a_picture_of_the_report_stays(report):
+    inspector = widgets.inspect(report, sizes=[60])
+    data, metadata = inspector._repr_mimebundle_()
+    assert WIDGET_VIEW in data and "flow, loud" in metadata["image/png"]["alt"]
+    inspector.statistic, inspector.chosen, inspector.matrix = "pdf", ["loud"], "over truth"
+    assert (
+        inspector.png() != base64.b64decode(data["image/png"]) and repr(inspector) == "Inspector: loud; pdf, all maps"
+    )
+    inspector.chosen = []
+    assert inspector.png()
+
+
+def test_errors_of_the_inspector_are_a_sentence(report):
+    with pytest.raises(ValueError, match="the report has the statistics power, .*; found 'spectrum'"):
+        widgets.inspect(report, "spectrum")
+    with pytest.raises(ValueError, match="sizes must be 16 maps or more, for a covariance to mean something, found 4"):
+        widgets.inspect(report, sizes=[64, 4])
+    inspector = widgets.inspect(report)
+    with pytest.raises(traitlets.TraitError, match="maps must be one of 0, 64; found 63"):
+        inspector.maps = 63
+    with pytest.raises(traitlets.TraitError, match="the report judges flow, loud; found 'GAN'"):
+        inspector.chosen = ["GAN"]
+
+
+# ---------------------------------------------------------------- a walk
+
+
+@pytest.fixture(scope="module")
+def flow(maps) -> Flow:
+    """A flow whose couplings do something, as after a training."""
+    transform = KappaTransform.fit(maps["truth"])
+    torch.manual_seed(0)
+    flow = Flow(16, transform, GaussianField.fit(transform(maps["truth"])), steps=2, hidden=8)
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(0.03 * torch.randn_like(p))
+    return flow
+
+
+@pytest.fixture
+def walked(flow, maps) -> widgets.Walk:
+    return widgets.walk(flow, maps["truth"], 5.0, last=4, steps=5, temperatures=[0.6, 1])
+
+
+def test_a_walk_goes_from_one_true_map_to_the_other(walked, flow, maps):
+    torch.testing.assert_close(walked.kappa[[0, -1]], maps["truth"][[0, 4]].float(), rtol=1e-3, atol=1e-5)
+    expected = flow.log_prob(walked.kappa).detach()
+    torch.testing.assert_close(walked.log_prob.sum(-1), expected)
+    sent = np.frombuffer(walked._path["log_prob"], "<f4").reshape(5, 3)
+    np.testing.assert_allclose(sent, walked.log_prob - walked._typical.mean(0), rtol=1e-4, atol=1e-3)
+    pixels = np.frombuffer(walked._path["maps"]["pixels"], "<u2").reshape(5, 16, 16)
+    kappa = walked._path["maps"]["low"] + walked._path["maps"]["step"] * pixels
+    np.testing.assert_allclose(kappa, walked.kappa, atol=walked._path["maps"]["step"])
+
+
+def test_colder_maps_are_more_probable_and_come_back(walked):
+    kappa, warm = walked.kappa, walked.log_prob.sum(-1)
+    walked.temperature = 0.6
+    assert (walked.log_prob.sum(-1) > warm).all() and walked.kappa[2].std() < kappa[2].std()
+    walked.temperature = 1.0
+    assert torch.equal(walked.kappa, kappa)
+
+
+def test_a_scale_that_is_left_out_has_no_latents(walked, flow):
+    white = flow.path(*walked._true[[0, 4]], 5)
+    walked.scales = ["coarse", "middle"]
+    assert walked.scales == ["middle", "coarse"]
+    parts = flow.latents(flow.transform(walked.kappa))[0]
+    assert parts[0].abs().max() < 1e-3 < parts[1].abs().max()
+    assert torch.equal(flow.with_scales(white, ["middle", "coarse"]), walked.kappa)
+    walked.scales = []
+    parts = flow.latents(flow.transform(walked.kappa))[0]
+    assert max(part.abs().max() for part in parts) < 1e-3
+
+
+def test_a_picture_of_the_walk_stays(walked):
+    data, metadata = walked._repr_mimebundle_()
+    assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith("A map between two others")
+    walked.step, walked.temperature, walked.scales = 3, 0.6, ["coarse"]
+    assert walked.png() != base64.b64decode(data["image/png"])
+    assert repr(walked).startswith(
+        "Walk: From map 1 to map 5 at temperature 0.6, without fine and middle scales; step 4 of 5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"side_deg": None}, "side_deg must be the side of the field in degrees, found None"),
+        ({"steps": 2}, "a walk needs at least three steps, found 2"),
+        ({"last": 12}, "there is no map 12 among the 12 to choose from"),
+        ({"temperatures": [0.5, 2]}, r"temperatures must be positive and have 1 among them, found \[0.5, 2.0\]"),
+        ({"maps": torch.ones(4, 8, 8)}, "the model was made for maps of 16 × 16 pixels, found 8 × 8"),
+    ],
+)
+def test_errors_of_the_walk_are_a_sentence(flow, maps, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        widgets.walk(**{"model": flow, "maps": maps["truth"], "side_deg": 5.0} | change)
+
+
+def test_only_what_is_on_the_walk_can_be_shown(walked):
+    with pytest.raises(traitlets.TraitError, match="step must lie between 0 and 4, found 5"):
+        walked.step = 5
+    with pytest.raises(traitlets.TraitError, match="temperature must be one of"):
+        walked.temperature = 3.0
 
 
 # ---------------------------------------------------------------- a training

@@ -19,7 +19,7 @@ starts as the identity, so the flow starts as the exact Gaussian field and learn
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -40,6 +40,8 @@ from ..layers import (
 from ..maps import GaussianField, MapGrid, wide
 from ..nets import CouplingNet
 from ..transform import KappaTransform
+
+SCALES = ("fine", "middle", "coarse")  # the three levels of the flow, as its latents are split off
 
 
 class Flow(nn.Module):
@@ -233,11 +235,48 @@ class Flow(nn.Module):
         return torch.cat([self.to_data(part) for part in z.split(batch)])
 
     @torch.no_grad()
-    def interpolate(self, kappa_a: Tensor, kappa_b: Tensor, steps: int) -> Tensor:
-        """Go from one map to another through maps that are all as typical as these two.
+    def path(self, kappa_a: Tensor, kappa_b: Tensor, steps: int) -> Tensor:
+        """White latents from those of one map to those of another, along the great circle (Shoemake 1985).
 
-        White latents of many pixels lie near a sphere, and so does the great circle between them (Shoemake 1985); the
-        straight line cuts through its inside, where the maps are too smooth.
+        White latents of many pixels lie near a sphere, and so does the great circle between them; the straight line cuts
+        through its inside, where the maps are too smooth.
+
+        Args:
+            kappa_a: the first map, ``(n, n)``.
+            kappa_b: the last map, ``(n, n)``.
+            steps: number of latents, both ends included.
+
+        Returns:
+            White latents, float64, shape ``(steps, n, n)``.
+        """
+        z, _ = self.to_noise(torch.stack([kappa_a, kappa_b]))
+        a, b = wide(z if self.base is None else self.base.whiten(z))
+        angle = torch.arccos(((a * b).sum() / (a.norm() * b.norm())).clamp(-1, 1))
+        t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None, None]
+        if angle.sin() < 1e-6:  # one direction: the circle is a line
+            return torch.lerp(a, b, t)
+        return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+    @torch.no_grad()
+    def with_scales(self, white: Tensor, scales: Sequence[str] = SCALES) -> Tensor:
+        """The maps of white latents, with some scales left out: their latents set to zero.
+
+        Args:
+            white: white latents, ``(batch, n, n)``.
+            scales: what is not left out, of ``"fine"``, ``"middle"`` and ``"coarse"``.
+
+        Returns:
+            κ-maps, float32, shape ``(batch, n, n)``.
+        """
+        z = (white if self.base is None else self.base.colour(white)).to(self.levels[0][0].shift.dtype)
+        if set(scales) != set(SCALES):
+            parts = self.take_apart(z if self.gain is None else self.gain.to_data(z))
+            z = self.assemble([(name in scales) * part for name, part in zip(SCALES, parts)])
+            z = z if self.gain is None else self.gain.to_noise(z)[0]
+        return self.to_data(z)
+
+    def interpolate(self, kappa_a: Tensor, kappa_b: Tensor, steps: int) -> Tensor:
+        """Go from one map to another through maps that are all as typical as these two, along :meth:`path`.
 
         Args:
             kappa_a: the first map, ``(n, n)``.
@@ -247,15 +286,7 @@ class Flow(nn.Module):
         Returns:
             κ-maps, shape ``(steps, n, n)``.
         """
-        z, _ = self.to_noise(torch.stack([kappa_a, kappa_b]))
-        a, b = wide(z if self.base is None else self.base.whiten(z))
-        angle = torch.arccos(((a * b).sum() / (a.norm() * b.norm())).clamp(-1, 1))
-        t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None, None]
-        if angle.sin() < 1e-6:  # one direction: the circle is a line
-            white = torch.lerp(a, b, t)
-        else:
-            white = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
-        return self.to_data((white if self.base is None else self.base.colour(white)).to(z.dtype))
+        return self.with_scales(self.path(kappa_a, kappa_b, steps))
 
 
 def _steps(chain: nn.ModuleList) -> list[tuple[nn.Module, ...]]:

@@ -99,6 +99,67 @@ function line(x, y) {
   return path;
 }
 
+/** A closed SVG path between two curves, over the bins where both are finite. */
+function area(x, low, high) {
+  const good = [...x.keys()].filter((i) => Number.isFinite(low[i]) && Number.isFinite(high[i]));
+  if (!good.length) return "";
+  const point = (y) => (i) => `${x[i].toFixed(1)} ${y[i].toFixed(1)}`;
+  return `M${good.map(point(high)).join("L")}L${good.reverse().map(point(low)).join("L")}Z`;
+}
+
+const CHART = { left: 64, right: 10, top: 8, foot: 42 };
+const CHART_STYLE = `
+.lensnb-widget svg text { fill: var(--fg); font-size: 12px; font-family: inherit; }
+.lensnb-widget svg .axis { stroke: var(--edge); fill: none; }
+.lensnb-widget svg .grid { stroke: var(--line); fill: none; }
+.lensnb-widget svg .curve { fill: none; stroke-width: 1.8; }
+`;
+let charts = 0;
+
+/**
+ * One panel with its axes in an SVG, as large as the SVG is. `spec`: x_label, y_label, log_x, log_y, and the ends of both axes,
+ * x_ends and y_ends; `marks(across, up)` gives the SVG of what is drawn inside, which is clipped to the panel.
+ */
+function chart(svg, spec, marks) {
+  const width = svg.clientWidth, height = svg.clientHeight;
+  if (!width) return;
+  const { left, top } = CHART, end = width - CHART.right, foot = height - CHART.foot;
+  const across = axis(...spec.x_ends, left, end, spec.log_x, width < 380 ? 4 : 6), up = axis(...spec.y_ends, foot, top, spec.log_y, 5);
+  const clip = (svg.dataset.clip ??= `lensnb-chart-${++charts}`), factor = (a) => (a.factor ? `  ${a.factor}` : "");
+  let out = `<defs><clipPath id="${clip}"><rect x="${left}" y="${top}" width="${end - left}" height="${foot - top}"/></clipPath></defs>`;
+  for (const { value, label } of across.ticks) {
+    const at = across.at(value).toFixed(1);
+    out += `<path class="grid" d="M${at} ${top}V${foot}"/><text x="${at}" y="${foot + 16}" text-anchor="middle">${label}</text>`;
+  }
+  for (const { value, label } of up.ticks) {
+    const at = up.at(value).toFixed(1);
+    out += `<path class="grid" d="M${left} ${at}H${end}"/><text x="${left - 6}" y="${+at + 4}" text-anchor="end">${label}</text>`;
+  }
+  out += `<g clip-path="url(#${clip})">${marks(across, up)}</g><path class="axis" d="M${left} ${top}H${end}V${foot}H${left}Z"/>`;
+  out += `<text transform="translate(13 ${(top + foot) / 2}) rotate(-90)" text-anchor="middle">${lowered(spec.y_label + factor(up))}</text>`;
+  out += `<text x="${(left + end) / 2}" y="${height - 6}" text-anchor="middle">${lowered(spec.x_label + factor(across))}</text>`;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.innerHTML = out;
+}
+
+/** The ends of an axis that has bins at x, with a little room. */
+function ends(x, log) {
+  const first = x[0], last = x[x.length - 1], pad = log ? (last / first) ** 0.03 : 0.03 * (last - first);
+  return log ? [first / pad, last * pad] : [first - pad, last + pad];
+}
+
+/** Heights of values on an axis; on a logarithmic one what is not positive leads out of the panel. */
+const heightsOn = (up, values) => Array.from(values, (v) => (up.log && !(v > 0) ? up.at(up.low) + 40 : up.at(v)));
+
+function plotArea(attributes = {}) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [key, value] of Object.entries({ role: "img", ...attributes })) svg.setAttribute(key, value);
+  return svg;
+}
+
+/** The colour of a set's lines: dark on light pages, light on dark ones. */
+const inked = (colour) => `color-mix(in srgb, ${colour} 84%, var(--fg))`;
+
 // ---------------------------------------------------------------- maps from the kernel
 
 const copied = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);

@@ -15,10 +15,6 @@ const STYLE = `
 .lensnb-diffuse .note { color: var(--soft); font-size: 12px; min-height: 3em; }
 .lensnb-diffuse .plots { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px; }
 .lensnb-diffuse .plots svg { width: 100%; height: 230px; display: block; }
-.lensnb-diffuse svg text { fill: var(--fg); font-size: 12px; font-family: inherit; }
-.lensnb-diffuse svg .axis { stroke: var(--edge); fill: none; }
-.lensnb-diffuse svg .grid { stroke: var(--line); fill: none; }
-.lensnb-diffuse svg .curve { fill: none; stroke-width: 1.8; }
 @container (max-width: 560px) {
   .lensnb-diffuse .plots { grid-template-columns: minmax(0, 1fr); }
   .lensnb-diffuse .step { flex-wrap: wrap; }
@@ -28,51 +24,23 @@ const STYLE = `
 `;
 
 const NOISED = [-2.5, 3.5]; // ends of the colour scale of a noised map, in units of its own scatter
-const LEFT = 64, RIGHT = 10, TOP = 8, FOOT = 42;
-
-/** One panel with its axes, and curves [values, colour, dash]; limits from the first curve, so that it holds still. */
-function panel(svg, s, x, curves, width, height, clip) {
-  const good = Array.from(curves[0][0]).filter((v) => v > 0), top = Math.max(...good) * 3, bottom = Math.min(...good) / 8;
-  const pad = s.log_x ? (x[x.length - 1] / x[0]) ** 0.03 : 0.03 * (x[x.length - 1] - x[0]);
-  const ends = s.log_x ? [x[0] / pad, x[x.length - 1] * pad] : [x[0] - pad, x[x.length - 1] + pad];
-  const across = axis(...ends, LEFT, width - RIGHT, s.log_x, width < 380 ? 4 : 6);
-  const up = axis(bottom, top, height - FOOT, TOP, true, 5), end = width - RIGHT, foot = height - FOOT;
-  let out = `<defs><clipPath id="${clip}"><rect x="${LEFT}" y="${TOP}" width="${end - LEFT}" height="${foot - TOP}"/></clipPath></defs>`;
-  for (const { value, label } of across.ticks) {
-    const at = across.at(value).toFixed(1);
-    out += `<path class="grid" d="M${at} ${TOP}V${foot}"/><text x="${at}" y="${foot + 16}" text-anchor="middle">${label}</text>`;
-  }
-  for (const { value, label } of up.ticks) {
-    const at = up.at(value).toFixed(1);
-    out += `<path class="grid" d="M${LEFT} ${at}H${end}"/><text x="${LEFT - 6}" y="${+at + 4}" text-anchor="end">${label}</text>`;
-  }
-  out += `<path class="axis" d="M${LEFT} ${TOP}H${end}V${foot}H${LEFT}Z"/>`;
-  out += `<text transform="translate(13 ${(TOP + foot) / 2}) rotate(-90)" text-anchor="middle">${lowered(s.y_label)}</text>`;
-  const factor = across.factor ? `  ${across.factor}` : "";
-  out += `<text x="${(LEFT + end) / 2}" y="${height - 6}" text-anchor="middle">${lowered(s.x_label + factor)}</text>`;
-  const place = x.map(across.at), low = height; // an empty bin leads out of the panel
-  for (const [values, colour, dash] of curves) {
-    const heights = Array.from(values, (v) => (v > 0 ? Math.min(up.at(v), low) : low));
-    out += `<path class="curve" clip-path="url(#${clip})" style="stroke:${colour}" stroke-dasharray="${dash}" d="${line(place, heights)}"/>`;
-  }
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.innerHTML = out;
+/** The ends of a panel's upright axis, from one curve, so that it holds still while one scrubs. */
+function uprights(values) {
+  const good = Array.from(values).filter((v) => v > 0);
+  return [Math.min(...good) / 8, Math.max(...good) * 3];
 }
 
-let views = 0;
-
 function render({ model, el }) {
-  const about = model.get("_about"), n = about.n, levels = about.sigmas.length, sets = readMaps(about), clip = `lensnbd${++views}`;
+  const about = model.get("_about"), n = about.n, levels = about.sigmas.length, sets = readMaps(about);
   const curves = about.statistics.map((s) =>
     Object.fromEntries(Object.entries(s.vectors).map(([name, bytes]) => [name, new Float32Array(copied(bytes))])),
   );
-  const ink = { Gaussian: `color-mix(in srgb, ${about.colours.Gaussian} 84%, var(--fg))`, network: `color-mix(in srgb, ${about.colours.network} 84%, var(--fg))` };
+  const ink = { Gaussian: inked(about.colours.Gaussian), network: inked(about.colours.network) };
   const names = ["noised", "Gaussian", "network"], titles = ["under noise", "Gaussian guess", "network's guess"];
   let timer;
 
-  const select = (options) => element("select", {}, ...options.map(([value, text]) => element("option", { value }, text)));
   const part = {
-    way: select(about.ways), colours: select(Object.keys(about.tables).map((name) => [name, name])),
+    way: chooser(about.ways), colours: chooser(Object.keys(about.tables).map((name) => [name, name])),
     maps: names.map((name, k) => {
       const canvas = element("canvas", { width: n, height: n, role: "img" }), swatch = element("span", { class: "swatch" });
       if (ink[name]) swatch.style.color = ink[name];
@@ -83,17 +51,13 @@ function render({ model, el }) {
     less: element("button", { type: "button", "aria-label": "Less noise" }, "‹"),
     more: element("button", { type: "button", "aria-label": "More noise" }, "›"),
     count: element("output"),
-    plots: about.statistics.map(() => {
-      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-      svg.setAttribute("role", "img");
-      return svg;
-    }),
+    plots: about.statistics.map(() => plotArea()),
     note: element("p", { class: "note" }),
   };
   const plots = element("div", { class: "plots" }, ...part.plots);
   const root = element(
     "div", { class: "lensnb-widget lensnb-diffuse", role: "group", "aria-label": "Noise and denoisers of a diffusion model" },
-    element("style", {}, COMMON_STYLE + STYLE),
+    element("style", {}, COMMON_STYLE + CHART_STYLE + STYLE),
     element("div", { class: "controls" }, element("label", {}, "What happens", part.way), element("label", {}, "Colours", part.colours)),
     element("div", { class: "maps" }, ...part.maps.map(({ node }) => node)),
     element("div", { class: "step" }, part.less, part.slider, part.more, part.count),
@@ -119,9 +83,11 @@ function render({ model, el }) {
     about.statistics.forEach((s, k) => {
       const bins = s.x.length, one = (name, i) => curves[k][`${way()} ${name}`].subarray(i * bins, (i + 1) * bins);
       const lines = [[one("map", 0), "var(--fg)", "none"], [one("Gaussian", level()), ink.Gaussian, "6 3"], [one("network", level()), ink.network, "none"]];
-      const svg = part.plots[k], width = svg.clientWidth;
-      if (!width) return;
-      panel(svg, s, s.x, lines, width, svg.clientHeight, `${clip}${k}`);
+      const svg = part.plots[k], spec = { ...s, x_ends: ends(s.x, s.log_x), y_ends: uprights(lines[0][0]) };
+      chart(svg, spec, (across, up) => {
+        const place = s.x.map(across.at), drawn = ([values, colour, dash]) => [line(place, heightsOn(up, values)), colour, dash];
+        return lines.map(drawn).map(([d, colour, dash]) => `<path class="curve" style="stroke:${colour}" stroke-dasharray="${dash}" d="${d}"/>`).join("");
+      });
       svg.setAttribute("aria-label", `${s.y_label} against ${s.x_label}: ${last()}, the Gaussian guess and the network's guess at σ = ${words(about.sigmas[level()], 2)}`);
     });
   }

@@ -44,9 +44,6 @@ const STYLE = `
 .lensnb-explorer .legend svg { flex: none; }
 .lensnb-explorer .plot { position: relative; flex: 1; min-height: 330px; }
 .lensnb-explorer .plot svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-.lensnb-explorer svg text { fill: var(--fg); font-size: 12px; font-family: inherit; }
-.lensnb-explorer svg .axis { stroke: var(--edge); fill: none; }
-.lensnb-explorer svg .grid { stroke: var(--line); fill: none; }
 .lensnb-explorer svg .cursor { stroke: var(--fg); stroke-dasharray: 2 3; visibility: hidden; }
 @container (max-width: 430px) or ((min-width: 701px) and (max-width: 940px)) {
   .lensnb-explorer .note { min-height: 3.2em; }
@@ -62,14 +59,6 @@ const STYLE = `
   .lensnb-explorer .status:empty { display: none; }
 }
 `;
-
-/** A closed SVG path between two curves, over the bins where both are finite. */
-function area(x, low, high) {
-  const good = [...x.keys()].filter((i) => Number.isFinite(low[i]) && Number.isFinite(high[i]));
-  if (!good.length) return "";
-  const point = (y) => (i) => `${x[i].toFixed(1)} ${y[i].toFixed(1)}`;
-  return `M${good.map(point(high)).join("L")}L${good.reverse().map(point(low)).join("L")}Z`;
-}
 
 // ---------------------------------------------------------------- data from the kernel
 
@@ -194,7 +183,7 @@ function build(about) {
     high: element("input", { type: "number", "aria-label": "Highest κ of the colour scale", title: "κ at the bright end" }),
     auto: element("button", { type: "button", title: "From the 0.5th to the 99.7th percentile of the true maps" }, "Auto"),
     bar: element("canvas", { width: 256, height: 1, role: "img" }),
-    ticks: document.createElementNS("http://www.w3.org/2000/svg", "svg"),
+    ticks: plotArea({ role: "none", "aria-hidden": "true" }),
     back: element("button", { type: "button", "aria-label": "Previous map" }, "‹"),
     slider: element("input", { type: "range", min: 1, step: 1, "aria-label": "Map" }),
     forth: element("button", { type: "button", "aria-label": "Next map" }, "›"),
@@ -202,7 +191,7 @@ function build(about) {
     out: element("button", { type: "button", "aria-label": "Zoom out" }, "−"),
     into: element("button", { type: "button", "aria-label": "Zoom in", title: "Drag a map, or use the arrow keys here, to move" }, "+"),
     legend: element("div", { class: "legend", "aria-hidden": "true" }),
-    plot: document.createElementNS("http://www.w3.org/2000/svg", "svg"),
+    plot: plotArea(),
     note: element("p", { class: "note" }),
     maps: [0, 1].map(() => ({
       canvas: element("canvas", { width: about.n, height: about.n, role: "img" }),
@@ -210,8 +199,6 @@ function build(about) {
       note: element("p", { class: "note", title: "Index of the map in its set, mean and standard deviation of κ" }),
     })),
   };
-  part.ticks.setAttribute("aria-hidden", "true");
-  part.plot.setAttribute("role", "img");
   const label = (text, control) => element("label", {}, text, control);
   part.left = element("span", {}, about.sets[0].name);
   part.right = element("span");
@@ -223,7 +210,7 @@ function build(about) {
   part.root = element(
     "div",
     { class: "lensnb-widget lensnb-explorer", role: "group", "aria-label": "True and generated κ maps" },
-    element("style", {}, COMMON_STYLE + STYLE),
+    element("style", {}, COMMON_STYLE + CHART_STYLE + STYLE),
     element(
       "div", { class: "choices" },
       label("Statistic", part.statistic), label("Smoothing, σ", part.smoothing),
@@ -258,7 +245,7 @@ function render({ model, el }) {
   const count = (name) => about_set(name).indices.length;
   const last = () => Math.max(...shown().map(count)) - 1;
   const which = (name) => model.get("index") % count(name);
-  const colour = (name) => (name === names[0] ? "var(--fg)" : `color-mix(in srgb, ${about_set(name).colour} 84%, var(--fg))`);
+  const colour = (name) => (name === names[0] ? "var(--fg)" : inked(about_set(name).colour));
   const limits = () => model.get("limits") ?? model.get("_maps").limits;
 
   // ---- maps

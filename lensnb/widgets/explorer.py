@@ -44,7 +44,7 @@ def explore(
     side_deg: float | None = None,
     statistics: Sequence[str] | None = None,
     *,
-    maps: int = 200,
+    maps: int | None = None,
     smoothing_arcmin: Sequence[float] = (0, 1, 2, 5, 10),
     n_gal_arcmin2: Sequence[float] = (0, 10, 30, 50),
     sigma_e: float = 0.4,
@@ -61,7 +61,8 @@ def explore(
         side_deg: side of the field, degrees; not needed when one of the sets is a :class:`MapSet`.
         statistics: which to offer, of ``power``, ``pdf``, ``peaks``, ``minima``, ``V0``, ``V1``, ``V2``; all by default.
             The first is shown first.
-        maps: how many maps of each set to use, spread evenly over it; fewer where a set has more than 4 million pixels.
+        maps: how many maps of each set to use, spread evenly over it; by default 200, fewer where these have more than
+            4 million pixels. 256 maps of 256² pixels are 34 MB a set.
         smoothing_arcmin: standard deviations of the Gaussian smoothing to offer, arcminutes; the first is shown first.
         n_gal_arcmin2: source densities to offer for shape noise, per square arcminute; 0 is no noise.
         sigma_e: intrinsic ellipticity dispersion of the shape noise, both components together.

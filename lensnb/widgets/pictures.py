@@ -19,7 +19,7 @@ COLOUR_MAPS = {
     "cividis": "00224e 002e6c 1e3a6f 35456c 47516c 575d6d 666970 757575 848279 948e77 a59c74 b7a96e c8b866 dbc75a eed649 fee838",
     "grey": "000000 ffffff",
 }  # fmt: skip
-PIXELS = 2**22  # at most so many pixels of a set go to the browser, 8 MB
+PIXELS = 2**22  # at most so many pixels of a set go to the browser unless more maps are asked for, 8 MB
 
 
 def script(*names: str) -> str:
@@ -50,13 +50,13 @@ class Chosen:
     total: int
 
 
-def pick(name: str, one: MapSet | Tensor | np.ndarray, most: int) -> Chosen:
-    """At most ``most`` maps, spread evenly over a set."""
+def pick(name: str, one: MapSet | Tensor | np.ndarray, most: int | None) -> Chosen:
+    """At most ``most`` maps, spread evenly over a set; None: 200, fewer where they have more than 4 million pixels."""
     kappa = one.maps if isinstance(one, MapSet) else one if isinstance(one, Tensor) else np.asarray(one)
     if kappa.ndim != 3 or kappa.shape[1] != kappa.shape[2]:
         raise ValueError(f"{name!r} must hold maps of the shape (maps, n, n), found {tuple(kappa.shape)}")
     total = len(kappa)
-    count = min(total, most, max(2, PIXELS // math.prod(kappa.shape[1:])))
+    count = min(total, min(200, max(2, PIXELS // math.prod(kappa.shape[1:]))) if most is None else most)
     if count < 2:
         raise ValueError(f"{name!r} has {count} maps to show; a scatter needs at least two")
     indices = np.linspace(0, total - 1, count).round().astype(int)

@@ -8,10 +8,6 @@ const STYLE = `
 .lensnb-training progress { width: 100%; height: 8px; accent-color: var(--focus); }
 .lensnb-training .plots { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 0 14px; }
 .lensnb-training .plots svg { width: 100%; height: 210px; display: block; }
-.lensnb-training svg text { fill: var(--fg); font-size: 12px; font-family: inherit; }
-.lensnb-training svg .axis { stroke: var(--edge); fill: none; }
-.lensnb-training svg .grid { stroke: var(--line); fill: none; }
-.lensnb-training svg .curve { fill: none; stroke-width: 1.8; }
 .lensnb-training dl { display: flex; flex-wrap: wrap; gap: 2px 22px; margin: 6px 0; }
 .lensnb-training dl div { display: flex; gap: 6px; }
 .lensnb-training dl :is(dt, dd) { float: none; width: auto; margin: 0; padding: 0; display: block; white-space: nowrap; font-weight: normal; }
@@ -21,52 +17,37 @@ const STYLE = `
 @container (max-width: 560px) { .lensnb-training .plots { grid-template-columns: minmax(0, 1fr); } }
 `;
 
-const LEFT = 62, RIGHT = 10, TOP = 18, FOOT = 40;
-const INK = ["color-mix(in srgb, #0072b2 84%, var(--fg))", "color-mix(in srgb, #d55e00 84%, var(--fg))", "color-mix(in srgb, #009e73 84%, var(--fg))"];
+const INK = ["#0072b2", "#d55e00", "#009e73"].map(inked);
 const WORDS = { power_mean: "C_ℓ mean", power_worst: "worst bin", power_scatter: "C_ℓ scatter", power_slope: "C_ℓ slope", broken_maps: "broken maps" };
 
 /** One panel of curves [name, values, colour] against the step. */
 function panel(svg, steps, last, curves, label) {
-  const width = svg.clientWidth, height = svg.clientHeight;
   const values = curves.flatMap(([, v]) => v).filter(Number.isFinite).sort((a, b) => a - b);
-  if (!width || !values.length) return;
+  if (!values.length) return;
   // the first losses may be far off: the axis leaves out what lies beyond the bulk
   const bulk = values[Math.floor(0.95 * (values.length - 1))], low = values[0], high = bulk > low ? bulk : low + Math.abs(low) * 0.01 + 1e-12;
-  const room = 0.08 * (high - low), across = axis(0, last, LEFT, width - RIGHT, false, width < 380 ? 3 : 6);
-  const up = axis(low - room, high + room, height - FOOT, TOP, false, 4), end = width - RIGHT, foot = height - FOOT;
-  let out = "";
-  for (const { value, label: text } of across.ticks)
-    out += `<path class="grid" d="M${across.at(value).toFixed(1)} ${TOP}V${foot}"/><text x="${across.at(value).toFixed(1)}" y="${foot + 16}" text-anchor="middle">${text}</text>`;
-  for (const { value, label: text } of up.ticks)
-    out += `<path class="grid" d="M${LEFT} ${up.at(value).toFixed(1)}H${end}"/><text x="${LEFT - 6}" y="${(up.at(value) + 4).toFixed(1)}" text-anchor="end">${text}</text>`;
-  out += `<path class="axis" d="M${LEFT} ${TOP}H${end}V${foot}H${LEFT}Z"/>`;
-  out += `<text x="${LEFT}" y="12">${lowered(label + (up.factor ? `  ${up.factor}` : ""))}</text><text x="${(LEFT + end) / 2}" y="${height - 6}" text-anchor="middle">step${across.factor ? `  ${across.factor}` : ""}</text>`;
-  const clamp = (v) => (Number.isFinite(v) ? Math.max(TOP, Math.min(foot, up.at(v))) : NaN);
-  curves.forEach(([name, v, colour], k) => {
-    const known = v.map((y, i) => [steps[i], y]).filter(([, y]) => Number.isFinite(y)); // a validation is not in every record
-    out += `<path class="curve" style="stroke:${colour}" d="${line(known.map(([x]) => across.at(x)), known.map(([, y]) => clamp(y)))}"/>`;
-    if (curves.length > 1 && known.length) out += `<text x="${end - 6}" y="${TOP + 16 + 15 * k}" text-anchor="end" style="fill:${colour}">${name}</text>`;
-  });
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.innerHTML = out;
+  const room = 0.08 * (high - low), spec = { x_label: "step", y_label: label, x_ends: [0, last], y_ends: [low - room, high + room] };
+  chart(svg, spec, (across, up) =>
+    curves.map(([name, v, colour], k) => {
+      const known = v.map((y, i) => [steps[i], y]).filter(([, y]) => Number.isFinite(y)); // a validation is not in every record
+      const clamped = known.map(([, y]) => up.at(Math.max(up.low, Math.min(up.high, y))));
+      const text = curves.length > 1 && known.length ? `<text x="${svg.clientWidth - CHART.right - 6}" y="${CHART.top + 16 + 15 * k}" text-anchor="end" style="fill:${colour}">${name}</text>` : "";
+      return `<path class="curve" style="stroke:${colour}" d="${line(known.map(([x]) => across.at(x)), clamped)}"/>${text}`;
+    }).join(""),
+  );
 }
 
 function render({ model, el }) {
   const about = model.get("_about"), table = new Uint32Array(copied(about.table));
-  const svg = () => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    node.setAttribute("role", "img");
-    return node;
-  };
   const part = {
     said: element("p", { role: "status" }), how: element("span", { class: "how" }, "■ (interrupt) stops it and keeps the checkpoint"),
     bar: element("progress", { max: about.steps, value: 0, "aria-label": `Progress of ${about.name}` }),
-    loss: svg(), rate: svg(), numbers: element("dl"), samples: element("div", { class: "samples" }),
+    loss: plotArea(), rate: plotArea(), numbers: element("dl"), samples: element("div", { class: "samples" }),
   };
   const plots = element("div", { class: "plots" }, part.loss, part.rate);
   const root = element(
     "div", { class: "lensnb-widget lensnb-training", role: "group", "aria-label": `Training: ${about.name}` },
-    element("style", {}, COMMON_STYLE + STYLE), element("div", { class: "head" }, part.said, part.how), part.bar, plots, part.numbers, part.samples,
+    element("style", {}, COMMON_STYLE + CHART_STYLE + STYLE), element("div", { class: "head" }, part.said, part.how), part.bar, plots, part.numbers, part.samples,
   );
 
   function drawCurves() {
