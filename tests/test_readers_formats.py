@@ -408,6 +408,18 @@ def test_catalogue_of_chosen_sources(tmp_path):
     assert open_maps(path, pixels=8, source=(0.9, 1.1), z_source=1.0).z_source == 1.0
 
 
+def test_catalogue_whose_shear_contradicts_its_own_convergence(tmp_path):
+    x, y, g1, g2, z, kappa = galaxies()
+    at = kappa.numpy()[(y * 32 / 600).astype(int), (x * 32 / 600).astype(int)]
+    path = write_catalogue(tmp_path / "c.fits", (*SLICS_COLUMNS, "KAPPA"), (x, y, -g1, -g2, z, at))
+    with pytest.raises(
+        ValueError, match=r"correlation -0\.\d+ with its own column kappa; expected other signs"
+    ) as caught:
+        open_maps(path, pixels=32)
+    assert is_one_sentence(str(caught.value), path)
+    assert open_maps(path, pixels=32, signs=(-1, -1)).provenance["correlation_with_kappa"] > 0.7
+
+
 def test_provenance_of_several_files_is_kept(tmp_path):
     for cone, seed in ((1, 0), (2, 1)):
         write_catalogue(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", SLICS_COLUMNS, galaxies(seed=seed)[:5])
