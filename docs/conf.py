@@ -34,16 +34,6 @@ root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "notebooks/[0-9]*.ipynb", "lensnb/trained/*.md"]
 exclude_patterns = ["docs/_build"]
 templates_path = [str(ROOT / "docs/_templates")]  # autosummary looks from the root, the theme from here
-nitpicky = True  # a name in a docstring that leads nowhere is a warning …
-nitpick_ignore_regex = [
-    ("py:.*", r"(?!lensnb\.).*"),  # … unless it is another package's: their indexes are on the web
-    ("py:mod", r"lensnb\.\w+\.\w+"),  # or a file of a package, which stands at the end of the package's page
-]
-nitpick_ignore = [  # what functions return that nobody makes
-    ("py:class", "lensnb.compare.memory.Nearest"),
-    ("py:class", "lensnb.models.vectors.Whitening"),
-    ("py:class", "lensnb.widgets.quiz.Score"),
-]
 
 # Pages and notebooks
 myst_enable_extensions = ["dollarmath"]
@@ -58,9 +48,14 @@ exercise_style = "solution_follow_exercise"
 # Docstrings
 API = ROOT / "docs/api"  # written here and by autosummary at every build; git ignores it
 PACKAGES = sorted(file.parent for file in (ROOT / "lensnb").glob("*/__init__.py"))
-autosummary_context = {  # the packages, whose functions are imported from files, each with the mathematics at its top
-    "packages": {f"lensnb.{folder.name}": sorted(f.stem for f in folder.glob("[a-z]*.py")) for folder in PACKAGES}
-}
+FILES = {f"lensnb.{folder.name}": sorted(f.stem for f in folder.glob("[a-z]*.py")) for folder in PACKAGES}
+# A package shows what it imports from its files, and their own docstrings, with the mathematics, at the end.
+autosummary_context = {"packages": FILES}
+nitpicky = True  # a name in a docstring that leads nowhere is a warning …
+nitpick_ignore_regex = [
+    ("py:(class|obj|exc|data)", r"(?!lensnb\.).*"),  # … unless it is another package's, with its index on the web,
+    *(("py:.*", rf"{name}\.({'|'.join(files)})(\..*)?") for name, files in FILES.items()),  # or in a file of a package
+]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
@@ -159,6 +154,8 @@ def prepare_docstring(app, what, name, obj, options, lines: list[str]) -> None:
         if not block:
             line = "``".join(s if i % 2 else s.replace("|", r"\|") for i, s in enumerate(line.split("``")))
             line = re.sub(r"^(\d+\. )", r"| \1", line)  # several numbers on one line are no list to Sphinx
+        if what == "module":  # a name at the top of a file is the package's, and the summary shows it elsewhere
+            line = re.sub(r":(\w+):`(\w+)`", rf":\1:`\2 <{'.'.join(name.split('.')[:2])}.\2>`", line)
         text.append(line)
     lines[:] = text
 
