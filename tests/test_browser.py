@@ -849,12 +849,21 @@ def test_a_training_is_seen_while_it_runs_and_can_be_interrupted(open_page, tmp_
     for word in ("loss", "validation", "learning rate", "images a second", "C_ℓ slope"):
         assert widget.locator("dl dt").get_by_text(word, exact=True).is_visible()
     widget.screenshot(path=tmp_path / "training.png")
-    page.evaluate("window.jupyterapp.commands.execute('kernelmenu:interrupt')")
+    widget.get_by_role("button", name="Stop").click()
     page.wait_for_function(
-        "document.querySelector('.lensnb-training .head p').textContent.startsWith('flow: interrupted at step ')"
+        "document.querySelector('.lensnb-training .head p')?.textContent.startsWith('flow: interrupted at step ')"
     )
     told = page.evaluate(TOLD, "print(history[-1]['step'] < 100_000, (folder / 'training.safetensors').exists())")
+    told_step = page.evaluate(TOLD, "print(history[-1]['step'])")
     assert told == "True True" and not page.problems
+    assert widget.get_by_role("button", name="Stop").count() == 0
+    page.evaluate(START, TRAIN)  # the same cell goes on; ■ of the toolbar stops it as well
+    page.wait_for_function("k => document.querySelector('.lensnb-training progress')?.value > k", arg=int(told_step))
+    page.evaluate("window.jupyterapp.commands.execute('kernelmenu:interrupt')")
+    page.wait_for_function(
+        "document.querySelector('.lensnb-training .head p')?.textContent.startsWith('flow: interrupted at step ')"
+    )
+    assert int(page.evaluate(TOLD, "print(history[-1]['step'])")) > int(told_step) and not page.problems
 
 
 # ---------------------------------------------------------------- make app

@@ -38,6 +38,16 @@ def test_environment_yml_holds_python_and_pip_and_hands_over():
     }
 
 
+def test_binder_hands_over_too():
+    """No second list of packages: what pyproject names, at the versions of the constraints."""
+    lines = (ROOT / ".binder/postBuild").read_text(encoding="utf-8").splitlines()
+    (command,) = (line for line in lines if line and not line.startswith("#"))
+    words = shlex.split(command)
+    assert words[:2] == ["pip", "install"] and words[-3:-1] == ["-c", "constraints.txt"]
+    assert set(re.fullmatch(r"\.\[([\w,]+)\]", words[-1])[1].split(",")) <= set(PROJECT["optional-dependencies"])
+    assert (ROOT / ".binder/runtime.txt").read_text() == "python-3.11\n"
+
+
 def test_constraints_are_exact_versions_without_local_suffix():
     assert [pin for pin in pins() if not re.fullmatch(r"[a-z0-9-]+==[0-9][a-z0-9.]*", pin)] == []
 

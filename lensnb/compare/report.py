@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import math
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from .. import stats
 from ..data import MapSet
@@ -303,27 +306,41 @@ def compare(
     statistics = stats.suite(reference, truth.side_deg) if statistics is None else dict(statistics)
     if responses is None:
         responses = amplitude_and_tilt(reference[:: max(1, len(reference) // 256)], truth.side_deg, statistics)
-    ensembles = {name: measure(statistics, *one) for name, one in pixels.items()}
     judged, references = [NULL, *generated], ["truth"] + ["train"] * (train is not None)
-    verdicts = judge_all(ensembles, judged, references, responses, rounds, seed)
-    extras = _tails(pixels, ensembles, verdicts["truth"], rounds, seed)
-    joint = {name: Ensemble.join(by.values()) for name, by in ensembles.items()}
-    ks, neighbours = {}, {}
-    if look_at_maps and train is not None:
-        neighbours = {n: nearest(pixels[n][0], pixels["train"][0]) for n in ["truth", *judged]}
-    if look_at_maps:
-        on_maps = accuracies_on_maps({n: pixels[n] for n in judged}, reference, labels, rounds, seed)
-    for name in judged:
-        own = pixels[name][1]
-        extras[name]["classifier on statistics"] = accuracy_on_statistics(joint[name], joint["truth"], rounds, seed)
-        ks[name], extras[name]["bins with KS p < 0.05"] = ks_rejected(joint[name], joint["truth"], rounds, seed)
+    ensembles, ks, neighbours, on_maps = {}, {}, {}, {}
+    with _bar(len(pixels) + 1 + len(judged) + 2 * look_at_maps) as bar:
+        for name, one in pixels.items():
+            ensembles[name] = measure(statistics, *one)
+            bar.update()
+        verdicts = judge_all(ensembles, judged, references, responses, rounds, seed)
+        extras = _tails(pixels, ensembles, verdicts["truth"], rounds, seed)
+        joint = {name: Ensemble.join(by.values()) for name, by in ensembles.items()}
+        bar.update()
         if look_at_maps:
-            extras[name]["classifier on maps"] = on_maps[name]
-        if neighbours:
-            ratio, share = copies(neighbours[name], neighbours["truth"], own, labels, rounds, seed)
-            extras[name] |= {"nearest training map": ratio, "share of near copies": share}
+            neighbours = {n: nearest(pixels[n][0], pixels["train"][0]) for n in ["truth", *judged] if train is not None}
+            bar.update()
+            on_maps = accuracies_on_maps({n: pixels[n] for n in judged}, reference, labels, rounds, seed)
+            bar.update()
+        for name in judged:
+            own = pixels[name][1]
+            extras[name]["classifier on statistics"] = accuracy_on_statistics(joint[name], joint["truth"], rounds, seed)
+            ks[name], extras[name]["bins with KS p < 0.05"] = ks_rejected(joint[name], joint["truth"], rounds, seed)
+            if look_at_maps:
+                extras[name]["classifier on maps"] = on_maps[name]
+            if neighbours:
+                ratio, share = copies(neighbours[name], neighbours["truth"], own, labels, rounds, seed)
+                extras[name] |= {"nearest training map": ratio, "share of near copies": share}
+            bar.update()
     return FidelityReport(
         statistics, ensembles, verdicts["truth"], verdicts.get("train", {}), extras, ks, neighbours, dict(costs or {}), counts
+    )  # fmt: skip
+
+
+def _bar(steps: int) -> tqdm:
+    """A progress bar in a notebook or a terminal, once a comparison has taken five seconds; nothing in a batch job."""
+    seen = "ipykernel" in sys.modules or sys.stdout.isatty()
+    return tqdm(
+        total=steps, desc="comparing", unit="step", file=sys.stdout, delay=5, disable="LENSNB_BATCH" in os.environ or not seen
     )  # fmt: skip
 
 

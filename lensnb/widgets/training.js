@@ -39,15 +39,17 @@ function panel(svg, steps, last, curves, label) {
 
 function render({ model, el }) {
   const about = model.get("_about"), table = new Uint32Array(copied(about.table));
+  const kernel = model.widget_manager?.kernel?.interrupt ? model.widget_manager.kernel : null;
   const part = {
     said: element("p", { role: "status" }), how: element("span", { class: "how" }, "■ (interrupt) stops it and keeps the checkpoint"),
+    stop: element("button", { type: "button", title: "Interrupts the kernel, as ■ in the toolbar does" }, "Stop, and keep the checkpoint"),
     bar: element("progress", { max: about.steps, value: 0, "aria-label": `Progress of ${about.name}` }),
     loss: plotArea(), rate: plotArea(), numbers: element("dl"), samples: element("div", { class: "samples" }),
   };
   const plots = element("div", { class: "plots" }, part.loss, part.rate);
   const root = element(
     "div", { class: "lensnb-widget lensnb-training", role: "group", "aria-label": `Training: ${about.name}` },
-    element("style", {}, COMMON_STYLE + CHART_STYLE + STYLE), element("div", { class: "head" }, part.said, part.how), part.bar, plots, part.numbers, part.samples,
+    element("style", {}, COMMON_STYLE + CHART_STYLE + STYLE), element("div", { class: "head" }, part.said, part.how, part.stop), part.bar, plots, part.numbers, part.samples,
   );
 
   function drawCurves() {
@@ -77,7 +79,10 @@ function render({ model, el }) {
     const state = model.get("state"), running = state === "running";
     const rest = running && Number.isFinite(left) ? `, about ${left < 90 ? `${Math.round(left)} s` : `${Math.round(left / 60)} min`} to go` : "";
     part.said.textContent = `${about.name}: ${state} at step ${record.step ?? 0} of ${about.steps}${rest}`;
-    part.how.hidden = !running;
+    // What a widget sends is heard only when the cell has ended; an interrupt goes beside the kernel's queue. Where a page
+    // gives no way to it, the words say what to press.
+    part.how.hidden = !running || Boolean(kernel);
+    part.stop.hidden = !running || !kernel;
   }
 
   function drawSamples() {
@@ -95,6 +100,11 @@ function render({ model, el }) {
     );
   }
 
+  part.stop.dataset.lmSuppressShortcuts = "true";
+  part.stop.onclick = () => {
+    part.stop.disabled = true;
+    kernel.interrupt();
+  };
   const heard = { "change:_curves": drawCurves, "change:_now": drawNumbers, "change:state": drawNumbers, "change:_maps": drawSamples };
   for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
   el.append(root);
