@@ -15,7 +15,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from lensnb.data import MapSet
+from lensnb.maps import GaussianField, LognormalField, MapGrid
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'lensnb[test]'")
@@ -105,13 +110,14 @@ RUN_ALL = """async () => {
 
 @pytest.fixture(scope="module")
 def open_page(browser, lab):
-    """go(source of the cells…) → a page with a notebook of these cells, all run."""
+    """go(source of the cells…), or go(notebook=…) → a page with a notebook of these cells, all run."""
     url, token, root = lab
     contexts = []
 
-    def go(*cells: str, width: int = 1280, height: int = 900, theme: str = "JupyterLab Light"):
+    def go(*cells: str, notebook=None, width: int = 1280, height: int = 900, theme: str = "JupyterLab Light"):
         name = f"n{secrets.token_hex(4)}.ipynb"
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        if notebook is None:
+            notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, root / name)
         contexts.append(browser.new_context(viewport={"width": width, "height": height}))
@@ -736,13 +742,12 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
 
 # ---------------------------------------------------------------- all of them
 
-QUIZ = "from lensnb.widgets import spot_the_fake\nspot_the_fake(sets, 5.0, questions=4)"
-
 
 def test_axe_finds_nothing_serious(open_page):
     """Accessibility as axe-core judges it: names, roles, contrast, order."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install 'lensnb[test]'")
-    page = open_page(MAKE, SHOW, QUIZ, SCRUB, REPORT, WALK, height=4000)
+    asked = "from lensnb.widgets import spot_the_fake\nspot_the_fake(sets, 5.0, questions=4)"
+    page = open_page(MAKE, SHOW, asked, SCRUB, REPORT, WALK, height=4000)
     for name in ("explorer", "quiz", "diffuse", "inspector", "walk"):
         page.locator(f".lensnb-{name}").wait_for()
         found = axe.Axe().run(page, context=f".lensnb-{name}").response
@@ -866,16 +871,106 @@ def test_a_training_is_seen_while_it_runs_and_can_be_interrupted(open_page, tmp_
     assert int(page.evaluate(TOLD, "print(history[-1]['step'])")) > int(told_step) and not page.problems
 
 
+# ---------------------------------------------------------------- the notebooks that have widgets
+
+TINY = {
+    "toy_steps": 6, "flow_steps": 6, "diffusion_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24, "sampler_steps": 4,
+    "n_likely": 8, "trained": "nowhere", "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small_maps(tmp_path_factory) -> Path:
+    """A file of maps with labels, small enough that a notebook takes seconds."""
+    field = GaussianField.from_power(MapGrid(32, 5.0), lambda ell: 1e-6 / ell**1.5)
+    maps = LognormalField.from_correlation(field.variance, 0.03).sample(160, torch.Generator().manual_seed(0))
+    return MapSet(maps.numpy(), 5.0, 1.0, np.arange(160) // 8).save(tmp_path_factory.mktemp("maps") / "small.npz")
+
+
+def canvases(page, widget: str) -> list[str]:
+    return page.evaluate("s => [...document.querySelectorAll(s + ' canvas')].map(c => c.toDataURL())", widget)
+
+
+def moves_by_key_and_comes_back(page, widget: str, slider: str) -> None:
+    page.locator(widget).scroll_into_view_if_needed()
+    page.locator(widget).get_by_role("slider", name=slider, exact=True).focus()
+    page.keyboard.press("Home")
+    first = canvases(page, widget)
+    page.keyboard.press("ArrowRight")
+    assert canvases(page, widget) != first
+    page.keyboard.press("ArrowLeft")
+    assert canvases(page, widget) == first
+
+
+def answers_a_choice_and_comes_back(page, widget: str) -> None:
+    curves, statistic = (
+        f"[...document.querySelectorAll('{widget} svg')].map(s => s.innerHTML)",
+        page.locator(widget).get_by_label("Statistic"),
+    )
+    page.locator(widget).scroll_into_view_if_needed()
+    first, said = page.evaluate(curves), page.locator(f"{widget} .element").inner_text()
+    statistic.select_option("pdf")
+    page.wait_for_function(f"document.querySelector('{widget} .status').textContent.startsWith('pdf')")
+    assert page.evaluate(curves) != first and page.locator(f"{widget} .element").inner_text() != said
+    statistic.select_option("power")
+    page.wait_for_function(f"document.querySelector('{widget} .status').textContent.startsWith('power')")
+    assert page.evaluate(curves) == first and page.locator(f"{widget} .element").inner_text() == said
+
+
+def takes_an_answer(page, widget: str) -> None:
+    page.locator(widget).get_by_role("button", name="The left one").click()
+    assert page.locator(f"{widget} .said").inner_text().split(":")[0] in ("Right", "Wrong")
+
+
+USED = {
+    ".lensnb-explorer": lambda page: moves_by_key_and_comes_back(page, ".lensnb-explorer", "Map"),
+    ".lensnb-walk": lambda page: moves_by_key_and_comes_back(page, ".lensnb-walk", "Step of the walk"),
+    ".lensnb-diffuse": lambda page: moves_by_key_and_comes_back(page, ".lensnb-diffuse", "Noise level"),
+    ".lensnb-inspector": lambda page: answers_a_choice_and_comes_back(page, ".lensnb-inspector"),
+    QUIZ: lambda page: takes_an_answer(page, QUIZ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "widgets"),
+    [
+        ("03_train_a_flow", [".lensnb-walk"]),
+        ("04_train_a_diffusion_model", [".lensnb-diffuse"]),
+        ("05_compare_generated_with_true", [".lensnb-explorer", QUIZ, ".lensnb-inspector"]),
+    ],
+)
+def test_a_notebook_runs_in_jupyterlab_and_its_widgets_work(open_page, small_maps, tmp_path, name, widgets):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            tiny = TINY | {"maps": str(small_maps), "folder": str(tmp_path / "out")}
+            cell.source += "\n" + "\n".join(
+                f"{key} = {value!r}" for key, value in tiny.items() if f"{key}:" in cell.source
+            )
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    page = open_page(notebook=notebook)
+    for widget in widgets:
+        page.locator(widget).wait_for(state="attached")
+        USED[widget](page)
+    training = page.locator(".lensnb-training .head p")
+    assert all("finished at step" in text for text in training.all_inner_texts())
+    page.locator(widgets[-1]).screenshot(path=tmp_path / f"{name}.png")
+    assert not page.problems
+
+
 # ---------------------------------------------------------------- make app
 
 
 @pytest.fixture
-def voila(tmp_path):
+def voila(tmp_path, small_maps):
     """(url, token) of the notebooks as pages without code, on loopback, with small sets."""
     pytest.importorskip("voila", reason="no Voilà: pip install 'lensnb[lab]'")
     port, token, log = free_port(), secrets.token_hex(16), tmp_path / "voila.log"
+    given = TINY | {"maps": str(small_maps), "folder": str(tmp_path / "out"), "questions": 2}
     env = os.environ | {
-        "LENSNB_PARAMETERS": '{"n_maps": 12, "questions": 2}', "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "LENSNB_PARAMETERS": json.dumps(given), "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_DATA_DIR": str(tmp_path / "data"),
         "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
@@ -910,4 +1005,21 @@ def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(browser, voila, 
     assert quiz.locator("tbody tr").last.inner_text().split("\t")[1].endswith("of 2")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.screenshot(path=tmp_path / "app.png", full_page=True)
+    context.close()
+
+
+@pytest.mark.slow
+def test_the_comparison_is_an_app_on_a_phone(browser, voila, tmp_path):
+    url, token = voila
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(240_000)
+    page = context.new_page()
+    page.goto(f"{url}/voila/render/05_compare_generated_with_true.ipynb?token={token}")
+    for widget in (".lensnb-explorer", QUIZ, ".lensnb-inspector"):
+        page.locator(widget).wait_for()
+        USED[widget](page)
+    page.get_by_text("Where they fail, worst first").last.wait_for(state="attached")
+    assert page.get_by_text("import torch").count() == 0 and page.locator(".jp-CodeMirrorEditor").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=tmp_path / "comparison.png", full_page=True)
     context.close()
