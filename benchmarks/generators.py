@@ -58,7 +58,7 @@ from lensnb.compare import Fidelity, FidelityReport, Row, compare
 from lensnb.data import MapSet, block_average, load_sample, random_symmetry
 from lensnb.files import save_checkpoint, write_json
 from lensnb.maps import GaussianField
-from lensnb.models import Diffusion, Flow
+from lensnb.models import Diffusion, Flow, Strength
 from lensnb.train import choose_device, choose_precision, fit, place
 from lensnb.transform import KappaTransform
 
@@ -88,9 +88,12 @@ def sample(name: str, pixels: int) -> MapSet:
 
 
 def build(family: type[nn.Module], maps: Tensor) -> nn.Module:
-    """An untrained model of lensnb for κ-maps ``(maps, n, n)``, on their transform and Gaussian field."""
+    """An untrained model of lensnb for κ-maps ``(maps, n, n)``, made as in the notebooks."""
     transform = KappaTransform.fit(maps)
-    return family(maps.shape[-1], transform, GaussianField.fit(transform(maps)))
+    y = transform(maps)
+    field = GaussianField.fit(y)
+    told = {"strength": Strength.fit(y, field)} if family is Diffusion else {}
+    return family(maps.shape[-1], transform, field, **told)
 
 
 def contenders(maps: Tensor, ancestral: int) -> dict[str, nn.Module | None]:
