@@ -55,7 +55,11 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
     figure.savefig(drawn, format="png", dpi=100, bbox_inches="tight", facecolor="white")
     plt.close(figure)
     # 256 colours, none off by more than a few levels in 255, keep a notebook small
-    few = Picture.open(drawn).convert("RGB").quantize(256, Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
+    few = (
+        Picture.open(drawn)
+        .convert("RGB")
+        .quantize(256, Picture.Quantize.MAXCOVERAGE, kmeans=1, dither=Picture.Dither.NONE)
+    )  # kmeans: or wide areas, a grey band say, take on a tint
     few.save(buffer, "png", optimize=True)
     if save is not None:
         Path(save).parent.mkdir(parents=True, exist_ok=True)

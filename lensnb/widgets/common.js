@@ -25,6 +25,17 @@ body[data-jp-theme-light="true"] .lensnb-widget, body.vscode-light .lensnb-widge
 .lensnb-widget button:disabled { opacity: 0.5; cursor: default; }
 .lensnb-widget button:hover, .lensnb-widget select:hover { border-color: var(--fg); }
 .lensnb-widget option { color: var(--fg); background: var(--bg); }
+.lensnb-widget .controls { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 8px; }
+.lensnb-widget .controls > label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
+.lensnb-widget .controls select { font-size: 13px; max-width: 100%; }
+.lensnb-widget fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 14px; min-width: 0; }
+.lensnb-widget legend { color: var(--soft); font-size: 12px; padding: 0; }
+.lensnb-widget fieldset label { display: inline-flex; gap: 6px; align-items: center; min-height: 28px; white-space: nowrap; }
+.lensnb-widget input[type=checkbox] { margin: 0; accent-color: var(--focus); }
+.lensnb-widget input[type=range] { flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus); }
+.lensnb-widget .swatch { flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor; }
+.lensnb-widget canvas { image-rendering: pixelated; }
+.lensnb-widget.busy :is(canvas, svg) { opacity: 0.45; }
 .lensnb-widget :is(select, input, button):focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
 `;
 
@@ -182,9 +193,14 @@ function pixelColours(set, table, [low, high]) {
 }
 
 /** Draw one map of a set on a canvas of n × n pixels, or a square window of it; row 0 lies at the bottom. */
-function drawMap(canvas, image, set, one, colours, window = [0, 0, canvas.width]) {
-  const start = one * canvas.width ** 2;
-  drawPixels(canvas, image, window, (at) => colours[set.pixels[start + at]]);
+function drawMap(canvas, image, set, one, colours, [row0, column0, side] = [0, 0, canvas.width]) {
+  const n = canvas.width, out = new Uint32Array(image.data.buffer), { pixels } = set; // the loop of a drag: nothing else in it
+  const columns = Int32Array.from({ length: n }, (_, k) => column0 + Math.floor((k * side) / n));
+  for (let row = 0; row < n; row++) {
+    const from = one * n * n + (row0 + Math.floor((row * side) / n)) * n, to = (n - 1 - row) * n;
+    for (let column = 0; column < n; column++) out[to + column] = colours[pixels[from + columns[column]]];
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 /** The same for the colour of any pixel of the map: window = [first row, first column, side]. */
@@ -207,4 +223,32 @@ function element(tag, attributes = {}, ...children) {
 
 function chooser(options, attributes = {}) {
   return element("select", attributes, ...options.map(([value, text]) => element("option", { value }, text)));
+}
+
+/** A short line in the colour of a set, as in a legend. */
+function swatch(colour) {
+  const node = element("span", { class: "swatch" });
+  node.style.color = colour;
+  return node;
+}
+
+/** Boxes to tick, in one row under a name: [name, colour, title] of each. */
+function tickBoxes(legend, entries) {
+  const boxes = Object.fromEntries(entries.map(([name]) => [name, element("input", { type: "checkbox" })]));
+  const labels = entries.map(([name, colour, title]) => element("label", title ? { title } : {}, boxes[name], swatch(colour), name));
+  return { boxes, node: element("fieldset", {}, element("legend", {}, legend), ...labels) };
+}
+
+/** Put a widget on the page: its keys stay its own, it hears what changes, and draws again when it is resized. */
+function live(model, el, root, heard, sized, resize) {
+  // JupyterLab would take keys such as the arrows, d or m for commands on the cell
+  for (const control of root.querySelectorAll("select, input, button")) control.dataset.lmSuppressShortcuts = "true";
+  for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
+  el.append(root);
+  const resized = new ResizeObserver(resize);
+  resized.observe(sized);
+  return () => {
+    resized.disconnect();
+    for (const [event, callback] of Object.entries(heard)) model.off(event, callback);
+  };
 }

@@ -2,15 +2,10 @@
 
 const STYLE = `
 .lensnb-diffuse { max-width: 1100px; }
-.lensnb-diffuse .controls { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 8px; }
-.lensnb-diffuse .controls label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
-.lensnb-diffuse .controls select { font-size: 13px; max-width: 100%; }
 .lensnb-diffuse .maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 12px; }
 .lensnb-diffuse .maps p { font-weight: 600; min-height: 1.6em; display: flex; align-items: center; gap: 7px; }
-.lensnb-diffuse .swatch { flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor; }
-.lensnb-diffuse canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; }
+.lensnb-diffuse canvas { width: 100%; aspect-ratio: 1; }
 .lensnb-diffuse .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
-.lensnb-diffuse input[type=range] { flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus); }
 .lensnb-diffuse output { min-width: 10em; text-align: right; white-space: nowrap; }
 .lensnb-diffuse .note { color: var(--soft); font-size: 12px; min-height: 3em; }
 .lensnb-diffuse .plots { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px; }
@@ -64,7 +59,6 @@ function render({ model, el }) {
     plots, part.note,
   );
   const images = part.maps.map(({ canvas }) => canvas.getContext("2d").createImageData(n, n));
-  for (const control of root.querySelectorAll("select, input, button")) control.dataset.lmSuppressShortcuts = "true";
 
   const way = () => model.get("way"), level = () => model.get("level");
   const last = () => (way() === "noise" ? "the true map" : "the map in the end");
@@ -121,16 +115,11 @@ function render({ model, el }) {
   part.more.onclick = () => step(level() + 1);
   part.way.onchange = () => choose("way", part.way.value);
   part.colours.onchange = () => choose("colours", part.colours.value);
-  const heard = ["change:level", "change:way", "change:colours"];
-  for (const event of heard) model.on(event, show);
-  el.append(root);
+  const end = live(model, el, root, { "change:level": show, "change:way": show, "change:colours": show }, plots, drawPlots);
   show();
-  const resized = new ResizeObserver(drawPlots);
-  resized.observe(plots);
   return () => {
-    resized.disconnect();
     clearTimeout(timer);
-    for (const event of heard) model.off(event, show);
+    end();
   };
 }
 

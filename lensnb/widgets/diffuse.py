@@ -7,11 +7,8 @@ and the trained one. :func:`diffuse` is the one to call.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -21,7 +18,7 @@ from .. import plot, stats
 from ..data import MapSet
 from ..models import Diffusion
 from ..samplers import MapNoise, exponential, karras_sigmas
-from .pictures import COLOUR_MAPS, colour_table, pick, quantise, script
+from .pictures import COLOUR_MAPS, Pictured, colour_table, pick, quantise, script
 
 WAYS = {"noise": "put noise on a true map", "make": "make a map from noise"}
 
@@ -115,7 +112,7 @@ def _guesses(model: Diffusion, denoise, x: Tensor, sigmas: Tensor) -> dict[str, 
     }
 
 
-class Diffuse(anywidget.AnyWidget):
+class Diffuse(Pictured):
     """The widget that :func:`diffuse` makes.
 
     Attributes:
@@ -181,8 +178,8 @@ class Diffuse(anywidget.AnyWidget):
             )
         return proposal["value"]
 
-    def png(self) -> bytes:
-        """What the widget shows now as a still picture, for pages without a kernel."""
+    def figure(self) -> plot.Figure:
+        """What the widget shows now."""
         sets, level = self.shown[self.way], self.level
         figure = plot.Figure(figsize=(11.5, 3.4), layout="constrained", facecolor="white")
         figure.suptitle(f"{WAYS[self.way].capitalize()}: noise level σ = {self.sigmas[level]:.2g}", fontsize=11)
@@ -202,9 +199,7 @@ class Diffuse(anywidget.AnyWidget):
             axes[3].loglog(s.x, vectors[name][level], color=colour, label=name)
         axes[3].set(xlabel=s.x_label, ylabel=plot.typeset(s.y_label))
         axes[3].legend(frameon=False, fontsize=9)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return figure
 
     def _titles(self) -> Sequence[str]:
         return ("under noise", "Gaussian guess", "network's guess")
@@ -215,9 +210,5 @@ class Diffuse(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"Diffuse: {WAYS[self.way]}, σ = {self.sigmas[self.level]:.2g} (level {self.level + 1} of {len(self.sigmas)})"
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        alt = "A map under noise, the guesses of a Gaussian and of a trained denoiser, and their power spectra."
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": alt}}
+    def alt(self) -> str:
+        return "A map under noise, the guesses of a Gaussian and of a trained denoiser, and their power spectra."

@@ -2,7 +2,6 @@
 // sent once. Only another statistic, smoothing or shape noise asks the kernel.
 
 const STYLE = `
-.lensnb-explorer input[type=range] { flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus); }
 .lensnb-explorer .choices { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 10px; }
 .lensnb-explorer .choices label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
 .lensnb-explorer .choices select { font-size: 13px; max-width: 100%; }
@@ -12,7 +11,6 @@ const STYLE = `
   background: var(--focus); visibility: hidden;
 }
 .lensnb-explorer.busy .status::before { visibility: visible; animation: lensnb-pulse 0.8s infinite alternate; }
-.lensnb-explorer.busy :is(canvas, svg) { opacity: 0.45; }
 @keyframes lensnb-pulse { to { opacity: 0.2; } }
 @media (prefers-reduced-motion: reduce) { .lensnb-explorer .status::before { animation: none !important; } }
 .lensnb-explorer .body { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 14px 22px; }
@@ -20,7 +18,6 @@ const STYLE = `
 .lensnb-explorer .name { display: flex; align-items: center; gap: 7px; height: 30px; font-weight: 600; margin-bottom: 4px; }
 .lensnb-explorer .name > :last-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; }
 .lensnb-explorer .name select { font-weight: 600; flex: 0 1 auto; }
-.lensnb-explorer .swatch { flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor; }
 .lensnb-explorer .map { position: relative; line-height: 0; }
 .lensnb-explorer .map canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; cursor: crosshair; }
 .lensnb-explorer .mark {

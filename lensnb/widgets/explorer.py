@@ -7,13 +7,10 @@ so that stepping from map to map needs no kernel. κ is dimensionless, angles ar
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -23,7 +20,7 @@ from .. import plot, stats
 from ..data import MapSet
 from ..ensemble import Ensemble
 from ..maps import add_shape_noise, smooth
-from .pictures import COLOUR_MAPS, check_shapes, colour_table, field_of, pick, quantise, script
+from .pictures import COLOUR_MAPS, Pictured, check_shapes, colour_table, field_of, pick, quantise, script
 
 # What can be chosen: title, name in stats.suite, and for the Minkowski functionals which third of the vector.
 STATISTICS = {
@@ -111,7 +108,7 @@ def relative(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
     return (vectors.mean(0) - origin) / unit, vectors.std(0, ddof=1) / unit
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Pictured):
     """The widget that :func:`explore` makes.
 
     Attributes:
@@ -258,8 +255,8 @@ class Explorer(anywidget.AnyWidget):
 
     # ------------------------------------------------------------ the picture that stays
 
-    def png(self) -> bytes:
-        """What the widget shows now as a still picture, whole maps side by side, for pages without a kernel."""
+    def figure(self) -> plot.Figure:
+        """What the widget shows now, whole maps side by side."""
         figure = plot.Figure(figsize=(10.5, 3.6), layout="constrained", facecolor="white")
         figure.suptitle(self._described(), fontsize=11)
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
@@ -269,9 +266,7 @@ class Explorer(anywidget.AnyWidget):
         panels = right.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         self._draw_statistic(*panels)
         right.align_ylabels(panels)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return figure
 
     @property
     def _pair(self) -> dict[str, str]:
@@ -320,10 +315,6 @@ class Explorer(anywidget.AnyWidget):
         sets = ", ".join(f"{name} ({len(kappa)} maps)" for name, kappa in self._kappa.items())
         return f"Explorer: {sets}; {self._described()}"
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+    def alt(self) -> str:
         truth, other = self._pair
-        alt = f"A map of {truth} beside one of {other}, and the statistic of both sets: {self._described()}."
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": alt}}
+        return f"A map of {truth} beside one of {other}, and the statistic of both sets: {self._described()}."

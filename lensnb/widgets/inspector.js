@@ -2,16 +2,7 @@
 // maps asks the kernel, everything else is drawn from what is here.
 
 const STYLE = `
-.lensnb-inspector .choices { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 8px; }
-.lensnb-inspector .choices > label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
-.lensnb-inspector .choices select { font-size: 13px; max-width: 100%; }
-.lensnb-inspector fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 14px; min-width: 0; }
-.lensnb-inspector legend { color: var(--soft); font-size: 12px; padding: 0; }
-.lensnb-inspector fieldset label { display: inline-flex; gap: 6px; align-items: center; min-height: 28px; white-space: nowrap; }
-.lensnb-inspector input[type=checkbox] { margin: 0; accent-color: var(--focus); }
-.lensnb-inspector .swatch { flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor; }
 .lensnb-inspector .status { flex: 1 1 5em; min-height: 28px; line-height: 28px; }
-.lensnb-inspector.busy :is(canvas, svg) { opacity: 0.45; }
 .lensnb-inspector .plots { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 10px; }
 .lensnb-inspector .plots p { font-weight: 600; }
 .lensnb-inspector .plots svg { width: 100%; height: 250px; display: block; }
@@ -20,7 +11,7 @@ const STYLE = `
 .lensnb-inspector .matrices p { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .lensnb-inspector .matrices p + p { font-weight: normal; color: var(--soft); font-size: 12px; min-height: 1.5em; }
 .lensnb-inspector .matrix { position: relative; line-height: 0; }
-.lensnb-inspector canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; cursor: crosshair; }
+.lensnb-inspector canvas { width: 100%; aspect-ratio: 1; cursor: crosshair; }
 .lensnb-inspector .matrix:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; }
 .lensnb-inspector .cell { position: absolute; border: 1.5px solid #000; outline: 1.5px solid #fff; pointer-events: none; }
 .lensnb-inspector .scale { display: flex; gap: 8px; align-items: center; font-size: 12px; color: var(--soft); margin: 6px 0; flex-wrap: wrap; }
@@ -50,31 +41,25 @@ function render({ model, el }) {
     statistic: chooser(about.statistics.map((name) => [name, name])),
     maps: chooser(about.sizes.map((size) => [size, size || "all"])),
     matrix: chooser(Object.keys(about.matrices).map((name) => [name, name])),
-    boxes: Object.fromEntries(generators.map((name) => [name, element("input", { type: "checkbox" })])),
     status: element("p", { class: "status", role: "status" }),
     titles: titles.map((text) => element("p", {}, text)), plots: titles.map(() => plotArea()),
     key: element("p", { class: "key" }), matrices: element("div", { class: "matrices" }),
     bar: element("canvas", { width: 256, height: 1, "aria-hidden": "true" }), low: element("span"), high: element("span"), label: element("span"),
     element: element("p", { class: "element", role: "status" }), reasons: element("div"),
   };
-  const swatch = (name) => {
-    const node = element("span", { class: "swatch" });
-    node.style.color = colour[name];
-    return node;
-  };
+  const ticked = tickBoxes("Generators", generators.map((name) => [name, colour[name]]));
   const plots = element("div", { class: "plots" }, ...titles.map((_, k) => element("div", {}, part.titles[k], part.plots[k])));
   const root = element(
     "div", { class: "lensnb-widget lensnb-inspector", role: "group", "aria-label": "Generated maps against true maps, one statistic" },
     element("style", {}, COMMON_STYLE + CHART_STYLE + STYLE),
     element(
-      "div", { class: "choices" },
+      "div", { class: "controls" },
       element("label", {}, "Statistic", part.statistic), element("label", {}, "Maps of each set", part.maps), element("label", {}, "Matrices", part.matrix),
-      element("fieldset", {}, element("legend", {}, "Generators"), ...generators.map((name) => element("label", {}, part.boxes[name], swatch(name), name))),
+      ticked.node,
       part.status,
     ),
     plots, part.key, part.matrices, element("div", { class: "scale" }, part.low, part.bar, part.high, part.label), part.element, part.reasons,
   );
-  for (const control of root.querySelectorAll("select, input")) control.dataset.lmSuppressShortcuts = "true";
   let place = [1, 0]; // row and column of the element of the matrices that is looked at
 
   const shown = () => model.get("_shown"), chosen = () => model.get("chosen");
@@ -226,7 +211,7 @@ function render({ model, el }) {
     part.statistic.value = model.get("statistic");
     part.maps.value = model.get("maps");
     part.matrix.value = model.get("matrix");
-    for (const name of generators) part.boxes[name].checked = chosen().includes(name);
+    for (const name of generators) ticked.boxes[name].checked = chosen().includes(name);
     drawCurves();
     drawMatrices();
     drawReasons();
@@ -236,17 +221,10 @@ function render({ model, el }) {
   part.maps.onchange = () => choose("maps", Number(part.maps.value));
   part.matrix.onchange = () => choose("matrix", part.matrix.value);
   for (const name of generators)
-    part.boxes[name].onchange = () => choose("chosen", generators.filter((one) => part.boxes[one].checked));
-  const heard = { "change:_shown": arrived, "change:chosen": arrived, "change:matrix": show };
-  for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
-  el.append(root);
+    ticked.boxes[name].onchange = () => choose("chosen", generators.filter((one) => ticked.boxes[one].checked));
+  const end = live(model, el, root, { "change:_shown": arrived, "change:chosen": arrived, "change:matrix": show }, plots, drawCurves);
   arrived();
-  const resized = new ResizeObserver(drawCurves);
-  resized.observe(plots);
-  return () => {
-    resized.disconnect();
-    for (const [event, callback] of Object.entries(heard)) model.off(event, callback);
-  };
+  return end;
 }
 
 export default { render };

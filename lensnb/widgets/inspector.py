@@ -6,12 +6,9 @@ truth (:func:`lensnb.compare.verdict.judge_all`); ``inspector.js`` draws what it
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 
-import anywidget
 import numpy as np
 import traitlets
 
@@ -20,7 +17,7 @@ from ..compare import NULL, FidelityReport, Quantity, Verdict
 from ..compare.estimate import plain
 from ..compare.verdict import judge_all
 from ..ensemble import Ensemble
-from .pictures import script
+from .pictures import Pictured, script
 
 MATRICES = {
     "correlation": ("RdBu_r", (-1.0, 1.0), "correlation ρ"),
@@ -73,7 +70,7 @@ def inspect(
     return Inspector(report, statistic, [int(size) for size in sizes if size < most], seed)
 
 
-class Inspector(anywidget.AnyWidget):
+class Inspector(Pictured):
     """The widget that :func:`inspect` makes.
 
     Attributes:
@@ -187,8 +184,8 @@ class Inspector(anywidget.AnyWidget):
 
     # ------------------------------------------------------------ the picture that stays
 
-    def png(self) -> bytes:
-        """What the widget shows now as a still picture, for pages without a kernel."""
+    def figure(self) -> plot.Figure:
+        """What the widget shows now."""
         cut, name, palette = self._found[self.statistic, self.maps][0], self.statistic, plot.colours(self._report.names)
         s, truth = cut.statistics[name], cut.ensembles["truth"][name]
         figure = plot.Figure(figsize=(11.5, 6.2), layout="constrained", facecolor="white")
@@ -210,9 +207,7 @@ class Inspector(anywidget.AnyWidget):
             image = plot.correlation_ratio(ax, one, truth, of) if over else plot.correlation(ax, one, of)
             ax.label_outer()
         below.colorbar(image, ax=axes, label=MATRICES[self.matrix][2], shrink=0.8, extend="both" if over else "neither")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return figure
 
     def _title(self) -> str:
         return f"{self.statistic}, {f'{self.maps} maps of each set' if self.maps else 'all maps'}"
@@ -220,12 +215,8 @@ class Inspector(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"Inspector: {', '.join(self.chosen) or 'no generator'}; {self._title()}"
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        alt = f"Mean, scatter and correlations of {self._title()}, of {', '.join(self.chosen)} beside truth and null."
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": alt}}
+    def alt(self) -> str:
+        return f"Mean, scatter and correlations of {self._title()}, of {', '.join(self.chosen)} beside truth and null."
 
 
 def _reasons(verdict: Verdict, null: Verdict) -> list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import anywidget
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import plot
 from ..data import MapSet
 
 # Colour maps that rise in lightness all the way, at 16 equal steps; straight lines between.
@@ -25,6 +29,30 @@ PIXELS = 2**22  # at most so many pixels of a set go to the browser unless more 
 def script(*names: str) -> str:
     """The JavaScript files of that name in this folder as one module: what is shared, then the widget's own."""
     return "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
+
+
+class Pictured(anywidget.AnyWidget):
+    """A widget that leaves a still picture in the stored notebook, with a text for those who cannot see it."""
+
+    def figure(self) -> plot.Figure:
+        """What the widget shows now, drawn by matplotlib."""
+        raise NotImplementedError
+
+    def alt(self) -> str:
+        """One sentence that says what the picture shows."""
+        raise NotImplementedError
+
+    def png(self) -> bytes:
+        """What the widget shows now as a still picture, for pages without a kernel."""
+        buffer = io.BytesIO()
+        self.figure().savefig(buffer, format="png", dpi=90)
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        """The widget's view and, beside it, the picture."""
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data["image/png"] = base64.b64encode(self.png()).decode()
+        return data, {**metadata, "image/png": {"alt": self.alt()}}
 
 
 def field_of(sets: Mapping, side_deg: float | None) -> float:

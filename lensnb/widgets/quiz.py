@@ -7,13 +7,10 @@ deviation of what k of N leave open of it (a beta distribution). :func:`spot_the
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -23,7 +20,7 @@ from torch import Tensor
 from .. import plot
 from ..data import MapSet
 from ..maps import smooth
-from .pictures import COLOUR_MAPS, check_shapes, colour_table, field_of, pick, quantise, script
+from .pictures import COLOUR_MAPS, Pictured, check_shapes, colour_table, field_of, pick, quantise, script
 
 
 class Score(NamedTuple):
@@ -80,7 +77,7 @@ def spot_the_fake(
     return Quiz(maps, side_deg, questions, seed)
 
 
-class Quiz(anywidget.AnyWidget):
+class Quiz(Pictured):
     """The widget that :func:`spot_the_fake` makes.
 
     Attributes:
@@ -128,8 +125,8 @@ class Quiz(anywidget.AnyWidget):
         asked = [(q, a) for q, a in zip(self.questions, self.answers) if generator in (None, q["generator"])]
         return score(sum(q["side"] == answer for q, answer in asked), len(asked))
 
-    def png(self) -> bytes:
-        """The question that is next as a still picture, for pages without a kernel."""
+    def figure(self) -> plot.Figure:
+        """The question that is next."""
         question = self.questions[min(len(self.answers), len(self.questions) - 1)]
         truth = next(iter(self._maps))
         pair = [(truth, question["true"]), (question["generator"], question["fake"])]
@@ -142,20 +139,15 @@ class Quiz(anywidget.AnyWidget):
         axes[1].set(ylabel="", yticklabels=[])
         figure.colorbar(image, ax=axes, orientation="horizontal", label="convergence κ", extend="both", aspect=45)
         figure.suptitle("One of the two is generated. Which? (Run the notebook to answer.)", fontsize=11)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return figure
 
     def __repr__(self) -> str:
         found = self.score()
         said = f"{found.right} of {found.answers} right" if found.answers else "no answer yet"
         return f"Quiz: {', '.join(self._maps)}; {len(self.questions)} questions, {said}"
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": "Two κ maps side by side, one of them true and one generated."}}
+    def alt(self) -> str:
+        return "Two κ maps side by side, one of them true and one generated."
 
 
 def _questions(counts: Mapping[str, int], questions: int, seed: int) -> list[dict]:

@@ -13,7 +13,7 @@ const STYLE = `
 .lensnb-training dl :is(dt, dd) { float: none; width: auto; margin: 0; padding: 0; display: block; white-space: nowrap; font-weight: normal; }
 .lensnb-training dl dt { color: var(--soft); }
 .lensnb-training .samples { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px; max-width: 620px; }
-.lensnb-training canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; }
+.lensnb-training canvas { width: 100%; aspect-ratio: 1; }
 @container (max-width: 560px) { .lensnb-training .plots { grid-template-columns: minmax(0, 1fr); } }
 `;
 
@@ -100,22 +100,15 @@ function render({ model, el }) {
     );
   }
 
-  part.stop.dataset.lmSuppressShortcuts = "true";
   part.stop.onclick = () => {
     part.stop.disabled = true;
     kernel.interrupt();
   };
   const heard = { "change:_curves": drawCurves, "change:_now": drawNumbers, "change:state": drawNumbers, "change:_maps": drawSamples };
-  for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
-  el.append(root);
+  const end = live(model, el, root, heard, plots, drawCurves);
   drawNumbers();
   drawSamples();
-  const resized = new ResizeObserver(drawCurves);
-  resized.observe(plots);
-  return () => {
-    resized.disconnect();
-    for (const [event, callback] of Object.entries(heard)) model.off(event, callback);
-  };
+  return end;
 }
 
 export default { render };

@@ -7,19 +7,16 @@ a kernel hears what a widget says when its cell has ended.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import os
 from collections.abc import Iterator
 
-import anywidget
 import traitlets
 
 from .. import plot
 from ..compare import Fidelity
 from ..train import watch as watch_lines
-from .pictures import colour_table, quantise, script
+from .pictures import Pictured, colour_table, quantise, script
 
 MOST = 400  # records that are drawn; of more, every second one is left out until they fit
 SAMPLES = 4  # maps of the last check that are shown
@@ -63,7 +60,7 @@ def watch(records: Iterator[dict], steps: int, name: str = "training", check: Fi
     return widget.history
 
 
-class Training(anywidget.AnyWidget):
+class Training(Pictured):
     """The widget that :func:`watch` shows.
 
     Attributes:
@@ -103,8 +100,8 @@ class Training(anywidget.AnyWidget):
                 few = samples[:SAMPLES]
                 self._maps = quantise(few) | {"n": few.shape[-1], "count": len(few)}
 
-    def png(self) -> bytes:
-        """Loss and learning rate so far as a still picture, for pages without a kernel."""
+    def figure(self) -> plot.Figure:
+        """Loss and learning rate so far."""
         figure = plot.Figure(figsize=(9, 3), layout="constrained", facecolor="white")
         loss, rate = figure.subplots(1, 2, width_ratios=(2, 1))
         for key, colour, label in (("loss", plot.CYCLE[0], "training"), ("validation", plot.CYCLE[1], "validation")):
@@ -116,19 +113,14 @@ class Training(anywidget.AnyWidget):
         rate.plot([one["step"] for one in self.history], [one["lr"] for one in self.history], color=plot.CYCLE[2])
         loss.set(xlabel="step", ylabel="loss", title=f"{self._about['name']}: {self.state}")
         rate.set(xlabel="step", ylabel="learning rate")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return figure
 
     def __repr__(self) -> str:
         at = f"step {self.history[-1]['step']} of {self._about['steps']}" if self.history else "no step yet"
         return f"Training {self._about['name']}: {self.state}, {at}"
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": f"Loss and learning rate of a training. {self!r}."}}
+    def alt(self) -> str:
+        return f"Loss and learning rate of a training. {self!r}."
 
 
 def _number(value) -> float | None:

@@ -3,25 +3,15 @@
 
 const STYLE = `
 .lensnb-walk { max-width: 1100px; }
-.lensnb-walk .controls { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 8px; }
-.lensnb-walk .controls > label { display: flex; flex-direction: column; color: var(--soft); font-size: 12px; }
-.lensnb-walk .controls select { font-size: 13px; max-width: 100%; }
-.lensnb-walk fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 14px; min-width: 0; }
-.lensnb-walk legend { color: var(--soft); font-size: 12px; padding: 0; }
-.lensnb-walk fieldset label { display: inline-flex; gap: 6px; align-items: center; min-height: 28px; white-space: nowrap; }
-.lensnb-walk input[type=checkbox] { margin: 0; accent-color: var(--focus); }
-.lensnb-walk .swatch { flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor; }
 .lensnb-walk .maps { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr) minmax(0, 2fr); gap: 0 12px; align-items: end; max-width: 860px; }
 .lensnb-walk .maps p { font-weight: 600; min-height: 1.6em; }
-.lensnb-walk canvas { width: 100%; aspect-ratio: 1; image-rendering: pixelated; }
+.lensnb-walk canvas { width: 100%; aspect-ratio: 1; }
 .lensnb-walk .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
-.lensnb-walk input[type=range] { flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus); }
 .lensnb-walk output { min-width: 7em; text-align: right; white-space: nowrap; }
 .lensnb-walk .note { color: var(--soft); font-size: 12px; min-height: 3em; }
 .lensnb-walk .plots { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px; }
 .lensnb-walk .plots p { font-weight: 600; }
 .lensnb-walk .plots svg { width: 100%; height: 240px; display: block; }
-.lensnb-walk.busy :is(canvas, svg) { opacity: 0.45; }
 @container (max-width: 560px) {
   .lensnb-walk .plots { grid-template-columns: minmax(0, 1fr); }
   .lensnb-walk .maps { gap: 0 6px; }
@@ -38,7 +28,6 @@ function render({ model, el }) {
   const part = {
     first: chooser(numbered), last: chooser(numbered), temperature: chooser(about.temperatures.map((t) => [t, t])),
     colours: chooser(Object.keys(about.tables).map((name) => [name, name])),
-    boxes: Object.fromEntries(scales.map((name) => [name, element("input", { type: "checkbox" })])),
     titles: ["start", "", "end"].map((text) => element("p", {}, text)),
     maps: ["start", "here", "end"].map(() => element("canvas", { width: n, height: n, role: "img" })),
     slider: element("input", { type: "range", min: 1, max: steps, step: 1, "aria-label": "Step of the walk" }),
@@ -46,11 +35,7 @@ function render({ model, el }) {
     forth: element("button", { type: "button", "aria-label": "Towards the end" }, "›"),
     count: element("output"), power: plotArea(), likely: plotArea(), note: element("p", { class: "note", role: "status" }),
   };
-  const swatch = (name) => {
-    const node = element("span", { class: "swatch" });
-    node.style.color = colour[name];
-    return node;
-  };
+  const ticked = tickBoxes("Latents that are kept", about.scales.map(([name, share]) => [name, colour[name], share]));
   const label = (text, control) => element("label", {}, text, control);
   const plots = element(
     "div", { class: "plots" },
@@ -63,14 +48,13 @@ function render({ model, el }) {
     element(
       "div", { class: "controls" },
       label("From", part.first), label("To", part.last), label("Temperature", part.temperature), label("Colours", part.colours),
-      element("fieldset", {}, element("legend", {}, "Latents that are kept"), ...about.scales.map(([name, share]) => element("label", { title: share }, part.boxes[name], swatch(name), name))),
+      ticked.node,
     ),
     element("div", { class: "maps" }, ...part.maps.map((canvas, k) => element("div", {}, part.titles[k], canvas))),
     element("div", { class: "step" }, part.back, part.slider, part.forth, part.count),
     plots, part.note,
   );
   const images = part.maps.map((canvas) => canvas.getContext("2d").createImageData(n, n));
-  for (const control of root.querySelectorAll("select, input, button")) control.dataset.lmSuppressShortcuts = "true";
 
   const step = () => model.get("step");
 
@@ -127,7 +111,7 @@ function render({ model, el }) {
     part.count.textContent = `${step() + 1} of ${steps}`;
     part.slider.setAttribute("aria-valuetext", `step ${step() + 1} of ${steps}`);
     for (const name of ["first", "last", "temperature", "colours"]) part[name].value = model.get(name);
-    for (const name of scales) part.boxes[name].checked = model.get("scales").includes(name);
+    for (const name of scales) ticked.boxes[name].checked = model.get("scales").includes(name);
     drawMaps();
     drawPlots();
   }
@@ -158,17 +142,12 @@ function render({ model, el }) {
   part.forth.onclick = () => go(step() + 1);
   for (const name of ["first", "last", "temperature"]) part[name].onchange = () => ask(name, Number(part[name].value));
   part.colours.onchange = () => (model.set("colours", part.colours.value), model.save_changes());
-  for (const name of scales) part.boxes[name].onchange = () => ask("scales", scales.filter((one) => part.boxes[one].checked));
-  const heard = { "change:_path": arrived, "change:step": show, "change:colours": show };
-  for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
-  el.append(root);
+  for (const name of scales) ticked.boxes[name].onchange = () => ask("scales", scales.filter((one) => ticked.boxes[one].checked));
+  const end = live(model, el, root, { "change:_path": arrived, "change:step": show, "change:colours": show }, plots, drawPlots);
   arrived();
-  const resized = new ResizeObserver(drawPlots);
-  resized.observe(plots);
   return () => {
-    resized.disconnect();
     clearTimeout(timer);
-    for (const [event, callback] of Object.entries(heard)) model.off(event, callback);
+    end();
   };
 }
 

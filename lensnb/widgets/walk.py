@@ -9,12 +9,9 @@ is the one to call.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -24,7 +21,7 @@ from .. import plot, stats
 from ..data import MapSet
 from ..models import Flow
 from ..models.flow import SCALES
-from .pictures import COLOUR_MAPS, colour_table, pick, quantise, script
+from .pictures import COLOUR_MAPS, Pictured, colour_table, pick, quantise, script
 
 SHARES = {"fine": "half of the latents", "middle": "a quarter", "coarse": "a quarter"}
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
@@ -75,7 +72,7 @@ def walk(
     return Walk(model, true, side_deg, first, last, steps, temperatures)
 
 
-class Walk(anywidget.AnyWidget):
+class Walk(Pictured):
     """The widget that :func:`walk` makes.
 
     Attributes:
@@ -164,8 +161,8 @@ class Walk(anywidget.AnyWidget):
 
     # ------------------------------------------------------------ the picture that stays
 
-    def png(self) -> bytes:
-        """What the widget shows now as a still picture, for pages without a kernel."""
+    def figure(self) -> plot.Figure:
+        """What the widget shows now."""
         figure = plot.Figure(figsize=(12.5, 3.6), layout="constrained", facecolor="white")
         figure.suptitle(self._title(), fontsize=11)
         left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
@@ -198,9 +195,7 @@ class Walk(anywidget.AnyWidget):
         likely.axvline(self.step + 1, color="0.5", lw=1, ls=":")
         likely.set(xlabel="step", ylabel="ln p − mean of true maps  [nats]")
         likely.legend(frameon=False, fontsize=8)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return figure
 
     def _title(self) -> str:
         left = [name for name in SCALES if name not in self.scales]
@@ -211,12 +206,8 @@ class Walk(anywidget.AnyWidget):
         bits = -float(self.log_prob[self.step].sum()) / (math.log(2) * self._model.n**2)
         return f"Walk: {self._title()}; step {self.step + 1} of {self._steps}, {bits:.4f} bits per pixel"
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget's view and, beside it, a still picture with a text for those who cannot see it."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        alt = f"A map between two others, its power spectrum and the log-likelihood along the way. {self._title()}."
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": alt}}
+    def alt(self) -> str:
+        return f"A map between two others, its power spectrum and the log-likelihood along the way. {self._title()}."
 
 
 def _reach(true: Tensor) -> tuple[float, float]:
