@@ -126,6 +126,8 @@ def rows() -> dict[str, Row]:
         # By default the average reaches back a ninth of the run: that is shorter than 1,000 steps below 9,000 of them.
         change("no average", "the last weights, not a moving average of them", ema=0.0)
         change("short average", "moving average of the weights over 10 steps instead of a ninth of the run", ema=0.9)
+        for times in (4, 8):
+            change(f"{times} times the rate", f"{times} times the learning rate", lr=times * first.lr)
         for maps in (100, 300):
             change(f"{maps} maps", f"only {maps} training maps, from as few simulations", maps=maps)
         change("256 pixels", "the same fields with 256 pixels a side, 8 maps a step", pixels=256, batch=8)
