@@ -5,7 +5,7 @@ BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
 # `sims` is in by default: JAX is 90 MB to download (0.4 of the 2.2 GB on disk), and without it the physics
 # tests would be skipped. To do without: make run EXTRAS=lab,formats
-EXTRAS ?= lab,formats,sims,vectors,test
+EXTRAS ?= lab,formats,sims,vectors,sweep,test
 # More arguments for the command behind a target: make run ARGS='-p seed 7', make test ARGS="-m 'not slow'"
 ARGS ?=
 

@@ -1,4 +1,4 @@
-"""The command line: ``lensnb doctor``, ``run``, ``draw``, ``convert``, ``simulate``, ``sample``."""
+"""The command line: ``lensnb doctor``, ``run``, ``runs``, ``sweep``, ``draw``, ``convert``, ``simulate``, ``sample``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors a user can mend are one sentence on stderr, and the exit status is 1."""
@@ -16,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"lensnb: {error}", file=sys.stderr)
-        return 1
+        return UNFINISHED if type(error).__name__ == "Unfinished" else 1
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the notebook client's tasks died, as they should
         print("\nlensnb: interrupted; what was saved stays, and the same command goes on from there", file=sys.stderr)
@@ -29,11 +31,29 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="is this machine ready, and how long will the notebooks train on it?")
     doctor.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     doctor.set_defaults(command=_doctor)
-    run = commands.add_parser("run", help="execute a notebook with parameters into runs/NAME")
+    run = commands.add_parser("run", help="execute a notebook with parameters into runs/NAME, unless that is done")
     run.add_argument("notebook", type=Path)
-    run.add_argument("--name", help="name of the run folder (by default the notebook's)")
+    run.add_argument("--name", help="name of the run folder (by default the notebook's and a hash of the parameters)")
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
+    run.add_argument("-f", type=Path, metavar="FILE", help="parameters from a YAML file; -p goes before it")
+    run.add_argument("--root", type=Path, default=Path("runs"), help="where run folders live (by default runs)")
+    run.add_argument("--again", action="store_true", help="run it even where it is done")
     run.set_defaults(command=_run)
+    runs = commands.add_parser("runs", help="list the runs below a folder with their headline numbers")
+    runs.add_argument("root", type=Path, nargs="?", default=Path("runs"))
+    runs.set_defaults(command=_runs)
+    sweep = commands.add_parser(
+        "sweep", help="run what is missing of a study: a notebook with many parameters (extra: sweep)"
+    )
+    sweep.add_argument("study", type=Path, help="a YAML file; see the module lensnb.runs.sweep")
+    sweep.add_argument("--root", type=Path, help="where its runs go (by default runs/NAME for NAME.yml)")
+    sweep.add_argument("--cores", type=int, help="at most so many at once (by default all of this machine)")
+    sweep.add_argument("--profile", help="a Snakemake profile, for a cluster")
+    sweep.add_argument("--retries", type=int, default=0, help="how often a run that failed is started again")
+    sweep.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    sweep.add_argument("--only", metavar="RUN", help="one run, by its number from 0 or its name, without Snakemake")
+    sweep.add_argument("more", nargs="*", metavar="-- ...", help="further arguments of Snakemake")
+    sweep.set_defaults(command=_sweep)
     draw = commands.add_parser(
         "draw", help="draw maps from a trained model into a .npy file; goes on where it was stopped"
     )
@@ -85,12 +105,34 @@ def _doctor(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from . import runs
 
-    folder = runs.run(options.notebook, options.name, dict(options.p))
+    given = ({} if options.f is None else runs.read_parameters(options.f)) | dict(options.p)
+    folder = runs.run(options.notebook, options.name, given, options.root, options.again)
     table = folder / "report.txt"
     if table.exists():
         print(f"\n{table.read_text()}")
     print(f"report: {(folder / 'report.html').resolve()}")
     return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from .runs.table import text
+
+    print(text(options.root))
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from .runs import sweep
+
+    if options.only is not None:
+        sweep.run_one(options.study, options.only, options.root)
+        return 0
+    failed = sweep.sweep(
+        options.study, options.root, options.cores, options.profile, options.retries, options.dry_run, options.more
+    )
+    for sentence in failed:
+        print(f"lensnb: {sentence}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _draw(options: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def test_constraints_pin_every_direct_dependency():
 def test_extras_that_others_name_exist():
     extras = set(PROJECT["optional-dependencies"])
     defaults = re.search(r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
-    assert set(defaults.split(",")) == {"lab", "sims", "formats", "vectors", "test"}
+    assert set(defaults.split(",")) == {"lab", "sims", "formats", "vectors", "sweep", "test"}
     assert extras == set(defaults.split(",")) | {"docs"}  # installed by `make docs` only
 
 
@@ -137,7 +137,7 @@ def asked(tmp_path):
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
 def test_make_installs_only_into_a_stale_environment(changed, asked, tmp_path):
     run = "-m lensnb run notebooks/00_quickstart.ipynb --name quickstart"
-    install = "-m pip install -e .[lab,formats,sims,vectors,test]"
+    install = "-m pip install -e .[lab,formats,sims,vectors,sweep,test]"
     assert asked() == ["-m pip --version", install, run]
     assert asked() == [run]
     later = os.stat(tmp_path / ".venv/installed-lab-formats-sims-vectors-test").st_mtime + 1

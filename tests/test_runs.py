@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 
 import nbformat
@@ -13,6 +16,7 @@ import pytest
 from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.data import MapSet
+from lensnb.files import write_json
 
 PARAMETERS = """\
 steps: int = 3  # how many
@@ -116,7 +120,7 @@ def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
     cells += "pathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')"
     folder = runs.run(notebook(cells), parameters={"rate": "1e-4", "side_deg": "5"}, root=tmp_path / "runs")
     assert "LENSNB_BATCH" not in os.environ, "the caller is no batch job"
-    assert folder == tmp_path / "runs" / "toy"
+    assert folder.parent == tmp_path / "runs" and re.fullmatch("toy-[0-9a-f]{8}", folder.name)
     out = json.loads((folder / "out.json").read_text())
     assert out["rate"] == 1e-4 and out["side_deg"] == 5.0 and out["steps"] == 3
     book = nbformat.read(folder / "05_toy.ipynb", as_version=4)
@@ -141,9 +145,135 @@ def test_a_widget_is_a_picture_in_the_report(notebook, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_is_done_once_and_again_when_asked_or_changed(notebook, tmp_path, capsys):
+    book, root = notebook("with open(f'{folder}/count', 'a') as f: f.write('x')"), tmp_path / "runs"
+    first = runs.run(book, parameters={"steps": 5}, root=root)
+    record = runs.read_record(first)
+    assert record["status"] == "done" and (first / "done").exists() and record["parameters"]["steps"] == 5
+    assert record["packages"]["numpy"] == np.__version__ and record["versions"]["lensnb"] and record["started"]
+    assert "folder" not in record["parameters"]  # the same run in another place is the same run
+    capsys.readouterr()
+    assert runs.run(book, parameters={"steps": "5"}, root=root) == first  # papermill's strings are no other parameters
+    assert "is done already" in capsys.readouterr().out and (first / "count").read_text() == "x"
+    runs.run(book, parameters={"steps": 5}, root=root, again=True)
+    assert (first / "count").read_text() == "xx"
+    other = nbformat.read(book, as_version=4)
+    other.cells[-1].source += "  # changed"
+    nbformat.write(other, book)
+    assert runs.run(book, parameters={"steps": 5}, root=root) == first and (first / "count").read_text() == "xxx"
+    assert runs.folder_name(book, {"steps": 5}) != runs.folder_name(book, {"steps": 6})
+
+
+STOPPED = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from lensnb.train import watch
+def records():
+    started = Path(folder, "started")
+    resumed = started.exists()
+    started.touch()
+    try:
+        for step in range(1, 3 if resumed else 10_000):
+            yield {"step": step, "loss": 0.0, "lr": 0.1, "seconds": 0.0, "images": step}
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        Path(folder, "checkpoint").touch()
+        yield {"step": step, "loss": 0.0, "lr": 0.1, "seconds": 0.0, "images": step, "stopped": "interrupted"}
+history = watch(records(), 10_000)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path, name):
+    """The signal that batch systems send: the training saves, nothing after it runs, and the same command goes on."""
+    book = notebook(STOPPED, "Path(folder, 'after').touch()")
+    command = [sys.executable, "-m", "lensnb", "run", str(book), "--root", str(tmp_path / "runs"), "--name", "one"]
+    folder = tmp_path / "runs" / "one"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not (folder / "started").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(0.3)
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert f"was stopped by {name} in cell" in err and err.count("\n") == 1
+    assert (folder / "checkpoint").exists() and not (folder / "after").exists() and not (folder / "done").exists()
+    assert runs.read_record(folder)["status"] == "unfinished"
+    subprocess.run(command, check=True, capture_output=True)
+    assert (folder / "after").exists() and runs.read_record(folder)["status"] == "done"
+
+
+@pytest.mark.slow
+def test_two_processes_with_one_run_do_it_once(notebook, tmp_path):
+    book = notebook("import time\nwith open(f'{folder}/count', 'a') as f: f.write('x')\ntime.sleep(2)")
+    command = [sys.executable, "-m", "lensnb", "run", str(book), "--root", str(tmp_path / "runs"), "--name", "one"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert (tmp_path / "runs/one/count").read_text() == "x"
+    assert (
+        sum("waiting for another process" in text for text in said)
+        == sum("is done already" in text for text in said)
+        <= 1
+    )
+
+
+def test_parameters_from_a_file(tmp_path):
+    (tmp_path / "p.yml").write_text("steps: 7\nrate: 1.0e-4\n")
+    assert runs.read_parameters(tmp_path / "p.yml") == {"steps": 7, "rate": 1e-4}
+    for text, sentence in (("- 1", "must hold parameters by name, found list"), ("a: [", "is no YAML")):
+        (tmp_path / "p.yml").write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            runs.read_parameters(tmp_path / "p.yml")
+    with pytest.raises(FileNotFoundError, match="none.yml does not exist; expected a YAML file of parameters"):
+        runs.read_parameters(tmp_path / "none.yml")
+
+
+def test_runs_stand_side_by_side(tmp_path, capsys):
+    pandas = pytest.importorskip("pandas", reason="no pandas: pip install 'lensnb[lab]'")
+    number = lambda value: {"value": value, "error": 0.1, "passes": True}
+    for k, status in enumerate(("done", "failed")):
+        folder = tmp_path / "study" / f"r{k}"
+        folder.mkdir(parents=True)
+        record = {"notebook": "n.ipynb", "status": status, "seconds": 5.0 + k, "parameters": {"simulations": 4 * k}}
+        write_json(folder / "run.json", record | ({"error": "n.ipynb failed in cell 3: no"} if k else {}))
+    rows = [
+        {
+            "item": 1,
+            "name": "C_ℓ mean",
+            "right": "1",
+            "inverse": False,
+            "sets": {"null": number(1.0), "flow": number(0.9)},
+        },
+        {
+            "item": 8,
+            "name": "effective maps",
+            "right": "",
+            "inverse": True,
+            "sets": {"flow": {"value": 0.01, "error": 0.001}},
+        },
+    ]
+    write_json(tmp_path / "study" / "r0" / "results.json", {"comparison": {"headline": rows}})
+    table = runs.table(tmp_path)
+    assert isinstance(table, pandas.DataFrame) and list(table["run"]) == ["study/r0", "study/r0", "study/r1"]
+    flow = table[(table["set"] == "flow")].iloc[0]
+    assert flow["C_ℓ mean"] == 0.9 and flow["C_ℓ mean ±"] == 0.1 and flow["simulations"] == 0
+    assert flow["effective maps"] == pytest.approx(100) and flow["effective maps ±"] == pytest.approx(10)
+    assert main(["runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "0.900 ± 0.100" in said and "n.ipynb failed in cell 3: no" in said and "study/r1" in said
+    with pytest.raises(FileNotFoundError, match="is no folder; expected one with run folders"):
+        runs.table(tmp_path / "none")
+
+
+@pytest.mark.slow
 def test_a_failing_notebook_is_named_with_its_error(notebook, tmp_path):
     with pytest.raises(RuntimeError, match=r"05_toy.ipynb failed in cell \d+: ValueError: no such thing"):
-        runs.run(notebook("raise ValueError('no such thing')"), root=tmp_path / "runs")
+        runs.run(notebook("raise ValueError('no such thing')"), "x", root=tmp_path / "runs")
+    record = runs.read_record(tmp_path / "runs" / "x")
+    assert record["status"] == "failed" and "ValueError: no such thing" in record["error"]
 
 
 @pytest.mark.slow
@@ -197,7 +327,7 @@ def test_command_line_help_lists_the_commands():
     shown = subprocess.run(
         [sys.executable, "-m", "lensnb", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert all(command in shown for command in ("run", "draw", "simulate", "sample"))
+    assert all(command in shown for command in ("run", "runs", "sweep", "draw", "simulate", "sample"))
 
 
 def test_map_set_survives_a_run_folder(tmp_path):

@@ -14,8 +14,8 @@ OWN = {"step", "loss", "lr", "seconds", "images", "images_per_second", "validati
 def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[dict]:
     """Follow a training with a progress bar, or with a plain line every half minute in a batch job; return its records.
 
-    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it). Of several processes that share a
-    training, the first one speaks.
+    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it); there a training that was interrupted
+    ends in ``KeyboardInterrupt``, after its checkpoint. Of several processes that share a training, the first one speaks.
     """
     first, batch = os.environ.get("RANK", "0") == "0", "LENSNB_BATCH" in os.environ
     history, numbers, shown = [], "", 0.0
@@ -37,6 +37,8 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
         print(
             f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
         )
+        if batch:  # nobody is there to look at a model that is half trained: what stopped the training stops the run
+            raise KeyboardInterrupt
     return history
 
 

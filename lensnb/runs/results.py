@@ -1,0 +1,39 @@
+"""What a run leaves: its numbers as JSON and as text."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..compare import FidelityReport
+from ..files import atomic_write, write_json
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on, and the processor."""
+    return {
+        "lensnb": __version__, "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+        "platform": platform.platform(), "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }  # fmt: skip
+
+
+def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport, **more) -> Path:
+    """Write ``results.json`` (parameters, versions, every number of the comparison) and the table as ``report.txt``.
+
+    Args:
+        folder: the run folder.
+        parameters: what :func:`check_parameters` returned, the seed among them.
+        report: the comparison.
+        more: further plain JSON values, such as timings.
+    """
+    table = str(report)
+    with atomic_write(Path(folder) / "report.txt") as file:
+        file.write((table + "\n").encode())
+    results = {"parameters": dict(parameters), "versions": versions(), **more, "table": table.splitlines()}
+    return write_json(Path(folder) / "results.json", results | {"comparison": report.as_json()})
