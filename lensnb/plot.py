@@ -49,22 +49,34 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
         An ``IPython.display.Image``, the last value of the cell.
     """
     from IPython.display import Image
+
+    drawn = small_png(figure, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    if save is not None:
+        Path(save).parent.mkdir(parents=True, exist_ok=True)
+        Path(save).write_bytes(drawn)
+    return Image(drawn, format="png", alt=alt)
+
+
+def small_png(figure: Figure, dpi: int = 100, **how) -> bytes:
+    """A figure as a PNG of 256 colours, none off by more than a few levels in 255, which keeps a notebook small.
+
+    Args:
+        figure: the figure.
+        dpi: pixels an inch.
+        how: further arguments of ``savefig``.
+    """
     from PIL import Image as Picture
 
     drawn, buffer = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=100, bbox_inches="tight", facecolor="white")
-    plt.close(figure)
-    # 256 colours, none off by more than a few levels in 255, keep a notebook small
+    figure.savefig(drawn, format="png", dpi=dpi, **how)
     few = (
         Picture.open(drawn)
         .convert("RGB")
         .quantize(256, Picture.Quantize.MAXCOVERAGE, kmeans=1, dither=Picture.Dither.NONE)
     )  # kmeans: or wide areas, a grey band say, take on a tint
     few.save(buffer, "png", optimize=True)
-    if save is not None:
-        Path(save).parent.mkdir(parents=True, exist_ok=True)
-        Path(save).write_bytes(buffer.getvalue())
-    return Image(buffer.getvalue(), format="png", alt=alt)
+    return buffer.getvalue()
 
 
 def panels(columns: int, rows: int = 1, width: float = 4.3, height: float = 3.2) -> tuple[Figure, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,9 +43,7 @@ class Pictured(anywidget.AnyWidget):
 
     def png(self) -> bytes:
         """What the widget shows now as a still picture, for pages without a kernel."""
-        buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return plot.small_png(self.figure(), 90)
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         """The widget's view and, beside it, the picture."""
