@@ -15,7 +15,7 @@ import torch
 
 import lensnb.store
 from lensnb.data import MapSet, block_average, tiles
-from lensnb.readers import open_maps, save_zarr
+from lensnb.readers import convert, open_maps, save_zarr
 from lensnb.store import MapWriter, StoredMaps, check_pixels, pieces
 
 zarr = pytest.importorskip("zarr")
@@ -420,3 +420,166 @@ def test_a_writer_without_space_keeps_what_it_wrote(tmp_path, monkeypatch):
             writer.append(kappa(10), 0)
     monkeypatch.undo()
     np.testing.assert_array_equal(open_maps(tmp_path / "set.zarr").maps, kappa(10)[:4])
+
+
+# ---------------------------------------------------------------- from any format
+
+
+def write_files(folder: Path) -> list[Path]:
+    """Maps of 16 × 16 pixels: one file, many in one, an older zarr, big-endian, with labels of their own or none."""
+    np.save(folder / "a.npy", kappa(1, 16)[0])
+    np.save(folder / "b.npy", kappa(9, 16, 1, ">f4"))
+    zarr.create_array(str(folder / "c.zarr"), data=kappa(6, 16, 2), chunks=(1, 16, 16), zarr_format=2)
+    np.savez(folder / "d.npz", maps=kappa(3, 16, 3))
+    return [folder / name for name in ("a.npy", "b.npy", "c.zarr", "d.npz")]
+
+
+@pytest.mark.parametrize("pixels", [None, 8])
+@pytest.mark.parametrize("labels", [None, np.arange(19) // 2, [f"box {i // 4}" for i in range(19)]])
+def test_convert_gives_what_open_maps_gives(tmp_path, pixels, labels):
+    files = write_files(tmp_path)
+    expected = open_maps(files, 5.0, 1.0, labels, pixels=pixels)
+    found = convert(files, tmp_path / "set.zarr", 5.0, 1.0, labels, pixels=pixels)
+    assert isinstance(found.maps, StoredMaps) and found.maps.dtype == expected.maps.dtype
+    np.testing.assert_array_equal(found.maps, expected.maps)
+    assert found.labels.tolist() == expected.labels.tolist()
+    assert (found.side_deg, found.z_source) == (5, 1)
+    kept = zarr.open_group(str(tmp_path / "set.zarr"), mode="r").attrs["provenance"]
+    assert kept == expected.provenance and kept["files"] == ["a.npy", "b.npy", "c.zarr", "d.npz"]
+
+
+def test_convert_keeps_the_labels_of_the_files(tmp_path):
+    MapSet(kappa(5), 5.0, labels=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
+    save_zarr(MapSet(kappa(3), 5.0, labels=np.array([2, 2, 3])), tmp_path / "b.zarr")
+    assert convert([tmp_path / "a.npz", tmp_path / "b.zarr"], tmp_path / "c.zarr").labels.tolist() == [
+        0,
+        0,
+        1,
+        1,
+        1,
+        2,
+        2,
+        3,
+    ]
+    for name, files in (("d", ["a.npz", "c.zarr"]), ("e", ["a.npz", "a.npz"])):
+        with pytest.raises(ValueError, match="uses the simulation label 0 of an earlier file"):
+            convert([tmp_path / file for file in files], tmp_path / f"{name}.zarr")
+    np.save(tmp_path / "none.npy", kappa(2))
+    with pytest.raises(ValueError, match="none.npy carries no simulation labels but others do; expected labels="):
+        convert([tmp_path / "none.npy", tmp_path / "a.npz"], tmp_path / "f.zarr", 5.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.zarr", "c.zarr", "none.npy"]
+
+
+def nan_at(folder: Path, number: int) -> Path:
+    maps = kappa(20)
+    maps[number, 1, 1] = np.nan
+    np.save(folder / "nan.npy", maps)
+    return folder / "nan.npy"
+
+
+def of(folder: Path, name: str, array: np.ndarray) -> Path:
+    np.save(folder / name, array)
+    return folder / name
+
+
+UNCONVERTED = {
+    "NaN": (lambda p: [nan_at(p, 17)], {}, r"nan\.npy has 1 pixels that are NaN .* in map 17 of 20 "),
+    "few labels": (
+        lambda p: [of(p, "a.npy", kappa(9))],
+        {"labels": [1] * 8},
+        r"labels has the shape \(8,\); expected \(9,\)",
+    ),
+    "many labels": (lambda p: [of(p, "a.npy", kappa(9))], {"labels": [1] * 10}, r"the shape \(10,\); expected \(9,\)"),
+    "wider": (
+        lambda p: [of(p, "a.npy", kappa(2)), of(p, "b.npy", kappa(2).astype(float))],
+        {},
+        r"b\.npy holds float64; expected float32, as the files before it",
+    ),
+    "larger": (
+        lambda p: [of(p, "a.npy", kappa(2)), of(p, "b.npy", kappa(2, 16))],
+        {},
+        r"b\.npy has maps of 16 × 16 pixels over 5°; expected 8 × 8 .*a\.npy",
+    ),
+}
+
+
+@pytest.mark.parametrize("make, keywords, words", UNCONVERTED.values(), ids=UNCONVERTED.keys())
+def test_what_cannot_be_converted_leaves_nothing(tmp_path, make, keywords, words):
+    files = make(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=words):
+        convert(files, tmp_path / "set.zarr", 5.0, **keywords)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_convert_does_not_replace_a_set(stored, tmp_path):
+    np.save(tmp_path / "a.npy", kappa(2))
+    with pytest.raises(FileExistsError, match=r"set\.zarr exists; expected a new folder"):
+        convert(tmp_path / "a.npy", stored, 5.0)
+
+
+# ---------------------------------------------------------------- memory
+
+WITHIN = """
+import resource, sys, threading
+from pathlib import Path
+
+threading.stack_size(2**18)
+import numpy as np
+import torch
+import zarr
+
+import lensnb.store
+from lensnb.data import random_symmetry
+from lensnb.ensemble import StreamingEnsemble, measured
+from lensnb.models import Flow
+from lensnb.readers import convert, open_maps
+from lensnb.stats import suite
+from lensnb.store import MapWriter
+from lensnb.train import fit, streaming
+from lensnb.transform import KappaTransform
+
+lensnb.store.PIECE, streaming.BLOCK = 2**18, 2**21  # a sixteenth and a thirty-second
+folder, few, many, n = Path(sys.argv[1]), 2_000, 60_000, 32
+
+
+def everything(folder, count):
+    piece = np.random.default_rng(0).normal(0, 0.01, (1000, n, n)).astype(np.float32)
+    with MapWriter(folder / "made.zarr", 5.0) as writer:
+        for i in range(count // len(piece)):
+            writer.append(piece * (1 + i / 1000), np.arange(1000) // 10 + 100 * i)
+    maps = convert(folder / "made.zarr", folder / "set.zarr")
+    train, truth, null = maps.split(0.5, 0.25, 0.25)
+    statistics, ensemble = suite(truth[:256].tensor(), 5.0, ["power"]), StreamingEnsemble()
+    for vectors, labels in measured(statistics, truth):
+        ensemble.update(vectors["power"], labels)
+    assert len(ensemble) == len(truth) == count // 4
+    torch.manual_seed(0)
+    model = Flow(n, KappaTransform.fit(train[:256].tensor()), steps=2, hidden=4)
+    steps = len(train) // 250 + 1  # an epoch
+    list(fit(model, train, steps, batch=250, augment=random_symmetry, device="cpu", folder=folder, every=steps))
+    return maps
+
+
+everything(folder / "few", few)  # what is made once: threads, caches
+used = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[2]),) * 2)
+maps = everything(folder / "many", many)
+print(len(maps) * n * n * 4)
+try:
+    maps.tensor()
+except (MemoryError, RuntimeError) as error:
+    print("too much")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit is Linux's")
+def test_sets_of_several_times_the_memory(tmp_path):
+    """Made, converted, split, measured and trained on within 50 MB; 250 MB, read at once, do not fit into them."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WITHIN, str(tmp_path), str(50 * 2**20)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    size, words = done.stdout.splitlines()
+    assert int(size) > 4 * 50 * 2**20 and words == "too much"
