@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from .files import atomic_folder, optional
 
@@ -87,9 +88,10 @@ class StoredMaps:
     going through the maps in order reads each chunk once, and jumping about reads a chunk a map.
 
     Args:
-        array: a zarr array ``(maps, n, n)``, or anything that gives a NumPy array for ``array[a:b]``.
+        array: a zarr array ``(maps, n, n)``, or anything of that shape that gives a NumPy array for ``array[a:b]``.
         path: its file, for error messages.
         checked: the pixels were checked when they were written.
+        kind: what the file should be, for error messages.
 
     Attributes:
         index: numbers in the file of these maps, shape ``(maps,)``.
@@ -99,10 +101,10 @@ class StoredMaps:
         ValueError: on reading, where a chunk is damaged, cut off or missing; the sentence names it.
     """
 
-    def __init__(self, array, path: str | Path, checked: bool = False):
+    def __init__(self, array, path: str | Path, checked: bool = False, kind: str = "a whole zarr folder"):
         n, smallest = array.shape[-1], (getattr(array, "shards", None) or getattr(array, "chunks", None) or (1,))[0]
-        self.path, self.checked, self._array = Path(path), checked, array
-        self.index = np.arange(len(array) if hasattr(array, "__len__") else array.shape[0])
+        self.path, self.checked, self.kind, self._array = Path(path), checked, kind, array
+        self.index = np.arange(array.shape[0])
         self.chunk = smallest * max(1, maps_a_piece(n) // smallest)
         self._last: dict[int, np.ndarray] = {}  # shared by all parts of the set
 
@@ -121,13 +123,16 @@ class StoredMaps:
         """One map by its number; a part of the set by a slice, mask or indices; what lies there by a tuple of those."""
         if isinstance(item, tuple):
             first, *rest = item
-            one = isinstance(first, int | np.integer)
-            return np.asarray(self[first])[tuple(rest) if one else (slice(None), *rest)]
+            one, whole = isinstance(first, int | np.integer), first is None or first is Ellipsis
+            part = np.asarray(self if whole else self[first])
+            return part[item if whole else tuple(rest) if one else (slice(None), *rest)]
         if isinstance(item, int | np.integer):
             number = int(self.index[item])
             return self._read(number // self.chunk)[number % self.chunk].copy()
         part = object.__new__(StoredMaps)
-        part.__dict__ |= self.__dict__ | {"index": self.index[item if isinstance(item, slice) else np.asarray(item)]}
+        part.__dict__ |= self.__dict__ | {
+            "index": self.index[item if isinstance(item, slice | list) else np.asarray(item)]
+        }
         return part
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
@@ -175,7 +180,7 @@ class StoredMaps:
                 for at in range(start, stop, step):
                     self._whole(at, min(at + step, stop))
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            raise ValueError(f"{self.path} is not a whole zarr folder ({self._name(start, step)}: {reason})") from None
+            raise ValueError(f"{self.path} is not {self.kind} ({self._name(start, step)}: {reason})") from None
 
     def _name(self, start: int, step: int) -> str:
         metadata = getattr(self._array, "metadata", None)
@@ -257,11 +262,14 @@ class MapWriter:
             ValueError: another shape or dtype, labels that do not fit, NaN or infinite pixels, or no κ; nothing is added.
             OSError: a chunk could not be written; the maps written before are intact.
         """
+        maps = maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps
         labels = np.asarray(labels)
         labels = np.full(len(maps), labels) if labels.ndim == 0 else labels
         self._check(maps, labels)
         if not len(maps):
             return
+        if self._maps is not None and len(self._open[1]) == len(self._buffer):  # which could not be written before
+            self._commit()
         check_pixels(self.path, maps, len(self), len(self) + len(maps))
         if self._maps is None:
             self._create(maps, labels)
@@ -274,7 +282,6 @@ class MapWriter:
             done += step
             if len(self._open[1]) == len(self._buffer):
                 self._commit()
-                self._open = start + len(self._buffer), np.empty(0, np.int64)
 
     def flush(self) -> None:
         """Write what is in memory.
@@ -303,10 +310,10 @@ class MapWriter:
     def _commit(self) -> None:
         """Write the chunk in memory and its labels, then that they are there."""
         start, codes = self._open
-        total = start + len(codes)
+        total, chunk = start + len(codes), len(self._buffer)
         self._buffer[len(codes) :] = np.nan
         try:
-            self._wide_maps[start : start + len(self._buffer)] = self._buffer
+            self._wide_maps[start : start + chunk] = self._buffer
             self._wide_labels[start:total] = codes
             if self._names and len(self._group.attrs["names"]) < len(self._names):
                 self._group.attrs["names"] = list(self._names)
@@ -317,10 +324,12 @@ class MapWriter:
                 error.errno,
                 f"could not write {self.path} ({error.strerror}); the {self._maps.shape[0]} maps before are intact",
             ) from None
+        if len(codes) == chunk:
+            self._open = total, np.empty(0, np.int64)
 
     def _check(self, maps, labels: np.ndarray) -> None:
         n = None if self._maps is None else self._maps.shape[-1]
-        shape, dtype = tuple(maps.shape), np.dtype(str(maps.dtype).removeprefix("torch."))
+        shape, dtype = tuple(getattr(maps, "shape", ())), getattr(maps, "dtype", None)
         if len(shape) != 3 or shape[1] != shape[2] or (n or shape[1]) != shape[1]:
             raise ValueError(f"{self.path} takes maps of the shape (maps, {n or 'n'}, {n or 'n'}), found {shape}")
         if dtype.kind != "f" or (n and not np.can_cast(dtype, self._maps.dtype)):
@@ -348,7 +357,7 @@ class MapWriter:
         """A set without maps, which is there at once or not at all."""
         from zarr.codecs import ZstdCodec
 
-        n, dtype = maps.shape[-1], str(maps.dtype).removeprefix("torch.").lstrip("<>")
+        n, dtype = maps.shape[-1], maps.dtype.newbyteorder("=")
         # κ is noise to a compressor: 8 % smaller at a third of the speed. At this level zstd gives up at once, and what is
         # left of it is the checksum, and that a chunk that is not full takes no space.
         how = {

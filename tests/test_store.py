@@ -86,7 +86,16 @@ def test_parts_are_those_of_an_array_and_read_nothing(stored, index, monkeypatch
 
 def test_what_is_picked_out_is_read(stored):
     maps, array = open_maps(stored).maps, kappa(10)
-    for pick in (np.s_[3], np.s_[-1], np.int64(9), np.s_[:, ::2], np.s_[2, 1:3], np.s_[1:4, :, 0]):
+    for pick in (
+        np.s_[3],
+        np.s_[-1],
+        np.int64(9),
+        np.s_[:, ::2],
+        np.s_[2, 1:3],
+        np.s_[1:4, :, 0],
+        np.s_[..., 0],
+        np.s_[None, 2],
+    ):
         assert isinstance(maps[pick], np.ndarray)
         np.testing.assert_array_equal(maps[pick], array[pick])
     np.testing.assert_array_equal([one for one in maps], array)
@@ -246,9 +255,15 @@ def test_maps_that_cannot_be_kappa_are_refused(tmp_path):
 
 def test_appending_piece_by_piece_is_as_writing_at_once(tmp_path, stored):
     maps, labels, at = kappa(10), np.array([3, 3, 3, 3, 7, 7, 7, 1, 1, 1]), 0
-    for step in (1, 0, 2, 6, 1):
+    for step, kind in (
+        (1, torch.from_numpy),
+        (0, np.array),
+        (2, lambda m: m.astype(">f4")),
+        (6, np.array),
+        (1, np.array),
+    ):
         with MapWriter(tmp_path / "steps.zarr", 5.0, 1.0, {"made": "here"}) as writer:
-            writer.append(maps[at : at + step], labels[at : at + step])
+            writer.append(kind(maps[at : at + step]), labels[at : at + step])
         at += step
     files = [
         {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
@@ -288,6 +303,7 @@ def test_no_two_writers_at_a_time(stored):
 
 
 REFUSED = {
+    "no array": ([[0.0]], [0], r"takes maps of the shape \(maps, 8, 8\), found \(\)"),
     "shape": (kappa(2, 4), [0, 0], r"takes maps of the shape \(maps, 8, 8\), found \(2, 4, 4\)"),
     "one map": (kappa(2)[0], [0] * 8, r"takes maps of the shape \(maps, 8, 8\), found \(8, 8\)"),
     "wider": (kappa(2, dtype=np.float64), [0, 0], "takes maps of float32, found float64"),
@@ -418,8 +434,21 @@ def test_a_writer_without_space_keeps_what_it_wrote(tmp_path, monkeypatch):
     ):
         with MapWriter(tmp_path / "set.zarr", 5.0) as writer:
             writer.append(kappa(10), 0)
-    monkeypatch.undo()
     np.testing.assert_array_equal(open_maps(tmp_path / "set.zarr").maps, kappa(10)[:4])
+
+
+def test_a_writer_that_finds_space_again_goes_on(tmp_path, monkeypatch):
+    async def full(self, key, value):
+        raise OSError(28, "No space left on device")
+
+    with MapWriter(tmp_path / "set.zarr", 5.0) as writer:
+        writer.append(kappa(5), 0)
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="the 4 maps before are intact"):
+            patch.setattr(LocalStore, "set", full)
+            writer.append(kappa(10)[5:8], 0)
+        assert len(writer) == 8
+        writer.append(kappa(10)[8:], 0)
+    assert len(open_maps(tmp_path / "set.zarr")) == 10
 
 
 # ---------------------------------------------------------------- from any format

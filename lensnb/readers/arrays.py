@@ -150,6 +150,8 @@ def unmask(path: str | Path, mask: str | Path, outside: float = math.nan) -> np.
 def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
     """Square tiles of masked maps that lie wholly inside the mask and do not overlap (FAIR Universe: pixels of 2′).
 
+    They stay on disk (:class:`~lensnb.store.StoredMaps`) and are cut out when they are asked for.
+
     Args:
         path, mask: as for :func:`unmask`.
         pixels: side of a tile.
@@ -169,10 +171,25 @@ def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
         )
     at = inside.cumsum().reshape(inside.shape) - 1  # where in the packed values a pixel is
     index = np.stack([at[row : row + pixels, column : column + pixels] for row, column in corners])
-    maps = packed.reshape(-1, packed.shape[-1])[:, index].reshape(-1, pixels, pixels)
+    maps = StoredMaps(_Tiled(packed.reshape(-1, packed.shape[-1]), index), path, kind="a whole .npy file")
     simulations = packed.shape[0] if packed.ndim > 1 else 1
     labels = np.repeat(np.arange(simulations), len(maps) // simulations)
     return FileMaps(maps, pixels * FAIR_PIXEL / 60, labels=labels, provenance={"tiles": corners})
+
+
+class _Tiled:
+    """The tiles ``(tiles of all maps, n, n)`` of packed maps ``(maps, inside)``, by the index ``(tiles, n, n)`` of each map."""
+
+    def __init__(self, packed: np.ndarray, index: np.ndarray):
+        self._packed, self._index = packed, index
+        self.shape, self.dtype = (len(packed) * len(index), *index.shape[1:]), packed.dtype
+        self.chunks = index.shape
+
+    def __getitem__(self, some: slice) -> np.ndarray:
+        each = len(self._index)
+        first, last = some.start // each, -(-some.stop // each)
+        tiles = self._packed[first:last][:, self._index].reshape(-1, *self.shape[1:])
+        return tiles[some.start - first * each : some.stop - first * each]
 
 
 def _tiles(inside: np.ndarray, n: int) -> list[tuple[int, int]]:

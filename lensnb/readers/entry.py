@@ -68,7 +68,8 @@ def open_maps(
     ``.zarr``, an array, or a group with ``maps`` and ``labels``. *FITS*: the primary image with its ``ANGLE`` card in
     degrees and, where there is one, ``Z`` (LensTools, MassiveNuS), or a table of sheared galaxies (SLICS, MICE), which
     becomes one Kaiser–Squires map. *HDF5*: CosmoGrid, cut into patches, and κTNG. *Binary*: SLICS and κTNG. One
-    ``.npy`` stays on disk as a read-only memory map.
+    ``.npy`` stays on disk as a read-only memory map, one ``.zarr`` as :class:`~lensnb.store.StoredMaps`. The pixels of all are
+    read once, to be checked; only a ``.zarr`` that lensnb wrote is not, whose pixels were checked then.
 
     Args:
         path: a file, a pattern such as ``"run/*.fits"`` (what there is of it, 2 before 10), or a list in its own order,
@@ -122,8 +123,8 @@ def convert(
 ) -> MapSet:
     """Write what :func:`open_maps` reads as one ``.zarr`` set, whole or not at all, in bounded memory.
 
-    Files are read one after the other, and ``.npy`` and ``.zarr`` piece by piece; of every other format one file must fit
-    into memory.
+    Files are read one after the other, and ``.npy`` and ``.zarr`` piece by piece; of the other formats one file at a time must
+    fit into memory.
 
     Args:
         path, side_deg, z_source, labels, pixels, source, mask, signs: as for :func:`open_maps`.
