@@ -171,7 +171,7 @@ def test_a_flipped_bit_anywhere_in_a_chunk_is_noticed(stored):
     rng = np.random.default_rng(0)
     places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, *range(len(raw) - 6, len(raw)), *rng.integers(len(raw), size=40)}
     for at in sorted(map(int, places)):
-        for bit in range(8):
+        for bit in range(8) if at < 12 else [at % 8]:  # every bit of the header
             flipped(path, at, bit)
             try:
                 found = np.asarray(open_maps(stored).maps)
