@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -305,28 +305,42 @@ def measured(
     if isinstance(maps, MapSet):
         whole, step = maps.maps, maps_a_piece(maps.maps.shape[-1])
         maps = (whole[i : i + step] for i in range(0, len(whole), step))
+        if executor is None:
+            maps = _read(maps)
     elif isinstance(maps, Tensor):
         maps = [maps]
     function = partial(_vectors, dict(statistics))
-    for vectors in map(function, maps) if executor is None else _ahead(executor, function, maps):
+    for vectors in (
+        map(function, maps) if executor is None else _ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
+    ):
         count = len(next(iter(vectors.values()), ()))
         yield vectors, None if labels is None else np.asarray(labels)[at : at + count]
         at += count
 
 
+def _tensor(maps) -> Tensor:
+    return maps if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps, np.float32))
+
+
 def _vectors(statistics: dict[str, Statistic], maps) -> dict[str, np.ndarray]:
     """Read some maps, if they are not in memory, and measure them."""
-    maps = maps if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps, np.float32))
+    maps = _tensor(maps)
     return {name: statistic(maps) for name, statistic in statistics.items()}
 
 
-def _ahead(executor: Executor, function: Callable, items: Iterable) -> Iterator:
-    """``map(function, items)`` by an executor, which is never given more than it needs to be busy."""
+def _read(maps: Iterable) -> Iterator[Tensor]:
+    """Pieces of a set, read while those before them are measured."""
+    with ThreadPoolExecutor(1) as reader:
+        yield from _ahead(reader, _tensor, maps, 1)
+
+
+def _ahead(executor: Executor, function: Callable, items: Iterable, most: int) -> Iterator:
+    """``map(function, items)`` by an executor, at most so many ahead."""
     waiting: deque[Future] = deque()
     try:
         for item in items:
             waiting.append(executor.submit(function, item))
-            if len(waiting) > 2 * (os.cpu_count() or 1):
+            if len(waiting) > most:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -140,7 +140,7 @@ class StoredMaps:
             raise ValueError("maps that stay on disk cannot be had without reading them")
         out = np.empty(self.shape, self.dtype if dtype is None else dtype)
         for chunk, places in self.by_chunk():
-            out[places] = self._read(chunk)[self.index[places] - chunk * self.chunk]
+            out[_run(places)] = self._read(chunk)[_run(self.index[places] - chunk * self.chunk)]
         return out
 
     def by_chunk(self) -> list[tuple[int, np.ndarray]]:
@@ -188,6 +188,11 @@ class StoredMaps:
             return f"maps from {start} on"
         key = metadata.encode_chunk_key((start // step, 0, 0))
         return f"its chunk {'/'.join(filter(None, (self._array.path, key)))}"
+
+
+def _run(indices: np.ndarray) -> slice | np.ndarray:
+    """A slice where the indices are a run of numbers: NumPy copies once instead of twice."""
+    return slice(indices[0], indices[-1] + 1) if (np.diff(indices) == 1).all() else indices
 
 
 # ---------------------------------------------------------------- writing
