@@ -13,6 +13,7 @@ labels. A power cut is another matter: what the machine had not yet put on the d
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,10 @@ def maps_a_piece(n: int) -> int:
 def pieces(maps) -> Iterator[tuple[int, np.ndarray]]:
     """Maps ``(maps, n, n)`` some at a time, read from disk only then, each with the number of its first map."""
     step = maps_a_piece(maps.shape[-1])
-    return ((i, np.asarray(maps[i : i + step])) for i in range(0, len(maps), step))
+    for i in range(0, len(maps), step):
+        yield i, np.asarray(maps[i : i + step])
+        if isinstance(maps, np.memmap) and maps.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+            maps._mmap.madvise(mmap.MADV_DONTNEED)  # what was read of a mapped file counts as this process's memory
 
 
 def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = None) -> None:
