@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -497,6 +498,18 @@ def test_convert_keeps_the_labels_of_the_files(tmp_path):
     with pytest.raises(ValueError, match="none.npy carries no simulation labels but others do; expected labels="):
         convert([tmp_path / "none.npy", tmp_path / "a.npz"], tmp_path / "f.zarr", 5.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.zarr", "c.zarr", "none.npy"]
+
+
+def test_convert_holds_one_file_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(lensnb.store, "PIECE", 2**16)
+    for i in range(8):
+        np.savez(tmp_path / f"{i}.npz", maps=kappa(64, 64, i))  # 1 MB
+    tracemalloc.start()
+    try:
+        convert(str(tmp_path / "*.npz"), tmp_path / "set.zarr", 5.0)
+        assert 1 < tracemalloc.get_traced_memory()[1] / (64**3 * 4) < 4  # of eight
+    finally:
+        tracemalloc.stop()
 
 
 def nan_at(folder: Path, number: int) -> Path:

@@ -151,23 +151,30 @@ def convert(
                 own = given[count:end]
             if writer is None:
                 writer = closing.enter_context(MapWriter(part, one.side_deg, one.z_source))
-            for start, piece in pieces(one.maps):
-                piece = _native(piece)
-                check_pixels(file, piece, start, len(one.maps))
-                _append(file, writer, _averaged(piece, pixels), own[start : start + len(piece)])
-            count = end
+            _append(file, one.maps, own, writer, pixels)
+            count, one.maps = end, _none_of(one.maps)
             files.append(file)
-            found.append(replace(one, maps=one.maps[:0]))
+            found.append(one)
         if given is not None:
             _check_count(name, given, count, given.shape != (count,))
         writer.provenance = _joined_provenance(found, files)
     return open_maps(out)
 
 
-def _append(file: Path, writer: MapWriter, maps: np.ndarray, labels: np.ndarray) -> None:
-    if len(writer) and not np.can_cast(maps.dtype, writer.dtype):
-        raise ValueError(f"{file} holds {maps.dtype}; expected {writer.dtype}, as the files before it")
-    writer.append(maps, labels)
+def _append(file: Path, maps, labels: np.ndarray, writer: MapWriter, pixels: int | None) -> None:
+    """The maps of a file to the end of a set, piece by piece."""
+    for start, piece in pieces(maps):
+        piece = _native(piece)
+        check_pixels(file, piece, start, len(maps))
+        piece = _averaged(piece, pixels)
+        if len(writer) and not np.can_cast(piece.dtype, writer.dtype):
+            raise ValueError(f"{file} holds {piece.dtype}; expected {writer.dtype}, as the files before it")
+        writer.append(piece, labels[start : start + len(piece)])
+
+
+def _none_of(maps) -> np.ndarray:
+    """No maps of the same kind; a slice would keep all of them in memory."""
+    return np.empty((0, *maps.shape[1:]), maps.dtype)
 
 
 def _each(path, side_deg: float | None, z_source: float, options: Options) -> Iterator[tuple[Path, FileMaps]]:
@@ -186,7 +193,7 @@ def _each(path, side_deg: float | None, z_source: float, options: Options) -> It
         one.z_source = _settled(file, "z_source", one.z_source, z_source)
         if one.side_deg is None:
             raise ValueError(f"{file} {one.unsized}; expected the argument side_deg, the side of the field in degrees")
-        first = replace(one, maps=one.maps[:0]) if first is None else first
+        first = replace(one, maps=_none_of(one.maps)) if first is None else first
         _check_alike(file, one, files[0], first, pixels)
         yield file, one
 
