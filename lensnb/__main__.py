@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     draw.set_defaults(command=_draw)
     convert = commands.add_parser("convert", help="read maps of any known format and write them as one set")
     convert.add_argument("files", nargs="+", help="a file, a pattern in quotes, or several files")
-    convert.add_argument("out", type=Path, help="ends in .npz or .zarr")
+    convert.add_argument("out", type=Path, help="ends in .npz, or in .zarr for sets larger than memory")
     convert.add_argument("--side-deg", type=float, help="side of the field, degrees, where the files do not say it")
     convert.add_argument("--z-source", type=float, help="redshift of the sources, where the files do not say it")
     convert.add_argument("--labels", type=Path, help=".npy with the number of the simulation of each map")
@@ -158,14 +158,18 @@ def _source(text: str) -> int | str | tuple[float, ...]:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from .readers import open_maps, save_zarr
+    from .readers import convert, open_maps
 
     if options.out.suffix not in (".npz", ".zarr"):
         raise ValueError(f"{options.out} has another ending; expected .npz or .zarr")
     files = options.files[0] if len(options.files) == 1 else options.files
+    about = options.side_deg, options.z_source, options.labels
     how = {name: getattr(options, name) for name in ("pixels", "source", "mask", "signs")}
-    maps = open_maps(files, options.side_deg, options.z_source, options.labels, **how)
-    save_zarr(maps, options.out) if options.out.suffix == ".zarr" else maps.save(options.out)
+    if options.out.suffix == ".zarr":
+        maps = convert(files, options.out, *about, **how)
+    else:
+        maps = open_maps(files, *about, **how)
+        maps.save(options.out)
     print(f"wrote {options.out}: {maps!r}")
     return 0
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .files import atomic_write
 from .maps import MapGrid
+from .store import StoredMaps, pieces
 
 SAMPLE = Path(__file__).parent / "sample"
 
@@ -29,7 +30,9 @@ class MapSet:
     """Convergence maps with what is known about them.
 
     Attributes:
-        maps: κ, dimensionless, shape ``(maps, n, n)``, a floating dtype; may be a read-only memory map.
+        maps: κ, dimensionless, shape ``(maps, n, n)``, a floating dtype; may be a read-only memory map, or
+            :class:`~lensnb.store.StoredMaps`, of which a part is read when it is asked for; subsets and splits of those
+            read nothing.
         side_deg: side of the field, degrees.
         z_source: redshift of the sources; NaN when not known.
         labels: number of the simulation that each map was cut from, shape ``(maps,)``; by default every map is its own.
@@ -78,7 +81,7 @@ class MapSet:
         return np.unique(self.labels)
 
     def tensor(self, device: str | torch.device = "cpu") -> Tensor:
-        """All maps as a float32 tensor, shape ``(maps, n, n)``."""
+        """All maps as a float32 tensor, shape ``(maps, n, n)``; of a set larger than memory, take some: ``set[:1000]``."""
         return torch.from_numpy(np.array(self.maps, dtype=np.float32)).to(device)
 
     # ------------------------------------------------------------ split
@@ -241,12 +244,14 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
     Raises:
         ValueError: ``factor`` does not divide n.
     """
-    n = maps.grid.n
+    n, dtype = maps.grid.n, np.promote_types(maps.maps.dtype, np.float32)
     if factor < 1 or n % factor:
         advice = f"; cut them to {n - n % factor} pixels first, with tiles" if 1 < factor < n else ""
         raise ValueError(f"maps of {n} × {n} pixels have no whole blocks of {factor} × {factor}{advice}")
-    blocks = maps.maps.reshape(len(maps), n // factor, factor, n // factor, factor)
-    mean = blocks.mean((2, 4), dtype=np.float64).astype(np.promote_types(maps.maps.dtype, np.float32))
+    mean = np.empty((len(maps), n // factor, n // factor), dtype)
+    for start, part in pieces(maps.maps) if isinstance(maps.maps, StoredMaps) else [(0, maps.maps)]:
+        blocks = part.reshape(len(part), n // factor, factor, n // factor, factor)
+        mean[start : start + len(part)] = blocks.mean((2, 4), dtype=np.float64)
     return MapSet(mean, maps.side_deg, maps.z_source, maps.labels, _after(maps, f"block_average {factor}"))
 
 

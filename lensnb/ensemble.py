@@ -11,8 +11,12 @@ turn covariances into what an analysis needs: shrinkage, unbiased inverses, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +25,7 @@ from torch import Tensor
 from .data import MapSet
 from .maps import MapGrid
 from .stats import Statistic
+from .store import maps_a_piece
 
 
 class _Resampling:
@@ -252,31 +257,96 @@ class StreamingEnsemble(_Resampling):
 
 
 def measure(
-    statistics: Mapping[str, Statistic], maps: MapSet | Tensor | Iterable[Tensor], labels=None
+    statistics: Mapping[str, Statistic],
+    maps: MapSet | Tensor | Iterable[Tensor],
+    labels=None,
+    executor: Executor | None = None,
 ) -> dict[str, Ensemble]:
     """The vectors of every statistic, map by map in small batches; the maps are never held all at once.
 
     Args:
         statistics: by name, from :func:`lensnb.stats.suite`.
-        maps: a :class:`~lensnb.data.MapSet` (a memory map is read piece by piece), maps ``(maps, n, n)``, or anything that
+        maps: a :class:`~lensnb.data.MapSet` (maps on disk are read piece by piece), maps ``(maps, n, n)``, or anything that
             yields batches of them, such as a generator's samples.
         labels: simulation of each map; by default those of the MapSet, or every map is its own.
+        executor: measures the pieces, several at a time, for instance a ``ProcessPoolExecutor`` of the standard library or
+            what ``dask.distributed.Client.get_executor`` gives; None measures them here, one by one. Processes should be
+            spawned, not forked, since torch has threads, and keep to one thread each:
+            ``ProcessPoolExecutor(8, get_context("spawn"), torch.set_num_threads, (1,))``.
     """
-    if isinstance(maps, MapSet):
-        labels = maps.labels if labels is None else labels
-        maps = (torch.from_numpy(np.array(part, np.float32)) for part in _pieces(maps.maps))
-    elif isinstance(maps, Tensor):
-        maps = [maps]
     found: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
-    for part in maps:
-        for name, statistic in statistics.items():
-            found[name].append(statistic(part))
+    for vectors, _ in measured(statistics, maps, None, executor):
+        for name in statistics:
+            found[name].append(vectors[name])
+    labels = maps.labels if labels is None and isinstance(maps, MapSet) else labels
     return {name: Ensemble(np.concatenate(vectors), labels) for name, vectors in found.items()}
 
 
-def _pieces(maps: np.ndarray, pixels: int = 2**22):
-    step = max(1, pixels // (maps.shape[1] * maps.shape[2]))
-    return (maps[i : i + step] for i in range(0, len(maps), step))
+def measured(
+    statistics: Mapping[str, Statistic],
+    maps: MapSet | Tensor | Iterable[Tensor],
+    labels=None,
+    executor: Executor | None = None,
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
+    """What :func:`measure` measures, batch by batch, for sets of which not even the vectors fit into memory:
+
+        ensemble = StreamingEnsemble()
+        for vectors, labels in measured(statistics, maps):
+            ensemble.update(vectors["power"], labels)
+
+    Args:
+        statistics, maps, labels, executor: as for :func:`measure`.
+
+    Yields:
+        The vectors of some maps, by statistic, each ``(maps, bins)``, and the labels of these maps, ``(maps,)``; None for
+        labels where there are none. In the order of the maps.
+    """
+    labels, at = maps.labels if labels is None and isinstance(maps, MapSet) else labels, 0
+    if isinstance(maps, MapSet):
+        whole, step = maps.maps, maps_a_piece(maps.maps.shape[-1])
+        maps = (whole[i : i + step] for i in range(0, len(whole), step))
+        if executor is None:
+            maps = _read(maps)
+    elif isinstance(maps, Tensor):
+        maps = [maps]
+    function = partial(_vectors, dict(statistics))
+    for vectors in (
+        map(function, maps) if executor is None else _ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
+    ):
+        count = len(next(iter(vectors.values()), ()))
+        yield vectors, None if labels is None else np.asarray(labels)[at : at + count]
+        at += count
+
+
+def _tensor(maps) -> Tensor:
+    return maps if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps, np.float32))
+
+
+def _vectors(statistics: dict[str, Statistic], maps) -> dict[str, np.ndarray]:
+    """Read some maps, if they are not in memory, and measure them."""
+    maps = _tensor(maps)
+    return {name: statistic(maps) for name, statistic in statistics.items()}
+
+
+def _read(maps: Iterable) -> Iterator[Tensor]:
+    """Pieces of a set, read while those before them are measured."""
+    with ThreadPoolExecutor(1) as reader:
+        yield from _ahead(reader, _tensor, maps, 1)
+
+
+def _ahead(executor: Executor, function: Callable, items: Iterable, most: int) -> Iterator:
+    """``map(function, items)`` by an executor, at most so many ahead."""
+    waiting: deque[Future] = deque()
+    try:
+        for item in items:
+            waiting.append(executor.submit(function, item))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _freedom(counts: np.ndarray) -> float:

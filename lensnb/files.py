@@ -1,12 +1,15 @@
-"""Files that are never half written, and checkpoints that rebuild their model: safetensors with a JSON header."""
+"""Files and folders that are never half written, and checkpoints that rebuild their model: safetensors with a JSON header."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors.torch import load, save
@@ -36,6 +39,38 @@ def atomic_write(path: str | Path):
         ) from None
     finally:
         Path(file.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path):
+    """A new folder's name to write to; it becomes ``path`` when the block ends without an error, or else vanishes.
+
+    Raises:
+        FileExistsError: there is something of that name; a folder cannot be replaced in one step.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists; expected a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=path.name, suffix=".part"))
+    try:
+        yield part / path.name
+        os.rename(part / path.name, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def optional(path: str | Path, module: str) -> ModuleType:
+    """Import what a format needs, when a file of that format is read or written.
+
+    Raises:
+        ImportError: it is not installed; the sentence names the extra to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.split(".")[0]
+        raise ImportError(f"{path} needs {package}, which is not installed: pip install 'lensnb[formats]'") from None
 
 
 def write_json(path: str | Path, values) -> Path:

@@ -127,3 +127,20 @@ def test_memory_is_measured_in_processes_of_their_own(tmp_path):
     assert done.returncode == 0, done.stderr
     (table,) = tables(output.read_text(encoding="utf-8"))
     assert len(table) == 9 and all(0.1 < float(row[2].removesuffix(" GB")) < 3 for row in table[1:])
+
+
+def test_sets_on_disk_are_held_against_sets_in_memory(tmp_path):
+    pytest.importorskip("zarr")
+    output = tmp_path / "page.md"
+    options = ["--maps", "512", "--pixels", "16", "--measured", "512", "--repeat", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks/store.py"), *options, "--folder", str(tmp_path)]
+    done = subprocess.run([*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked, ratios, copies, memory = tables(output.read_text(encoding="utf-8"))
+    for table in (asked, ratios, copies, memory):
+        assert {len(row) for row in table} == {len(table[0])}, table
+    assert [len(row[4].split(", ")) for row in ratios[1:]] == [2, 2, 1]
+    assert all(float(ratio) > 0 for row in ratios[1:] for ratio in row[4].split(", "))
+    assert {row[2] for row in asked[1:]} <= {"met", "**missed**"}
+    assert all(0.1 < float(cell.removesuffix(" GB")) < 3 for row in memory[1:] for cell in row[1:])
+    assert list(tmp_path.iterdir()) == [output]

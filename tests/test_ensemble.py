@@ -4,12 +4,16 @@ Statistical tests use fixed seeds; each says how often a correct code would fail
 """
 
 import math
+import os
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 import torch
 
+import lensnb.store
 from lensnb.data import MapSet
 from lensnb.ensemble import (
     Ensemble,
@@ -22,11 +26,13 @@ from lensnb.ensemble import (
     hartlap_factor,
     jackknife_error,
     measure,
+    measured,
     off_diagonal,
     shrunk_covariance,
 )
 from lensnb.maps import GaussianField, MapGrid
-from lensnb.stats import moments, power_spectrum, suite
+from lensnb.readers import open_maps, save_zarr
+from lensnb.stats import Statistic, moments, power_spectrum, suite
 
 
 def vectors(n: int = 40, bins: int = 5, seed: int = 1) -> np.ndarray:
@@ -195,6 +201,73 @@ def test_measure_takes_sets_tensors_and_batches(tmp_path):
             np.testing.assert_allclose(ensemble.vectors, expected[name].vectors, rtol=1e-6)
             assert ensemble.labels.tolist() == labels.tolist()
     assert expected["power"].labels.tolist() == list(range(30))
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch) -> MapSet:
+    """Thirty maps of three simulations on disk, four a chunk."""
+    pytest.importorskip("zarr")
+    monkeypatch.setattr(lensnb.store, "PIECE", 4 * 32 * 32)
+    maps = GaussianField(torch.full((32, 17), 1e-4)).sample(30, torch.Generator().manual_seed(1))
+    save_zarr(MapSet(maps, 5.0, labels=np.arange(30) // 10), tmp_path / "set.zarr")
+    return open_maps(tmp_path / "set.zarr")
+
+
+def test_maps_on_disk_are_measured_as_maps_in_memory(stored):
+    """Every statistic, bit for bit: the pieces are the same."""
+    statistics = suite(stored.tensor(), 5.0)
+    for some in (stored, stored[stored.labels != 1]):
+        there = measure(statistics, some)
+        here = measure(statistics, MapSet(some.tensor(), 5.0, labels=some.labels))
+        for name in statistics:
+            np.testing.assert_array_equal(there[name].vectors, here[name].vectors, err_msg=name)
+            assert there[name].labels.tolist() == some.labels.tolist()
+
+
+def test_measured_fills_a_streaming_ensemble(stored):
+    statistics, ensemble = suite(stored.tensor(), 5.0, ["power", "pdf"]), StreamingEnsemble()
+    expected = measure(statistics, stored)["power"]
+    sizes = [len(ensemble.update(found["power"], labels)) for found, labels in measured(statistics, stored)]
+    assert sizes == [4, 8, 12, 16, 20, 24, 28, 30]
+    np.testing.assert_allclose(ensemble.covariance(), expected.covariance(), rtol=1e-10)
+    assert ensemble.simulations.tolist() == [0, 1, 2]
+    batches = stored.tensor().split(20)
+    assert [(len(found["pdf"]), labels) for found, labels in measured(statistics, batches)] == [(20, None), (10, None)]
+
+
+def test_an_executor_changes_nothing(stored):
+    """Processes of their own: the statistics travel to them, the maps on disk do not."""
+    statistics = suite(stored.tensor(), 5.0)
+    expected = measure(statistics, stored)
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as executor:
+        found = measure(statistics, stored, executor=executor)
+    for name in statistics:
+        np.testing.assert_allclose(found[name].vectors, expected[name].vectors, rtol=1e-6, err_msg=name)
+
+
+def test_an_executor_is_not_drowned():
+    """Of a generator's samples, only as many are drawn as are needed to keep it busy."""
+    drawn, most = [], []
+
+    def samples():
+        for i in range(100):
+            drawn.append(i)
+            yield torch.zeros(1, 4, 4) + i
+
+    counts = Statistic("mean", lambda maps: maps.mean((-2, -1))[..., None], np.zeros(1), "", "")
+    with ThreadPoolExecutor(2) as executor:
+        for i, (found, _) in enumerate(measured({"mean": counts}, samples(), executor=executor)):
+            most.append(len(drawn) - i)
+            assert found["mean"] == i
+    assert len(most) == 100 and max(most) <= 2 * os.cpu_count() + 1
+
+
+def test_what_fails_in_an_executor_is_raised_here():
+    def broken(maps):
+        raise ValueError("no such statistic")
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="no such statistic"):
+        measure({"x": Statistic("x", broken, np.zeros(1), "", "")}, torch.zeros(2, 4, 4), executor=executor)
 
 
 # ---------------------------------------------------------------- errors

@@ -20,7 +20,8 @@ FLOORS = [
         "samplers",
         "layers",
         "strength",
-    },  # half a floor up: they rest on maps, and data, train and models on them
+        "store",
+    },  # half a floor up: they rest on maps or files, and data, train and models on them
     {"data", "shear", "stats", "train", "models"},
     {"readers", "sims", "ensemble"},
     {"compare"},
@@ -30,7 +31,8 @@ FLOORS = [
 ]
 
 # These may take less than all that is below: theory is for simulations, networks are for models.
-NARROWER = {room: {"files", "maps", "transform"} for room in ("data", "stats", "train")}
+NARROWER = {room: {"files", "maps", "transform", "store"} for room in ("data", "train")}
+NARROWER |= {"stats": {"files", "maps", "transform"}, "store": {"files"}}
 NARROWER |= {room: {"maps"} for room in ("transform", "samplers", "layers", "shear")}
 NARROWER |= {"strength": {"maps", "samplers"}}
 NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "strength", "nets"}}

@@ -12,6 +12,7 @@ from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, MapGrid, smooth
 from lensnb.readers import (
+    convert,
     cosmogrid,
     ktng,
     open_maps,
@@ -336,8 +337,12 @@ def test_masked_maps_in_tiles(tmp_path):
     used = np.zeros_like(mask, int)
     for k, (row, column) in enumerate(corners):
         used[row : row + 8, column : column + 8] += 1
-        tile = maps.maps.reshape(2, 3, -1, 8, 8)[:, :, k]
+        tile = np.asarray(maps.maps).reshape(2, 3, -1, 8, 8)[:, :, k]
         np.testing.assert_array_equal(tile, whole[:, :, row : row + 8, column : column + 8])
+    np.testing.assert_array_equal(maps.maps[1:-1][::5], np.asarray(maps.maps)[1:-1][::5])  # tiles of several maps
+    again = convert(path, tmp_path / "tiles.zarr", mask=mask_path, pixels=8)
+    np.testing.assert_array_equal(again.maps, maps.maps)
+    assert again.labels.tolist() == maps.labels.tolist()
     assert used.max() == 1 and not used[~mask].any()
     assert maps.labels.tolist() == [0] * (3 * len(corners)) + [1] * (3 * len(corners))  # by cosmology
 

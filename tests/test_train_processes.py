@@ -94,7 +94,7 @@ def test_micro_batches_are_averaged():
     """The gradient of a step is the mean over its micro-batches, each with its maps and its own noise."""
     model, parts = build("diffusion"), []
     for number in (0, 1):
-        kappa, generator = loop._Batches(MAPS, None, torch.device("cpu")).take(4, 0, number)
+        kappa, generator = loop._Batches(MAPS, None, torch.device("cpu"), 0).take(4, number)
         model.zero_grad()
         model.loss(kappa, generator).backward()
         parts.append([p.grad.clone() for p in model.parameters()])

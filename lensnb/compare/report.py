@@ -264,6 +264,8 @@ def compare(
 ) -> FidelityReport:
     """Hold generated maps against true maps, beside the null.
 
+    All maps are held in memory; of sets that stay on disk give parts, ``truth[:4096]``.
+
     Args:
         truth: true maps, labelled by simulation.
         null: other true maps, from other simulations.

@@ -12,14 +12,14 @@ A new format is one more reader and one more line in :func:`read_file`.
 from .arrays import read_masked, read_npy, read_npz, read_zarr, save_zarr, unmask
 from .catalogues import ShearCatalogue, read_catalogue, read_shear
 from .cosmogrid import patch_centres, read_cosmogrid
-from .entry import open_maps, read_file
+from .entry import convert, open_maps, read_file
 from .filemaps import FileMaps
 from .images import read_fits
 from .ktng import read_ktng, read_ktng_binary
 from .slics import read_slics
 
 __all__ = [
-    "FileMaps", "ShearCatalogue", "open_maps", "patch_centres", "read_catalogue", "read_cosmogrid", "read_file",
+    "FileMaps", "ShearCatalogue", "convert", "open_maps", "patch_centres", "read_catalogue", "read_cosmogrid", "read_file",
     "read_fits", "read_ktng", "read_ktng_binary", "read_masked", "read_npy", "read_npz", "read_shear", "read_slics",
     "read_zarr", "save_zarr", "unmask",
 ]  # fmt: skip

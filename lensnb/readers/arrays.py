@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..data import MapSet
-from .filemaps import FileMaps, number, optional, reading
+from ..files import atomic_folder, optional
+from ..store import MapWriter, StoredMaps, read_labels
+from .filemaps import FileMaps, number, reading
 
 FAIR_PIXEL = 2.0  # arcminutes
 
@@ -53,32 +52,35 @@ def read_npz(path: Path) -> FileMaps:
 def read_zarr(path: Path) -> FileMaps:
     """A zarr folder, version 2 or 3: one array of maps, or a group with an array ``maps`` and, if need be, ``labels``.
 
-    The attributes ``side_deg`` (degrees) and ``z_source`` of the array or group count where they are there. A missing
-    chunk, which zarr fills with a constant, is refused.
+    The maps stay on disk (:class:`~lensnb.store.StoredMaps`). The attributes ``side_deg`` (degrees) and ``z_source`` of the
+    array or group count where they are there. A missing chunk, which zarr fills with a constant, is refused.
     """
     zarr = optional(path, "zarr")
     with reading(path, "a whole zarr folder"):
         root = zarr.open(str(path), mode="r")
         group = isinstance(root, zarr.Group)
-        arrays = {key: root[key] for key in ("maps", "labels") if key in root} if group else {"maps": root}
+        maps = root.get("maps") if group else root
+        if maps is not None:
+            _check_chunks(Path(path), maps)
+            root = zarr.open(str(path), mode="r")  # again: a set that grows has its labels before its maps
         keys, about = sorted(root.keys()) if group else [], dict(root.attrs)
-        if "maps" in arrays:
-            _check_chunks(Path(path), arrays["maps"])
-        arrays = {key: np.asarray(array[:]) for key, array in arrays.items()}
-    if "maps" not in arrays:
+        checked, labels = bool(about.get("pixels_checked")), None  # as MapWriter does
+        if maps is not None and "labels" in keys:
+            labels = read_labels(root, maps.shape[0]) if checked else np.asarray(root["labels"][:])
+        if maps is not None:
+            maps = StoredMaps(maps, path, checked) if maps.ndim == 3 else np.asarray(maps[...])
+    if maps is None:
         raise ValueError(
             f"{path} has the keys {', '.join(keys) or 'none'}; expected one array, or a group with one called maps"
         )
     side, z_source = about.get("side_deg"), about.get("z_source")
-    if "labels" in arrays and arrays["labels"].shape != arrays["maps"].shape[:1]:
-        raise ValueError(
-            f"{path} has labels of shape {arrays['labels'].shape}; expected one a map of {arrays['maps'].shape}"
-        )
+    if labels is not None and labels.shape != maps.shape[:1]:
+        raise ValueError(f"{path} has labels of shape {labels.shape}; expected one a map of {maps.shape}")
     return FileMaps(
-        arrays["maps"],
+        maps,
         None if side is None else number(path, "field size", side),
         math.nan if z_source is None else number(path, "z_source", z_source),
-        arrays.get("labels"),
+        labels,
         about.get("provenance", {}),
     )
 
@@ -97,29 +99,16 @@ def _check_chunks(path: Path, array) -> None:
 
 
 def save_zarr(maps: MapSet, path: str | Path) -> Path:
-    """Write a set as a zarr folder that :func:`read_zarr` reads, one map a chunk; whole, or not at all.
+    """Write a set as a zarr folder that :func:`read_zarr` reads; whole, or not at all.
 
     Raises:
         FileExistsError: there is something of that name; a folder cannot be replaced in one step.
         ImportError: zarr is not installed.
+        ValueError: a pixel is NaN or infinite, or the maps cannot be κ.
     """
     path = Path(path)
-    zarr = optional(path, "zarr")
-    if path.exists():
-        raise FileExistsError(f"{path} exists; expected a new folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=path.name, suffix=".part"))
-    try:
-        group = zarr.open_group(str(part), mode="w", zarr_format=2)  # version 3 has no settled type for names yet
-        how = {"compressors": optional(path, "numcodecs").Zstd(), "config": {"write_empty_chunks": True}}
-        group.create_array("maps", data=np.asarray(maps.maps), chunks=(1, *maps.maps.shape[1:]), **how)
-        group.create_array("labels", data=maps.labels, **how)
-        known = {} if math.isnan(maps.z_source) else {"z_source": float(maps.z_source)}
-        group.attrs.update({"side_deg": float(maps.side_deg), "provenance": maps.provenance, **known})
-        os.chmod(part, 0o755)  # a temporary folder is private; the result is not
-        os.rename(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with atomic_folder(path) as part, MapWriter(part, maps.side_deg, maps.z_source, maps.provenance) as writer:
+        writer.append(maps.maps, maps.labels)
     return path
 
 
@@ -161,6 +150,8 @@ def unmask(path: str | Path, mask: str | Path, outside: float = math.nan) -> np.
 def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
     """Square tiles of masked maps that lie wholly inside the mask and do not overlap (FAIR Universe: pixels of 2′).
 
+    They stay on disk (:class:`~lensnb.store.StoredMaps`) and are cut out when they are asked for.
+
     Args:
         path, mask: as for :func:`unmask`.
         pixels: side of a tile.
@@ -180,10 +171,25 @@ def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
         )
     at = inside.cumsum().reshape(inside.shape) - 1  # where in the packed values a pixel is
     index = np.stack([at[row : row + pixels, column : column + pixels] for row, column in corners])
-    maps = packed.reshape(-1, packed.shape[-1])[:, index].reshape(-1, pixels, pixels)
+    maps = StoredMaps(_Tiled(packed.reshape(-1, packed.shape[-1]), index), path, kind="a whole .npy file")
     simulations = packed.shape[0] if packed.ndim > 1 else 1
     labels = np.repeat(np.arange(simulations), len(maps) // simulations)
     return FileMaps(maps, pixels * FAIR_PIXEL / 60, labels=labels, provenance={"tiles": corners})
+
+
+class _Tiled:
+    """The tiles ``(tiles of all maps, n, n)`` of packed maps ``(maps, inside)``, by the index ``(tiles, n, n)`` of each map."""
+
+    def __init__(self, packed: np.ndarray, index: np.ndarray):
+        self._packed, self._index = packed, index
+        self.shape, self.dtype = (len(packed) * len(index), *index.shape[1:]), packed.dtype
+        self.chunks = index.shape
+
+    def __getitem__(self, some: slice) -> np.ndarray:
+        each = len(self._index)
+        first, last = some.start // each, -(-some.stop // each)
+        tiles = self._packed[first:last][:, self._index].reshape(-1, *self.shape[1:])
+        return tiles[some.start - first * each : some.stop - first * each]
 
 
 def _tiles(inside: np.ndarray, n: int) -> list[tuple[int, int]]:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..files import optional
 from ..shear import bin_shear, kaiser_squires, shape_noise
-from .filemaps import FileMaps, optional, options_needed, reading
+from .filemaps import FileMaps, options_needed, reading
 
 SLICS = re.compile(r"GalCatalog_LOS_cone(\d+)\.fits")
 SLICS_SIDE = 600.0  # arcminutes

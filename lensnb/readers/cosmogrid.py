@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .filemaps import FileMaps, optional, options_needed, reading
+from ..files import optional
+from .filemaps import FileMaps, options_needed, reading
 
 GROUPS = ("map/kg", "kg")
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import glob
 import math
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from ..data import MapSet, block_average
+from ..files import atomic_folder, optional
+from ..store import MapWriter, check_pixels, pieces
 from . import ktng, slics
 from .arrays import read_masked, read_npy, read_npz, read_zarr
 from .catalogues import is_catalogue, read_catalogue
 from .cosmogrid import GROUPS, read_cosmogrid
-from .filemaps import FileMaps, optional, options_needed, reading
+from .filemaps import FileMaps, options_needed, reading
 from .images import read_fits
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
@@ -64,7 +68,8 @@ def open_maps(
     ``.zarr``, an array, or a group with ``maps`` and ``labels``. *FITS*: the primary image with its ``ANGLE`` card in
     degrees and, where there is one, ``Z`` (LensTools, MassiveNuS), or a table of sheared galaxies (SLICS, MICE), which
     becomes one Kaiser–Squires map. *HDF5*: CosmoGrid, cut into patches, and κTNG. *Binary*: SLICS and κTNG. One
-    ``.npy`` stays on disk as a read-only memory map.
+    ``.npy`` stays on disk as a read-only memory map, one ``.zarr`` as :class:`~lensnb.store.StoredMaps`. The pixels of all are
+    read once, to be checked; only a ``.zarr`` that lensnb wrote is not, whose pixels were checked then.
 
     Args:
         path: a file, a pattern such as ``"run/*.fits"`` (what there is of it, 2 before 10), or a list in its own order,
@@ -89,29 +94,108 @@ def open_maps(
             pixels, not κ, or in contradiction to another file or to the arguments; one sentence says which and how.
         ImportError: a package is not installed that the format needs.
     """
-    files = _files(path)
+    files, found, known = [], [], _Labels()
+    for file, one in _each(path, side_deg, z_source, Options(pixels, source, mask, signs)):
+        one.maps = _native(one.maps)
+        if not getattr(one.maps, "checked", False):
+            check_pixels(file, one.maps)
+        one.maps = _averaged(one.maps, pixels)
+        if labels is None:
+            known.add(file, one)
+        files.append(file)
+        found.append(one)
+    maps = found[0].maps if len(found) == 1 else np.concatenate([np.asarray(one.maps) for one in found])
+    labels = known.joined() if labels is None else _given_labels(labels, len(maps))
+    return MapSet(maps, found[0].side_deg, found[0].z_source, labels, _joined_provenance(found, files))
+
+
+def convert(
+    path,
+    out: str | PathLike,
+    side_deg: float | None = None,
+    z_source: float = math.nan,
+    labels=None,
+    *,
+    pixels: int | None = None,
+    source: int | str | tuple[float, float] | None = None,
+    mask: str | PathLike | None = None,
+    signs: tuple[int, int] | None = None,
+) -> MapSet:
+    """Write what :func:`open_maps` reads as one ``.zarr`` set, whole or not at all, in bounded memory.
+
+    Files are read one after the other, and ``.npy`` and ``.zarr`` piece by piece; of the other formats one file at a time must
+    fit into memory.
+
+    Args:
+        path, side_deg, z_source, labels, pixels, source, mask, signs: as for :func:`open_maps`.
+        out: the folder to make; it ends in ``.zarr``.
+
+    Returns:
+        The set, which stays on disk.
+
+    Raises:
+        FileExistsError: there is something of that name.
+        FileNotFoundError, ValueError, ImportError: as for :func:`open_maps`.
+    """
+    out, files, found, known = Path(out), [], [], _Labels()
+    name, given = ("", None) if labels is None else _read_labels(labels)
+    with atomic_folder(out) as part, ExitStack() as closing:
+        writer, count = None, 0
+        for file, one in _each(path, side_deg, z_source, Options(pixels, source, mask, signs)):
+            end = count + len(one.maps)
+            if given is None:
+                own = known.add(file, one)
+                own = np.arange(count, end) if own is None else own
+            else:
+                _check_count(name, given, end, given[:end].shape != (end,))
+                own = given[count:end]
+            if writer is None:
+                writer = closing.enter_context(MapWriter(part, one.side_deg, one.z_source))
+            _append(file, one.maps, own, writer, pixels)
+            count, one.maps = end, _none_of(one.maps)
+            files.append(file)
+            found.append(one)
+        if given is not None:
+            _check_count(name, given, count, given.shape != (count,))
+        writer.provenance = _joined_provenance(found, files)
+    return open_maps(out)
+
+
+def _append(file: Path, maps, labels: np.ndarray, writer: MapWriter, pixels: int | None) -> None:
+    """The maps of a file to the end of a set, piece by piece."""
+    for start, piece in pieces(maps):
+        piece = _native(piece)
+        check_pixels(file, piece, start, len(maps))
+        piece = _averaged(piece, pixels)
+        if len(writer) and not np.can_cast(piece.dtype, writer.dtype):
+            raise ValueError(f"{file} holds {piece.dtype}; expected {writer.dtype}, as the files before it")
+        writer.append(piece, labels[start : start + len(piece)])
+
+
+def _none_of(maps) -> np.ndarray:
+    """No maps of the same kind; a slice would keep all of them in memory."""
+    return np.empty((0, *maps.shape[1:]), maps.dtype)
+
+
+def _each(path, side_deg: float | None, z_source: float, options: Options) -> Iterator[tuple[Path, FileMaps]]:
+    """The files that a path stands for, one after the other, and what they say: all alike, their pixels unchecked."""
+    files, pixels = _files(path), options.pixels
     z_source = math.nan if z_source is None else z_source
     _check_argument("side_deg", side_deg, 180.0)
     _check_argument("z_source", None if _unknown(z_source) else z_source)
     if pixels is not None and (not isinstance(pixels, int | np.integer) or pixels < 2):
         raise ValueError(f"pixels must be a whole number of at least 2, found {pixels!r}")
-    options = Options(pixels, source, mask, signs)
-    found = []
+    first = None
     for file in files:
         one = read_file(file, side_deg, z_source, options)
-        one.maps = _averaged(file, _checked(file, one.maps), pixels)
+        one.maps = _square(file, one.maps, pixels)
         one.side_deg = _settled(file, "side_deg", one.side_deg, side_deg)
         one.z_source = _settled(file, "z_source", one.z_source, z_source)
         if one.side_deg is None:
             raise ValueError(f"{file} {one.unsized}; expected the argument side_deg, the side of the field in degrees")
-        if found:
-            _check_alike(file, one, files[0], found[0])
-        found.append(one)
-    maps = found[0].maps if len(found) == 1 else np.concatenate([one.maps for one in found])
-    labels = _joined_labels(files, found) if labels is None else _given_labels(labels, len(maps))
-    provenance = _joined_provenance([one.provenance for one in found])
-    provenance["files"] = [file.name for file in files]
-    return MapSet(maps, found[0].side_deg, found[0].z_source, labels, provenance)
+        first = replace(one, maps=_none_of(one.maps)) if first is None else first
+        _check_alike(file, one, files[0], first, pixels)
+        yield file, one
 
 
 def read_file(
@@ -200,48 +284,32 @@ def _natural(name: str) -> list:
 # ---------------------------------------------------------------- checks
 
 
-def _checked(path: Path, maps: np.ndarray) -> np.ndarray:
-    """The maps as ``(maps, n, n)`` in native byte order, if they can be κ."""
+def _square(path: Path, maps, pixels: int | None):
+    """The maps as ``(maps, n, n)``, if they are of a kind and shape that κ can be, and can be averaged to ``pixels``."""
     if maps.dtype.kind != "f":
         raise ValueError(f"{path} holds values of type {maps.dtype.newbyteorder('=')}; expected floating-point κ")
     square = maps.ndim in (2, 3) and maps.shape[-1] == maps.shape[-2] >= 2
-    if not square or len(maps) == 0:
+    if not square or maps.shape[0] == 0:
         raise ValueError(
             f"{path} holds an array of shape {maps.shape}; expected square maps, (n, n) or (maps, n, n), n >= 2"
         )
-    maps = maps.astype(maps.dtype.newbyteorder("="), copy=False).reshape(-1, *maps.shape[-2:])
-    _check_pixels(path, maps)
-    return maps
-
-
-def _check_pixels(path: Path, maps: np.ndarray) -> None:
-    """Every pixel is finite, and the bulk of no map is beyond what κ can be."""
-    bad = np.array([one.size - np.count_nonzero(np.isfinite(one)) for one in maps])
-    if bad.any():
-        first = (bad > 0).argmax()
-        raise ValueError(
-            f"{path} has {bad.sum()} pixels that are NaN or infinite, the first in map {first} of {len(maps)} "
-            "(counted from 0); expected finite κ everywhere"
-        )
-    step = max(1, maps.shape[-1] // 64)  # the bulk of a map shows in 64 × 64 of its pixels
-    bulk = np.array([np.median(np.abs(one[::step, ::step], dtype=np.float64)) for one in maps])
-    if bulk.max() > 10:
-        raise ValueError(
-            f"{path} cannot be κ: |κ| has the median {bulk.max():.3g} in map {bulk.argmax()} of {len(maps)} "
-            "(counted from 0); expected less than 10"
-        )
-
-
-def _averaged(path: Path, maps: np.ndarray, pixels: int | None) -> np.ndarray:
-    """Block averages down to ``pixels`` a side; the maps themselves where they have as many, or none are asked for."""
     n = maps.shape[-1]
-    if pixels is None or pixels == n:
-        return maps
-    if pixels > n or n % pixels:
+    if pixels is not None and (pixels > n or n % pixels):
         raise ValueError(
             f"{path} has maps of {n} × {n} pixels; expected pixels to be one whole part of {n}, not {pixels}"
         )
-    return block_average(MapSet(maps, 1.0), n // pixels).maps
+    return maps if maps.ndim == 3 else maps[None]
+
+
+def _native(maps):
+    """The maps in native byte order."""
+    return maps if maps.dtype.isnative else maps.astype(maps.dtype.newbyteorder("="))
+
+
+def _averaged(maps, pixels: int | None):
+    """Block averages down to ``pixels`` a side; the maps themselves where they have as many, or none are asked for."""
+    n = maps.shape[-1]
+    return maps if pixels in (None, n) else block_average(MapSet(maps, 1.0), n // pixels).maps
 
 
 def _check_argument(name: str, value: float | None, below: float = math.inf) -> None:
@@ -262,48 +330,79 @@ def _settled(path: Path, name: str, said: float | None, given: float | None) -> 
     return said
 
 
-def _check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps) -> None:
-    """Files of one set agree in pixels, field size and source redshift."""
-    here, there = (f"{m.maps.shape[-1]} × {m.maps.shape[-1]} pixels over {m.side_deg:g}°" for m in (one, first))
+def _check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps, pixels: int | None) -> None:
+    """Files of one set agree in pixels (once they are averaged), field size and source redshift."""
+    sizes = ((pixels or m.maps.shape[-1], m.side_deg) for m in (one, first))
+    here, there = (f"{n} × {n} pixels over {side:g}°" for n, side in sizes)
     if here != there:
         raise ValueError(f"{path} has maps of {here}; expected {there}, as in {first_path}")
     if not np.isclose(one.z_source, first.z_source, rtol=1e-3, equal_nan=True):
         raise ValueError(f"{path} says z_source = {one.z_source:g}; expected {first.z_source:g}, as in {first_path}")
 
 
-def _joined_provenance(each: list[dict]) -> dict:
-    """What all files say of themselves: once where they agree, one by one where they do not."""
+def _joined_provenance(found: list[FileMaps], files: list[Path]) -> dict:
+    """What all files say of themselves, once where they agree, one by one where they do not; and their names."""
+    each = [one.provenance for one in found]
     keys = [key for key in each[0] if all(key in one for one in each)]
-    return {
+    said = {
         key: each[0][key] if all(one[key] == each[0][key] for one in each) else [one[key] for one in each]
         for key in keys
     }
+    return said | {"files": [file.name for file in files]}
 
 
 # ---------------------------------------------------------------- labels
 
 
-def _joined_labels(files: list[Path], found: list[FileMaps]) -> np.ndarray | None:
-    """The labels that the files carry; None when none does."""
-    known = [one.labels is not None for one in found]
-    if not any(known):
-        return None
-    if not all(known):
-        raise ValueError(f"{files[known.index(False)]} carries no simulation labels but others do; expected labels=")
-    seen: set = set()
-    for file, one in zip(files, found):
-        shared = sorted(seen & set(one.labels.tolist()))
-        if shared and not all(each.named for each in found):
+class _Labels:
+    """The labels that files carry, file after file: all or none do, and equal ones mean the same simulation."""
+
+    def __init__(self):
+        self._first: Path | None = None
+        self._parts: list[np.ndarray] = []
+        self._seen: set = set()
+        self._shared, self._named = "", True
+
+    def add(self, file: Path, one: FileMaps) -> np.ndarray | None:
+        """The labels of one more file; None where it carries none, nor did those before."""
+        if self._first is not None and (one.labels is None) == bool(self._parts):
+            without = file if one.labels is None else self._first
+            raise ValueError(f"{without} carries no simulation labels but others do; expected labels=")
+        self._first = self._first or file
+        if one.labels is None:
+            return None
+        labels = set(one.labels.tolist())
+        shared = sorted(self._seen & labels)
+        if shared and not self._shared:
+            self._shared = f"{file} uses the simulation label {shared[0]!r} of an earlier file"
+        self._named &= one.named
+        if self._shared and not self._named:
             raise ValueError(
-                f"{file} uses the simulation label {shared[0]!r} of an earlier file, so that it is not clear whether "
-                "they share a simulation; expected labels="
+                f"{self._shared}, so that it is not clear whether they share a simulation; expected labels="
             )
-        seen |= set(one.labels.tolist())
-    return np.concatenate([one.labels for one in found])
+        self._seen |= labels
+        self._parts.append(one.labels)
+        return one.labels
+
+    def joined(self) -> np.ndarray | None:
+        """Those of all files, one after the other; None when none carries any."""
+        return np.concatenate(self._parts) if self._parts else None
 
 
 def _given_labels(labels, count: int) -> np.ndarray:
     """One integer or name a map, from an array or an ``.npy`` file."""
+    name, labels = _read_labels(labels)
+    _check_count(name, labels, count, labels.shape != (count,))
+    return labels
+
+
+def _check_count(name: str | Path, labels: np.ndarray, count: int, other: bool) -> None:
+    if other:
+        raise ValueError(f"{name} has the shape {labels.shape}; expected ({count},), one label a map")
+
+
+def _read_labels(labels) -> tuple[str | Path, np.ndarray]:
+    """Integers or names, and what they are called in sentences."""
     name = "labels"
     if isinstance(labels, str | PathLike):
         name = Path(labels).expanduser()
@@ -312,10 +411,8 @@ def _given_labels(labels, count: int) -> np.ndarray:
         with reading(name, "a whole .npy file of plain numbers"):
             labels = np.array(np.lib.format.open_memmap(name, mode="r"))
     labels = np.asarray(labels)
-    if labels.shape != (count,):
-        raise ValueError(f"{name} has the shape {labels.shape}; expected ({count},), one label a map")
     if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all():
         labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "iuU":
+    if labels.ndim == 1 and labels.dtype.kind not in "iuU":
         raise ValueError(f"{name} holds values of type {labels.dtype}; expected whole numbers or names of simulations")
-    return labels
+    return name, labels

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -35,19 +33,6 @@ class FileMaps:
     provenance: dict = field(default_factory=dict)
     unsized: str = "does not say how large its field is"
     named: bool = False
-
-
-def optional(path: Path, module: str) -> ModuleType:
-    """Import what a format needs, when a file of that format is read.
-
-    Raises:
-        ImportError: it is not installed; the sentence names the extra to install.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = module.split(".")[0]
-        raise ImportError(f"{path} needs {package}, which is not installed: pip install 'lensnb[formats]'") from None
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import re
 import warnings
 from pathlib import Path
 
-from .filemaps import FileMaps, number, optional, reading
+from ..files import optional
+from .filemaps import FileMaps, number, reading
 
 COLUMBIA = re.compile(r"WLconv_z(\d+\.\d+)_\d+r\.fits?(\.gz)?")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .filemaps import FileMaps, check_raw, optional, reading
+from ..files import optional
+from .filemaps import FileMaps, check_raw, reading
 
 SIDE = 1024
 BINARY = re.compile(r"kappa(\d\d)\.dat")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -104,13 +104,13 @@ def at_scales(
         A function of maps ``(..., n, n)`` that gives the vectors at all scales one after the other,
         ``(..., scales × bins)``.
     """
+    return partial(per_map, partial(_at_each_scale, function, side_deg, tuple(scales_arcmin)))
 
-    def at_each_scale(rows: Tensor, _) -> Tensor:
-        n = square(rows, side_deg).n
-        wider = rows.double() if rows.is_cuda else rows  # a GPU may round products of float32 to TF32
-        return torch.cat([function(_smoothed(wider, s, n, side_deg) if s else rows) for s in scales_arcmin], -1)
 
-    return lambda maps: per_map(at_each_scale, maps)
+def _at_each_scale(function: Callable, side_deg: float, scales_arcmin: tuple[float, ...], rows: Tensor, _) -> Tensor:
+    n = square(rows, side_deg).n
+    wider = rows.double() if rows.is_cuda else rows  # a GPU may round products of float32 to TF32
+    return torch.cat([function(_smoothed(wider, s, n, side_deg) if s else rows) for s in scales_arcmin], -1)
 
 
 def _smoothed(rows: Tensor, sigma_arcmin: float, n: int, side_deg: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Statistic:
 
     Attributes:
         name: short name, as in tables.
-        function: maps ``(..., n, n)`` → vectors ``(..., bins)``.
+        function: maps ``(..., n, n)`` → vectors ``(..., bins)``; one that can be pickled, to be measured by other processes.
         x: where the bins lie, shape ``(bins,)``, in the units of ``x_label``.
         x_label: axis label with units.
         y_label: axis label with units.
@@ -131,7 +132,7 @@ def _middle(edges: np.ndarray) -> np.ndarray:
 
 def _power(grid: MapGrid) -> Statistic:
     edges = ell_edges(grid)
-    function = lambda maps: power_spectrum(maps, grid.side_deg, edges)
+    function = partial(power_spectrum, side_deg=grid.side_deg, edges=edges)
     x = np.sqrt(edges[1:] * edges[:-1])
     return Statistic("power", function, x, "multipole ℓ", "C_ℓ  [sr]", log_x=True, log_y=True)
 
@@ -139,14 +140,14 @@ def _power(grid: MapGrid) -> Statistic:
 def _bispectrum(grid: MapGrid) -> Statistic:
     edges = shell_edges(grid)
     triangles = equilateral(edges) + folded(edges) + squeezed(edges)
-    function = lambda maps: bispectrum(maps, grid.side_deg, edges, triangles)
+    function = partial(bispectrum, side_deg=grid.side_deg, edges=edges, triangles=triangles)
     label = "triangle, by rising ℓ  (equilateral | folded | squeezed)"
     return Statistic("bispectrum", function, np.arange(float(len(triangles))), label, "B  [sr²]")
 
 
 def _pdf(levels: _Levels) -> Statistic:
     edges = np.linspace(levels.low, levels.high, 21)
-    return Statistic("pdf", lambda maps: pdf(maps, edges), _middle(edges), "κ", "P(κ)", log_y=True)
+    return Statistic("pdf", partial(pdf, edges=edges), _middle(edges), "κ", "P(κ)", log_y=True)
 
 
 def _moments(grid: MapGrid) -> Statistic:
@@ -159,20 +160,20 @@ def _moments(grid: MapGrid) -> Statistic:
 def _peaks(reference: Tensor, levels: _Levels) -> Statistic:
     low, high = _reach(peak_heights(reference), len(reference))
     edges = np.linspace(max(low, levels.mean - levels.sigma), min(high, levels.mean + 6 * levels.sigma), 15)
-    function = lambda maps: peak_counts(maps, edges)
+    function = partial(peak_counts, edges=edges)
     return Statistic("peaks", function, _middle(edges), "peak height κ", "peaks a map", log_y=True)
 
 
 def _minima(reference: Tensor) -> Statistic:
     edges = np.linspace(*_reach(-peak_heights(-reference), len(reference)), 13)
-    function = lambda maps: minima_counts(maps, edges)
+    function = partial(minima_counts, edges=edges)
     return Statistic("minima", function, _middle(edges), "minimum κ", "minima a map", log_y=True)
 
 
 def _minkowski(levels: _Levels, side_deg: float) -> Statistic:
     low = max(levels.low, levels.mean - 2 * levels.sigma)
     edges = np.linspace(low, min(levels.high, levels.mean + 4 * levels.sigma), 14)
-    function = lambda maps: minkowski(maps, side_deg, edges)
+    function = partial(minkowski, side_deg=side_deg, edges=edges)
     x, labels = np.tile(_middle(edges), 3), ("threshold κ  (V₀ | V₁ | V₂)", "V₀, V₁ [1/arcmin], V₂ [1/arcmin²]")
     return Statistic("minkowski", function, x, *labels)
 
@@ -180,7 +181,7 @@ def _minkowski(levels: _Levels, side_deg: float) -> Statistic:
 def _starlet_peaks(reference: Tensor, grid: MapGrid) -> Statistic:
     scales = min(4, starlet_scales(grid))
     edges = starlet_edges(reference, scales, 6, peaks=True)
-    function = lambda maps: starlet_peak_counts(maps, edges, scales)
+    function = partial(starlet_peak_counts, edges=edges, scales=scales)
     label = f"bin of the height w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
     return Statistic("starlet peaks", function, np.arange(6.0 * scales), label, "starlet peaks a map", log_y=True)
 
@@ -188,13 +189,13 @@ def _starlet_peaks(reference: Tensor, grid: MapGrid) -> Statistic:
 def _starlet_l1(reference: Tensor, grid: MapGrid) -> Statistic:
     scales = min(4, starlet_scales(grid))
     edges = starlet_edges(reference, scales, 6)
-    function = lambda maps: starlet_l1(maps, edges, scales)
+    function = partial(starlet_l1, edges=edges, scales=scales)
     label = f"bin of the coefficient w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
     return Statistic("starlet l1", function, np.arange(6.0 * scales), label, "Σ |w|  [κ]", log_y=True)
 
 
 def _scattering(grid: MapGrid) -> Statistic:
     scales = min(6, scattering_scales(grid))
-    function = lambda maps: reduced_scattering(maps, scales)
+    function = partial(reduced_scattering, scales=scales)
     x = np.arange(float(len(scattering_order(scales))))
     return Statistic("scattering", function, x, "s₁(j), then s₂(j₁, j₂) / s₁(j₁)", "scattering coefficient")

@@ -8,6 +8,7 @@ uninterrupted one. The weights that remain in the model (and in ``model.safetens
 Which file to open:
 
 * ``loop``: :func:`fit`, what a step is, and the schedule;
+* ``streaming``: training maps that stay on disk;
 * ``state``: weights, moving average and optimiser of one training, and its files;
 * ``devices``: device, precision, memory format, compilation;
 * ``processes``: several processes that share the steps, under ``torchrun``;

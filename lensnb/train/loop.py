@@ -12,16 +12,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..store import StoredMaps
 from . import processes
 from .devices import Compiled, autocast, choose_device, choose_precision, place
 from .state import Training, fingerprint, name_of, numbers, plain, read_training
+from .streaming import Stream, training_maps
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Check = Callable[[nn.Module], dict[str, float]]
@@ -29,7 +31,7 @@ Check = Callable[[nn.Module], dict[str, float]]
 
 def fit(
     model: nn.Module,
-    maps: Tensor,
+    maps: Tensor | StoredMaps,
     steps: int,
     *,
     batch: int = 32,
@@ -57,7 +59,9 @@ def fit(
 
     Args:
         model: anything with ``loss(batch, generator)``.
-        maps: κ, float32, shape ``(maps, n, n)``.
+        maps: κ, float32, shape ``(maps, n, n)``; or a :class:`~lensnb.data.MapSet`, which is read block by block where it
+            lies in a ``.zarr`` of more than 67 million pixels, in an order that is random among some sixteen chunks at a
+            time (:mod:`lensnb.train.streaming`).
         steps: optimiser steps in all, those of an earlier, interrupted call included.
         batch: maps a micro-batch, the maps in memory at once.
         accumulate: micro-batches a step, whose gradients are averaged; a multiple of the number of processes.
@@ -93,7 +97,7 @@ def fit(
             has no sense.
     """
     device = choose_device(device) if isinstance(device, str) else device
-    folder = None if folder is None else Path(folder)
+    folder, maps = None if folder is None else Path(folder), training_maps(maps)
     with processes.joined(device) as device:
         saved = processes.from_first(lambda: read_training(folder))
         began = None if saved is None else saved[1].get("settings", {}).get("precision", _formerly(device))
@@ -112,7 +116,7 @@ def fit(
         compiled = Compiled(model, device, compile)
         reporter = _Reporter(run, validation, check, device)
         check_every = max(1, steps // 10) if check_every is None else check_every
-        yield from _loop(run, _Batches(maps, augment, device), compiled, reporter, every, check_every, save_every)
+        yield from _loop(run, _Batches(maps, augment, device, seed), compiled, reporter, every, check_every, save_every)
 
 
 def schedule(step: int, steps: int) -> float:
@@ -183,13 +187,17 @@ def _loop(
 class _Batches:
     """The micro-batches of a training by their number."""
 
-    def __init__(self, maps: Tensor, augment: Augment | None, device: torch.device):
-        self.maps, self.augment, self.device = maps, augment, device
+    def __init__(self, maps: Tensor | StoredMaps, augment: Augment | None, device: torch.device, seed: int):
+        self.maps, self.augment, self.device, self.seed = maps, augment, device, seed
+        self.stream = Stream(maps, partial(_epoch, seed)) if isinstance(maps, StoredMaps) else None
 
-    def take(self, batch: int, seed: int, number: int) -> tuple[Tensor, torch.Generator]:
+    def take(self, batch: int, number: int) -> tuple[Tensor, torch.Generator]:
         """Maps on the device, and the generator of all further randomness of the micro-batch."""
-        generator = _generator(seed, number)
-        kappa = self.maps[_draw(len(self.maps), batch, seed, number)]
+        generator = _generator(self.seed, number)
+        if self.stream is None:
+            kappa = self.maps[_draw(len(self.maps), batch, self.seed, number)]
+        else:
+            kappa = self.stream.take(number * batch, batch)
         return (kappa if self.augment is None else self.augment(kappa, generator)).to(self.device), generator
 
 
@@ -203,7 +211,7 @@ def _gradient(run: Training, batches: _Batches, compiled: Compiled) -> float:
     run.optimizer.zero_grad()
     total = torch.zeros((), device=batches.device)
     for part in range(processes.rank(), parts, processes.size()):
-        kappa, generator = batches.take(s["batch"], s["seed"], run.step * parts + part)
+        kappa, generator = batches.take(s["batch"], run.step * parts + part)
         with autocast(batches.device, s["precision"]), compiled():
             loss = run.model.loss(kappa, generator) / parts
         loss.backward()
@@ -259,7 +267,11 @@ def _draw(maps: int, batch: int, seed: int, number: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _order(maps: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(maps, generator=_generator(seed, -1 - epoch))
+    return torch.randperm(maps, generator=_epoch(seed, epoch))
+
+
+def _epoch(seed: int, epoch: int) -> torch.Generator:
+    return _generator(seed, -1 - epoch)
 
 
 def _generator(seed: int, number: int) -> torch.Generator:
