@@ -129,6 +129,7 @@ def test_memory_is_measured_in_processes_of_their_own(tmp_path):
     assert len(table) == 9 and all(0.1 < float(row[2].removesuffix(" GB")) < 3 for row in table[1:])
 
 
+@pytest.mark.slow
 def test_sets_on_disk_are_held_against_sets_in_memory(tmp_path):
     pytest.importorskip("zarr")
     output = tmp_path / "page.md"
