@@ -77,6 +77,10 @@ def lab(tmp_path_factory):
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    tracker = place / "settings" / "@jupyterlab" / "notebook-extension"
+    tracker.mkdir(parents=True)
+    whole = {"windowingMode": "none"}  # or cells beyond the window are not on the page
+    (tracker / "tracker.jupyterlab-settings").write_text(json.dumps(whole))
     port, token, log = free_port(), secrets.token_hex(16), place / "lab.log"
     env = os.environ | {
         "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),

@@ -140,7 +140,7 @@ def test_make_installs_only_into_a_stale_environment(changed, asked, tmp_path):
     install = "-m pip install -e .[lab,formats,sims,vectors,sweep,test]"
     assert asked() == ["-m pip --version", install, run]
     assert asked() == [run]
-    later = os.stat(tmp_path / ".venv/installed-lab-formats-sims-vectors-test").st_mtime + 1
+    later = os.stat(tmp_path / ".venv/installed-lab-formats-sims-vectors-sweep-test").st_mtime + 1
     os.utime(tmp_path / changed, (later, later))
     assert asked() == ["-m pip --version", install, run]
 

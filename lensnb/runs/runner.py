@@ -67,6 +67,7 @@ def run(
         record = read_record(folder)
         this = {"notebook": str(notebook), "code": _code(notebook), "parameters": used}
         if not again and record.get("status") == "done" and all(record[key] == value for key, value in this.items()):
+            (folder / "done").touch()  # a workflow engine takes its outputs away before it asks again
             print(f"{folder} is done already, by the same notebook with the same parameters", flush=True)
             return folder
         (folder / "done").unlink(missing_ok=True)
@@ -84,7 +85,7 @@ def run(
             _note(folder, record, "unfinished" if stopped else "failed", clock, " ".join(str(error).split()))
             raise
         _note(folder, record, "done", clock)
-        (folder / "done").touch()  # for workflow engines, which look at files
+        (folder / "done").touch()  # for workflow engines, which look at files; run.json is what counts
     print(f"{notebook.name} took {time.perf_counter() - clock:.0f} s", flush=True)
     return folder
 

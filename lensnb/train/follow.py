@@ -33,12 +33,15 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
             ):
                 shown = record["seconds"]
                 print(f"{name}: step {record['step']} of {steps}, {said}, {shown:.0f} s", flush=True)
-    if first and history and history[-1].get("stopped") == "interrupted":
+    stopped = bool(history) and history[-1].get("stopped") == "interrupted"
+    if first and stopped:
         print(
             f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
         )
-        if batch:  # nobody is there to look at a model that is half trained: what stopped the training stops the run
-            raise KeyboardInterrupt
+    if (
+        batch and stopped
+    ):  # nobody is there to look at a model that is half trained: what stopped the training stops the run
+        raise KeyboardInterrupt
     return history
 
 
