@@ -112,6 +112,11 @@ RUN_ALL = """async () => {
 }"""
 
 
+ERRORS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+  .flatMap(cell => cell.model.type === 'code' ? cell.model.outputs.toJSON() : [])
+  .filter(output => output.output_type === 'error').map(output => output.evalue)"""
+
+
 @pytest.fixture(scope="module")
 def open_page(browser, lab):
     """go(source of the cells…), or go(notebook=…) → a page with a notebook of these cells, all run."""
@@ -135,8 +140,7 @@ def open_page(browser, lab):
         page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme)
         page.evaluate("window.jupyterapp.shell.collapseLeft()")
         page.evaluate(RUN_ALL)
-        errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
-        assert errors.count() == 0, errors.first.inner_text()
+        assert page.evaluate(ERRORS) == []
         return page
 
     yield go
