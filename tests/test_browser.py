@@ -751,20 +751,21 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
 # ---------------------------------------------------------------- all of them
 
 
-def test_axe_finds_nothing_serious(open_page):
-    """Accessibility as axe-core judges it: names, roles, contrast, order."""
+def serious(page, selector: str) -> list[tuple]:
+    """What axe-core finds critical or serious: names, roles, contrast, order."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install 'lensnb[test]'")
+    found = axe.Axe().run(page, context=selector).response
+    assert len(found["passes"]) > 8
+    bad = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+    return [(v["id"], v["help"], v["nodes"][0]["html"][:160]) for v in bad]
+
+
+def test_axe_finds_nothing_serious(open_page):
     asked = "from lensnb.widgets import spot_the_fake\nspot_the_fake(sets, 5.0, questions=4)"
     page = open_page(MAKE, SHOW, asked, SCRUB, REPORT, WALK, height=4000)
     for name in ("explorer", "quiz", "diffuse", "inspector", "walk"):
         page.locator(f".lensnb-{name}").wait_for()
-        found = axe.Axe().run(page, context=f".lensnb-{name}").response
-        bad = [
-            (v["id"], v["help"], v["nodes"][0]["html"][:160])
-            for v in found["violations"]
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert len(found["passes"]) > 8 and not bad, (name, bad)
+        assert serious(page, f".lensnb-{name}") == []
 
 
 LARGE = """
@@ -862,6 +863,7 @@ def test_a_training_is_seen_while_it_runs_and_can_be_interrupted(open_page, tmp_
     for word in ("loss", "validation", "learning rate", "images a second", "C_ℓ slope"):
         assert widget.locator("dl dt").get_by_text(word, exact=True).is_visible()
     widget.screenshot(path=tmp_path / "training.png")
+    assert serious(page, ".lensnb-training") == []
     widget.get_by_role("button", name="Stop").click()
     page.wait_for_function(
         "document.querySelector('.lensnb-training .head p')?.textContent.startsWith('flow: interrupted at step ')"
