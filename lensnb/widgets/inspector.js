@@ -7,7 +7,7 @@ const STYLE = `
 .lensnb-inspector .plots p { font-weight: 600; }
 .lensnb-inspector .plots svg { width: 100%; height: 250px; display: block; }
 .lensnb-inspector .key { color: var(--soft); font-size: 12px; margin: 2px 0 8px; }
-.lensnb-inspector .matrices { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(140px, 46%), 205px)); gap: 8px 12px; }
+.lensnb-inspector .matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(165px, 46%), 1fr)); gap: 8px 12px; }
 .lensnb-inspector .matrices p { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .lensnb-inspector .matrices p + p { font-weight: normal; color: var(--soft); font-size: 12px; min-height: 1.5em; }
 .lensnb-inspector .matrix { position: relative; line-height: 0; }
