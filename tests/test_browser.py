@@ -619,7 +619,8 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
     )
     pdf = page.evaluate(curves)
     assert all(a != b for a, b in zip(pdf, first))
-    assert "too much alike in it" in widget.locator(".reasons").first.inner_text() or "too " in widget.inner_text()
+    reasons = widget.locator(".reasons").first.inner_text()  # of the statistic, not of the whole report
+    assert ", null " in reasons and reasons.endswith(".")
     widget.get_by_label("Maps of each set").select_option("64")
     page.wait_for_function(idle)
     assert page.evaluate(curves) != pdf and "from 64 other true maps" in widget.locator(".key").inner_text()
@@ -635,9 +636,7 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
     page.keyboard.press("ArrowUp")
     assert said.inner_text() != before and said.inner_text().startswith("Bins 3 and 1 ")
     widget.locator(".matrix canvas").nth(1).hover(position={"x": 2, "y": 2})  # the upper left corner
-    bins = len(widget.locator(".plots circle").all()) and page.evaluate(
-        "document.querySelector('.lensnb-inspector .matrix canvas').width"
-    )
+    bins = page.evaluate("document.querySelector('.lensnb-inspector .matrix canvas').width")
     assert said.inner_text().startswith(f"Bins {bins} and 1 ") and "null (true maps) " in said.inner_text()
     text = ", ".join(
         f".lensnb-inspector {s}" for s in ("label", "select", "p", "li", "summary", "h4", "text", ".scale span")
@@ -734,7 +733,6 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
     text = ", ".join(f".lensnb-walk {s}" for s in ("label", "select", "button", "output", "p", "legend", "text"))
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
-    page.keyboard.press("Shift+Tab")
     slider.focus()
     page.keyboard.press("ArrowRight")
     widget.screenshot(path=tmp_path / f"walk {theme}.png")

@@ -266,7 +266,7 @@ class Flow(nn.Module):
             scales: what is not left out, of ``"fine"``, ``"middle"`` and ``"coarse"``.
 
         Returns:
-            κ-maps, float32, shape ``(batch, n, n)``.
+            κ-maps in the precision of the model, shape ``(batch, n, n)``.
         """
         z = (white if self.base is None else self.base.colour(white)).to(self.levels[0][0].shift.dtype)
         if set(scales) != set(SCALES):
