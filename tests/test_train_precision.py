@@ -51,11 +51,13 @@ def test_the_precision_is_chosen_or_taken(monkeypatch):
 
 
 def test_hardware_for_bfloat16_is_recognised(monkeypatch):
-    for name in ("amx_bf16", "avx512_bf16"):
-        for there in (True, False):
-            found = {"amx_bf16": False, "avx512_bf16": False} | {name: there}
-            monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
-            assert has_bfloat16(CPU) is there
+    for amx, avx, name, there in [
+        (True, True, "Intel Xeon", True), (False, True, "Intel Xeon", False), (False, True, "AMD EPYC", True),
+        (False, True, None, True), (True, False, "Intel Xeon", True), (False, False, "AMD EPYC", False),
+    ]:  # fmt: skip
+        found = {"amx_bf16": amx, "avx512_bf16": avx} | ({"cpu_name": name} if name else {})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        assert has_bfloat16(CPU) is there
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
     assert not has_bfloat16(CPU) and not has_bfloat16(torch.device("mps"))
 

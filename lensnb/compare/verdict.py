@@ -89,7 +89,8 @@ def judge_all(
 ) -> dict[str, dict[str, dict[str, Verdict]]]:
     """``verdicts[reference][set][statistic]``, with the joint of all statistics under ``"joint"``.
 
-    In every bootstrap round each set is resampled once, so that all numbers of a round belong together.
+    In every bootstrap round each set is resampled once, so that all numbers of a round belong together. How many eigenvectors
+    are compared is the business of the judged sets and their reference: few training maps do not blur a verdict against the truth.
 
     Args:
         sets: ``sets[set][statistic]``, the references among them.
@@ -108,7 +109,7 @@ def judge_all(
     joint = {name: Ensemble.join(by.values()) for name, by in sets.items()}
     quick = {name: _summed(e) for name, e in joint.items()}
     pairs = [
-        _Pair(joint, r, s, name, part, responses[name] if responses else None)
+        _Pair({n: joint[n] for n in (*judged, r)}, r, s, name, part, responses[name] if responses else None)
         for r in references for name, part in parts.items() for s in judged
     ]  # fmt: skip
     value = _round(quick, None, pairs)
