@@ -528,3 +528,64 @@ def test_a_disk_that_is_full_from_the_start_leaves_what_was_learnt_in_the_model(
     with pytest.raises(OSError, match="No space left on device"):
         run(model, tmp_path, save_every=100, every=100)
     assert_equal(weights(model), weights(expected))
+
+
+# ---------------------------------------------------------------- patience
+
+
+def overfit(folder=None, **options) -> tuple[torch.nn.Module, list[dict]]:
+    """A flow that learns four maps by heart, and how its loss of other maps went."""
+    model = build()
+    defaults = {"steps": 60, "lr": 3e-2, "augment": None, "patience": 2, "ema": 0.5}
+    return model, run(model, folder, maps=MAPS[:4], validation=HELD_OUT, **(defaults | options))
+
+
+def test_a_training_with_patience_ends_and_keeps_the_best_weights(tmp_path):
+    model, records = overfit(tmp_path)
+    losses = [record["validation"] for record in records]
+    best = min(range(len(losses)), key=losses.__getitem__)
+    assert records[-1]["stopped"] == "early" and records[-1]["step"] < 60 and len(losses) == best + 3
+    assert records[-1]["kept"] == records[best]["step"]
+    _, whole = overfit(patience=0)  # what it was impatient about
+    assert without_time(records[:-1]) == without_time(whole[: len(records) - 1])
+    assert all(record["validation"] > losses[best] for record in whole[best + 1 : best + 3])
+    with torch.no_grad():
+        found = loop._validate(model, HELD_OUT, 8, torch.device("cpu"), 0)["validation"]
+    assert found == losses[best]
+    saved, header = read_checkpoint(tmp_path / "model.safetensors")
+    assert_equal({name: saved[name] for name in weights(model)}, weights(model))
+    again = build()  # it is not gone on with
+    assert without_time(run(again, tmp_path, maps=MAPS[:4], steps=60, lr=3e-2, augment=None, patience=2, ema=0.5, validation=HELD_OUT)) == without_time(records)  # fmt: skip
+    assert_equal(weights(again), weights(model))
+
+
+@pytest.mark.parametrize("step", [6, 9, 14, 17])
+def test_an_impatient_training_goes_on_as_if_nothing_had_happened(tmp_path, step):
+    def interrupting(maps, generator, calls=[]):  # noqa: B006
+        calls.append(None)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        return maps
+
+    named = lambda maps, generator: maps
+    named.__qualname__ = interrupting.__qualname__ = "as they are"
+    expected, whole = overfit(augment=named)
+    overfit(tmp_path, augment=interrupting)
+    model, records = overfit(tmp_path, augment=named)
+    assert_equal(weights(model), weights(expected))
+    assert {key: records[-1][key] for key in ("step", "kept", "stopped")} == {
+        key: whole[-1][key] for key in ("step", "kept", "stopped")
+    }
+
+
+def test_patience_that_is_never_tried_keeps_the_best_weights_too():
+    model, records = overfit(steps=20, patience=100)
+    losses = {record["step"]: record["validation"] for record in records}
+    assert records[-1]["stopped"] == "finished" and records[-1]["kept"] == min(losses, key=losses.get)
+
+
+def test_patience_needs_held_out_maps():
+    with pytest.raises(
+        ValueError, match="patience waits for the loss of held-out maps to fall; give them as validation"
+    ):
+        run(build(), patience=2)

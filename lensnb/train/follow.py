@@ -8,7 +8,17 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
-OWN = {"step", "loss", "lr", "seconds", "images", "images_per_second", "validation", "stopped"}  # keys of every record
+OWN = {
+    "step",
+    "loss",
+    "lr",
+    "seconds",
+    "images",
+    "images_per_second",
+    "validation",
+    "stopped",
+    "kept",
+}  # keys of every record
 
 
 def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[dict]:
@@ -38,6 +48,8 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
         print(
             f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
         )
+    elif first and "kept" in (history[-1] if history else {}):
+        print(f"{name} keeps the weights of step {history[-1]['kept']}, whose loss of held-out maps was the lowest")
     if (
         batch and stopped
     ):  # nobody is there to look at a model that is half trained: what stopped the training stops the run

@@ -42,6 +42,7 @@ def fit(
     augment: Augment | None = None,
     validation: Tensor | None = None,
     every: int = 50,
+    patience: int = 0,
     check: Check | None = None,
     check_every: int | None = None,
     folder: str | Path | None = None,
@@ -72,6 +73,8 @@ def fit(
         augment: ``augment(batch, generator)``, for instance :func:`lensnb.data.random_symmetry`.
         validation: held-out maps; their loss under the averaged weights goes into the records.
         every: steps between records.
+        patience: end the training when the validation loss has not fallen for so many records, and leave the weights that
+            had the lowest: with few maps a model learns them by heart. 0 goes on to the end and leaves the last weights.
         check: ``check(model)`` gives numbers by name that go into a record, measured under the averaged weights, for
             instance :class:`lensnb.compare.Fidelity`. It cannot touch the training's randomness, and its time is not counted.
         check_every: steps between checks; by default a tenth of ``steps``. The last step is checked too.
@@ -89,13 +92,16 @@ def fit(
     Yields:
         The records of the training that is resumed, if there is one, then new ones: ``{"step", "loss", "lr", "seconds",
         "images", "images_per_second"}``, ``"validation"`` and the check's numbers where they were asked for, and in the last
-        record ``"stopped"``: ``"finished"`` or ``"interrupted"``. ``loss`` and ``images_per_second`` are means since the last
+        record ``"stopped"``: ``"finished"``, ``"early"`` or ``"interrupted"``, with ``patience`` also ``"kept"``, the step
+        whose weights are left. ``loss`` and ``images_per_second`` are means since the last
         record, None where there was no step; ``seconds`` counts the steps only.
 
     Raises:
         ValueError: no finite loss or gradient; the folder holds a corrupt training or one with other settings; an option
             has no sense.
     """
+    if patience and validation is None:
+        raise ValueError("patience waits for the loss of held-out maps to fall; give them as validation")
     device = choose_device(device) if isinstance(device, str) else device
     folder, maps = None if folder is None else Path(folder), training_maps(maps)
     with processes.joined(device) as device:
@@ -105,12 +111,12 @@ def fit(
             "family": model.family, "config": model.config, "steps": steps, "batch": batch, "accumulate": accumulate, "lr": lr,
             "ema": ema, "clip": clip, "seed": seed, "maps": len(maps), "data": fingerprint(maps), "augment": name_of(augment),
             "transform": numbers(getattr(model, "transform", None)),
-            "precision": choose_precision(precision, device, began), "compile": compile,
+            "precision": choose_precision(precision, device, began), "compile": compile, "patience": patience,
         }  # fmt: skip
         run = _begin(place(model, device), settings, folder, saved)
         yield from processes.from_first(run.past)
-        if run.step >= steps:
-            run.average_into_model()
+        if run.step >= steps or run.impatient:
+            run.leave()
             model.eval()
             return
         compiled = Compiled(model, device, compile)
@@ -165,7 +171,12 @@ def _loop(
                 reporter.losses.append(loss)
                 due = reporter.check is not None and run.step % check_every == 0
                 if run.step < steps and (run.step % every == 0 or due):
-                    yield run.log(reporter.record(due))
+                    record = reporter.record(due)
+                    run.weigh(record)
+                    if run.impatient:
+                        stopped = "early"
+                        break
+                    yield run.log(record)
         except KeyboardInterrupt:
             if processes.size() > 1:  # the others stand at other places: no agreeing on a last record
                 raise
@@ -174,9 +185,17 @@ def _loop(
             run.save()
             raise
         run.save()
-        last = reporter.record(reporter.check is not None and stopped == "finished", stopped=stopped)
+        if stopped == "early":
+            last = record | {"stopped": stopped}
+        else:
+            last = reporter.record(reporter.check is not None and stopped == "finished", stopped=stopped)
+        if run.settings["patience"]:
+            if stopped == "finished":
+                run.weigh(last)
+                run.save()
+            last["kept"] = run.lowest["step"]
     finally:
-        run.average_into_model()
+        run.leave()
         run.model.eval()
     yield run.log(last)
 

@@ -40,26 +40,50 @@ class Training:
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=settings["lr"], betas=(0.9, 0.99), fused=fused)
         self.average = {k: p.detach().clone() for k, p in self.parameters.items()}
         self.step, self.seconds = 0, 0.0
+        self.best: dict[str, Tensor] = {}  # the averaged weights of the lowest validation loss, where that is asked for
+        self.lowest = {"validation": math.inf, "step": 0, "records": 0}  # that loss, its step, and the records since
 
     # ------------------------------------------------------------ weights
 
-    @torch.no_grad()
-    def average_into_model(self) -> None:
-        """Put the averaged weights into the model."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(self.average[name])
+    def leave(self) -> None:
+        """Put the weights that are the result into the model: the best ones where they are known, else the averaged ones."""
+        self._put(self.best or self.average)
 
     @contextmanager
     def averaged(self):
         """The averaged weights are in the model while the block lasts."""
+        with self._lent(self.average):
+            yield
+
+    @contextmanager
+    def _lent(self, weights: dict[str, Tensor]):
         raw = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         try:
-            self.average_into_model()
+            self._put(weights)
             yield
         finally:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(raw[name])
+            self._put(raw)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(weights[name])
+
+    # ------------------------------------------------------------ the best weights
+
+    def weigh(self, record: dict) -> None:
+        """Keep the averaged weights if the validation loss of this record is the lowest so far."""
+        if not self.settings["patience"]:
+            return
+        self.lowest["records"] += 1
+        if record["validation"] < self.lowest["validation"]:  # NaN is not
+            best = {name: value.clone() for name, value in self.average.items()}
+            self.best, self.lowest = best, {"validation": record["validation"], "step": self.step, "records": 0}
+
+    @property
+    def impatient(self) -> bool:
+        """Whether the validation loss has not fallen for as many records as the training has patience for."""
+        return 0 < self.settings["patience"] <= self.lowest["records"]
 
     # ------------------------------------------------------------ records
 
@@ -104,11 +128,13 @@ class Training:
                 raise ValueError(f"the weight {name} is not finite at step {self.step}{self.kept()}")
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{k}": v for k, v in state.items()}
         header = {"step": self.step, "seconds": self.seconds, "settings": self.settings}
+        header |= {"lowest": self.lowest} if self.best else {}
         write_tensors(self.folder / "training.safetensors", tensors, header)
-        with self.averaged():
+        with self._lent(self.best or self.average):
             save_checkpoint(self.folder / "model.safetensors", self.model, step=self.step, settings=self.settings)
 
     def kept(self) -> str:
@@ -127,6 +153,8 @@ class Training:
         self.model.load_state_dict(part("model."))
         for name, value in part("average.").items():
             self.average[name].copy_(value)
+        self.best = {name: value.to(self.average[name].device) for name, value in part("best.").items()}
+        self.lowest = header.get("lowest", self.lowest)
         parameters, adam = list(self.parameters.values()), self.optimizer.state_dict()
         for key, value in part("adam.").items():
             i, name = key.split(".", 1)

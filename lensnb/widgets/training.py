@@ -20,7 +20,8 @@ from .pictures import Pictured, colour_table, quantise, script
 
 MOST = 400  # records that are drawn; of more, every second one is left out until they fit
 SAMPLES = 4  # maps of the last check that are shown
-KNOWN = ("step", "loss", "lr", "seconds", "images", "images_per_second", "validation", "stopped")
+SHOWN = ("step", "loss", "lr", "seconds", "images", "images_per_second", "validation")
+KNOWN = (*SHOWN, "stopped", "kept")  # whatever else is in a record comes from a check
 
 
 def watch(records: Iterator[dict], steps: int, name: str = "training", check: Fidelity | None = None) -> list[dict]:
@@ -50,7 +51,8 @@ def watch(records: Iterator[dict], steps: int, name: str = "training", check: Fi
             samples = None if check is None else check.samples
             widget.add(record, None if samples is drawn else samples)
             drawn = samples
-        widget.state = widget.history[-1].get("stopped", "finished") if widget.history else "finished"
+        stopped = widget.history[-1].get("stopped", "finished") if widget.history else "finished"
+        widget.state = "stopped early" if stopped == "early" else stopped
     except BaseException:
         widget.state = "failed"
         raise
@@ -65,7 +67,7 @@ class Training(Pictured):
 
     Attributes:
         history: all records.
-        state: ``"running"``, ``"finished"``, ``"interrupted"`` or ``"failed"``.
+        state: ``"running"``, ``"finished"``, ``"stopped early"``, ``"interrupted"`` or ``"failed"``.
     """
 
     _esm = script("common.js", "training.js")
@@ -95,7 +97,7 @@ class Training(Pictured):
         self._checked = checked or self._checked
         with self.hold_sync():
             self._curves = {key: column(key) for key in ("step", "loss", "validation", "lr")}
-            self._now = {"record": {key: _number(record.get(key)) for key in KNOWN[:-1]}, "check": self._checked}
+            self._now = {"record": {key: _number(record.get(key)) for key in SHOWN}, "check": self._checked}
             if samples is not None:
                 few = samples[:SAMPLES]
                 self._maps = quantise(few) | {"n": few.shape[-1], "count": len(few)}
