@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     runs = commands.add_parser("runs", help="list the runs below a folder with their headline numbers")
     runs.add_argument("root", type=Path, nargs="?", default=Path("runs"))
+    runs.add_argument("--csv", type=Path, help="also write the whole table, every parameter and number, to this file")
     runs.set_defaults(command=_runs)
     sweep = commands.add_parser(
         "sweep", help="run what is missing of a study: a notebook with many parameters (extra: sweep)"
@@ -115,9 +116,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _runs(options: argparse.Namespace) -> int:
-    from .runs.table import text
+    from .files import atomic_write
+    from .runs.table import table, text
 
     print(text(options.root))
+    if options.csv is not None:
+        with atomic_write(options.csv) as file:
+            file.write(table(options.root).to_csv(index=False).encode())
+        print(f"wrote {options.csv}")
     return 0
 
 

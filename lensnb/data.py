@@ -107,6 +107,25 @@ class MapSet:
             raise ValueError(f"{len(order)} simulations cannot be split into the parts {fractions}: one would be empty")
         return [self[np.isin(self.labels, order[a:b])] for a, b in pairwise(edges)]
 
+    def spread(self, n: int, seed: int = 0) -> MapSet:
+        """A random subset of ``n`` maps from as many simulations as can be: each gives one before any gives a second.
+
+        Args:
+            n: how many maps.
+            seed: decides which, and their order.
+
+        Raises:
+            ValueError: there are fewer maps than that.
+        """
+        if not 1 <= n <= len(self):
+            raise ValueError(f"a subset of {n} maps cannot be drawn from a set of {len(self)}")
+        order = np.random.default_rng(seed).permutation(len(self))
+        turn = np.empty(len(self), int)  # the how-manieth of its simulation a map is, in that order
+        for simulation in self.simulations:
+            own = np.flatnonzero(self.labels[order] == simulation)
+            turn[own] = np.arange(len(own))
+        return self[order[np.argsort(turn, kind="stable")[:n]]]
+
     # ------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> Path:

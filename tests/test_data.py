@@ -125,6 +125,23 @@ def test_split_refuses_fractions(maps, fractions):
         maps.split(*fractions)
 
 
+def test_a_spread_subset_takes_as_many_simulations_as_it_can(maps):
+    own = [int((maps.labels == simulation).sum()) for simulation in maps.simulations]
+    assert len(maps.spread(5).simulations) == 5 and len(maps.spread(3, seed=1).simulations) == 3
+    for n in range(1, len(maps) + 1):
+        few = maps.spread(n, seed=2)
+        counts = [int((few.labels == simulation).sum()) for simulation in maps.simulations]
+        most = max(counts)
+        assert len(few) == n and all(count in (most, most - 1) or count == all_ for count, all_ in zip(counts, own))
+    whole = maps.spread(len(maps), seed=3)
+    np.testing.assert_array_equal(np.sort(whole.maps.sum((1, 2))), np.sort(maps.maps.sum((1, 2))))
+    assert len({tuple(maps.spread(5, seed).maps.sum((1, 2))) for seed in range(10)}) > 5
+    np.testing.assert_array_equal(maps.spread(4, 7).maps, maps.spread(4, 7).maps)
+    for n in (0, len(maps) + 1):
+        with pytest.raises(ValueError, match=f"a subset of {n} maps cannot be drawn from a set of {len(maps)}"):
+            maps.spread(n)
+
+
 # ---------------------------------------------------------------- files
 
 
