@@ -71,9 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("out", type=Path, help="ends in .npz, or in .zarr for sets larger than memory")
     convert.add_argument("--side-deg", type=float, help="side of the field, degrees, where the files do not say it")
     convert.add_argument("--z-source", type=float, help="redshift of the sources, where the files do not say it")
-    convert.add_argument("--labels", type=Path, help=".npy with the number of the simulation of each map")
+    convert.add_argument("--labels", help=".npy with the number of the simulation of each map; each: all are their own")
     convert.add_argument("--pixels", type=int, help="average (or cut, or bin) the maps to so many pixels a side")
     convert.add_argument("--source", type=_source, help="tomographic bin, source plane, or redshifts such as 0.9,1.1")
+    convert.add_argument("--tile", type=int, help="then cut each map into tiles of so many pixels a side")
     convert.add_argument("--mask", type=Path, help=".npy of booleans that the values lie under")
     convert.add_argument("--signs", type=int, nargs=2, help="signs of the two components of a catalogue's shear")
     convert.set_defaults(command=_convert)
@@ -170,7 +171,7 @@ def _convert(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.out} has another ending; expected .npz or .zarr")
     files = options.files[0] if len(options.files) == 1 else options.files
     about = options.side_deg, options.z_source, options.labels
-    how = {name: getattr(options, name) for name in ("pixels", "source", "mask", "signs")}
+    how = {name: getattr(options, name) for name in ("pixels", "source", "mask", "signs", "tile")}
     if options.out.suffix == ".zarr":
         maps = convert(files, options.out, *about, **how)
     else:

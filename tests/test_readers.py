@@ -413,6 +413,24 @@ def test_label_file_missing_or_broken(tmp_path, kappa):
         open_maps(tmp_path / "maps.npy", side_deg=5, labels=tmp_path / "labels.npy")
 
 
+def test_tiles_have_the_labels_of_their_maps_or_their_own(tmp_path, kappa):
+    np.save(tmp_path / "maps.npy", kappa)
+    n, half = kappa.shape[-1], kappa.shape[-1] // 2
+    own = open_maps(tmp_path / "maps.npy", side_deg=5, tile=half)
+    assert own.maps.shape == (4 * len(kappa), half, half) and own.side_deg == 5 * half / n
+    assert own.labels.tolist() == np.repeat(np.arange(len(kappa)), 4).tolist()
+    np.testing.assert_array_equal(own.maps[1], kappa[0][:half, half : 2 * half])
+    labels = np.repeat(7, len(kappa))
+    assert set(open_maps(tmp_path / "maps.npy", side_deg=5, labels=labels, tile=half).labels) == {7}
+    each = open_maps(tmp_path / "maps.npy", side_deg=5, labels="each", tile=half)
+    assert each.labels.tolist() == list(range(4 * len(kappa)))
+    MapSet(kappa, 5.0, labels=labels).save(tmp_path / "one.npz")
+    assert open_maps(tmp_path / "one.npz", labels="each").labels.tolist() == list(range(len(kappa)))
+    for tile in (1, n + 1, 2.5):
+        with pytest.raises(ValueError, match=f"maps.npy has maps of {n} × {n} pixels; expected tile to be a whole number"):
+            open_maps(tmp_path / "maps.npy", side_deg=5, tile=tile)
+
+
 def test_labels_of_several_map_sets(tmp_path, kappa):
     MapSet(kappa, 5.0, labels=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
     MapSet(kappa, 5.0, labels=np.array([2, 2, 2, 2, 3])).save(tmp_path / "b.npz")

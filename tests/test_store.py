@@ -464,16 +464,16 @@ def write_files(folder: Path) -> list[Path]:
     return [folder / name for name in ("a.npy", "b.npy", "c.zarr", "d.npz")]
 
 
-@pytest.mark.parametrize("pixels", [None, 8])
-@pytest.mark.parametrize("labels", [None, np.arange(19) // 2, [f"box {i // 4}" for i in range(19)]])
-def test_convert_gives_what_open_maps_gives(tmp_path, pixels, labels):
+@pytest.mark.parametrize("pixels, tile", [(None, None), (8, None), (8, 4), (None, 5)])
+@pytest.mark.parametrize("labels", [None, np.arange(19) // 2, [f"box {i // 4}" for i in range(19)], "each"])
+def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
     files = write_files(tmp_path)
-    expected = open_maps(files, 5.0, 1.0, labels, pixels=pixels)
-    found = convert(files, tmp_path / "set.zarr", 5.0, 1.0, labels, pixels=pixels)
+    expected = open_maps(files, 5.0, 1.0, labels, pixels=pixels, tile=tile)
+    found = convert(files, tmp_path / "set.zarr", 5.0, 1.0, labels, pixels=pixels, tile=tile)
     assert isinstance(found.maps, StoredMaps) and found.maps.dtype == expected.maps.dtype
     np.testing.assert_array_equal(found.maps, expected.maps)
     assert found.labels.tolist() == expected.labels.tolist()
-    assert (found.side_deg, found.z_source) == (5, 1)
+    assert found.z_source == 1 and found.side_deg == expected.side_deg == 5 * (tile or 1) / ((pixels or 16) if tile else 1)
     kept = zarr.open_group(str(tmp_path / "set.zarr"), mode="r").attrs["provenance"]
     assert kept == expected.provenance and kept["files"] == ["a.npy", "b.npy", "c.zarr", "d.npz"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import MapSet, block_average
+from ..data import MapSet, block_average, tiles
 from ..files import atomic_folder, optional
 from ..store import MapWriter, check_pixels, pieces
 from . import ktng, slics
@@ -25,6 +25,7 @@ from .images import read_fits
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 HDF5 = (".h5", ".hdf5")
+EACH = "each"  # labels by which every map counts as its own simulation, whatever the files say
 EXPECTED = (
     f"a file of κ maps: .npy, .npz, .zarr, {', '.join((*FITS, *HDF5))}, <z>kappa_weight.dat_LOS<n> (SLICS) or "
     "kappa<NN>.dat (κTNG)"
@@ -60,6 +61,7 @@ def open_maps(
     source: int | str | tuple[float, float] | None = None,
     mask: str | PathLike | None = None,
     signs: tuple[int, int] | None = None,
+    tile: int | None = None,
 ) -> MapSet:
     """Read convergence maps from a file, from all files that match a pattern, or from a list of files.
 
@@ -77,13 +79,17 @@ def open_maps(
         side_deg: side of the field, degrees; needed when the files do not say it, and to cut CosmoGrid's sky.
         z_source: redshift of the sources, where the files do not say it; NaN when not known.
         labels: the simulation of each map: an array of integers or names, or the path of such an ``.npy``. They replace
-            labels that the file carries. None keeps those, or, without any, counts every map as its own simulation.
+            labels that the file carries. None keeps those, or, without any, counts every map as its own simulation;
+            ``"each"`` does so even for maps, or tiles of one map, that are of one simulation: to have something to split
+            where there is one only. Errors then come out too small.
         pixels: a side of the maps returned. Maps are averaged in whole blocks, file by file, so that many large files
             fit into memory (7744 of SLICS = 16 × 484); a sky is cut, a catalogue binned, a masked map tiled to so many.
         source: which sources, where a file has several: the tomographic bin of CosmoGrid (1 to 4, or its name), the
             number of κTNG's source plane, or the redshifts (from, to) of a catalogue.
         mask: ``.npy`` of booleans under which a ``.npy`` holds the values, as in the FAIR Universe challenge.
         signs: what to multiply the two components of a catalogue's shear by; see :func:`read_shear`.
+        tile: cut each map, as it is otherwise returned, into non-overlapping tiles of so many pixels a side
+            (:func:`lensnb.data.tiles`), with the label of their map.
 
     Returns:
         The set; ``provenance`` lists the files by name, and what they say of themselves: a list where they differ.
@@ -105,8 +111,11 @@ def open_maps(
         files.append(file)
         found.append(one)
     maps = found[0].maps if len(found) == 1 else np.concatenate([np.asarray(one.maps) for one in found])
-    labels = known.joined() if labels is None else _given_labels(labels, len(maps))
-    return MapSet(maps, found[0].side_deg, found[0].z_source, labels, _joined_provenance(found, files))
+    alone = _alone(labels)
+    labels = known.joined() if labels is None or alone else _given_labels(labels, len(maps))
+    whole = MapSet(maps, found[0].side_deg, found[0].z_source, labels, _joined_provenance(found, files))
+    whole = _cut(files[0], whole, tile)
+    return replace(whole, labels=np.arange(len(whole))) if alone else whole
 
 
 def convert(
@@ -120,6 +129,7 @@ def convert(
     source: int | str | tuple[float, float] | None = None,
     mask: str | PathLike | None = None,
     signs: tuple[int, int] | None = None,
+    tile: int | None = None,
 ) -> MapSet:
     """Write what :func:`open_maps` reads as one ``.zarr`` set, whole or not at all, in bounded memory.
 
@@ -127,7 +137,7 @@ def convert(
     fit into memory.
 
     Args:
-        path, side_deg, z_source, labels, pixels, source, mask, signs: as for :func:`open_maps`.
+        path, side_deg, z_source, labels, pixels, source, mask, signs, tile: as for :func:`open_maps`.
         out: the folder to make; it ends in ``.zarr``.
 
     Returns:
@@ -138,38 +148,58 @@ def convert(
         FileNotFoundError, ValueError, ImportError: as for :func:`open_maps`.
     """
     out, files, found, known = Path(out), [], [], _Labels()
-    name, given = ("", None) if labels is None else _read_labels(labels)
+    alone = _alone(labels)
+    name, given = ("", None) if labels is None or alone else _read_labels(labels)
     with atomic_folder(out) as part, ExitStack() as closing:
         writer, count = None, 0
         for file, one in _each(path, side_deg, z_source, Options(pixels, source, mask, signs)):
             end = count + len(one.maps)
             if given is None:
-                own = known.add(file, one)
+                own = None if alone else known.add(file, one)
                 own = np.arange(count, end) if own is None else own
             else:
                 _check_count(name, given, end, given[:end].shape != (end,))
                 own = given[count:end]
             if writer is None:
-                writer = closing.enter_context(MapWriter(part, one.side_deg, one.z_source))
-            _append(file, one.maps, own, writer, pixels)
+                share = 1 if tile is None else tile / (pixels or one.maps.shape[-1])
+                writer = closing.enter_context(MapWriter(part, one.side_deg * share, one.z_source))
+            _append(file, one.maps, own, writer, pixels, tile, alone)
             count, one.maps = end, _none_of(one.maps)
             files.append(file)
             found.append(one)
         if given is not None:
             _check_count(name, given, count, given.shape != (count,))
-        writer.provenance = _joined_provenance(found, files)
+        writer.provenance = _joined_provenance(found, files) | ({} if tile is None else {"steps": [f"tiles {tile}"]})
     return open_maps(out)
 
 
-def _append(file: Path, maps, labels: np.ndarray, writer: MapWriter, pixels: int | None) -> None:
+def _append(
+    file: Path, maps, labels: np.ndarray, writer: MapWriter, pixels: int | None, tile: int | None, alone: bool
+) -> None:
     """The maps of a file to the end of a set, piece by piece."""
     for start, piece in pieces(maps):
         piece = _native(piece)
         check_pixels(file, piece, start, len(maps))
-        piece = _averaged(piece, pixels)
-        if len(writer) and not np.can_cast(piece.dtype, writer.dtype):
-            raise ValueError(f"{file} holds {piece.dtype}; expected {writer.dtype}, as the files before it")
-        writer.append(piece, labels[start : start + len(piece)])
+        own = MapSet(_averaged(piece, pixels), 1.0, labels=labels[start : start + len(piece)])
+        own = _cut(file, own, tile)
+        if len(writer) and not np.can_cast(own.maps.dtype, writer.dtype):
+            raise ValueError(f"{file} holds {own.maps.dtype}; expected {writer.dtype}, as the files before it")
+        writer.append(own.maps, len(writer) + np.arange(len(own)) if alone else own.labels)
+
+
+def _cut(file: Path, maps: MapSet, tile: int | None) -> MapSet:
+    """The tiles of all maps, where they are asked for."""
+    if tile is None:
+        return maps
+    if not isinstance(tile, int | np.integer) or not 2 <= tile <= maps.grid.n:
+        raise ValueError(
+            f"{file} has maps of {maps.grid.n} × {maps.grid.n} pixels; expected tile to be a whole number from 2 to that, not {tile!r}"
+        )
+    return tiles(maps, tile)
+
+
+def _alone(labels) -> bool:
+    return isinstance(labels, str) and labels == EACH
 
 
 def _none_of(maps) -> np.ndarray:

@@ -1,0 +1,61 @@
+"""Published maps of other people: open, explore, train and compare, with nothing but parameters."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lensnb.__main__ import main
+from lensnb.readers import open_maps
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+TINY = {"flow_steps": 6, "diffusion_steps": 6, "batch": 8, "n_maps": 24, "sampler_steps": 4, "device": "cpu"}
+
+
+def explored_trained_compared(folder: Path, **parameters) -> dict:
+    """Notebooks 01 and 00 on these maps, as a user would run them; what the second one found."""
+    for name in ("01_explore_kappa_maps", "00_quickstart"):
+        given = parameters | (TINY if name.startswith("00") else {})
+        pairs = [word for key, value in given.items() for word in ("-p", key, str(value))]
+        command = ["run", str(NOTEBOOKS / f"{name}.ipynb"), "--root", str(folder), "--name", name[:2], *pairs]
+        assert main(command) == 0
+    return json.loads((folder / "00" / "results.json").read_text())
+
+
+def assert_judged(results: dict, truth: int):
+    comparison = results["comparison"]
+    assert comparison["maps"]["truth"]["maps"] == truth
+    numbers = {row["name"]: row["sets"] for row in comparison["headline"]}
+    for name in ("C_ℓ mean", "C_ℓ scatter", "C_ℓ slope"):
+        assert set(numbers[name]) == {"null (true maps)", "flow", "diffusion", "Gaussian", "lognormal"}
+        assert all(np.isfinite(number["value"]) for number in numbers[name].values())
+
+
+@pytest.mark.slow
+def test_a_thousand_maps_from_lens_planes(published, tmp_path):
+    subprocess.run([sys.executable, published / "kappa_from_planes.py", "1000", tmp_path / "planes.npy"], check=True)
+    found = explored_trained_compared(tmp_path, maps=tmp_path / "planes.npy", side_deg=1.75, z_source=1.0, pixels=32)
+    assert_judged(found, 250)
+
+
+@pytest.mark.slow
+def test_one_ray_traced_sight_line(published, tmp_path):
+    """One realisation has no truth beside it: its tiles stand in, as the user has to say."""
+    file, tiles = published / "lenstools_raytraced" / "convergence_z99.fit", tmp_path / "tiles.zarr"
+    convert = ["convert", str(file), str(tiles), "--z-source", "0.99", "--pixels", "256", "--tile", "32", "--labels", "each"]
+    assert main(convert) == 0
+    assert open_maps(tiles).side_deg == pytest.approx(3.5 / 8) and len(open_maps(tiles)) == 64
+    assert_judged(explored_trained_compared(tmp_path, maps=tiles), 16)
+
+
+@pytest.mark.slow
+def test_one_mock_catalogue(published, tmp_path):
+    """Galaxies → shear → κ (Kaiser & Squires), in tiles."""
+    file, tiles = published / "mice_catalogue" / "gal_cat.fits", tmp_path / "tiles.zarr"
+    convert = ["convert", str(file), str(tiles), "--side-deg", "0.86", "--pixels", "64", "--source", "0.6,1.4", "--signs", "-1", "-1"]
+    assert main([*convert, "--tile", "16", "--labels", "each"]) == 0
+    assert len(open_maps(tiles)) == 16
+    assert_judged(explored_trained_compared(tmp_path, maps=tiles), 4)
