@@ -229,13 +229,29 @@ def _floor(ax: Axes, truth: Ensemble) -> None:
     ax.set_ylim(max(smallest * 0.3, largest * 1e-5), largest * 3)
 
 
-def correlation(ax: Axes, ensemble: Ensemble, title: str):
-    """Draw a correlation matrix from −1 to 1; returns the image, for a colour bar."""
+def correlation(ax: Axes, ensemble: Ensemble, title: str, statistic: Statistic | None = None):
+    """Draw a correlation matrix from −1 to 1; returns the image, for a colour bar.
+
+    Bins are named by the x of their statistic where it is given, and numbered otherwise.
+    """
     image = ax.imshow(ensemble.correlation(), vmin=-1, vmax=1, cmap="RdBu_r", origin="lower")
     ax.set_title(title, fontsize=10)
-    ax.set(xlabel="bin", ylabel="bin")
-    ax.locator_params(integer=True)
+    _name_bins(ax, statistic)
     return image
+
+
+def _name_bins(ax: Axes, statistic: Statistic | None) -> None:
+    """Label the two axes of a matrix, with the x of four of the bins where they have one of their own."""
+    if statistic is None or not (np.diff(statistic.x) > 0).all():
+        ax.set(xlabel="bin", ylabel="bin")
+        ax.locator_params(integer=True)
+        return
+    at = np.unique(np.linspace(0, len(statistic.x) - 1, 4).round().astype(int))
+    names = [f"{float(f'{statistic.x[i]:.2g}'):g}" for i in at]
+    label = typeset(statistic.x_label)
+    ax.set(xlabel=label, ylabel=label)
+    ax.set_xticks(at, names, rotation=45)
+    ax.set_yticks(at, names)
 
 
 def correlations(report: FidelityReport, name: str = "power") -> Figure:
@@ -249,7 +265,7 @@ def correlations(report: FidelityReport, name: str = "power") -> Figure:
         if set_name != "truth":
             slope = report.verdicts[set_name][name].slope
             title += f"\nslope {slope.value:.2f} ± {slope.error:.2f}"
-        image = correlation(ax, report.ensembles[set_name][name], title)
+        image = correlation(ax, report.ensembles[set_name][name], title, report.statistics[name])
         ax.label_outer()
     figure.colorbar(image, ax=axes, label="correlation ρ", shrink=0.8)
     return figure
@@ -265,7 +281,7 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     return ax
 
 
-def correlation_ratio(ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str):
+def correlation_ratio(ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str, statistic: Statistic | None = None):
     """Draw a correlation matrix divided by the truth's, element by element; returns the image, for a colour bar.
 
     Elements of the truth that are not known (:meth:`~lensnb.ensemble.Ensemble.known_correlations`) stay grey.
@@ -275,8 +291,7 @@ def correlation_ratio(ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str)
     ax.set_facecolor("#d0d0d0")
     image = ax.imshow(ratio, vmin=0.5, vmax=1.5, cmap="PuOr_r", origin="lower")
     ax.set_title(f"{title}\nmedian {np.nanmedian(ratio):.2f}" if known.any() else title, fontsize=10)
-    ax.set(xlabel="bin", ylabel="bin")
-    ax.locator_params(integer=True)
+    _name_bins(ax, statistic)
     return image
 
 
@@ -288,7 +303,7 @@ def correlation_ratios(report: FidelityReport, name: str = "power") -> Figure:
         1, len(report.names), figsize=(2.5 * len(report.names) + 0.9, 3.0), sharey=True, layout="constrained", squeeze=False
     )  # fmt: skip
     for ax, set_name in zip(axes[0], report.names):
-        image = correlation_ratio(ax, of(report.ensembles[set_name]), truth, set_name)
+        image = correlation_ratio(ax, of(report.ensembles[set_name]), truth, set_name, report.statistics.get(name))
         ax.label_outer()
     figure.colorbar(image, ax=axes, label="ρ / ρ of the truth", shrink=0.8, extend="both")
     return figure

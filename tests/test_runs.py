@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -17,6 +18,7 @@ from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.files import write_json
+from lensnb.runs import runner
 
 PARAMETERS = """\
 steps: int = 3  # how many
@@ -114,10 +116,21 @@ class _Links(HTMLParser):
                 self.fetched.append(value)
 
 
+def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "1.npy").touch()
+    for given in ("maps", "maps/1.npy", "maps/*.npy", "./maps/1.npy"):
+        assert Path(runner._found_here(given)) == tmp_path / given
+    for given in ("", "auto", "../elsewhere.npy", "maps/*.fits", str(tmp_path / "maps"), 3, 0.5, True):
+        assert runner._found_here(given) is given
+
+
 @pytest.mark.slow
 def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
     cells = "import json, os, pathlib\nassert 'LENSNB_BATCH' in os.environ\n"
-    cells += "pathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')"
+    cells += "pathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')\n"
+    cells += f"assert pathlib.Path.cwd() == pathlib.Path({str(tmp_path)!r}), 'paths in a notebook are relative to it'"
     folder = runs.run(notebook(cells), parameters={"rate": "1e-4", "side_deg": "5"}, root=tmp_path / "runs")
     assert "LENSNB_BATCH" not in os.environ, "the caller is no batch job"
     assert folder.parent == tmp_path / "runs" and re.fullmatch("toy-[0-9a-f]{8}", folder.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
 import json
 import os
@@ -46,7 +47,8 @@ def run(
     Args:
         notebook: path of the notebook.
         name: name of the run folder; by default the notebook's, without its number, with a hash of the parameters.
-        parameters: values by name; ``folder``, where the notebook has it, is set to the run folder.
+        parameters: values by name; ``folder``, where the notebook has it, is set to the run folder. The kernel works in the
+            notebook's folder, as in Jupyter: relative paths are of there, but for those that exist below the current directory.
         root: where run folders live.
         again: execute the notebook even where it is done.
 
@@ -116,12 +118,14 @@ def _execute(notebook: Path, folder: Path, given: dict) -> Path:
     executed = folder / notebook.name
     if "folder" in papermill.inspect_notebook(str(notebook)):
         given = given | {"folder": str(folder.resolve())}
+    given = {name: _found_here(value) for name, value in given.items()}
     before = os.environ.get("LENSNB_BATCH")
     os.environ["LENSNB_BATCH"] = "1"  # the kernel inherits it
     with _stoppable() as asked:
         try:
             papermill.execute_notebook(
-                str(notebook), str(executed), given, kernel_name="python3", log_output=True, progress_bar=False,
+                str(notebook.resolve()), str(executed.resolve()), given, kernel_name="python3", log_output=True,
+                progress_bar=False, cwd=str(notebook.resolve().parent),
                 stdout_file=sys.stdout, stderr_file=sys.stderr,
                 extra_arguments=["--IPKernelApp.log_level=50"],  # a kernel's own warnings are nothing to a reader
                 store_widget_state=False,  # the state holds every map of a widget; its picture stays
@@ -138,6 +142,16 @@ def _execute(notebook: Path, folder: Path, given: dict) -> Path:
     _check_finished(executed)
     write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
     return executed
+
+
+def _found_here(value):
+    """A relative path, or pattern, of something below the current directory made absolute; anything else as it is.
+
+    The kernel works in the notebook's folder, where the paths that the notebook itself names are right, as in Jupyter.
+    """
+    if not isinstance(value, str) or not value or Path(value).is_absolute():
+        return value
+    return str(Path.cwd() / value) if any(glob.iglob(value, recursive=True)) else value
 
 
 @contextmanager

@@ -204,7 +204,7 @@ class Inspector(Pictured):
         axes = np.atleast_1d(below.subplots(1, len(sets), sharey=True))
         for ax, of in zip(axes, sets):
             one = cut.ensembles[of][name]
-            image = plot.correlation_ratio(ax, one, truth, of) if over else plot.correlation(ax, one, of)
+            image = plot.correlation_ratio(ax, one, truth, of, s) if over else plot.correlation(ax, one, of, s)
             ax.label_outer()
         below.colorbar(image, ax=axes, label=MATRICES[self.matrix][2], shrink=0.8, extend="both" if over else "neither")
         return figure
