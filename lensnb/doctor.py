@@ -26,7 +26,7 @@ from .maps import GaussianField
 from .train import choose_device, choose_precision, fit
 from .transform import KappaTransform
 
-BATCH, STEPS = 32, 6  # maps a step, and the steps that are timed, of which the first two warm up
+SIDE, BATCH, STEPS = 64, 32, 6  # pixels a side of the sample, maps a step, and the steps that are timed, of which the first two warm up
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
@@ -134,7 +134,7 @@ def seconds_a_step(model: nn.Module, kappa: torch.Tensor, device: torch.device) 
 
 
 def _steps(path: Path) -> dict[str, int] | None:
-    """Training steps by family that a notebook's parameters ask for; None without papermill."""
+    """Training steps by family that a notebook's parameters ask for, in steps of the sample's maps; None without papermill."""
     try:
         import papermill
     except ImportError:
@@ -142,7 +142,8 @@ def _steps(path: Path) -> dict[str, int] | None:
     known = papermill.inspect_notebook(str(path))
     count = lambda name: int(float(known[name]["default"])) if name in known else 0
     twice = 2 if path.stem.startswith("07") else 1  # it trains the diffusion model twice, told and not told
-    return {"flow": count("flow_steps"), "diffusion": twice * count("diffusion_steps")}
+    share = ((count("pixels") or SIDE) / SIDE) ** 2  # a step on smaller maps takes as much less, or nearly
+    return {"flow": round(share * count("flow_steps")), "diffusion": round(share * twice * count("diffusion_steps"))}
 
 
 def _stated(path: Path) -> str:
