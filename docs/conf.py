@@ -5,6 +5,7 @@ built where it lies: nothing is copied, and a link between files of the reposito
 """
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -97,6 +98,15 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
 html_theme_options = {"use_fullscreen_button": False, "navbar_persistent": []}  # one search field is enough
+if repository := os.environ.get("GITHUB_REPOSITORY"):  # GitHub's workflows say OWNER/NAME: each notebook can be launched from there
+    html_theme_options |= {
+        "repository_url": f"https://github.com/{repository}", "repository_branch": "main", "path_to_docs": "",
+        "use_repository_button": True,
+        "launch_buttons": {
+            "binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com",
+            "notebook_interface": "jupyterlab",
+        },
+    }  # fmt: skip
 
 # External links, which `make links` follows
 linkcheck_timeout = 20

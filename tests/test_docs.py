@@ -2,6 +2,7 @@
 
 import html
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -92,7 +93,8 @@ def book(tmp_path_factory) -> Path:
         ".",
         str(out / "html"),
     ]
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    here = os.environ | {"GITHUB_REPOSITORY": "someone/lensnb"}  # as where the book is published
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out / "html"
 
@@ -122,6 +124,14 @@ def test_the_book_shows_figures_and_exercises(path, book):
     assert len(exercises) == len(re.findall(r'<div class="exercise admonition', page)) > 0
     assert len(solutions) == len(re.findall(r'<div class="solution dropdown admonition', page)) > 0
     assert "<details><summary>Solution" not in page and "widget-view+json" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem)
+def test_a_notebook_of_the_published_book_opens_on_binder_and_colab(path, book):
+    page = html.unescape((book / "notebooks" / path.with_suffix(".html").name).read_text(encoding="utf-8"))
+    assert f"https://mybinder.org/v2/gh/someone/lensnb/main?urlpath=lab/tree/notebooks/{path.name}" in page
+    assert f"https://colab.research.google.com/github/someone/lensnb/blob/main/notebooks/{path.name}" in page
 
 
 @pytest.mark.slow
