@@ -26,7 +26,11 @@ from .maps import GaussianField
 from .train import choose_device, choose_precision, fit
 from .transform import KappaTransform
 
-SIDE, BATCH, STEPS = 64, 32, 6  # pixels a side of the sample, maps a step, and the steps that are timed, of which the first two warm up
+SIDE, BATCH, STEPS = (
+    64,
+    32,
+    6,
+)  # pixels a side of the sample, maps a step, and the steps that are timed, of which the first two warm up
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 

@@ -31,7 +31,9 @@ def test_it_names_versions_device_data_and_every_notebook(quick):
     assert told["00_quickstart"].startswith("trains for about 12 min here; in all ")  # 500 × 0.5 s + 500 × 1 s
     assert told["01_explore_kappa_maps"].startswith("trains nothing; in all about 15 seconds on two cores")
     assert told["07_why_covariance_is_lost"].startswith("trains for about 13 min here")  # two trainings of 400 steps
-    assert told["09_how_many_simulations"].startswith("trains for about 3 min here")  # 100 × 0.5 s + 150 × 1 s: 32² pixels
+    assert told["09_how_many_simulations"].startswith(
+        "trains for about 3 min here"
+    )  # 100 × 0.5 s + 150 × 1 s: 32² pixels
 
 
 def test_what_is_missing_is_said_with_its_cure(quick, monkeypatch, capsys):

@@ -45,7 +45,19 @@ def test_a_thousand_maps_from_lens_planes(published, tmp_path):
 def test_one_ray_traced_sight_line(published, tmp_path):
     """One realisation has no truth beside it: its tiles stand in, as the user has to say."""
     file, tiles = published / "lenstools_raytraced" / "convergence_z99.fit", tmp_path / "tiles.zarr"
-    convert = ["convert", str(file), str(tiles), "--z-source", "0.99", "--pixels", "256", "--tile", "32", "--labels", "each"]
+    convert = [
+        "convert",
+        str(file),
+        str(tiles),
+        "--z-source",
+        "0.99",
+        "--pixels",
+        "256",
+        "--tile",
+        "32",
+        "--labels",
+        "each",
+    ]
     assert main(convert) == 0
     assert open_maps(tiles).side_deg == pytest.approx(3.5 / 8) and len(open_maps(tiles)) == 64
     assert_judged(explored_trained_compared(tmp_path, maps=tiles), 16)
@@ -55,7 +67,20 @@ def test_one_ray_traced_sight_line(published, tmp_path):
 def test_one_mock_catalogue(published, tmp_path):
     """Galaxies → shear → κ (Kaiser & Squires), in tiles."""
     file, tiles = published / "mice_catalogue" / "gal_cat.fits", tmp_path / "tiles.zarr"
-    convert = ["convert", str(file), str(tiles), "--side-deg", "0.86", "--pixels", "64", "--source", "0.6,1.4", "--signs", "-1", "-1"]
+    convert = [
+        "convert",
+        str(file),
+        str(tiles),
+        "--side-deg",
+        "0.86",
+        "--pixels",
+        "64",
+        "--source",
+        "0.6,1.4",
+        "--signs",
+        "-1",
+        "-1",
+    ]
     assert main([*convert, "--tile", "16", "--labels", "each"]) == 0
     assert len(open_maps(tiles)) == 16
     assert_judged(explored_trained_compared(tmp_path, maps=tiles), 4)

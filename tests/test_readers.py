@@ -427,7 +427,9 @@ def test_tiles_have_the_labels_of_their_maps_or_their_own(tmp_path, kappa):
     MapSet(kappa, 5.0, labels=labels).save(tmp_path / "one.npz")
     assert open_maps(tmp_path / "one.npz", labels="each").labels.tolist() == list(range(len(kappa)))
     for tile in (1, n + 1, 2.5):
-        with pytest.raises(ValueError, match=f"maps.npy has maps of {n} × {n} pixels; expected tile to be a whole number"):
+        with pytest.raises(
+            ValueError, match=f"maps.npy has maps of {n} × {n} pixels; expected tile to be a whole number"
+        ):
             open_maps(tmp_path / "maps.npy", side_deg=5, tile=tile)
 
 

@@ -473,7 +473,9 @@ def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
     assert isinstance(found.maps, StoredMaps) and found.maps.dtype == expected.maps.dtype
     np.testing.assert_array_equal(found.maps, expected.maps)
     assert found.labels.tolist() == expected.labels.tolist()
-    assert found.z_source == 1 and found.side_deg == expected.side_deg == 5 * (tile or 1) / ((pixels or 16) if tile else 1)
+    assert found.z_source == 1 and found.side_deg == expected.side_deg == 5 * (tile or 1) / (
+        (pixels or 16) if tile else 1
+    )
     kept = zarr.open_group(str(tmp_path / "set.zarr"), mode="r").attrs["provenance"]
     assert kept == expected.provenance and kept["files"] == ["a.npy", "b.npy", "c.zarr", "d.npz"]
 
