@@ -1,0 +1,72 @@
+"""Pressing ■ in any cell leaves a kernel that works, and no file that is half written."""
+
+import time
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+SETUP = """
+import torch
+from pathlib import Path
+from lensnb import models, plot, runs
+from lensnb.compare import compare
+from lensnb.data import MapSet, load_sample
+from lensnb.ensemble import measure
+from lensnb.readers import convert
+from lensnb.stats import suite
+torch.set_num_threads(1)
+truth, null, train = (load_sample(name) for name in ("truth", "null", "train"))
+diffusion = models.load("diffusion")
+statistics = suite(truth.tensor()[:64], truth.side_deg)
+MapSet(truth.maps, 5.0).save("maps.npz")
+"""
+CELLS = {  # each would take much longer than it is let
+    "sample": "maps = diffusion.sample(20_000)",
+    "draw": "models.draw(diffusion, 100_000, 'drawn.npy')",
+    "measure": "for _ in range(10_000): measure(statistics, truth)",
+    "compare": "for _ in range(10_000): report = compare(truth, null, {'maps': train.tensor()}, rounds=200)",
+    "save": "for _ in range(10_000): MapSet(truth.maps, 5.0).save('maps.npz')",
+    "convert": "import shutil\nfor _ in range(10_000):\n    shutil.rmtree('set.zarr', ignore_errors=True); convert('maps.npz', 'set.zarr')",
+}
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    manager, client = start_new_kernel(cwd=str(folder), kernel_name="python3")
+    assert answer(client, SETUP) == "ok"
+    yield manager, client, folder
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def answer(client, source: str, timeout: float = 120) -> str:
+    """Run a cell; how it ended: ok, or the name of its error."""
+    reply = {"status": "aborted"}
+    while reply["status"] == "aborted":  # as all cells that were sent before the error of another is over
+        reply = client.execute_interactive(source, timeout=timeout, output_hook=lambda message: None)["content"]
+    return reply.get("ename", reply["status"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_an_interrupted_cell_leaves_a_working_kernel_and_whole_files(name, kernel):
+    manager, client, folder = kernel
+    for after in (0.5, 1.3):
+        client.execute(CELLS[name])
+        time.sleep(after)
+        manager.interrupt_kernel()
+        while True:  # the reply of the cell, whenever it comes
+            reply = client.get_shell_msg(timeout=60)
+            if reply["msg_type"] == "execute_reply":
+                break
+        assert reply["content"]["status"] == "error" and reply["content"]["ename"] == "KeyboardInterrupt"
+        assert answer(client, "assert 1 + 1 == 2") == "ok"
+    assert answer(client, "assert len(MapSet.load('maps.npz')) == len(truth)") == "ok"
+    left = sorted(path.name for path in folder.iterdir())
+    assert set(left) <= {"maps.npz", "set.zarr", "drawn.npy", "drawn.npy.part", "drawn.json"}, left
+    if "set.zarr" in left:
+        assert (
+            answer(client, "from lensnb.readers import open_maps\nassert len(open_maps('set.zarr')) == len(truth)")
+            == "ok"
+        )
