@@ -98,9 +98,8 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
 html_theme_options = {"use_fullscreen_button": False, "navbar_persistent": []}  # one search field is enough
-if repository := os.environ.get(
-    "GITHUB_REPOSITORY"
-):  # GitHub's workflows say OWNER/NAME: each notebook can be launched from there
+repository = os.environ.get("GITHUB_REPOSITORY")  # OWNER/NAME, which GitHub's workflows say
+if repository:  # each notebook can be launched from there
     html_theme_options |= {
         "repository_url": f"https://github.com/{repository}", "repository_branch": "main", "path_to_docs": "",
         "use_repository_button": True,

@@ -26,11 +26,8 @@ from .maps import GaussianField
 from .train import choose_device, choose_precision, fit
 from .transform import KappaTransform
 
-SIDE, BATCH, STEPS = (
-    64,
-    32,
-    6,
-)  # pixels a side of the sample, maps a step, and the steps that are timed, of which the first two warm up
+SIDE = 64  # pixels of the sample's maps
+BATCH, STEPS = 32, 6  # maps a step, and the steps that are timed, of which the first two warm up
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 

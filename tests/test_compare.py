@@ -18,6 +18,7 @@ import torch
 
 from lensnb.compare import NULL, QUANTITIES, Cost, Estimate, Quantity, compare, correlation_slope, judge
 from lensnb.compare.ks import ks_rejected
+from lensnb.compare.verdict import judge_all
 from lensnb.data import MapSet
 from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid
@@ -134,6 +135,18 @@ def test_a_ratio_to_a_mean_that_is_not_known_is_left_out():
     assert np.isnan(verdict.mean_ratio.value).tolist() == [False, True, False, False, False, False]
     assert np.isfinite(verdict.mean_shift.value).all()
     assert verdict.as_json()["mean_ratio"]["value"][1] is None
+
+
+def test_few_training_maps_do_not_blur_the_verdict_against_the_truth():
+    sets = {
+        name: {"only": Ensemble(draw(n, seed))}
+        for seed, (name, n) in enumerate({"truth": 400, "null": 400, "train": 40}.items())
+    }
+    alone = judge_all({n: sets[n] for n in ("truth", "null")}, ["null"], ["truth"], None, 5, 0)
+    found = judge_all(sets, ["null"], ["truth", "train"], None, 5, 0)
+    value = lambda verdicts, reference: verdicts[reference]["null"]["only"].eigenvalues.value
+    np.testing.assert_array_equal(value(found, "truth"), value(alone, "truth"))
+    assert len(value(found, "truth")) == 6 and len(value(found, "train")) == 2
 
 
 def test_one_bin_has_no_slope():

@@ -41,24 +41,17 @@ def test_a_thousand_maps_from_lens_planes(published, tmp_path):
     assert_judged(found, 250)
 
 
+def tiled(file: Path, folder: Path, options: str) -> Path:
+    """The tiles of one map or catalogue, each of which counts as its own: one sky has no truth beside it."""
+    tiles = folder / "tiles.zarr"
+    assert main(["convert", str(file), str(tiles), "--labels", "each", *options.split()]) == 0
+    return tiles
+
+
 @pytest.mark.slow
 def test_one_ray_traced_sight_line(published, tmp_path):
-    """One realisation has no truth beside it: its tiles stand in, as the user has to say."""
-    file, tiles = published / "lenstools_raytraced" / "convergence_z99.fit", tmp_path / "tiles.zarr"
-    convert = [
-        "convert",
-        str(file),
-        str(tiles),
-        "--z-source",
-        "0.99",
-        "--pixels",
-        "256",
-        "--tile",
-        "32",
-        "--labels",
-        "each",
-    ]
-    assert main(convert) == 0
+    file = published / "lenstools_raytraced" / "convergence_z99.fit"
+    tiles = tiled(file, tmp_path, "--z-source 0.99 --pixels 256 --tile 32")
     assert open_maps(tiles).side_deg == pytest.approx(3.5 / 8) and len(open_maps(tiles)) == 64
     assert_judged(explored_trained_compared(tmp_path, maps=tiles), 16)
 
@@ -66,21 +59,7 @@ def test_one_ray_traced_sight_line(published, tmp_path):
 @pytest.mark.slow
 def test_one_mock_catalogue(published, tmp_path):
     """Galaxies → shear → κ (Kaiser & Squires), in tiles."""
-    file, tiles = published / "mice_catalogue" / "gal_cat.fits", tmp_path / "tiles.zarr"
-    convert = [
-        "convert",
-        str(file),
-        str(tiles),
-        "--side-deg",
-        "0.86",
-        "--pixels",
-        "64",
-        "--source",
-        "0.6,1.4",
-        "--signs",
-        "-1",
-        "-1",
-    ]
-    assert main([*convert, "--tile", "16", "--labels", "each"]) == 0
+    file = published / "mice_catalogue" / "gal_cat.fits"
+    tiles = tiled(file, tmp_path, "--side-deg 0.86 --pixels 64 --source 0.6,1.4 --signs -1 -1 --tile 16")
     assert len(open_maps(tiles)) == 16
     assert_judged(explored_trained_compared(tmp_path, maps=tiles), 4)
