@@ -12,9 +12,8 @@ turn covariances into what an analysis needs: shrinkage, unbiased inverses, and 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,7 +24,7 @@ from torch import Tensor
 from .data import MapSet
 from .maps import MapGrid
 from .stats import Statistic
-from .store import maps_a_piece
+from .store import ahead, maps_a_piece
 
 
 class _Resampling:
@@ -311,7 +310,7 @@ def measured(
         maps = [maps]
     function = partial(_vectors, dict(statistics))
     for vectors in (
-        map(function, maps) if executor is None else _ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
+        map(function, maps) if executor is None else ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
     ):
         count = len(next(iter(vectors.values()), ()))
         yield vectors, None if labels is None else np.asarray(labels)[at : at + count]
@@ -331,22 +330,7 @@ def _vectors(statistics: dict[str, Statistic], maps) -> dict[str, np.ndarray]:
 def _read(maps: Iterable) -> Iterator[Tensor]:
     """Pieces of a set, read while those before them are measured."""
     with ThreadPoolExecutor(1) as reader:
-        yield from _ahead(reader, _tensor, maps, 1)
-
-
-def _ahead(executor: Executor, function: Callable, items: Iterable, most: int) -> Iterator:
-    """``map(function, items)`` by an executor, at most so many ahead."""
-    waiting: deque[Future] = deque()
-    try:
-        for item in items:
-            waiting.append(executor.submit(function, item))
-            if len(waiting) > most:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        yield from ahead(reader, _tensor, maps, 1)
 
 
 def _freedom(counts: np.ndarray) -> float:

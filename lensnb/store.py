@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +34,37 @@ def maps_a_piece(n: int) -> int:
 
 
 def pieces(maps) -> Iterator[tuple[int, np.ndarray]]:
-    """Maps ``(maps, n, n)`` some at a time, read from disk only then, each with the number of its first map."""
+    """Maps ``(maps, n, n)`` some at a time, each with the number of its first map; what stays on disk is read one piece ahead."""
     step = maps_a_piece(maps.shape[-1])
-    for i in range(0, len(maps), step):
-        yield i, np.asarray(maps[i : i + step])
-        if isinstance(maps, np.memmap) and maps.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+    starts = range(0, len(maps), step)
+    mapped = isinstance(maps, np.memmap)
+    if not mapped and not isinstance(maps, StoredMaps):
+        yield from ((i, np.asarray(maps[i : i + step])) for i in starts)
+        return
+
+    def read(start: int) -> np.ndarray:
+        part = np.array(maps[start : start + step])
+        if mapped and maps.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
             maps._mmap.madvise(mmap.MADV_DONTNEED)  # what was read of a mapped file counts as this process's memory
+        return part
+
+    with ThreadPoolExecutor(1) as reader:
+        yield from zip(starts, ahead(reader, read, starts, 1), strict=True)
+
+
+def ahead(executor: Executor, function: Callable, items: Iterable, most: int) -> Iterator:
+    """``map(function, items)`` by an executor, at most so many ahead of the one that is at work."""
+    waiting: deque[Future] = deque()
+    try:
+        for item in items:
+            waiting.append(executor.submit(function, item))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = None) -> None:
@@ -364,15 +391,12 @@ class MapWriter:
 
     def _create(self, maps, labels: np.ndarray) -> None:
         """A set without maps, which is there at once or not at all."""
-        from zarr.codecs import ZstdCodec
+        from zarr.codecs import Crc32cCodec
 
         n, dtype = maps.shape[-1], maps.dtype.newbyteorder("=")
-        # κ is noise to a compressor: 8 % smaller at a third of the speed. At this level zstd gives up at once, and what is
-        # left of it is the checksum, and that a chunk that is not full takes no space.
-        how = {
-            "compressors": ZstdCodec(level=-5, checksum=True),
-            "chunk_key_encoding": {"name": "v2", "separator": "."},
-        }
+        # κ is noise to a compressor: zstd saves 8 % and takes seven times as long as this checksum even where it gives up at
+        # once. The price: a chunk that is not full takes its whole 16 MB.
+        how = {"compressors": Crc32cCodec(), "chunk_key_encoding": {"name": "v2", "separator": "."}}
         named = {"names": []} if labels.dtype.kind == "U" else {}
         with atomic_folder(self.path) as part:
             group = self._zarr.open_group(str(part), mode="w", zarr_format=3)
