@@ -38,7 +38,7 @@ from lensnb.theory import Cosmology
 from lensnb.train import fit, watch
 from lensnb.transform import KappaTransform
 
-SETTINGS = {"flow": {"steps": 8000, "batch": 32, "lr": 4e-3}, "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3}}
+SETTINGS = {"flow": {"steps": 5000, "batch": 32, "lr": 4e-3}, "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3}}
 NOTES = {  # on the weights that are shipped now
     "flow": "They took 3,160 s on two cores (AMX, bfloat16) and were made before the couplings were deaf to the strength of a map "
     "at first: the command gives a model like this one, but not the same numbers.",

@@ -277,6 +277,13 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
     assert main(["runs", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "0.900 ± 0.100" in said and "n.ipynb failed in cell 3: no" in said and "study/r1" in said
+    (tmp_path / "by_hand").mkdir()  # as JupyterLab leaves it
+    write_json(
+        tmp_path / "by_hand" / "results.json", {"parameters": {"simulations": 9}, "comparison": {"headline": rows}}
+    )
+    by_hand = runs.table(tmp_path).query("status == 'by hand'")
+    assert list(by_hand["set"]) == ["null", "flow"] and (by_hand["simulations"] == 9).all()
+    assert main(["runs", str(tmp_path)]) == 0 and "by hand" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="is no folder; expected one with run folders"):
         runs.table(tmp_path / "none")
 

@@ -12,16 +12,15 @@ from .runner import RECORD, read_record
 if TYPE_CHECKING:
     import pandas
 
-SHOWN = ("C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area")  # what `lensnb runs` has room for
+# what `lensnb runs` has room for
+SHOWN = ("C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area", "classifier on statistics")
+RESULTS = "results.json"
 
 
 def headline(folder: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
     """The headline numbers of a run, ``headline[set][quantity] = (value, error)``; empty where it compared nothing."""
-    path = Path(folder) / "results.json"
-    if not path.exists():
-        return {}
     found: dict[str, dict] = {}
-    for row in json.loads(path.read_text(encoding="utf-8")).get("comparison", {}).get("headline", []):
+    for row in _results(folder).get("comparison", {}).get("headline", []):
         for name, number in row["sets"].items():
             value, error = number["value"], number["error"]
             if row["inverse"] and value:  # the report keeps one over it
@@ -30,8 +29,24 @@ def headline(folder: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
     return found
 
 
+def _results(folder: str | Path) -> dict:
+    path = Path(folder) / RESULTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _found(root: Path) -> Iterator[tuple[Path, dict]]:
+    """Each run folder below ``root`` with its record; what a notebook left that was run by hand has its parameters only."""
+    for folder in sorted({path.parent for name in (RECORD, RESULTS) for path in root.rglob(name)}):
+        if (folder / RECORD).exists():
+            yield folder, read_record(folder)
+        elif "parameters" in (found := _results(folder)):
+            yield folder, {"status": "by hand", "parameters": found["parameters"]}
+
+
 def table(root: str | Path = "runs") -> pandas.DataFrame:
     """All runs below a folder as a pandas frame, one row for each judged set of each run, the null among them.
+
+    What a notebook left in its folder that was run in JupyterLab counts, too: its status is ``"by hand"``.
 
     Columns: ``run`` (its folder), ``notebook``, ``status``, ``seconds``, ``set`` (None where nothing was compared), every
     parameter by its name, and every headline number of the fidelity report with its standard error in the column of the same
@@ -54,14 +69,13 @@ def table(root: str | Path = "runs") -> pandas.DataFrame:
 def _rows(root: Path) -> Iterator[dict]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder; expected one with run folders")
-    for path in sorted(root.rglob(RECORD)):
-        record = read_record(path.parent)
+    for folder, record in _found(root):
         about = {
-            "run": str(path.parent.relative_to(root)), "notebook": Path(record.get("notebook", "")).name,
+            "run": str(folder.relative_to(root)), "notebook": Path(record.get("notebook", "")).name,
             "status": record.get("status"), "seconds": record.get("seconds"),
         }  # fmt: skip
         about |= {name: value for name, value in record.get("parameters", {}).items() if name not in about}
-        for name, numbers in (headline(path.parent) or {None: {}}).items():
+        for name, numbers in (headline(folder) or {None: {}}).items():
             columns = {}
             for quantity, (value, error) in numbers.items():
                 columns |= {quantity: value, f"{quantity} ±": error}
@@ -70,14 +84,15 @@ def _rows(root: Path) -> Iterator[dict]:
 
 def text(root: str | Path = "runs") -> str:
     """The runs below a folder and their headline numbers, for a terminal; why a run failed stands under it."""
-    lines = [f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} " + " ".join(f"{name:>17s}" for name in SHOWN)]
-    for path in sorted(Path(root).rglob(RECORD)):
-        record, found = read_record(path.parent), headline(path.parent)
-        seconds = record.get("seconds")
-        start = f"{str(path.parent.relative_to(root)):40s} {record.get('status', '?'):11s} "
+    lines = [f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} " + " ".join(f"{one:>17s}" for one in SHOWN)]
+    for folder, record in _found(Path(root)):
+        found, seconds = headline(folder), record.get("seconds")
+        start = f"{str(folder.relative_to(root)):40s} {record.get('status', '?'):11s} "
         start += f"{'' if seconds is None else f'{seconds:.0f} s':>7s}"
         for name, numbers in (found or {"": {}}).items():
-            lines.append(f"{start}  {name:20s} " + " ".join(f"{_number(numbers, one):>17s}" for one in SHOWN))
+            lines.append(
+                f"{start}  {name:20s} " + " ".join(f"{_number(numbers, one):>{max(17, len(one))}s}" for one in SHOWN)
+            )
             start = " " * len(start)
         if record.get("error"):
             lines.append(f"    {record['error']}")
