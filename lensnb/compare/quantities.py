@@ -69,11 +69,12 @@ class Quantity:
 def _inverse(estimate: Estimate) -> str:
     """One over an estimate, with its 95 % range; a lower bound where infinity is not excluded."""
     low, high = estimate.interval
+    maps = lambda inverse: f"{1 / inverse:.0f}" if inverse < 0.1 else f"{1 / inverse:.2g}"  # a few outliers: less than one
     if high <= 0:
         return "∞"
     if low <= 0:
-        return f"> {1 / high:.0f}"
-    return f"{1 / estimate.value:.0f} ({1 / high:.0f}–{1 / low:.0f})"
+        return f"> {maps(high)}"
+    return f"{maps(estimate.value)} ({maps(high)}–{maps(low)})"
 
 
 QUANTITIES = [
