@@ -365,7 +365,7 @@ def test_text_has_a_row_a_number_and_a_column_a_set(report):
     (row,) = [line for line in table if "C_ℓ mean" in line]
     assert "0.810 ± " in row and row.count("*") == 1
     assert "Truth: 192 maps of 16 simulations." in str(report)
-    assert "power" in report.by_statistic("slope") and "inverse_maps" in report.by_statistic("inverse_maps")
+    assert "power" in report.by_statistic("slope") and "effective maps" in report.by_statistic("inverse_maps")
     with pytest.raises(ValueError, match="a verdict has no number 'slopes'; it has mean, shift, scatter, slope"):
         report.by_statistic("slopes")
 

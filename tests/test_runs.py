@@ -244,6 +244,16 @@ def test_parameters_from_a_file(tmp_path):
         runs.read_parameters(tmp_path / "none.yml")
 
 
+def test_a_folder_keeps_the_run_of_another_notebook(notebook, tmp_path):
+    book = notebook("print(1)")
+    record = {"notebook": "another.ipynb", "status": "done"}
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    write_json(tmp_path / "runs" / "one" / "run.json", record)
+    with pytest.raises(ValueError, match=r"holds a run of another\.ipynb; expected another name for one of"):
+        runs.run(book, "one", root=tmp_path / "runs", again=True)
+    assert runs.read_record(tmp_path / "runs" / "one") == record
+
+
 def test_runs_stand_side_by_side(tmp_path, capsys):
     pandas = pytest.importorskip("pandas", reason="no pandas: pip install 'lensnb[lab]'")
     number = lambda value: {"value": value, "error": 0.1, "passes": True}

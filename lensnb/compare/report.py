@@ -154,7 +154,7 @@ class FidelityReport:
         if what not in Verdict.__dataclass_fields__ or what.endswith(("_ratio", "_shift", "values")):
             known = [n for n in Verdict.__dataclass_fields__ if not n.endswith(("_ratio", "_shift", "values"))]
             raise ValueError(f"a verdict has no number {what!r}; it has {', '.join(known)}")
-        cells = [[what, *self.names]]
+        cells = [["effective maps" if what == "inverse_maps" else what, *self.names]]
         for statistic in self.verdicts[NULL]:
             estimates = [getattr(self.verdicts[n][statistic], what) for n in self.names]
             q = Quantity(0, what, "", "low", "high", inverse=what == "inverse_maps")

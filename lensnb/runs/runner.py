@@ -56,7 +56,7 @@ def run(
         The run folder: the executed notebook, ``report.html``, ``figures/``, ``results.json``, ``run.json``, trained models.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`check_names`; nothing was started.
+        FileNotFoundError, ValueError: see :func:`check_names`, or the folder holds a run of another notebook; nothing was started.
         RuntimeError: the notebook failed; its cell and error are named, and what it had written stays.
         Unfinished: it was asked to stop.
     """
@@ -67,6 +67,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         record = read_record(folder)
+        if (other := Path(record.get("notebook", "")).name) not in ("", notebook.name):
+            raise ValueError(f"{folder} holds a run of {other}; expected another name for one of {notebook.name}")
         this = {"notebook": str(notebook), "code": _code(notebook), "parameters": used}
         if not again and record.get("status") == "done" and all(record[key] == value for key, value in this.items()):
             (folder / "done").touch()  # a workflow engine takes its outputs away before it asks again
