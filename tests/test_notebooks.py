@@ -52,6 +52,14 @@ class TestForm:
         whole = "\n".join(text)
         assert "<details>" in whole and "arxiv.org" in whole and re.search(r"^## .*fail", whole, re.M | re.I)
 
+    def test_every_numbered_line_is_an_exercise(self, path):
+        """The book takes a line that begins with a number and a dot for one: "0.9 of it …" must not stand there."""
+        section = (
+            "\n".join(c.source for c in cells(path, "markdown")).partition("## Exercises\n")[2].partition("\n## ")[0]
+        )
+        numbers = [int(number) for number in re.findall(r"^(\d+)\.", section, re.M)]
+        assert numbers == list(range(1, len(numbers) + 1)) and numbers
+
     def test_pictures_have_alternative_texts(self, path):
         pictures = [o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})]
         assert pictures and all(o.metadata.get("image/png", {}).get("alt") for o in pictures)
