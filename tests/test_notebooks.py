@@ -57,7 +57,7 @@ class TestForm:
         section = (
             "\n".join(c.source for c in cells(path, "markdown")).partition("## Exercises\n")[2].partition("\n## ")[0]
         )
-        numbers = [int(number) for number in re.findall(r"^(\d+)\.", section, re.M)]
+        numbers = [int(number) for number in re.findall(r"^(?:\*\*)?(\d+)\.", section, re.M)]
         assert numbers == list(range(1, len(numbers) + 1)) and numbers
 
     def test_pictures_have_alternative_texts(self, path):
