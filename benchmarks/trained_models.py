@@ -44,7 +44,7 @@ NOTES = {  # on the weights that are shipped now
     "at first: the command gives a model like this one, but not the same numbers.",
     "diffusion": "They took 2,930 s on two cores (AMX, bfloat16).",
 }  # fmt: skip
-TRIED = {  # against the classifiers, the targets that are missed by most; the numbers are those of docs/covariance.md
+TRIED = {  # against the classifiers, the targets that are missed by most; most numbers are those of docs/covariance.md
     "flow": "More images help most against the classifier: on statistics it is right 95 % of the time after 16,000, 83 % after "
     "64,000, and as above after 256,000. Twice the channels (95 %) and splines (93 %), after 16,000, hardly helped; four (87 %) and "
     "eight times the learning rate (81 %) did. In a long training that is gone: 5,000 steps at four times the rate (`train flow --steps "

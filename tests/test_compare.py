@@ -279,6 +279,8 @@ def test_each_number_says_what_its_wrong_side_means():
     maps = Quantity(8, "maps", "", high="fewer", inverse=True)
     assert maps.text(at(0.01, 0.001)) == "100 (84–124)"
     assert maps.text(at(0.001, 0.002)) == "> 203" and maps.text(at(-0.01, 0.001)) == "∞"
+    low = maps.text(at(2.0, 2.0)).removeprefix("> ")  # a few outliers
+    assert 0.1 < float(low) < 0.3 and maps.text(at(2.0, 0.2)).startswith("0.5 (0.4")
     assert len({q.name for q in QUANTITIES}) == len(QUANTITIES) and {q.item for q in QUANTITIES} == set(range(1, 9))
 
 

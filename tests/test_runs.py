@@ -291,6 +291,8 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
     write_json(
         tmp_path / "by_hand" / "results.json", {"parameters": {"simulations": 9}, "comparison": {"headline": rows}}
     )
+    (tmp_path / "not_ours").mkdir()
+    (tmp_path / "not_ours" / "results.json").write_text("half of a fi")
     by_hand = runs.table(tmp_path).query("status == 'by hand'")
     assert list(by_hand["set"]) == ["null", "flow"] and (by_hand["simulations"] == 9).all()
     assert main(["runs", str(tmp_path)]) == 0 and "by hand" in capsys.readouterr().out

@@ -69,9 +69,8 @@ class Quantity:
 def _inverse(estimate: Estimate) -> str:
     """One over an estimate, with its 95 % range; a lower bound where infinity is not excluded."""
     low, high = estimate.interval
-    maps = lambda inverse: (
-        f"{1 / inverse:.0f}" if inverse < 0.1 else f"{1 / inverse:.2g}"
-    )  # a few outliers: less than one
+    # a few outliers make a covariance worth less than one map
+    maps = lambda inverse: f"{1 / inverse:.0f}" if inverse < 0.1 else f"{1 / inverse:.2g}"
     if high <= 0:
         return "∞"
     if low <= 0:

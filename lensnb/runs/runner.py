@@ -100,10 +100,10 @@ def folder_name(notebook: str | Path, parameters: Mapping) -> str:
     return f"{Path(notebook).stem.lstrip('0123456789_')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def read_record(folder: str | Path) -> dict:
-    """What a run folder's ``run.json`` says; empty where there is none or it is no JSON."""
+def read_record(folder: str | Path, name: str = RECORD) -> dict:
+    """What a run folder's ``run.json`` says, or another file of that kind; empty where there is none or it is no JSON."""
     try:
-        return json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
+        return json.loads((Path(folder) / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
 

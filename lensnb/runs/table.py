@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ RESULTS = "results.json"
 def headline(folder: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
     """The headline numbers of a run, ``headline[set][quantity] = (value, error)``; empty where it compared nothing."""
     found: dict[str, dict] = {}
-    for row in _results(folder).get("comparison", {}).get("headline", []):
+    for row in read_record(folder, RESULTS).get("comparison", {}).get("headline", []):
         for name, number in row["sets"].items():
             value, error = number["value"], number["error"]
             if row["inverse"] and value:  # the report keeps one over it
@@ -29,17 +28,12 @@ def headline(folder: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
     return found
 
 
-def _results(folder: str | Path) -> dict:
-    path = Path(folder) / RESULTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def _found(root: Path) -> Iterator[tuple[Path, dict]]:
     """Each run folder below ``root`` with its record; what a notebook left that was run by hand has its parameters only."""
     for folder in sorted({path.parent for name in (RECORD, RESULTS) for path in root.rglob(name)}):
         if (folder / RECORD).exists():
             yield folder, read_record(folder)
-        elif "parameters" in (found := _results(folder)):
+        elif "parameters" in (found := read_record(folder, RESULTS)):
             yield folder, {"status": "by hand", "parameters": found["parameters"]}
 
 
