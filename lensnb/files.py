@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,9 @@ def atomic_folder(path: str | Path):
     try:
         yield part / path.name
         os.rename(part / path.name, path)
+    except KeyboardInterrupt:  # a thread of zarr's still writes for a moment, and would make the folder anew
+        time.sleep(0.1)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
