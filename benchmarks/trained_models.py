@@ -77,13 +77,16 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     return Diffusion(train.grid.n, transform, gaussian, strength=strength, **MODELS[family])
 
 
-def train(family: str, folder: Path, planes: Path | None, maps_per_box: int, **changed: float) -> None:
-    """Train one family in ``folder``; a training found there goes on."""
+def train(
+    family: str, folder: Path, planes: Path | None, maps_per_box: int, start: Path | None = None, **changed: float
+) -> None:
+    """Train one family in ``folder``, from nothing or from the weights of another training; a training found there goes on."""
     maps = training_maps(planes, maps_per_box)
     settings = SETTINGS[family] | {name: value for name, value in changed.items() if value}
+    model = build(family, maps) if start is None else models.load(start)
     records = fit(
-        build(family, maps), maps.tensor(), augment=random_symmetry, validation=load_sample("truth").tensor()[:256],
-        every=200, save_every=200, folder=folder / family, **settings,
+        model, maps.tensor(), augment=random_symmetry, validation=load_sample("truth").tensor()[:256], every=200,
+        save_every=200, folder=folder / family, seed=0 if start is None else 1, **settings,
     )  # fmt: skip
     watch(records, settings["steps"], family)
 
@@ -246,6 +249,9 @@ def main() -> None:
     parser.add_argument("--maps-per-box", type=int, default=256)
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)")
     parser.add_argument("--lr", type=float, default=0, help="highest learning rate (0: as the shipped models)")
+    parser.add_argument(
+        "--start", type=Path, help="begin with the weights of this model.safetensors, not with random ones"
+    )
     parser.add_argument("--maps", type=int, default=4096, help="maps to judge by")
     parser.add_argument("--drawn", type=int, default=10_000, help="maps to look for explosions in")
     options = parser.parse_args()
@@ -254,7 +260,8 @@ def main() -> None:
     elif options.family is None:
         parser.error("name the family to train: flow or diffusion")
     else:
-        train(options.family, options.folder, options.planes, options.maps_per_box, steps=options.steps, lr=options.lr)
+        changed = {"steps": options.steps, "lr": options.lr}
+        train(options.family, options.folder, options.planes, options.maps_per_box, options.start, **changed)
 
 
 if __name__ == "__main__":

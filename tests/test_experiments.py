@@ -119,3 +119,14 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
             and "| not one exploded or NaN map in 40 | – | 0 | met |" in card
             and "| kurtosis of a map within 10% |" in card
         )
+
+
+def test_a_training_of_a_shipped_model_begins_with_the_weights_it_is_given(monkeypatch, tmp_path):
+    script_ = script("trained_models")
+    monkeypatch.setattr(script_, "load_sample", small_sample)
+    start = tmp_path / "flow" / "model.safetensors"
+    script_.train("flow", tmp_path, None, 0, steps=2)
+    script_.train("flow", tmp_path / "on", None, 0, start, steps=1, lr=1e-9)
+    on, off = models.load(tmp_path / "on" / "flow" / "model.safetensors").state_dict(), models.load(start).state_dict()
+    assert all(torch.allclose(on[name], off[name], atol=1e-7) for name in off)
+    assert not all(torch.equal(on[name], off[name]) for name in off)
