@@ -295,9 +295,6 @@ def table(found: dict[str, dict], reports: dict[str, str], before: str = "") -> 
     whole = [name for name in known if name in reports or name in kept]
     if whole:
         yield "## The frontier: few maps, and large ones\n"
-    if any(name in kept and known[name].maps for name in whole):
-        yield "Reports with 100 and 300 maps that are kept from before compare fewer eigenvectors (items 4 and 8): as many as their few"
-        yield "training maps support. Now truth, null and generator alone decide that.\n"
     for name in whole:
         yield f"{_title(name, known[name])}\n\n```text\n{reports.get(name, kept.get(name)).rstrip()}\n```\n"
     missing = [name for name in known if name not in found and name not in lines]
