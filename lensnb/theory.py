@@ -11,6 +11,7 @@ the extra ``sims`` and is imported inside the functions that need it.
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -64,6 +65,9 @@ def ccl_cosmology(cosmology: Cosmology = Cosmology()):
         transfer_function="eisenstein_hu",
         matter_power_spectrum="halofit",
     )
+
+
+atexit.register(ccl_cosmology.cache_clear)  # at the end of a process pyccl frees them after its own library
 
 
 def comoving_distance(z, cosmology: Cosmology = Cosmology()):
