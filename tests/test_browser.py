@@ -172,6 +172,7 @@ SHOW = "explorer = explore(sets, 5.0, n_gal_arcmin2=(0, 30))\nexplorer"
 WIDGET = ".lensnb-explorer"
 PICTURES = f"[...document.querySelectorAll('{WIDGET} .map canvas')].map(c => c.toDataURL())"
 UPPER = f"document.querySelector('{WIDGET} .plot svg').innerHTML"
+HANDLED = "new Promise(tell => setTimeout(() => requestAnimationFrame(() => tell()), 100))"
 IDLE = f"document.querySelector('{WIDGET}').getAttribute('aria-busy') === 'false'"
 
 
@@ -189,8 +190,15 @@ def no_page_errors(page):
     assert not page.problems, page.problems
 
 
-def press(page, key: str):
-    page.keyboard.press(key)
+def key(page, name: str) -> None:
+    """Press a key, and let the page handle it: where the machine is busy, that is a moment after ``press`` has come back."""
+    page.keyboard.press(name)
+    page.evaluate(HANDLED)
+
+
+def press(page, name: str):
+    """The pictures after a key."""
+    key(page, name)
     return page.evaluate(PICTURES)
 
 
@@ -210,8 +218,8 @@ def test_keys_step_through_the_maps_and_leave_the_notebook_alone(page):
     assert widget.locator(".map canvas").last.get_attribute("aria-label").startswith("κ map 10 of 30, a flow")
     assert press(page, "ArrowRight") == last
     cells = page.locator(".jp-Notebook .jp-Cell").count()
-    for key in ("d", "d", "ArrowUp", "a", "m"):  # in JupyterLab's command mode: delete the cell, go up, add one, …
-        page.keyboard.press(key)
+    for letter in ("d", "d", "ArrowUp", "a", "m"):  # in JupyterLab's command mode: delete the cell, go up, add one, …
+        key(page, letter)
     assert page.locator(".jp-Notebook .jp-CodeCell").count() == page.locator(".jp-Notebook .jp-Cell").count() == cells
     assert press(page, "Home") == first
 
@@ -226,6 +234,7 @@ def test_mouse_steps_drags_and_reads_the_map(page):
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=6)
     page.mouse.up()
+    page.evaluate(HANDLED)
     dragged, count = page.evaluate(PICTURES), widget.locator("output").inner_text()
     assert dragged != before and 25 < int(count.split()[1]) < 32
     page.mouse.wheel(0, 200)
@@ -286,7 +295,7 @@ def test_colours_and_the_other_set_need_no_kernel(page):
     def enter(text):
         low.select_text()
         page.keyboard.type(text)
-        page.keyboard.press("Enter")
+        key(page, "Enter")
 
     enter("-0.2")
     assert page.evaluate(PICTURES)[0] != other[0]
@@ -322,11 +331,12 @@ def test_zoom_is_the_same_on_both_maps_and_comes_back(page):
     page.mouse.down()
     page.mouse.move(box["x"] + side * 0.3, box["y"] + side * 0.5, steps=4)
     page.mouse.up()
+    page.evaluate(HANDLED)
     moved = page.evaluate(PICTURES)
     assert moved[0] != zoomed[0] and moved[1] != zoomed[1]
     into = widget.get_by_role("button", name="Zoom in")
     into.focus()
-    page.keyboard.press("ArrowDown")
+    key(page, "ArrowDown")
     assert page.evaluate(PICTURES) != moved
     into.click()
     assert into.is_disabled()  # 8 of 32 pixels: nothing finer
@@ -474,12 +484,12 @@ def test_the_quiz_asks_counts_and_ends(open_page, tmp_path):
     assert quiz.get_by_role("button", name="Next").is_disabled()
 
     page.evaluate(f"document.querySelector('{QUIZ}').focus()")
-    page.keyboard.press("ArrowRight" if sides[0] else "ArrowLeft")  # right, by key
+    key(page, "ArrowRight" if sides[0] else "ArrowLeft")  # right, by key
     assert quiz.locator(".said").inner_text().startswith("Right: the ")
     assert page.evaluate(pictures) == first and quiz.locator(".fake").count() == 1
     assert quiz.locator(".map").nth(sides[0]).get_attribute("class") == "map fake"
     quiz.screenshot(path=tmp_path / "answered.png")
-    page.keyboard.press("Enter")  # on the button that has the focus
+    key(page, "Enter")  # on the button that has the focus
     assert quiz.get_by_text("Question 2 of 4").is_visible() and page.evaluate(pictures) != first
 
     quiz.get_by_role("button", name="left" if sides[1] else "right").click()  # wrong, by mouse
@@ -488,10 +498,10 @@ def test_the_quiz_asks_counts_and_ends(open_page, tmp_path):
     quiz.locator(".map canvas").nth(sides[2]).click()  # right, on the map itself
     quiz.get_by_role("button", name="Next").click()
     cells = page.locator(".jp-Notebook .jp-Cell").count()
-    for key in ("d", "d", "a"):  # JupyterLab's commands: delete the cell, add one
-        page.keyboard.press(key)
+    for letter in ("d", "d", "a"):  # JupyterLab's commands: delete the cell, add one
+        key(page, letter)
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells
-    page.keyboard.press("ArrowLeft" if sides[3] else "ArrowRight")  # wrong
+    key(page, "ArrowLeft" if sides[3] else "ArrowRight")  # wrong
     assert quiz.get_by_role("button", name="Next").is_disabled()
     score = [row.inner_text().split("\t") for row in quiz.locator("tbody tr").all()]
     assert [row[0].strip() for row in score] == ["a flow", "a diffusion model", "all"]
@@ -545,10 +555,10 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     curves = "[...document.querySelectorAll('.lensnb-diffuse path.curve')].map(c => c.getAttribute('d'))"
     slider = widget.get_by_role("slider", name="Noise level")
     slider.focus()
-    page.keyboard.press("Home")
+    key(page, "Home")
     first, drawn = page.evaluate(pictures), page.evaluate(curves)
     assert len(set(first)) >= 2 and len(drawn) == 6
-    page.keyboard.press("End")
+    key(page, "End")
     assert widget.get_by_text("(12 of 12)").is_visible()
     last, noised = page.evaluate(pictures), page.evaluate(curves)
     assert all(a != b for a, b in zip(first, last))
@@ -559,12 +569,12 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     assert page.evaluate(pictures)[0] != last[0]
     widget.get_by_label("What happens").select_option("noise")
     slider.focus()
-    page.keyboard.press("Home")
+    key(page, "Home")
     assert page.evaluate(pictures) == first and page.evaluate(curves) == drawn
     text = ", ".join(f".lensnb-diffuse {s}" for s in ("label", "select", "button", "output", "p", "text"))
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
-    page.keyboard.press("ArrowRight")
+    key(page, "ArrowRight")
     widget.screenshot(path=tmp_path / f"diffuse {theme}.png")
     page.wait_for_timeout(600)
     assert page.evaluate(TOLD, "print(scrub.level, scrub.way)") == "1 noise"
@@ -633,7 +643,7 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
     said = widget.locator(".element")
     widget.locator(".matrix").first.focus()
     before = said.inner_text()
-    page.keyboard.press("ArrowUp")
+    key(page, "ArrowUp")
     assert said.inner_text() != before and said.inner_text().startswith("Bins 3 and 1 ")
     widget.locator(".matrix canvas").nth(1).hover(position={"x": 2, "y": 2})  # the upper left corner
     bins = page.evaluate("document.querySelector('.lensnb-inspector .matrix canvas').width")
@@ -706,16 +716,16 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
     plots = "[...document.querySelectorAll('.lensnb-walk svg')].map(s => s.innerHTML)"
     slider = widget.get_by_role("slider", name="Step of the walk")
     slider.focus()
-    page.keyboard.press("Home")
+    key(page, "Home")
     first, drawn = page.evaluate(pictures), page.evaluate(plots)
-    page.keyboard.press("End")
+    key(page, "End")
     assert widget.get_by_text("9 of 9", exact=True).is_visible()
     last = page.evaluate(pictures)
     assert last[1] != first[1] and last[0] == first[0] and last[2] == first[2] and page.evaluate(plots) != drawn
     widget.get_by_role("button", name="Towards the start").click()
     assert widget.get_by_text("8 of 9", exact=True).is_visible()
     slider.focus()
-    page.keyboard.press("Home")
+    key(page, "Home")
     assert page.evaluate(pictures) == first and page.evaluate(plots) == drawn
     for control, value, back in (("Temperature", "0.7", "1"), ("To", "5", "1")):
         widget.get_by_role("combobox", name=control, exact=True).select_option(value)
@@ -734,7 +744,7 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
     slider.focus()
-    page.keyboard.press("ArrowRight")
+    key(page, "ArrowRight")
     widget.screenshot(path=tmp_path / f"walk {theme}.png")
     page.wait_for_timeout(600)
     assert page.evaluate(TOLD, "print(walked.step, walked.temperature, len(walked.scales))") == "1 1.0 3"
@@ -792,7 +802,7 @@ def test_large_maps_are_stepped_and_dragged_through(open_page):
     slider.wait_for()
     assert page.locator(WIDGET).get_by_text("map 1 of 256", exact=True).is_visible()
     slider.focus()
-    page.keyboard.press("Home")
+    key(page, "Home")
     page.evaluate(PROBE)
     for _ in range(25):
         page.keyboard.press("ArrowRight")
@@ -806,6 +816,7 @@ def test_large_maps_are_stepped_and_dragged_through(open_page):
         page.mouse.move(box["x"] + 10 + (box["width"] - 20) * k / 90, box["y"] + box["height"] / 2)
         page.wait_for_timeout(8)
     page.mouse.up()
+    page.evaluate(HANDLED)
     page.wait_for_timeout(300)
     frames = page.evaluate("window.frames_")
     rate = (len(frames) - 1) / (frames[-1] - frames[0]) * 1000
@@ -902,11 +913,11 @@ def canvases(page, widget: str) -> list[str]:
 def moves_by_key_and_comes_back(page, widget: str, slider: str) -> None:
     page.locator(widget).scroll_into_view_if_needed()
     page.locator(widget).get_by_role("slider", name=slider, exact=True).focus()
-    page.keyboard.press("Home")
+    key(page, "Home")
     first = canvases(page, widget)
-    page.keyboard.press("ArrowRight")
+    key(page, "ArrowRight")
     assert canvases(page, widget) != first
-    page.keyboard.press("ArrowLeft")
+    key(page, "ArrowLeft")
     assert canvases(page, widget) == first
 
 
