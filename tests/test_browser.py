@@ -1031,7 +1031,7 @@ def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(browser, voila, 
 def test_the_comparison_is_an_app_on_a_phone(browser, voila, tmp_path):
     url, token = voila
     context = browser.new_context(viewport={"width": 390, "height": 844})
-    context.set_default_timeout(240_000)
+    context.set_default_timeout(600_000)  # the notebook runs before its widgets are there
     page = context.new_page()
     page.goto(f"{url}/voila/render/05_compare_generated_with_true.ipynb?token={token}")
     for widget in (".lensnb-explorer", QUIZ, ".lensnb-inspector"):
