@@ -190,6 +190,20 @@ def no_page_errors(page):
     assert not page.problems, page.problems
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clicks_are_handled():
+    """A click, like a key, reaches a busy page a moment after playwright has come back."""
+    click = sync_api.Locator.click
+
+    def handled(self, **how):
+        click(self, **how)
+        self.page.evaluate(HANDLED)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sync_api.Locator, "click", handled)
+        yield
+
+
 def key(page, name: str) -> None:
     """Press a key, and let the page handle it: where the machine is busy, that is a moment after ``press`` has come back."""
     page.keyboard.press(name)
