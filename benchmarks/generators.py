@@ -457,10 +457,10 @@ TITLES = {
 }
 TRIED = """Against the targets that docs/benchmark_generators.md misses: bfloat16 and channels last double the speed of Glow;
 lensnb's figures have both by themselves, and without bfloat16 on either side a step of Glow with channels last is as fast as
-one of our flow. At a learning rate of 0.001 for both flows (`--parts same-time --minutes 3 --maps 128 --rates 0.001`) our maps were ahead, or as the null is, in five of five
+one of our flow. In an earlier run of this benchmark, at a learning rate of 0.001 for both flows (now `--parts same-time --minutes 3 --maps 128 --rates 0.001`), our maps were ahead, or as the null is, in five of five
 numbers (C_ℓ scatter 0.931 ± 0.036, slope of all bins 0.979 ± 0.045), but needed 0.0025 ± 0.0001 bits a dimension more than Glow's:
-after minutes of training, fewer bits are not yet more faithful maps, and the rate is chosen by the bits. Our diffusion model without its labels
-of the strength was ahead of diffusers in three numbers instead of four; the contour area of diffusers, the fifth, is nearer to right with a
+after minutes of training, fewer bits are not yet more faithful maps, and the rate is chosen by the bits. In that run our diffusion model, without labels
+of the strength, was ahead of diffusers in three numbers instead of four; the contour area of diffusers, the fifth, is nearer to right with a
 scatter and slopes that are much too large."""
 
 
