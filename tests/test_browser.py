@@ -172,7 +172,9 @@ SHOW = "explorer = explore(sets, 5.0, n_gal_arcmin2=(0, 30))\nexplorer"
 WIDGET = ".lensnb-explorer"
 PICTURES = f"[...document.querySelectorAll('{WIDGET} .map canvas')].map(c => c.toDataURL())"
 UPPER = f"document.querySelector('{WIDGET} .plot svg').innerHTML"
-HANDLED = "new Promise(tell => setTimeout(() => requestAnimationFrame(() => tell()), 100))"
+EXPECT = """type => { window.handled = Promise.race([
+  new Promise(tell => addEventListener(type, tell, {once: true, capture: true})), new Promise(tell => setTimeout(tell, 1000)),
+]).then(() => new Promise(tell => requestAnimationFrame(() => setTimeout(tell, 0)))); }"""
 IDLE = f"document.querySelector('{WIDGET}').getAttribute('aria-busy') === 'false'"
 
 
@@ -190,24 +192,40 @@ def no_page_errors(page):
     assert not page.problems, page.problems
 
 
-@pytest.fixture(scope="module", autouse=True)
-def clicks_are_handled():
-    """A click, like a key, reaches a busy page a moment after playwright has come back."""
-    click = sync_api.Locator.click
+def handled(page, event: str, act) -> None:
+    """Do something, and let the page handle its event: where the machine is busy, that is a while after ``act`` has come back.
 
-    def handled(self, **how):
-        click(self, **how)
-        self.page.evaluate(HANDLED)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sync_api.Locator, "click", handled)
-        yield
+    A pointer that does not move brings no event; a second is enough then.
+    """
+    page.evaluate(EXPECT, event)
+    act()
+    page.evaluate("window.handled")
 
 
 def key(page, name: str) -> None:
-    """Press a key, and let the page handle it: where the machine is busy, that is a moment after ``press`` has come back."""
-    page.keyboard.press(name)
-    page.evaluate(HANDLED)
+    handled(page, "keyup", lambda: page.keyboard.press(name))
+
+
+EVENTS = {
+    "click": "pointerup",
+    "dblclick": "dblclick",
+    "hover": "pointermove",
+    "check": "pointerup",
+    "uncheck": "pointerup",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_mouse_is_handled():
+    """Let the page handle what the mouse does, in every test here."""
+
+    def patient(act, event):
+        return lambda self, **how: handled(self.page, event, lambda: act(self, **how))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, event in EVENTS.items():
+            patch.setattr(sync_api.Locator, name, patient(getattr(sync_api.Locator, name), event))
+        yield
 
 
 def press(page, name: str):
@@ -247,8 +265,7 @@ def test_mouse_steps_drags_and_reads_the_map(page):
     page.mouse.move(box["x"] + 10, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=6)
-    page.mouse.up()
-    page.evaluate(HANDLED)
+    handled(page, "pointerup", page.mouse.up)
     dragged, count = page.evaluate(PICTURES), widget.locator("output").inner_text()
     assert dragged != before and 25 < int(count.split()[1]) < 32
     page.mouse.wheel(0, 200)
@@ -344,8 +361,7 @@ def test_zoom_is_the_same_on_both_maps_and_comes_back(page):
     page.mouse.move(box["x"] + side * 0.8, box["y"] + side * 0.5)
     page.mouse.down()
     page.mouse.move(box["x"] + side * 0.3, box["y"] + side * 0.5, steps=4)
-    page.mouse.up()
-    page.evaluate(HANDLED)
+    handled(page, "pointerup", page.mouse.up)
     moved = page.evaluate(PICTURES)
     assert moved[0] != zoomed[0] and moved[1] != zoomed[1]
     into = widget.get_by_role("button", name="Zoom in")
@@ -405,19 +421,24 @@ PROBE = """() => {
 }"""
 
 
+def stepped(page) -> list[float]:
+    """Go on by 25 maps, one after the other; the milliseconds from each key to its picture."""
+    page.evaluate(PROBE)
+    for k in range(25):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("k => window.steps.length > k", arg=k)
+    return page.evaluate("window.steps")
+
+
 def test_a_step_is_drawn_at_once(page):
     page.get_by_role("slider", name="Map").focus()
     press(page, "Home")
-    page.evaluate(PROBE)
-    for _ in range(25):
-        page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(40)
-    steps = page.evaluate("window.steps")
+    steps = stepped(page)
     median = statistics.median(steps)
     print(
         f"\na keyboard step is on the canvas after {median:.0f} ms at the median of {len(steps)}, {max(steps):.0f} ms at most"
     )
-    assert len(steps) >= 20 and median < 200
+    assert median < 200
 
 
 CONTRAST = """selector => {
@@ -464,6 +485,23 @@ def test_narrow_windows_and_large_print_lose_nothing(page):
     page.wait_for_timeout(200)
     maps, plot = page.locator(f"{WIDGET} .pair").bounding_box(), page.locator(f"{WIDGET} .plot").bounding_box()
     assert plot["x"] > maps["x"] + maps["width"]
+
+
+def test_a_kernel_that_is_late_does_not_take_steps_back(page):
+    """What the kernel tells of a step arrives when others have been made: the map stays where it was stepped to."""
+    page.get_by_role("slider", name="Map").focus()
+    press(page, "Home")
+    page.wait_for_timeout(600)  # the kernel has heard of it
+    page.evaluate(f"({TOLD})('import time; time.sleep(2)'); null")  # not awaited
+    key(page, "ArrowRight")
+    page.wait_for_timeout(400)  # told, but the kernel is at work
+    for k in range(3, 24):
+        key(page, "ArrowRight")
+        page.wait_for_timeout(100)  # less than makes a pause
+        assert page.locator(f"{WIDGET} output").inner_text() == f"map {k} of 40"
+    page.wait_for_timeout(600)
+    assert page.evaluate(TOLD, "print(explorer.index)") == "22"
+    assert page.locator(f"{WIDGET} output").inner_text() == "map 23 of 40"
 
 
 def test_python_sees_what_is_chosen_and_its_changes_are_drawn(page):
@@ -817,11 +855,7 @@ def test_large_maps_are_stepped_and_dragged_through(open_page):
     assert page.locator(WIDGET).get_by_text("map 1 of 256", exact=True).is_visible()
     slider.focus()
     key(page, "Home")
-    page.evaluate(PROBE)
-    for _ in range(25):
-        page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(60)
-    steps = page.evaluate("window.steps")
+    steps = stepped(page)
     page.evaluate(FRAMES)
     box = slider.bounding_box()
     page.mouse.move(box["x"] + 10, box["y"] + box["height"] / 2)
@@ -829,17 +863,15 @@ def test_large_maps_are_stepped_and_dragged_through(open_page):
     for k in range(90):
         page.mouse.move(box["x"] + 10 + (box["width"] - 20) * k / 90, box["y"] + box["height"] / 2)
         page.wait_for_timeout(8)
-    page.mouse.up()
-    page.evaluate(HANDLED)
+    handled(page, "pointerup", page.mouse.up)
     page.wait_for_timeout(300)
     frames = page.evaluate("window.frames_")
     rate = (len(frames) - 1) / (frames[-1] - frames[0]) * 1000
     print(
         f"\n256 maps of 256²: a step after {statistics.median(steps):.0f} ms at the median of {len(steps)}, a drag shows {rate:.0f} maps a second"
     )
-    assert (
-        len(steps) >= 20 and statistics.median(steps) < 150 and rate > 5
-    )  # 30 ms and 20 on a machine that does nothing else
+    # 30 ms and 20 maps a second on a machine that does nothing else
+    assert statistics.median(steps) < 150 and rate > 5
 
 
 # ---------------------------------------------------------------- lensnb.widgets.watch

@@ -252,3 +252,38 @@ function live(model, el, root, heard, sized, resize) {
     for (const [event, callback] of Object.entries(heard)) model.off(event, callback);
   };
 }
+
+/**
+ * Values that one steps or drags through, such as the map that is shown: drawn at once, and told to the kernel when that pauses.
+ * Until then they are not in the model: the kernel's echo of an earlier step would put them back. `heard` has, by trait, what
+ * draws it; `get`, `set` and `end` are the model's for these traits.
+ */
+function stepping(model, heard) {
+  const traits = Object.keys(heard), now = Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
+  const put = () => traits.forEach((trait) => model.set(trait, now[trait]));
+  const tell = () => (put(), model.save_changes());
+  const changed = Object.fromEntries(traits.map((trait) => [
+    `change:${trait}`,
+    () => {
+      if (model.get(trait) === now[trait]) return;
+      now[trait] = model.get(trait);
+      heard[trait]();
+    },
+  ]));
+  let timer;
+  for (const [event, callback] of Object.entries(changed)) model.on(event, callback);
+  return {
+    get: (trait) => now[trait],
+    set(trait, value) {
+      now[trait] = value;
+      heard[trait]();
+      clearTimeout(timer);
+      timer = setTimeout(tell, 250);
+    },
+    end() {
+      clearTimeout(timer);
+      for (const [event, callback] of Object.entries(changed)) model.off(event, callback);
+      put();
+    },
+  };
+}

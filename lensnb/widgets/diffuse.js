@@ -32,7 +32,6 @@ function render({ model, el }) {
   );
   const ink = { Gaussian: inked(about.colours.Gaussian), network: inked(about.colours.network) };
   const names = ["noised", "Gaussian", "network"], titles = ["under noise", "Gaussian guess", "network's guess"];
-  let timer;
 
   const part = {
     way: chooser(about.ways), colours: chooser(Object.keys(about.tables).map((name) => [name, name])),
@@ -60,7 +59,7 @@ function render({ model, el }) {
   );
   const images = part.maps.map(({ canvas }) => canvas.getContext("2d").createImageData(n, n));
 
-  const way = () => model.get("way"), level = () => model.get("level");
+  const way = () => model.get("way"), steps = stepping(model, { level: show }), level = () => steps.get("level");
   const last = () => (way() === "noise" ? "the true map" : "the map in the end");
 
   function drawMaps() {
@@ -100,13 +99,9 @@ function render({ model, el }) {
     drawPlots();
   }
 
-  /** Scrubbing is drawn at once; the kernel hears of it when it pauses. */
   function step(to) {
     to = Math.max(0, Math.min(levels - 1, to));
-    if (to === level()) return;
-    model.set("level", to);
-    clearTimeout(timer);
-    timer = setTimeout(() => model.save_changes(), 250);
+    if (to !== level()) steps.set("level", to);
   }
   const choose = (trait, value) => (model.set(trait, value), model.save_changes());
 
@@ -115,10 +110,10 @@ function render({ model, el }) {
   part.more.onclick = () => step(level() + 1);
   part.way.onchange = () => choose("way", part.way.value);
   part.colours.onchange = () => choose("colours", part.colours.value);
-  const end = live(model, el, root, { "change:level": show, "change:way": show, "change:colours": show }, plots, drawPlots);
+  const end = live(model, el, root, { "change:way": show, "change:colours": show }, plots, drawPlots);
   show();
   return () => {
-    clearTimeout(timer);
+    steps.end();
     end();
   };
 }

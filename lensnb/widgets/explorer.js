@@ -235,13 +235,14 @@ function render({ model, el }) {
   const about = model.get("_about"), n = about.n, pixel = (about.side_deg * 60) / n, clip = `lensnb${++views}`;
   const names = about.sets.map((s) => s.name), part = build(about);
   const pixels = part.maps.map((m) => m.canvas.getContext("2d").createImageData(n, n));
-  let maps, statistic, frame, tables, differences, timer, late, blinking, swapped = false, hovered = null;
+  let maps, statistic, frame, tables, differences, late, blinking, swapped = false, hovered = null;
 
+  const steps = stepping(model, { index: showIndex, window: showWindow });
   const shown = () => [names[0], model.get("against")];
   const about_set = (name) => about.sets.find((s) => s.name === name);
   const count = (name) => about_set(name).indices.length;
   const last = () => Math.max(...shown().map(count)) - 1;
-  const which = (name) => model.get("index") % count(name);
+  const which = (name) => steps.get("index") % count(name);
   const colour = (name) => (name === names[0] ? "var(--fg)" : inked(about_set(name).colour));
   const limits = () => model.get("limits") ?? model.get("_maps").limits;
 
@@ -278,7 +279,7 @@ function render({ model, el }) {
   const kappaAt = (name, at) => maps[name].low + maps[name].step * maps[name].pixels[which(name) * n * n + at];
 
   function drawMaps() {
-    const window = model.get("window"), [truth, other] = shown(), apart = model.get("view") === "difference";
+    const window = steps.get("window"), [truth, other] = shown(), apart = model.get("view") === "difference";
     placed().forEach((name, k) => {
       const canvas = part.maps[k].canvas, field = `${about.side_deg} × ${about.side_deg} degrees`;
       if (k && apart) drawPixels(canvas, pixels[k], window, (at) => differences(kappaAt(other, at) - kappaAt(truth, at)));
@@ -298,7 +299,7 @@ function render({ model, el }) {
       const { mean, std } = maps[name], one = which(name), { note, mark } = part.maps[k];
       mark.style.display = hovered ? "block" : "none";
       if (hovered) {
-        const [row, column] = hovered, [row0, column0, side] = model.get("window"), at = row * n + column;
+        const [row, column] = hovered, [row0, column0, side] = steps.get("window"), at = row * n + column;
         const apart = k && model.get("view") === "difference";
         const kappa = apart ? kappaAt(shown()[1], at) - kappaAt(shown()[0], at) : kappaAt(placed()[k], at);
         mark.style.left = `${((column + 0.5 - column0) / side) * 100}%`;
@@ -379,7 +380,7 @@ function render({ model, el }) {
   // ---- what to redraw
 
   function showIndex() {
-    const index = model.get("index"), total = last() + 1;
+    const index = steps.get("index"), total = last() + 1;
     part.slider.max = total;
     part.slider.value = index + 1;
     part.count.textContent = `map ${index + 1} of ${total}`;
@@ -391,9 +392,9 @@ function render({ model, el }) {
   function showSets() {
     part.maps.forEach((m, k) => (m.swatch.style.color = colour(placed()[k])));
     part.against.value = model.get("against");
-    if (model.get("index") > last()) return step(last());
     recolour();
     drawPlot();
+    step(steps.get("index")); // the last one, where this set has fewer
     showIndex();
     showView();
   }
@@ -432,13 +433,9 @@ function render({ model, el }) {
 
   // ---- what the user does
 
-  /** Stepping is drawn at once; the kernel hears of it when the stepping pauses. */
   function step(index) {
     index = Math.max(0, Math.min(last(), index));
-    if (index === model.get("index")) return;
-    model.set("index", index);
-    clearTimeout(timer);
-    timer = setTimeout(() => model.save_changes(), 250);
+    if (index !== steps.get("index")) steps.set("index", index);
   }
 
   function choose(trait, value) {
@@ -454,7 +451,7 @@ function render({ model, el }) {
 
   /** The pixel of the map under the pointer. */
   function pixelUnder(event, k) {
-    const box = part.maps[k].canvas.getBoundingClientRect(), [row0, column0, side] = model.get("window");
+    const box = part.maps[k].canvas.getBoundingClientRect(), [row0, column0, side] = steps.get("window");
     const at = (v) => Math.max(0, Math.min(side - 1, Math.floor(v * side)));
     return [row0 + side - 1 - at((event.clientY - box.top) / box.height), column0 + at((event.clientX - box.left) / box.width)];
   }
@@ -468,18 +465,16 @@ function render({ model, el }) {
 
   function look(row, column, side) {
     const inside = (v) => Math.round(Math.max(0, Math.min(n - side, v)));
-    model.set("window", [inside(row), inside(column), side]);
-    clearTimeout(timer);
-    timer = setTimeout(() => model.save_changes(), 250);
+    steps.set("window", [inside(row), inside(column), side]);
   }
 
   function zoom(factor, [row, column] = centre()) {
-    const side = Math.max(Math.min(8, n), Math.min(n, Math.round(model.get("window")[2] / factor)));
+    const side = Math.max(Math.min(8, n), Math.min(n, Math.round(steps.get("window")[2] / factor)));
     look(row - side / 2, column - side / 2, side);
   }
 
-  const centre = () => (([row, column, side]) => [row + side / 2, column + side / 2])(model.get("window"));
-  const move = (rows, columns) => (([row, column, side]) => look(row + rows * side, column + columns * side, side))(model.get("window"));
+  const centre = () => (([row, column, side]) => [row + side / 2, column + side / 2])(steps.get("window"));
+  const move = (rows, columns) => (([row, column, side]) => look(row + rows * side, column + columns * side, side))(steps.get("window"));
   let dragged = null; // [where the pointer went down, the window then, whether it has moved]
 
   function drag(event, k) {
@@ -491,7 +486,7 @@ function render({ model, el }) {
   }
 
   function showWindow() {
-    const side = model.get("window")[2];
+    const side = steps.get("window")[2];
     part.out.disabled = side >= n;
     part.into.disabled = side <= Math.min(8, n);
     for (const { canvas } of part.maps) canvas.style.cursor = side < n ? "grab" : "";
@@ -521,8 +516,8 @@ function render({ model, el }) {
   part.low.onchange = part.high.onchange = chooseLimits;
   part.auto.onclick = () => choose("limits", null);
   part.slider.oninput = () => step(part.slider.value - 1);
-  part.back.onclick = () => step(model.get("index") - 1);
-  part.forth.onclick = () => step(model.get("index") + 1);
+  part.back.onclick = () => step(steps.get("index") - 1);
+  part.forth.onclick = () => step(steps.get("index") + 1);
   for (const input of [part.low, part.high]) {
     input.addEventListener("keydown", ({ key }) => key === "Enter" && chooseLimits()); // brings no change event in JupyterLab
     input.addEventListener("wheel", () => input.blur(), { passive: true });
@@ -540,7 +535,7 @@ function render({ model, el }) {
   part.maps.forEach(({ canvas }, k) => {
     canvas.onpointermove = (event) => (drag(event, k), hover(event, k));
     canvas.onpointerleave = () => ((hovered = null), describeMaps());
-    canvas.onpointerdown = (event) => ((dragged = [event, model.get("window"), false]), canvas.setPointerCapture(event.pointerId));
+    canvas.onpointerdown = (event) => ((dragged = [event, steps.get("window"), false]), canvas.setPointerCapture(event.pointerId));
     canvas.onpointerup = canvas.onpointercancel = () => {
       if (dragged && !dragged[2]) part.slider.focus(); // a click: the arrow keys step from here
       dragged = null;
@@ -555,8 +550,8 @@ function render({ model, el }) {
   };
 
   const heard = {
-    "change:index": showIndex, "change:against": showSets, "change:colours": showColours, "change:limits": showColours,
-    "change:view": showView, "change:window": showWindow, "change:_maps": showMaps, "change:_plot": showStatistic,
+    "change:against": showSets, "change:colours": showColours, "change:limits": showColours,
+    "change:view": showView, "change:_maps": showMaps, "change:_plot": showStatistic,
     "change:statistic": showChoices, "change:smoothing_arcmin": showChoices, "change:n_gal_arcmin2": showChoices,
   };
   for (const [event, callback] of Object.entries(heard)) model.on(event, callback);
@@ -571,7 +566,7 @@ function render({ model, el }) {
   resized.observe(part.bar);
   return () => {
     resized.disconnect();
-    clearTimeout(timer);
+    steps.end();
     clearTimeout(late);
     clearInterval(blinking);
     for (const [event, callback] of Object.entries(heard)) model.off(event, callback);

@@ -23,7 +23,7 @@ function render({ model, el }) {
   const about = model.get("_about"), n = about.n, steps = about.steps, scales = about.scales.map(([name]) => name);
   const colour = Object.fromEntries(scales.map((name) => [name, inked(about.colours[name])]));
   const numbered = Array.from({ length: about.maps }, (_, k) => [k, `map ${k + 1}`]);
-  let timer, path;
+  let path;
 
   const part = {
     first: chooser(numbered), last: chooser(numbered), temperature: chooser(about.temperatures.map((t) => [t, t])),
@@ -56,7 +56,7 @@ function render({ model, el }) {
   );
   const images = part.maps.map((canvas) => canvas.getContext("2d").createImageData(n, n));
 
-  const step = () => model.get("step");
+  const walked = stepping(model, { step: show }), step = () => walked.get("step");
 
   function read() {
     const sent = model.get("_path"), { walk, tips } = readMaps({ sets: { walk: sent.maps, tips: sent.ends } });
@@ -116,13 +116,9 @@ function render({ model, el }) {
     drawPlots();
   }
 
-  /** Stepping is drawn at once; the kernel hears of it when it pauses. */
   function go(to) {
     to = Math.max(0, Math.min(steps - 1, to));
-    if (to === step()) return;
-    model.set("step", to);
-    clearTimeout(timer);
-    timer = setTimeout(() => model.save_changes(), 250);
+    if (to !== step()) walked.set("step", to);
   }
   function ask(trait, value) {
     model.set(trait, value);
@@ -143,10 +139,10 @@ function render({ model, el }) {
   for (const name of ["first", "last", "temperature"]) part[name].onchange = () => ask(name, Number(part[name].value));
   part.colours.onchange = () => (model.set("colours", part.colours.value), model.save_changes());
   for (const name of scales) ticked.boxes[name].onchange = () => ask("scales", scales.filter((one) => ticked.boxes[one].checked));
-  const end = live(model, el, root, { "change:_path": arrived, "change:step": show, "change:colours": show }, plots, drawPlots);
+  const end = live(model, el, root, { "change:_path": arrived, "change:colours": show }, plots, drawPlots);
   arrived();
   return () => {
-    clearTimeout(timer);
+    walked.end();
     end();
   };
 }
