@@ -169,8 +169,11 @@ class StoredMaps:
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if copy is False:
             raise ValueError("maps that stay on disk cannot be had without reading them")
-        out = np.empty(self.shape, self.dtype if dtype is None else dtype)
-        for chunk, places in self.by_chunk():
+        dtype, parts = np.dtype(self.dtype if dtype is None else dtype), self.by_chunk()
+        if len(parts) == 1 and dtype == self.dtype and self._is_whole(parts[0][0]):
+            return self._taken(parts[0][0])
+        out = np.empty(self.shape, dtype)
+        for chunk, places in parts:
             out[_run(places)] = self._read(chunk)[_run(self.index[places] - chunk * self.chunk)]
         return out
 
@@ -196,6 +199,19 @@ class StoredMaps:
             self._last.clear()
             self._last[chunk] = found
         return found
+
+    def _is_whole(self, chunk: int) -> bool:
+        """These maps are all maps of a chunk, in their order."""
+        start = chunk * self.chunk
+        return np.array_equal(self.index, np.arange(start, min(start + self.chunk, self._array.shape[0])))
+
+    def _taken(self, chunk: int) -> np.ndarray:
+        """All maps of a chunk, for the caller alone: the copy that is spared is a fifth of the time of a pass through a set."""
+        found = self._last.pop(chunk, None)
+        if found is None:
+            start = chunk * self.chunk
+            found = self._whole(start, min(start + self.chunk, self._array.shape[0]))
+        return found if found.flags.owndata and found.flags.writeable else found.copy()
 
     def _whole(self, start: int, stop: int) -> np.ndarray:
         try:
