@@ -61,11 +61,15 @@ def answer(client, source: str, timeout: float = 120) -> str:
 def test_an_interrupted_cell_leaves_a_working_kernel_and_whole_files(name, kernel):
     manager, client, folder = kernel
     for after in (0.5, 1.3):
-        client.execute(CELLS[name])
+        asked = client.execute(CELLS[name])
+        while True:  # an interrupt before the cell has begun would be of nothing
+            said = client.get_iopub_msg(timeout=120)
+            if said["msg_type"] == "execute_input" and said["parent_header"]["msg_id"] == asked:
+                break
         time.sleep(after)
         manager.interrupt_kernel()
         while True:  # the reply of the cell, whenever it comes
-            reply = client.get_shell_msg(timeout=60)
+            reply = client.get_shell_msg(timeout=120)
             if reply["msg_type"] == "execute_reply":
                 break
         assert reply["content"]["status"] == "error" and reply["content"]["ename"] == "KeyboardInterrupt"

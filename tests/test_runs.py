@@ -204,12 +204,12 @@ def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path,
     command = [sys.executable, "-m", "lensnb", "run", str(book), "--root", str(tmp_path / "runs"), "--name", "one"]
     folder = tmp_path / "runs" / "one"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not (folder / "started").exists() and time.monotonic() < end:
             time.sleep(0.1)
         time.sleep(0.3)
         process.send_signal(getattr(signal, name))
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     assert process.returncode == 75, err
     # a kernel that ends in a hurry lets ZeroMQ print a line of its own
     said = [line for line in err.splitlines() if "signaler.cpp" not in line]
@@ -228,11 +228,8 @@ def test_two_processes_with_one_run_do_it_once(notebook, tmp_path):
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert (tmp_path / "runs/one/count").read_text() == "x"
-    assert (
-        sum("waiting for another process" in text for text in said)
-        == sum("is done already" in text for text in said)
-        <= 1
-    )
+    waited, found = (sum(word in text for text in said) for word in ("waiting for another process", "is done already"))
+    assert waited <= found == 1  # it waits, unless it came too late for that
 
 
 def test_parameters_from_a_file(tmp_path):
