@@ -206,7 +206,7 @@ class StoredMaps:
         return np.array_equal(self.index, np.arange(start, min(start + self.chunk, self._array.shape[0])))
 
     def _taken(self, chunk: int) -> np.ndarray:
-        """All maps of a chunk, for the caller alone: the copy that is spared is a fifth of the time of a pass through a set."""
+        """All maps of a chunk, for the caller alone: going through a set, a copy would be a good part of the time."""
         found = self._last.pop(chunk, None)
         if found is None:
             start = chunk * self.chunk
