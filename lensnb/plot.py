@@ -484,5 +484,5 @@ def training(ax: Axes, history: Sequence[Mapping], label: str = "loss", name: st
     ax.set_xlabel("optimiser step")
     ax.set_ylabel(label)
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))  # curves go everywhere inside
     return ax
