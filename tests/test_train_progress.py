@@ -15,7 +15,8 @@ from lensnb.compare import Fidelity
 from lensnb.data import MapSet
 from lensnb.files import read_checkpoint
 from lensnb.maps import GaussianField, MapGrid
-from lensnb.train import watch
+from lensnb.train import fit, watch
+from lensnb.train.follow import show_all
 
 FIELD = GaussianField.from_power(MapGrid(16, 5.0), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
 
@@ -184,3 +185,20 @@ def test_watch_shows_speed_and_the_last_check(capsys, monkeypatch):
 def test_watch_reads_records_of_older_versions(capsys):
     watch(iter([{"step": 1, "loss": 2.0, "lr": 0.1, "seconds": 1.0, "images": 8, "stopped": "finished"}]), 1)
     assert "loss 2.0000" in capsys.readouterr().out
+
+
+def test_an_interrupt_while_a_record_is_shown_stops_the_training_as_any_other(tmp_path):
+    """Pressed while the bar or the widget is drawn: the checkpoint is written, and the training goes on from there."""
+    seen = []
+
+    def show(record):
+        seen.append(record)
+        if record["step"] == 4 and "stopped" not in record:
+            raise KeyboardInterrupt
+
+    show_all(fit(build(), MAPS, STEPS, batch=8, every=2, folder=tmp_path, device="cpu"), show)
+    assert [(r["step"], r.get("stopped")) for r in seen] == [(2, None), (4, None), (4, "interrupted")]
+    assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == 4
+
+    with pytest.raises(KeyboardInterrupt):  # nothing is left to be stopped
+        show_all(iter([{"step": 4}]), show)

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import time
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from lensnb.transform import KappaTransform
 
 widgets = pytest.importorskip("lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError)
 traitlets = pytest.importorskip("traitlets")
-from lensnb.widgets import pictures, quiz  # noqa: E402  (they need anywidget)
+from lensnb.widgets import pictures, quiz, training  # noqa: E402  (they need anywidget)
 from lensnb.widgets.explorer import relative  # noqa: E402
 
 GRID = MapGrid(16, 5.0)
@@ -633,3 +634,31 @@ def test_an_interrupted_training_says_so(shown):
 
     widgets.watch(interrupted(), 60)
     assert shown[0].state == "interrupted"
+
+
+def test_an_interrupt_while_a_record_is_drawn_reaches_the_training(shown, monkeypatch):
+    def patient():
+        try:
+            yield from records(6)
+        except KeyboardInterrupt:
+            yield list(records(2))[1] | {"stopped": "interrupted"}
+
+    add = training.Training.add
+
+    def interrupted(self, record, samples=None):
+        if record["step"] == 20 and "stopped" not in record:
+            raise KeyboardInterrupt
+        add(self, record, samples)
+
+    monkeypatch.setattr(training.Training, "add", interrupted)
+    history = widgets.watch(patient(), 60)
+    assert [one["step"] for one in history] == [10, 20] and shown[0].state == "interrupted"
+
+
+def test_a_browser_is_told_a_few_times_a_second(shown, monkeypatch):
+    told, tell = [], training.Training.tell
+    monkeypatch.setattr(training.Training, "tell", lambda self, samples=None: told.append(tell(self, samples)))
+    began = time.monotonic()
+    widgets.watch(records(500), 5000)
+    assert len(told) <= (time.monotonic() - began) / training.PAUSE + 2
+    assert shown[0]._curves["step"][-1] == shown[0]._now["record"]["step"] == 5000

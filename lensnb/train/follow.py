@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
@@ -29,20 +29,21 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
     """
     first, batch = os.environ.get("RANK", "0") == "0", "LENSNB_BATCH" in os.environ
     history, numbers, shown = [], "", 0.0
+
+    def show(record: dict) -> None:
+        nonlocal numbers, shown
+        history.append(record)
+        checked = _numbers(record)
+        numbers = checked or numbers  # those of the last check stay
+        said = _said(record) + numbers
+        bar.update(record["step"] - bar.n)
+        bar.set_postfix_str(said)
+        if first and batch and (record["seconds"] - shown > 30 or checked or "stopped" in record):
+            shown = record["seconds"]
+            print(f"{name}: step {record['step']} of {steps}, {said}, {shown:.0f} s", flush=True)
+
     with tqdm(total=steps, desc=name, unit="step", file=sys.stdout, disable=batch or not first) as bar:
-        for record in records:
-            history.append(record)
-            numbers = _numbers(record) or numbers  # those of the last check stay
-            said = _said(record) + numbers
-            bar.update(record["step"] - bar.n)
-            bar.set_postfix_str(said)
-            if (
-                first
-                and batch
-                and (record["seconds"] - shown > 30 or numbers and _numbers(record) or "stopped" in record)
-            ):
-                shown = record["seconds"]
-                print(f"{name}: step {record['step']} of {steps}, {said}, {shown:.0f} s", flush=True)
+        show_all(records, show)
     stopped = bool(history) and history[-1].get("stopped") == "interrupted"
     if first and stopped:
         print(
@@ -55,6 +56,21 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
     ):  # nobody is there to look at a model that is half trained: what stopped the training stops the run
         raise KeyboardInterrupt
     return history
+
+
+def show_all(records: Iterator[dict], show: Callable[[dict], None]) -> None:
+    """Show every record. An interrupt while one is shown is handed to the training, which saves and gives its last one."""
+    records = iter(records)
+    while True:
+        try:
+            record = next(records, None)
+            if record is None:
+                return
+            show(record)
+        except KeyboardInterrupt:
+            if not hasattr(records, "throw"):
+                raise
+            show(records.throw(KeyboardInterrupt))  # raises it again where the training is over
 
 
 def _said(record: dict) -> str:

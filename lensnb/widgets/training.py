@@ -1,14 +1,15 @@
 """Follow a training live: loss, learning rate, fidelity and early maps while it runs.
 
 :func:`watch` takes the place of :func:`lensnb.train.watch`. The training stays in the cell, so the kernel's own interrupt (■ in
-JupyterLab) stops it; the checkpoint is kept, and the same cell goes on from there. There is no button for that in the widget:
-a kernel hears what a widget says when its cell has ended.
+JupyterLab) stops it; the checkpoint is kept, and the same cell goes on from there. The button of the widget interrupts the
+kernel in the same way, where the page lets it: a kernel hears what a widget says only when its cell has ended.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator
 
 import traitlets
@@ -16,9 +17,11 @@ import traitlets
 from .. import plot
 from ..compare import Fidelity
 from ..train import watch as watch_lines
+from ..train.follow import show_all
 from .pictures import Pictured, colour_table, quantise, script
 
 MOST = 400  # records that are drawn; of more, every second one is left out until they fit
+PAUSE = 0.1  # seconds between what the browser is told: it has to draw it
 SAMPLES = 4  # maps of the last check that are shown
 SHOWN = ("step", "loss", "lr", "seconds", "images", "images_per_second", "validation")
 KNOWN = (*SHOWN, "stopped", "kept")  # whatever else is in a record comes from a check
@@ -46,15 +49,21 @@ def watch(records: Iterator[dict], steps: int, name: str = "training", check: Fi
     widget = Training(steps, name)
     handle = display(widget, display_id=True)
     drawn = None
+
+    def show(record: dict) -> None:
+        nonlocal drawn
+        samples = None if check is None else check.samples
+        widget.add(record, None if samples is drawn else samples)
+        drawn = samples
+
     try:
-        for record in records:
-            samples = None if check is None else check.samples
-            widget.add(record, None if samples is drawn else samples)
-            drawn = samples
+        show_all(records, show)
+        widget.tell()
         stopped = widget.history[-1].get("stopped", "finished") if widget.history else "finished"
         widget.state = "stopped early" if stopped == "early" else stopped
-    except BaseException:
-        widget.state = "failed"
+    except BaseException as error:
+        widget.tell()
+        widget.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         raise
     finally:
         if handle is not None:
@@ -82,7 +91,7 @@ class Training(Pictured):
     def __init__(self, steps: int, name: str):
         self.history: list[dict] = []
         self._kept: list[dict] = []  # what is drawn
-        self._every, self._checked = 1, {}
+        self._every, self._checked, self._told = 1, {}, -math.inf
         super().__init__(_about={"steps": steps, "name": name, "table": colour_table("magma").tobytes()})
 
     def add(self, record: dict, samples=None) -> None:
@@ -92,15 +101,23 @@ class Training(Pictured):
             self._kept.append(record)
         if len(self._kept) > MOST:
             self._kept, self._every = self._kept[::2], 2 * self._every
-        column = lambda key: [_number(one.get(key)) for one in self._kept]
         checked = {key: _number(value) for key, value in record.items() if key not in KNOWN}
         self._checked = checked or self._checked
+        if samples is not None or time.monotonic() - self._told > PAUSE:
+            self.tell(samples)
+
+    def tell(self, samples=None) -> None:
+        """Send the browser what there is."""
+        if not self.history:
+            return
+        column = lambda key: [_number(one.get(key)) for one in self._kept]
         with self.hold_sync():
             self._curves = {key: column(key) for key in ("step", "loss", "validation", "lr")}
-            self._now = {"record": {key: _number(record.get(key)) for key in SHOWN}, "check": self._checked}
+            self._now = {"record": {key: _number(self.history[-1].get(key)) for key in SHOWN}, "check": self._checked}
             if samples is not None:
                 few = samples[:SAMPLES]
                 self._maps = quantise(few) | {"n": few.shape[-1], "count": len(few)}
+        self._told = time.monotonic()
 
     def figure(self) -> plot.Figure:
         """Loss and learning rate so far."""
