@@ -55,7 +55,7 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+def wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server.poll() is not None:
@@ -130,7 +130,7 @@ def open_page(browser, lab):
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, root / name)
         contexts.append(browser.new_context(viewport={"width": width, "height": height}))
-        contexts[-1].set_default_timeout(90_000)
+        contexts[-1].set_default_timeout(300_000)
         page = contexts[-1].new_page()
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -1056,12 +1056,13 @@ def voila(tmp_path, small_maps):
 def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(browser, voila, tmp_path):
     url, token = voila
     context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(600_000)  # the page is there when its notebook has run
     page = context.new_page()
     page.goto(f"{url}/voila/render/app_spot_the_fake.ipynb")
     assert "login" in page.url and page.locator(QUIZ).count() == 0  # nothing without the token
     page.goto(f"{url}/voila/render/app_spot_the_fake.ipynb?token={token}")
     quiz = page.locator(QUIZ)
-    quiz.get_by_text("Question 1 of 2").wait_for(timeout=120_000)
+    quiz.get_by_text("Question 1 of 2").wait_for()
     assert page.get_by_text("import torch").count() == 0 and page.locator(".jp-CodeMirrorEditor").count() == 0
     quiz.get_by_role("button", name="The left one").click()
     assert quiz.locator(".said").inner_text().split(":")[0] in ("Right", "Wrong")
