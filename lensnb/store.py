@@ -115,8 +115,8 @@ class StoredMaps:
     """Maps that stay on disk, shape ``(maps, n, n)``: an array of which a part is read when it is asked for.
 
     ``maps[i]`` reads one map. A slice, a boolean mask or an array of indices reads nothing: it is again StoredMaps, so that a
-    split of a set takes no memory. ``numpy.asarray(maps[:100])`` reads. Chunks are read whole, and the last one is kept, so
-    going through the maps in order reads each chunk once, and jumping about reads a chunk a map.
+    split of a set takes no memory. ``numpy.asarray(maps[:100])`` reads. Chunks are read whole, and the last one is kept
+    (unless all of it was asked for), so going through the maps in order reads each chunk once, and jumping about reads a chunk a map.
 
     Args:
         array: a zarr array ``(maps, n, n)``, or anything of that shape that gives a NumPy array for ``array[a:b]``.
@@ -170,7 +170,7 @@ class StoredMaps:
         if copy is False:
             raise ValueError("maps that stay on disk cannot be had without reading them")
         dtype, parts = np.dtype(self.dtype if dtype is None else dtype), self.by_chunk()
-        if len(parts) == 1 and dtype == self.dtype and self._is_whole(parts[0][0]):
+        if len(parts) == 1 and dtype == self.dtype and np.array_equal(self.index, np.arange(*self._span(parts[0][0]))):
             return self._taken(parts[0][0])
         out = np.empty(self.shape, dtype)
         for chunk, places in parts:
@@ -194,23 +194,20 @@ class StoredMaps:
         """All maps of a chunk, in native byte order."""
         found = self._last.get(chunk)
         if found is None:
-            start = chunk * self.chunk
-            found = self._whole(start, min(start + self.chunk, self._array.shape[0]))
+            found = self._whole(*self._span(chunk))
             self._last.clear()
             self._last[chunk] = found
         return found
 
-    def _is_whole(self, chunk: int) -> bool:
-        """These maps are all maps of a chunk, in their order."""
-        start = chunk * self.chunk
-        return np.array_equal(self.index, np.arange(start, min(start + self.chunk, self._array.shape[0])))
+    def _span(self, chunk: int) -> tuple[int, int]:
+        """Numbers in the file of the first map of a chunk, and of the one after its last."""
+        return chunk * self.chunk, min((chunk + 1) * self.chunk, self._array.shape[0])
 
     def _taken(self, chunk: int) -> np.ndarray:
         """All maps of a chunk, for the caller alone: going through a set, a copy would be a good part of the time."""
         found = self._last.pop(chunk, None)
         if found is None:
-            start = chunk * self.chunk
-            found = self._whole(start, min(start + self.chunk, self._array.shape[0]))
+            found = self._whole(*self._span(chunk))
         return found if found.flags.owndata and found.flags.writeable else found.copy()
 
     def _whole(self, start: int, stop: int) -> np.ndarray:

@@ -196,9 +196,11 @@ def test_an_interrupt_while_a_record_is_shown_stops_the_training_as_any_other(tm
         if record["step"] == 4 and "stopped" not in record:
             raise KeyboardInterrupt
 
-    show_all(fit(build(), MAPS, STEPS, batch=8, every=2, folder=tmp_path, device="cpu"), show)
+    records = lambda: fit(build(), MAPS, STEPS, batch=8, every=2, folder=tmp_path, device="cpu")
+    show_all(records(), show)
     assert [(r["step"], r.get("stopped")) for r in seen] == [(2, None), (4, None), (4, "interrupted")]
     assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == 4
+    assert [(r["step"], r.get("stopped")) for r in records()][-2:] == [(10, None), (STEPS, "finished")]
 
     with pytest.raises(KeyboardInterrupt):  # nothing is left to be stopped
         show_all(iter([{"step": 4}]), show)

@@ -256,7 +256,7 @@ function live(model, el, root, heard, sized, resize) {
 /**
  * Values that one steps or drags through, such as the map that is shown: drawn at once, and told to the kernel when that pauses.
  * Until then they are not in the model: the kernel's echo of an earlier step would put them back. `heard` has, by trait, what
- * draws it; `get`, `set` and `end` are the model's for these traits.
+ * draws it; `get` and `set` stand in for the model's, and `end` is for when the widget leaves the page.
  */
 function stepping(model, heard) {
   const traits = Object.keys(heard), now = Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
