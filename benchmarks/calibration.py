@@ -36,7 +36,9 @@ LOGNORMAL = LognormalField.from_correlation(GAUSSIAN.variance, 0.03)
 def simulations(field, seed: int, first: int = 0, count: int = 24) -> MapSet:
     """Maps of 5° cut from maps of 10°, four with one label."""
     wide = field.sample(count, torch.Generator().manual_seed(seed))
-    return tiles(MapSet(wide.numpy(), WIDE.side_deg, labels=np.arange(first, first + count)), WIDE.n // 2)
+    return tiles(
+        MapSet(wide.numpy(), WIDE.side_deg, labels=np.arange(first, first + count)), WIDE.n // 2
+    )
 
 
 def false_alarms(seeds: int, rounds: int = 60) -> dict[str, np.ndarray]:
@@ -44,10 +46,14 @@ def false_alarms(seeds: int, rounds: int = 60) -> dict[str, np.ndarray]:
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
         sets = [simulations(LOGNORMAL, 3 * seed + k, 24 * k) for k in range(3)]
-        report = compare(sets[0], sets[1], {"same": sets[2]}, rounds=rounds, look_at_maps=False, seed=seed)
+        report = compare(
+            sets[0], sets[1], {"same": sets[2]}, rounds=rounds, look_at_maps=False, seed=seed
+        )
         for row in report.rows():
             fault = row.faults["same"]
-            found.setdefault(row.quantity.name, []).append(np.nan if fault is None else float(bool(fault)))
+            found.setdefault(row.quantity.name, []).append(
+                np.nan if fault is None else float(bool(fault))
+            )
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -58,7 +64,9 @@ def coverage(seeds: int, rounds: int = 100) -> dict[str, np.ndarray]:
     for seed in range(seeds):
         sets = [simulations(GAUSSIAN, 10_000 + 2 * seed + k, 40 * k, 40) for k in range(2)]
         edges = ell_edges(sets[0].grid, 6)
-        truth, sample = (Ensemble(power_spectrum(s.tensor(), s.side_deg, edges).numpy(), s.labels) for s in sets)
+        truth, sample = (
+            Ensemble(power_spectrum(s.tensor(), s.side_deg, edges).numpy(), s.labels) for s in sets
+        )
         verdict = judge(sample, truth, rounds, seed)
         for name, value in expected.items():
             low, high = getattr(verdict, name).interval
@@ -78,12 +86,20 @@ def report(seeds: int) -> str:
     alarms = false_alarms(seeds)
     for name, values in alarms.items():
         defined = values[np.isfinite(values)]
-        lines.append(f"| {name} | {defined.sum():.0f} of {len(defined)} | {_rate(defined)} | {sides[name]} |")
+        lines.append(
+            f"| {name} | {defined.sum():.0f} of {len(defined)} | {_rate(defined)} | {sides[name]} |"
+        )
     every = np.array(list(alarms.values()))
     lines.append(
         f"| **all** | {np.nansum(every):.0f} of {np.isfinite(every).sum()} | {100 * np.nanmean(every):.1f} % | |"
     )
-    lines += ["", f"## Coverage of 95 % intervals in {seeds} seeds", "", "| number a bin | covered |", "|---|---|"]
+    lines += [
+        "",
+        f"## Coverage of 95 % intervals in {seeds} seeds",
+        "",
+        "| number a bin | covered |",
+        "|---|---|",
+    ]
     for name, values in coverage(seeds).items():
         error = values.mean(1).std(ddof=1) / np.sqrt(len(values))
         lines.append(f"| {name} | {100 * values.mean():.1f} ± {100 * error:.1f} % |")
@@ -98,7 +114,9 @@ def _rate(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=300)
     parser.add_argument("--output", type=Path, help="Markdown file to write; printed in any case")
     arguments = parser.parse_args()

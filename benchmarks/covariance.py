@@ -117,39 +117,80 @@ def rows() -> dict[str, Row]:
             found[f"{family}, {name}"] = replace(first, text=text, **more)
 
         word = "white base" if family == "flow" else "white preconditioner"
-        change(word, "a white field instead of the Gaussian field with the right spectrum", gaussian=False)
+        change(
+            word,
+            "a white field instead of the Gaussian field with the right spectrum",
+            gaussian=False,
+        )
         change("no logarithm", "κ is only standardised", logarithm=False)
         change("no symmetries", "no augmentation", augment=False)
-        change("noise", f"training and truth with shape noise, {GALAXIES:g} galaxies a square arcminute", noisy=True)
+        change(
+            "noise",
+            f"training and truth with shape noise, {GALAXIES:g} galaxies a square arcminute",
+            noisy=True,
+        )
         change("quarter", "a quarter of the steps", steps=first.steps // 4)
         change("fourfold", "four times the steps", steps=first.steps * 4)
         # By default the average reaches back a ninth of the run: that is shorter than 1,000 steps below 9,000 of them.
         change("no average", "the last weights, not a moving average of them", ema=0.0)
-        change("short average", "moving average of the weights over 10 steps instead of a ninth of the run", ema=0.9)
-        for times in (4, 8) if family == "flow" else (4,):  # four times spoil the diffusion model already
-            change(f"{times} times the rate", f"{times} times the learning rate", lr=times * first.lr)
+        change(
+            "short average",
+            "moving average of the weights over 10 steps instead of a ninth of the run",
+            ema=0.9,
+        )
+        for times in (
+            (4, 8) if family == "flow" else (4,)
+        ):  # four times spoil the diffusion model already
+            change(
+                f"{times} times the rate", f"{times} times the learning rate", lr=times * first.lr
+            )
         for maps in (100, 300):
-            change(f"{maps} maps", f"only {maps} training maps, from as few simulations", maps=maps)
-        change("256 pixels", "the same fields with 256 pixels a side, 8 maps a step", pixels=256, batch=8)
+            change(
+                f"{maps} maps", f"only {maps} training maps, from as few simulations", maps=maps
+            )
+        change(
+            "256 pixels",
+            "the same fields with 256 pixels a side, 8 maps a step",
+            pixels=256,
+            batch=8,
+        )
         if family == "flow":
             change("small", "half the channels", model=(("hidden", 32),))
             change("large", "twice the channels", model=(("hidden", 128),))
             change("spline", "rational-quadratic couplings", model=(("coupling", "spline"),))
-            change("blind", "conditioners are not told how strong the map is", model=(("network", Blind),))
-            change("unbounded", "conditioners see bright pixels as they are", model=(("network", Unbounded),))
+            change(
+                "blind",
+                "conditioners are not told how strong the map is",
+                model=(("network", Blind),),
+            )
+            change(
+                "unbounded",
+                "conditioners see bright pixels as they are",
+                model=(("network", Unbounded),),
+            )
             change("cold", "temperature 0.95", temperature=0.95, trained="flow")
             continue
         change("untold", "not told how strong the map is", bands=0)
         change("one band", "told how strong the map is in one band instead of four", bands=1)
-        change("fine levels", "training at lower noise levels, ln σ = −1.2 ± 1", model=(("log_mean", -1.2),))
-        change("coarse levels", "training at higher noise levels, ln σ = 0.4 ± 1", model=(("log_mean", 0.4),))
+        change(
+            "fine levels",
+            "training at lower noise levels, ln σ = −1.2 ± 1",
+            model=(("log_mean", -1.2),),
+        )
+        change(
+            "coarse levels",
+            "training at higher noise levels, ln σ = 0.4 ± 1",
+            model=(("log_mean", 0.4),),
+        )
         change("no attention", "no self-attention", model=(("unet", {"attention": 0}),))
         change("small", "two thirds of the channels", model=(("channels", (32, 48, 64)),))
         change("large", "four thirds of the channels", model=(("channels", (64, 96, 128)),))
         change("L1", "L1 loss", model=(("criterion", F.l1_loss),))
         change("Huber", "Huber loss", model=(("criterion", F.huber_loss),))
         for name in ("noise", "v", "velocity"):
-            change(f"predicts {name}", f"the network predicts {name}", model=(("prediction", name),))
+            change(
+                f"predicts {name}", f"the network predicts {name}", model=(("prediction", name),)
+            )
         for name, levels in (
             ("exponential", 6), ("exponential", 24), ("heun", 8), ("heun", 18), ("heun", 48), ("stochastic", 18),
             ("stochastic", 48), ("ancestral", 100), ("euler", 48), ("dpm_solver", 18),
@@ -181,7 +222,9 @@ def sets(row: Row, planes: Path | None) -> list[MapSet]:
 
 def with_noise(maps: MapSet, seed: int) -> MapSet:
     """The same maps with one draw of shape noise each."""
-    noisy = add_shape_noise(maps.tensor(), maps.side_deg, GALAXIES, generator=torch.Generator().manual_seed(seed))
+    noisy = add_shape_noise(
+        maps.tensor(), maps.side_deg, GALAXIES, generator=torch.Generator().manual_seed(seed)
+    )
     return MapSet(noisy.numpy(), maps.side_deg, maps.z_source, maps.labels)
 
 
@@ -191,7 +234,9 @@ def augmentation(row: Row, side_deg: float) -> Callable[[Tensor, torch.Generator
         return random_symmetry if row.augment else None
 
     def fresh_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
-        return add_shape_noise(random_symmetry(batch, generator), side_deg, GALAXIES, generator=generator)
+        return add_shape_noise(
+            random_symmetry(batch, generator), side_deg, GALAXIES, generator=generator
+        )
 
     return fresh_noise
 
@@ -241,7 +286,9 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
     trained = time.perf_counter()
     maps = draw(row, model, n_maps)
     drawn = time.perf_counter()
-    report = compare(truth, null, {name: maps}, train if row.frontier else None, look_at_maps=row.frontier)
+    report = compare(
+        truth, null, {name: maps}, train if row.frontier else None, look_at_maps=row.frontier
+    )
     numbers = {r.quantity.name: r for r in report.rows() if r.quantity.name in SHOWN}
     result = {
         "row": {k: repr(v) if k == "model" else v for k, v in asdict(row).items()},
@@ -336,9 +383,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="rows to run (all that have no result)")
     parser.add_argument("--folder", type=Path, default=Path("runs/covariance"))
     parser.add_argument("--maps", type=int, default=1024, help="maps to judge by")
-    parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the row says)")
-    parser.add_argument("--planes", type=Path, help="the boxes of the sample, for rows with maps of more pixels")
-    parser.add_argument("--output", type=Path, help="file for the table (by default it is printed)")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="optimiser steps (0: as the row says)"
+    )
+    parser.add_argument(
+        "--planes", type=Path, help="the boxes of the sample, for rows with maps of more pixels"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="file for the table (by default it is printed)"
+    )
     options = parser.parse_intermixed_args()  # names may come after options
     known = rows()
     unknown = [name for name in options.names if name not in known]
@@ -353,8 +406,14 @@ def main() -> None:
             result = run(name, row, options.folder, options.maps, options.planes)
             print(name, json.dumps(result["found"], ensure_ascii=False), flush=True)
     else:
-        found = {name: json.loads(path.read_text()) for name, path in done.items() if path.exists()}
-        reports = {name: (done[name].parent / "report.txt").read_text() for name in found if known[name].frontier}
+        found = {
+            name: json.loads(path.read_text()) for name, path in done.items() if path.exists()
+        }
+        reports = {
+            name: (done[name].parent / "report.txt").read_text()
+            for name in found
+            if known[name].frontier
+        }
         before = options.output.read_text() if options.output and options.output.exists() else ""
         page = "\n".join(table(found, reports, before))
         if options.output is None:

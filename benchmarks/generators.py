@@ -100,7 +100,10 @@ def build(family: type[nn.Module], maps: Tensor) -> nn.Module:
 def contenders(maps: Tensor, ancestral: int) -> dict[str, nn.Module | None]:
     """Untrained models by name; None where the library is not installed."""
     torch.manual_seed(0)
-    found: dict[str, nn.Module | None] = {FLOW: build(Flow, maps), DIFFUSION: build(Diffusion, maps)}
+    found: dict[str, nn.Module | None] = {
+        FLOW: build(Flow, maps),
+        DIFFUSION: build(Diffusion, maps),
+    }
     for name, make, against in OTHERS.values():
         try:
             found[name] = make(maps, size(found[against]), ancestral)
@@ -120,11 +123,15 @@ def own_precision(name: str, device: torch.device) -> str:
 
 def stepper(model: nn.Module, batch: Tensor, precision: str) -> Callable[[], None]:
     """A function that makes one step of a training."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=batch.device.type in ("cpu", "cuda"))
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=1e-4, fused=batch.device.type in ("cpu", "cuda")
+    )
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(batch.device.type, PRECISIONS[precision], enabled=precision != "float32"):
+        with torch.autocast(
+            batch.device.type, PRECISIONS[precision], enabled=precision != "float32"
+        ):
             loss = model.loss(batch)
         loss.backward()
         optimizer.step()
@@ -132,7 +139,9 @@ def stepper(model: nn.Module, batch: Tensor, precision: str) -> Callable[[], Non
     return step
 
 
-def ways(name: str, model: nn.Module, device: torch.device) -> Iterator[tuple[str, str, nn.Module]]:
+def ways(
+    name: str, model: nn.Module, device: torch.device
+) -> Iterator[tuple[str, str, nn.Module]]:
     """How a model is timed: the way in words, the precision, and a copy on the device."""
     ours = name in (FLOW, DIFFUSION)
     for precision in PRECISIONS:
@@ -142,7 +151,9 @@ def ways(name: str, model: nn.Module, device: torch.device) -> Iterator[tuple[st
         yield f"{precision}, channels last", precision, place(copy.deepcopy(model), device)
 
 
-def time_steps(found: dict[str, nn.Module | None], batch: Tensor, steps: int, rounds: int) -> dict[str, dict]:
+def time_steps(
+    found: dict[str, nn.Module | None], batch: Tensor, steps: int, rounds: int
+) -> dict[str, dict]:
     """``times[model][way]``: seconds of so many steps in each round; a way in which a model does not run has no rounds."""
     steppers, times = [], {}
     for name, model in found.items():
@@ -164,11 +175,15 @@ def time_steps(found: dict[str, nn.Module | None], batch: Tensor, steps: int, ro
 def speed(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[Target]]:
     """The table of images a second, and its targets."""
     found = contenders(train, options.ancestral)
-    times = time_steps(found, train[: options.batch].to(options.device), options.steps, options.rounds)
+    times = time_steps(
+        found, train[: options.batch].to(options.device), options.steps, options.rounds
+    )
     images, targets = options.batch * options.steps, []
     against = {name: times[ours] for name, _, ours in OTHERS.values()}
     own = own_precision(FLOW, options.device)
-    lines = [f"| | parameters | precision | images a second | lensnb in that precision | lensnb in {own} |"]
+    lines = [
+        f"| | parameters | precision | images a second | lensnb in that precision | lensnb in {own} |"
+    ]
     lines += ["|---|--:|---|--:|---|---|"]
     for name, model in found.items():
         if model is None:
@@ -196,9 +211,16 @@ def faster(theirs: list[float], ours: list[float]) -> str:
 
 def faster_targets(name: str, theirs: dict[str, list], ours: list[float]) -> Iterator[Target]:
     fastest = min((way for way in theirs if theirs[way]), key=lambda way: np.median(theirs[way]))
-    for what, way in (("each as it comes", "float32"), (f"that one at its fastest ({fastest})", fastest)):
+    for what, way in (
+        ("each as it comes", "float32"),
+        (f"that one at its fastest ({fastest})", fastest),
+    ):
         r = ratio(theirs[way], ours)
-        yield f"in training at least 1.5 × the images a second of {name}, {what}", f"{r:.2g} ×", r >= 1.5
+        yield (
+            f"in training at least 1.5 × the images a second of {name}, {what}",
+            f"{r:.2g} ×",
+            r >= 1.5,
+        )
 
 
 # ---------------------------------------------------------------- after the same time
@@ -215,10 +237,17 @@ class Trained(NamedTuple):
 
 
 def settings(options: argparse.Namespace) -> dict:
-    return {"batch": options.batch, "lr": options.lr, "augment": random_symmetry, "device": options.device}
+    return {
+        "batch": options.batch,
+        "lr": options.lr,
+        "augment": random_symmetry,
+        "device": options.device,
+    }
 
 
-def best_rate(name: str, model: nn.Module, maps: Tensor, steps: int, options: argparse.Namespace) -> float:
+def best_rate(
+    name: str, model: nn.Module, maps: Tensor, steps: int, options: argparse.Namespace
+) -> float:
     """The learning rate at which a flow does best on maps of other boxes, after a sixth of the steps."""
     held = len(maps) // 8  # maps lie box by box
     found = {}
@@ -229,14 +258,21 @@ def best_rate(name: str, model: nn.Module, maps: Tensor, steps: int, options: ar
             pass
         with torch.no_grad():
             found[rate] = float(one.loss(maps[-held:].to(options.device)))
-        print(f"{name} at {rate:g}: {found[rate]:.4f} bits a dimension on held-out training maps", flush=True)
+        print(
+            f"{name} at {rate:g}: {found[rate]:.4f} bits a dimension on held-out training maps",
+            flush=True,
+        )
     return min(found, key=found.get)
 
 
-def steps_in(model: nn.Module, maps: Tensor, minutes: float, precision: str, options: argparse.Namespace) -> int:
+def steps_in(
+    model: nn.Module, maps: Tensor, minutes: float, precision: str, options: argparse.Namespace
+) -> int:
     """How many steps of a training fill that time: measured on a copy, on 20 steps or in a tenth of the time."""
     spent, started = [], time.perf_counter()
-    records = fit(copy.deepcopy(model), maps, 21, every=1, precision=precision, **settings(options))
+    records = fit(
+        copy.deepcopy(model), maps, 21, every=1, precision=precision, **settings(options)
+    )
     for record in records:
         spent.append(record["seconds"])
         if time.perf_counter() - started > 6 * minutes and len(spent) > 3:
@@ -250,7 +286,9 @@ def train_for(name: str, model: nn.Module, maps: Tensor, options: argparse.Names
     precision = own_precision(name, options.device)
     steps = steps_in(model, maps, options.minutes, precision, options)
     rate = (
-        best_rate(name, model, maps, steps, options) if hasattr(model, "log_prob") and name != DIFFUSION else options.lr
+        best_rate(name, model, maps, steps, options)
+        if hasattr(model, "log_prob") and name != DIFFUSION
+        else options.lr
     )
     last = None
     for record in fit(model, maps, steps, precision=precision, **settings(options) | {"lr": rate}):
@@ -269,9 +307,15 @@ class Drawn(NamedTuple):
 
 def draw(model: nn.Module, n: int, **how) -> Drawn:
     """Draw maps with one seed; the calls of a diffusion model's network are counted."""
-    network = model.denoiser.network if isinstance(model, Diffusion) else getattr(model, "network", None)
+    network = (
+        model.denoiser.network if isinstance(model, Diffusion) else getattr(model, "network", None)
+    )
     calls, found = [], []
-    hook = network.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0]))) if network else None
+    hook = (
+        network.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+        if network
+        else None
+    )
     spent = seconds(lambda: found.append(model.sample(n, torch.Generator().manual_seed(0), **how)))
     if hook:
         hook.remove()
@@ -281,7 +325,11 @@ def draw(model: nn.Module, n: int, **how) -> Drawn:
 @torch.no_grad()
 def bits(model: nn.Module, truth: MapSet, device: torch.device) -> np.ndarray:
     """Bits per dimension in κ units of each simulation's maps, shape ``(simulations,)``."""
-    log_prob = torch.cat([model.log_prob(part.to(device)).cpu() for part in truth.tensor().split(64)]).double().numpy()
+    log_prob = (
+        torch.cat([model.log_prob(part.to(device)).cpu() for part in truth.tensor().split(64)])
+        .double()
+        .numpy()
+    )
     per_map = -log_prob / (math.log(2) * truth.grid.n**2)
     return np.array([per_map[truth.labels == label].mean() for label in truth.simulations])
 
@@ -289,16 +337,26 @@ def bits(model: nn.Module, truth: MapSet, device: torch.device) -> np.ndarray:
 def same_time(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[Target]]:
     """Train all models for as long, and judge them; the diffusion model is kept in the folder."""
     found = contenders(train, options.ancestral)
-    trained = {name: train_for(name, model, train, options) for name, model in found.items() if model is not None}
+    trained = {
+        name: train_for(name, model, train, options)
+        for name, model in found.items()
+        if model is not None
+    }
     save_checkpoint(kept_model(options), trained[DIFFUSION].model)
     drawn = {name: draw(one.model, options.maps) for name, one in trained.items()}
     print(f"{options.maps} maps from each", flush=True)
     truth, null = (sample(name, options.pixels) for name in ("truth", "null"))
     flows = {name: bits(one.model, truth, options.device) for name, one in trained.items() if hasattr(one.model, "log_prob") and name != DIFFUSION}  # fmt: skip
     report = compare(
-        truth, null, {name: one.maps for name, one in drawn.items()}, look_at_maps=False, rounds=options.bootstrap
+        truth,
+        null,
+        {name: one.maps for name, one in drawn.items()},
+        look_at_maps=False,
+        rounds=options.bootstrap,
     )
-    lines = ["| | precision | learning rate | training | images seen | bits a dimension | a map | evaluations a map |"]
+    lines = [
+        "| | precision | learning rate | training | images seen | bits a dimension | a map | evaluations a map |"
+    ]
     lines += ["|---|---|--:|--:|--:|--:|--:|--:|"]
     for name, model in found.items():
         if model is None:
@@ -306,8 +364,17 @@ def same_time(options: argparse.Namespace, train: Tensor) -> tuple[list[str], li
             continue
         one, maps = trained[name], drawn[name]
         bpd = f"{flows[name].mean():.4f}" if name in flows else "–"
-        cells = [name, one.precision, f"{one.rate:g}", f"{one.seconds:.0f} s", f"{one.steps * options.batch:,}", bpd]
-        lines.append(f"| {' | '.join([*cells, duration(maps.seconds), f'{maps.evaluations:.4g}'])} |")
+        cells = [
+            name,
+            one.precision,
+            f"{one.rate:g}",
+            f"{one.seconds:.0f} s",
+            f"{one.steps * options.batch:,}",
+            bpd,
+        ]
+        lines.append(
+            f"| {' | '.join([*cells, duration(maps.seconds), f'{maps.evaluations:.4g}'])} |"
+        )
     return [*lines, "", *fidelity_table(report)], [*bits_targets(flows), *fidelity_targets(report)]
 
 
@@ -322,7 +389,10 @@ def fidelity_table(report: FidelityReport) -> Iterator[str]:
     yield "| | " + " | ".join(row.quantity.name for row in rows) + " | maps left out |"
     yield "|---|" + "--:|" * (len(rows) + 1)
     for name in report.names:
-        cells = [row.quantity.text(row.estimates[name]) + (" *" if row.faults.get(name) else "") for row in rows]
+        cells = [
+            row.quantity.text(row.estimates[name]) + (" *" if row.faults.get(name) else "")
+            for row in rows
+        ]
         yield f"| {name} | {' | '.join(cells)} | {report.counts[name]['dropped']} |"
     yield ""
     yield f"± one standard error; * outside the null's 95 % interval; truth: {report.counts['truth']['maps']} maps."
@@ -340,11 +410,21 @@ def fidelity_targets(report: FidelityReport) -> Iterator[Target]:
     """Closer to the right value than the other, or inside the null's interval, in each of the numbers."""
     for name, _, ours in OTHERS.values():
         if name in report.names:
-            rows = [row for row in shown(report) if np.isfinite([row.estimates[n].value for n in (ours, name)]).all()]
+            rows = [
+                row
+                for row in shown(report)
+                if np.isfinite([row.estimates[n].value for n in (ours, name)]).all()
+            ]
             off = lambda row, who: abs(row.estimates[who].value - float(row.quantity.right))
-            better = [row.quantity.name for row in rows if row.faults[ours] == "" or off(row, ours) < off(row, name)]
+            better = [
+                row.quantity.name
+                for row in rows
+                if row.faults[ours] == "" or off(row, ours) < off(row, name)
+            ]
             target = f"after the same time more faithful than {name}, or as the null is"
-            found = f"{len(better)} of {len(rows)} numbers" + (f": {', '.join(better)}" if better else "")
+            found = f"{len(better)} of {len(rows)} numbers" + (
+                f": {', '.join(better)}" if better else ""
+            )
             yield target, found, len(better) == len(rows)
 
 
@@ -366,13 +446,20 @@ def evaluations(options: argparse.Namespace) -> tuple[list[str], list[Target]]:
     file = options.model or kept_model(options)
     model = models.load(file) if options.model or file.exists() else None
     if not (isinstance(model, Diffusion) and model.n == options.pixels):
-        return [f"Left out: no diffusion model trained at {options.pixels}²; give one with `--model`."], []
+        return [
+            f"Left out: no diffusion model trained at {options.pixels}²; give one with `--model`."
+        ], []
     model = place(model, options.device).eval()
     drawn: dict[str, list[Drawn]] = {}
     for name, sampler in SAMPLERS.items():
-        halved = sampler in (samplers.heun, samplers.stochastic)  # two calls a step, one in the last
+        halved = sampler in (
+            samplers.heun,
+            samplers.stochastic,
+        )  # two calls a step, one in the last
         steps = [(calls + 1) // 2 if halved else calls for calls in sorted(options.evaluations)]
-        drawn[name] = [draw(model, options.maps, steps=number, sampler=sampler) for number in steps]
+        drawn[name] = [
+            draw(model, options.maps, steps=number, sampler=sampler) for number in steps
+        ]
         print(f"{name}: done", flush=True)
     recipe = {"steps": samplers.ddpm_sigmas(options.ancestral), "sampler": samplers.ancestral}
     sets = {label(name, one): one.maps for name, found in drawn.items() for one in found}
@@ -380,14 +467,26 @@ def evaluations(options: argparse.Namespace) -> tuple[list[str], list[Target]]:
     truth, null = (sample(name, options.pixels) for name in ("truth", "null"))
     report = compare(truth, null, sets, look_at_maps=False, rounds=options.bootstrap)
     settled = {name: settles(report, name, found) for name, found in drawn.items()}
-    lines = [*fidelity_table(report), "", "| sampler | settled at | most evaluations a map | a map then |"]
+    lines = [
+        *fidelity_table(report),
+        "",
+        "| sampler | settled at | most evaluations a map | a map then |",
+    ]
     lines += ["|---|--:|--:|--:|"]
     for name, found in drawn.items():
         at = f"{settled[name]:.4g}" if math.isfinite(settled[name]) else "not settled"
-        lines.append(f"| {name} | {at} | {found[-1].evaluations:.4g} | {duration(found[-1].seconds)} |")
+        lines.append(
+            f"| {name} | {at} | {found[-1].evaluations:.4g} | {duration(found[-1].seconds)} |"
+        )
     least = min(settled, key=settled.get)
     found = f"{settled[least]:.4g} ({least})" if math.isfinite(settled[least]) else "none settled"
-    return lines, [("at most 20 evaluations a map until the report no longer improves", found, settled[least] <= 20)]
+    return lines, [
+        (
+            "at most 20 evaluations a map until the report no longer improves",
+            found,
+            settled[least] <= 20,
+        )
+    ]
 
 
 def label(name: str, one: Drawn) -> str:
@@ -399,7 +498,9 @@ def settles(report: FidelityReport, name: str, found: list[Drawn]) -> float:
     last, settled = label(name, found[-1]), math.inf
     for one in reversed(found[:-1]):
         pairs = [(row.estimates[label(name, one)], row.estimates[last]) for row in shown(report)]
-        if any(abs(here.value - end.value) > end.error for here, end in pairs):  # what is not defined does not count
+        if any(
+            abs(here.value - end.value) > end.error for here, end in pairs
+        ):  # what is not defined does not count
             break
         settled = one.evaluations
     return settled
@@ -424,12 +525,19 @@ def time_to_power(options: argparse.Namespace, train: Tensor) -> tuple[list[str]
         check = Fidelity(truth, min(options.maps, 128))
         history = [{"seconds": 0.0} | check(place(model, options.device))]
         steps = steps_in(model, train, options.limit, "auto", options)
-        records = fit(model, train, steps, check=check, check_every=max(1, steps // 20), **settings(options))
+        records = fit(
+            model, train, steps, check=check, check_every=max(1, steps // 20), **settings(options)
+        )
         history += [record for record in records if "power_mean" in record]
         spent = np.array([made + record["seconds"] for record in history])
-        numbers = [np.array([record[key] for record in history], float) for key in ("power_mean", "power_worst")]
+        numbers = [
+            np.array([record[key] for record in history], float)
+            for key in ("power_mean", "power_worst")
+        ]
         first, last = zip(*(reached(spent, np.abs(values - 1) <= 0.05) for values in numbers))
-        told = [duration(t) if math.isfinite(t) else "never" for pair in zip(first, last) for t in pair]
+        told = [
+            duration(t) if math.isfinite(t) else "never" for pair in zip(first, last) for t in pair
+        ]
         end = ", ".join(f"{values[-1]:.3f}" for values in numbers)
         lines.append(f"| {name} | {duration(spent[-1])} | {' | '.join(told)} | {end} |")
         target = f"{name}: from nothing to a mean C_ℓ within 5 %, for good, in at most 10 minutes"
@@ -473,12 +581,25 @@ def page(found: dict[str, dict]) -> str:
     ]
     lines += ["", "| target | found | |", "|---|---|---|"]
     for one in found.values():
-        lines += [f"| {target} | {what} | {'met' if good else '**missed**'} |" for target, what, good in one["targets"]]
+        lines += [
+            f"| {target} | {what} | {'met' if good else '**missed**'} |"
+            for target, what, good in one["targets"]
+        ]
     for one in found.values():
-        lines += ["", f"## {one['title']}", "", f"`{one['command']}`: {one['run']}", "", *one["lines"]]
+        lines += [
+            "",
+            f"## {one['title']}",
+            "",
+            f"`{one['command']}`: {one['run']}",
+            "",
+            *one["lines"],
+        ]
     lines += ["", "## What was tried", "", TRIED]
     missing = [part for part in PARTS if part not in found]
-    return "\n".join([*lines, *(["", f"Not run yet: {', '.join(missing)}."] if missing else [])]) + "\n"
+    return (
+        "\n".join([*lines, *(["", f"Not run yet: {', '.join(missing)}."] if missing else [])])
+        + "\n"
+    )
 
 
 def versions() -> str:
@@ -492,26 +613,54 @@ def versions() -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--parts", nargs="+", choices=PARTS, help="without: those that have no result yet")
-    options.add_argument("--folder", type=Path, default=Path("runs/generators"), help="what each part found")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
+        "--parts", nargs="+", choices=PARTS, help="without: those that have no result yet"
+    )
+    options.add_argument(
+        "--folder", type=Path, default=Path("runs/generators"), help="what each part found"
+    )
     options.add_argument("--pixels", type=int, default=64, help="pixels a side: 16, 32 or 64")
     options.add_argument("--batch", type=int, default=32, help="maps a step")
     options.add_argument("--steps", type=int, default=2, help="steps of a model in a timed round")
     options.add_argument("--rounds", type=int, default=7, help="timed rounds")
     options.add_argument("--minutes", type=float, default=5, help="same-time: of training, each")
-    options.add_argument("--lr", type=float, default=1e-3, help="same-time, time-to-power: highest learning rate")
     options.add_argument(
-        "--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3, 8e-3], help="same-time: of the flows"
+        "--lr", type=float, default=1e-3, help="same-time, time-to-power: highest learning rate"
+    )
+    options.add_argument(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=[1e-3, 2e-3, 4e-3, 8e-3],
+        help="same-time: of the flows",
     )
     options.add_argument("--maps", type=int, default=256, help="maps drawn from each model")
-    options.add_argument("--ancestral", type=int, default=250, help="steps of the DDPM sampler, 1000 at most")
-    options.add_argument("--model", help="evaluations: a trained diffusion model, by its name or its checkpoint")
-    options.add_argument("--evaluations", type=int, nargs="+", default=[5, 10, 20, 40, 80], help="of the network a map")
-    options.add_argument("--limit", type=float, default=10, help="time-to-power: minutes of training, each")
-    options.add_argument("--bootstrap", type=int, default=200, help="rounds, for the errors of the fidelity report")
+    options.add_argument(
+        "--ancestral", type=int, default=250, help="steps of the DDPM sampler, 1000 at most"
+    )
+    options.add_argument(
+        "--model", help="evaluations: a trained diffusion model, by its name or its checkpoint"
+    )
+    options.add_argument(
+        "--evaluations",
+        type=int,
+        nargs="+",
+        default=[5, 10, 20, 40, 80],
+        help="of the network a map",
+    )
+    options.add_argument(
+        "--limit", type=float, default=10, help="time-to-power: minutes of training, each"
+    )
+    options.add_argument(
+        "--bootstrap", type=int, default=200, help="rounds, for the errors of the fidelity report"
+    )
     options.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    options.add_argument("--quick", action="store_true", help="tiny sizes, to see that all parts run")
+    options.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that all parts run"
+    )
     options.add_argument("--output", type=Path, help="Markdown file to write; printed in any case")
     return options
 
@@ -538,10 +687,16 @@ def main() -> None:
         command = " ".join(["python benchmarks/generators.py", *sys.argv[1:]])
         result = {"title": TITLES[part].format(**vars(options)), "command": command, "run": run}
         write_json(
-            files[part], result | {"lines": lines, "targets": [(*texts, bool(good)) for *texts, good in targets]}
+            files[part],
+            result
+            | {"lines": lines, "targets": [(*texts, bool(good)) for *texts, good in targets]},
         )
-        text = page({name: json.loads(file.read_text()) for name, file in files.items() if file.exists()})
-        if options.output:  # after each part, so that a run that is broken off leaves what it found
+        text = page(
+            {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+        )
+        if (
+            options.output
+        ):  # after each part, so that a run that is broken off leaves what it found
             options.output.write_text(text, encoding="utf-8")
         print(text)
 

@@ -49,7 +49,11 @@ def lognormal(pixels: int, n: int) -> torch.Tensor:
     variance = GaussianField.from_power(
         MapGrid(pixels, 5.0), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
     ).variance
-    return LognormalField.from_correlation(variance, 0.03).sample(n, torch.Generator().manual_seed(0)).float()
+    return (
+        LognormalField.from_correlation(variance, 0.03)
+        .sample(n, torch.Generator().manual_seed(0))
+        .float()
+    )
 
 
 def measure(family: str, what: str, how: dict, options: argparse.Namespace) -> float:
@@ -60,7 +64,16 @@ def measure(family: str, what: str, how: dict, options: argparse.Namespace) -> f
     recompute = {"recompute": True} if how.get("recompute") else {}
     model: nn.Module = FAMILIES[family](options.pixels, transform, gaussian, **recompute)
     if what == "train":
-        list(fit(model, maps, 2, batch=options.batch, precision=how.get("precision", "auto"), device="cpu"))
+        list(
+            fit(
+                model,
+                maps,
+                2,
+                batch=options.batch,
+                precision=how.get("precision", "auto"),
+                device="cpu",
+            )
+        )
     else:
         with tempfile.TemporaryDirectory() as folder:
             draw(model, options.draw, Path(folder) / "maps.npy")
@@ -85,7 +98,11 @@ def page(options: argparse.Namespace) -> str:
     for case in CASES:
         family, what, how = case
         found = in_a_process(case, options)
-        words = f"train in batches of {options.batch}" if what == "train" else f"draw {options.draw} maps into a file"
+        words = (
+            f"train in batches of {options.batch}"
+            if what == "train"
+            else f"draw {options.draw} maps into a file"
+        )
         words += ", recomputing" if how.get("recompute") else ""
         precision = how.get("precision", own) if what == "train" else "float32"
         lines.append(f"| {family}: {words} | {precision} | {found:.1f} GB |")
@@ -94,7 +111,11 @@ def page(options: argparse.Namespace) -> str:
             most = max(most, found)
     verdict = "met" if most <= LIMIT else "**missed**"
     command = " ".join(["python benchmarks/memory.py", *sys.argv[1:]])
-    head = ["# How much memory do large maps take?", "", f"Made by `{command}`; its docstring says how."]
+    head = [
+        "# How much memory do large maps take?",
+        "",
+        f"Made by `{command}`; its docstring says how.",
+    ]
     head += [
         "",
         f"{machine('cpu')}.",
@@ -105,7 +126,9 @@ def page(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pixels", type=int, default=256, help="pixels a side")
     parser.add_argument("--batch", type=int, default=16, help="maps a step")
     parser.add_argument("--draw", type=int, default=256, help="maps drawn")

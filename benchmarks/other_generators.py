@@ -99,17 +99,24 @@ class Glow(Other):
         bases, flows, merges = [], [], []
         for level in range(LEVELS):  # coarsest first
             channels, pixels = 2 ** (LEVELS + 1 - level), n >> (LEVELS - level)
-            steps = [nf.flows.GlowBlock(channels, hidden, split_mode="channel", scale=True) for _ in range(STEPS)]
+            steps = [
+                nf.flows.GlowBlock(channels, hidden, split_mode="channel", scale=True)
+                for _ in range(STEPS)
+            ]
             flows.append([*steps, nf.flows.Squeeze()])
             if level > 0:
                 merges.append(nf.flows.Merge())
-            left = channels if level == 0 else channels // 2  # half of a finer level's channels go on to the next
+            left = (
+                channels if level == 0 else channels // 2
+            )  # half of a finer level's channels go on to the next
             bases.append(nf.distributions.DiagGaussian((left, pixels, pixels), trainable=False))
         self.network = nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
 
     def log_prob(self, kappa: Tensor) -> Tensor:
         """ln p(κ) in nats and κ units, shape ``(batch,)``."""
-        return self.network.log_prob(self.transform(kappa)[:, None], None) + self.transform.log_det(kappa)
+        return self.network.log_prob(
+            self.transform(kappa)[:, None], None
+        ) + self.transform.log_det(kappa)
 
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Bits per dimension, a scalar."""
@@ -165,7 +172,15 @@ class Lucidrains(Other):
         ancestral: steps of the sampler.
     """
 
-    def __init__(self, transform: KappaTransform, n: int, dim: int, head: int, largest: float, ancestral: int):
+    def __init__(
+        self,
+        transform: KappaTransform,
+        n: int,
+        dim: int,
+        head: int,
+        largest: float,
+        ancestral: int,
+    ):
         with _without_torchvision():
             from denoising_diffusion_pytorch import GaussianDiffusion, Unet
             from denoising_diffusion_pytorch import denoising_diffusion_pytorch as module
@@ -174,8 +189,14 @@ class Lucidrains(Other):
         class Clipped(GaussianDiffusion):
             """Clips the denoised map to the range of the data, where the library has [−1, 1]."""
 
-            def model_predictions(self, x, t, x_self_cond=None, clip_x_start=False, rederive_pred_noise=False):
-                start = super().model_predictions(x, t, x_self_cond).pred_x_start.clamp(-largest, largest)
+            def model_predictions(
+                self, x, t, x_self_cond=None, clip_x_start=False, rederive_pred_noise=False
+            ):
+                start = (
+                    super()
+                    .model_predictions(x, t, x_self_cond)
+                    .pred_x_start.clamp(-largest, largest)
+                )
                 return module.ModelPrediction(self.predict_noise_from_start(x, t, start), start)
 
         super().__init__(transform, n)
@@ -190,7 +211,9 @@ class Lucidrains(Other):
         return self.process(self.transform(batch)[:, None])
 
     def draw(self, n: int) -> Tensor:
-        return self.process.ddim_sample((n, 1, self.n, self.n)).clone()  # with η = 1, which is the ancestral sampler
+        return self.process.ddim_sample(
+            (n, 1, self.n, self.n)
+        ).clone()  # with η = 1, which is the ancestral sampler
 
 
 def lucidrains(maps: Tensor, parameters: int, ancestral: int) -> Lucidrains:
@@ -214,7 +237,9 @@ class Diffusers(Other):
         ancestral: steps of the sampler.
     """
 
-    def __init__(self, transform: KappaTransform, n: int, width: int, largest: float, ancestral: int):
+    def __init__(
+        self, transform: KappaTransform, n: int, width: int, largest: float, ancestral: int
+    ):
         from diffusers import DDPMScheduler, UNet2DModel
 
         super().__init__(transform, n)

@@ -31,7 +31,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder: Python has a module of the name of this file, which others import
+    sys.path.pop(
+        0
+    )  # this folder: Python has a module of the name of this file, which others import
 
 import numpy as np
 import torch
@@ -43,7 +45,12 @@ from lensnb.maps import GaussianField, LognormalField, MapGrid
 
 SIDE_DEG = 5.0
 SLOW = 5.0  # seconds; what takes longer is called once
-ONE_CALL, BATCHES, SUITE, BINS = "`rfft2`, one call", "`rfft2`, batches", "**whole suite**", "bins of the suite"
+ONE_CALL, BATCHES, SUITE, BINS = (
+    "`rfft2`, one call",
+    "`rfft2`, batches",
+    "**whole suite**",
+    "bins of the suite",
+)
 Vectors = Callable[[np.ndarray], np.ndarray]  # maps (maps, n, n) → vectors (maps, bins)
 
 
@@ -77,7 +84,9 @@ def peak(function: Callable[[], object], device: str) -> tuple[float, float]:
         spent = seconds(function)
         return torch.cuda.max_memory_allocated() - before, spent
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # hand back what is free, so that it counts when it is used again
+        ctypes.CDLL("libc.so.6").malloc_trim(
+            0
+        )  # hand back what is free, so that it counts when it is used again
         Path("/proc/self/clear_refs").write_text("5")  # forget the highest resident memory so far
     except OSError:
         return np.nan, seconds(function)
@@ -103,7 +112,9 @@ def brief(number: float) -> str:
 
 def duration(t: float) -> str:
     """Two digits and a unit."""
-    size, unit = next(pair for pair in ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (0, "ns")) if t >= 0.995 * pair[0])
+    size, unit = next(
+        pair for pair in ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (0, "ns")) if t >= 0.995 * pair[0]
+    )
     return f"{brief(t / (size or 1e-9))} {unit}"
 
 
@@ -115,13 +126,19 @@ def calls(maps: Tensor, suite: dict[str, stats.Statistic]) -> dict[str, Callable
     batch = max(1, 2**20 // maps.shape[-1] ** 2)
     floor = {
         ONE_CALL: lambda: torch.fft.rfft2(maps),
-        BATCHES: lambda: [torch.fft.rfft2(part) is None for part in maps.split(batch)],  # results are not kept
+        BATCHES: lambda: [
+            torch.fft.rfft2(part) is None for part in maps.split(batch)
+        ],  # results are not kept
     }
-    statistics = {name: (lambda statistic=statistic: statistic(maps)) for name, statistic in suite.items()}
+    statistics = {
+        name: (lambda statistic=statistic: statistic(maps)) for name, statistic in suite.items()
+    }
     return floor | statistics | {SUITE: lambda: measure(suite, maps)}
 
 
-def time_all(functions: dict[str, Callable], repeat: int, device: str) -> tuple[dict[str, list], dict[str, float]]:
+def time_all(
+    functions: dict[str, Callable], repeat: int, device: str
+) -> tuple[dict[str, list], dict[str, float]]:
     """Times of all calls, taken in turn after a first call of each, which gives the memory; slow ones are called once."""
     first = {name: peak(function, device) for name, function in functions.items()}
     times = {name: [spent] if spent > SLOW else [] for name, (_, spent) in first.items()}
@@ -132,7 +149,9 @@ def time_all(functions: dict[str, Callable], repeat: int, device: str) -> tuple[
     return times, {name: memory for name, (memory, _) in first.items()}
 
 
-def cost_table(times: dict[str, list[float]], memory: dict[str, float], count: int) -> Iterator[str]:
+def cost_table(
+    times: dict[str, list[float]], memory: dict[str, float], count: int
+) -> Iterator[str]:
     yield "| | time | a map | × `rfft2`, one call | × `rfft2`, batches | memory |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name, spent in times.items():
@@ -153,7 +172,9 @@ def each(function: Callable[[np.ndarray], np.ndarray]) -> Vectors:
     return lambda maps: np.stack([function(kappa) for kappa in maps])
 
 
-def histogram(values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def histogram(
+    values: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Evenly spaced bins, which NumPy fills several times as fast when told so."""
     return np.histogram(values, len(edges) - 1, (edges[0], edges[-1]), weights=weights)[0]
 
@@ -162,7 +183,9 @@ def numpy_power(grid: MapGrid, edges: np.ndarray) -> Vectors:
     index, weight = np.digitize(grid.ell.numpy(), edges).ravel(), grid.multiplicity.numpy().ravel()
     total = lambda w: np.bincount(index, w, len(edges) + 1)[1:-1]
     modes, scale = total(weight), grid.area / grid.n**4
-    return each(lambda kappa: total(np.abs(np.fft.rfft2(kappa)).ravel() ** 2 * weight) / modes * scale)
+    return each(
+        lambda kappa: total(np.abs(np.fft.rfft2(kappa)).ravel() ** 2 * weight) / modes * scale
+    )
 
 
 def numpy_pdf(edges: np.ndarray) -> Vectors:
@@ -173,10 +196,16 @@ def powerbox_power(grid: MapGrid, edges: np.ndarray) -> Vectors:
     from powerbox import get_power
 
     side, bins = np.radians(grid.side_deg), edges * (1 - 1e-9)  # a mode on an edge lies above it
-    return each(lambda kappa: get_power(kappa, side, bins=bins, dimensionless=False, ignore_zero_mode=True).power)
+    return each(
+        lambda kappa: (
+            get_power(kappa, side, bins=bins, dimensionless=False, ignore_zero_mode=True).power
+        )
+    )
 
 
-def numpy_bispectrum(grid: MapGrid, edges: np.ndarray, triangles: list[tuple[int, int, int]]) -> Vectors:
+def numpy_bispectrum(
+    grid: MapGrid, edges: np.ndarray, triangles: list[tuple[int, int, int]]
+) -> Vectors:
     shell = np.digitize(grid.ell.numpy(), edges * (1 - 1e-9)) - 1
     masks = [shell == s for s in range(len(edges) - 1)]
 
@@ -194,7 +223,9 @@ def scipy_moments(pixels: list[float]) -> Vectors:
 
     shape = lambda kappa: [kappa.var(), skew(kappa, None), kurtosis(kappa, None)]
     return each(
-        lambda kappa: np.concatenate([shape(gaussian_filter(kappa.astype(float), s) if s else kappa) for s in pixels])
+        lambda kappa: np.concatenate(
+            [shape(gaussian_filter(kappa.astype(float), s) if s else kappa) for s in pixels]
+        )
     )
 
 
@@ -202,7 +233,9 @@ def scipy_extrema(edges: np.ndarray, sign: int) -> Vectors:
     from scipy.ndimage import maximum_filter, minimum_filter
 
     highest = maximum_filter if sign > 0 else minimum_filter
-    return each(lambda kappa: histogram(kappa[1:-1, 1:-1][(kappa == highest(kappa, 3))[1:-1, 1:-1]], edges))
+    return each(
+        lambda kappa: histogram(kappa[1:-1, 1:-1][(kappa == highest(kappa, 3))[1:-1, 1:-1]], edges)
+    )
 
 
 def skimage_peaks(edges: np.ndarray) -> Vectors:
@@ -217,7 +250,9 @@ def wl_stats_peaks(edges: np.ndarray) -> Vectors:
 
     bins = torch.as_tensor(edges, dtype=torch.float32)
     found = lambda maps: find_peaks_batch(torch.from_numpy(maps), ordered=False)
-    return lambda maps: np.stack([peaks_to_histogram(heights, bins).numpy() for _, heights in found(maps)])
+    return lambda maps: np.stack(
+        [peaks_to_histogram(heights, bins).numpy() for _, heights in found(maps)]
+    )
 
 
 def skimage_minkowski(grid: MapGrid, edges: np.ndarray) -> Vectors:
@@ -244,7 +279,9 @@ def scipy_starlet(edges: np.ndarray, l1: bool) -> Vectors:
         for j, bins in enumerate(edges):
             spline = np.zeros(2 ** (j + 2) + 1)
             spline[:: 2**j] = np.array([1, 4, 6, 4, 1]) / 16
-            smooth = convolve1d(convolve1d(kappa, spline, 0, mode="mirror"), spline, 1, mode="mirror")
+            smooth = convolve1d(
+                convolve1d(kappa, spline, 0, mode="mirror"), spline, 1, mode="mirror"
+            )
             w, kappa = kappa - smooth, smooth
             found.append(histogram(w, bins, np.abs(w)) if l1 else peaks[j](w[None])[0])
         return np.concatenate(found)
@@ -257,7 +294,9 @@ def wl_stats_starlet(edges: np.ndarray) -> Vectors:
 
     transform, peaks = Starlet2D(len(edges) + 1), [wl_stats_peaks(e) for e in edges]
     scales = lambda maps: transform(torch.from_numpy(maps)[:, None], return_coarse=False).numpy()
-    return lambda maps: np.concatenate([count(w) for count, w in zip(peaks, scales(maps).swapaxes(0, 1))], 1)
+    return lambda maps: np.concatenate(
+        [count(w) for count, w in zip(peaks, scales(maps).swapaxes(0, 1))], 1
+    )
 
 
 def kymatio_scattering(n: int, scales: int, orientations: int = 4) -> Vectors:
@@ -266,23 +305,36 @@ def kymatio_scattering(n: int, scales: int, orientations: int = 4) -> Vectors:
     from kymatio.scattering2d.core.scattering2d import scattering2d
     from kymatio.scattering2d.filter_bank import filter_bank
 
-    tensors = lambda f: f | {"levels": [torch.from_numpy(level.astype(np.float32))[..., None] for level in f["levels"]]}
+    tensors = lambda f: (
+        f
+        | {
+            "levels": [
+                torch.from_numpy(level.astype(np.float32))[..., None] for level in f["levels"]
+            ]
+        }
+    )
     bank = filter_bank(n, n, scales, orientations)
     phi, psi = tensors(bank["phi"]), [tensors(f) for f in bank["psi"]]
     whole = lambda x: x[..., 0]
 
     def coefficients(maps: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(maps)[..., None]
-        paths = scattering2d(x, lambda x: x, whole, TorchBackend2D, scales, orientations, phi, psi, 2, "list")
+        paths = scattering2d(
+            x, lambda x: x, whole, TorchBackend2D, scales, orientations, phi, psi, 2, "list"
+        )
         found: dict[tuple, list] = {}
         for path in paths:
             found.setdefault(path["j"], []).append(path["coef"].mean((-2, -1)))
         mean = {j: torch.stack(values).mean(0) for j, values in found.items()}
         order = stats.scattering_order(scales)
-        return torch.stack([mean[j] / (mean[j[:1]] if len(j) > 1 else 1) for j in order], 1).numpy()
+        return torch.stack(
+            [mean[j] / (mean[j[:1]] if len(j) > 1 else 1) for j in order], 1
+        ).numpy()
 
     size = max(1, 2**20 // n**2)
-    return lambda maps: np.concatenate([coefficients(maps[i : i + size]) for i in range(0, len(maps), size)])
+    return lambda maps: np.concatenate(
+        [coefficients(maps[i : i + size]) for i in range(0, len(maps), size)]
+    )
 
 
 class Pair(NamedTuple):
@@ -299,15 +351,24 @@ def pairs(grid: MapGrid, maps: Tensor) -> list[Pair]:
     """The statistics of the suite, with as many bins, and who else has them."""
     mean, sigma = float(maps.mean()), float(maps.std())
     level = lambda low, high, bins: np.linspace(mean + low * sigma, mean + high * sigma, bins + 1)
-    values, high, low, nu = level(-1.5, 4, 20), level(-1, 6, 14), level(-3, 1, 12), level(-2, 4, 13)
+    values, high, low, nu = (
+        level(-1.5, 4, 20),
+        level(-1, 6, 14),
+        level(-3, 1, 12),
+        level(-2, 4, 13),
+    )
     ell, shells, smoothing = stats.ell_edges(grid), stats.shell_edges(grid), [0, 1, 2, 4]
     triangles = stats.equilateral(shells) + stats.folded(shells) + stats.squeezed(shells)
     scales, octaves = min(4, stats.starlet_scales(grid)), min(6, stats.scattering_scales(grid))
-    w, w_peaks = (1.0001 * stats.starlet_edges(maps, scales, 6, peaks) for peaks in (False, True))  # off their values
+    w, w_peaks = (
+        1.0001 * stats.starlet_edges(maps, scales, 6, peaks) for peaks in (False, True)
+    )  # off their values
 
     power = lambda x: stats.power_spectrum(x, SIDE_DEG, ell)
     bispectrum = lambda x: stats.bispectrum(x, SIDE_DEG, shells, triangles)
-    moments = stats.at_scales(stats.moments, SIDE_DEG, [pixels * grid.pixel_arcmin for pixels in smoothing])
+    moments = stats.at_scales(
+        stats.moments, SIDE_DEG, [pixels * grid.pixel_arcmin for pixels in smoothing]
+    )
     peaks, minima = (lambda x: stats.peak_counts(x, high)), (lambda x: stats.minima_counts(x, low))
     minkowski = lambda x: stats.minkowski(x, SIDE_DEG, nu)
     starlet_peaks = lambda x: stats.starlet_peak_counts(x, w_peaks, scales)
@@ -346,12 +407,19 @@ def against(pair: Pair, maps: Tensor, repeat: int) -> Match | None:
     except ImportError:
         return None
     function(maps[:2].numpy())
-    count = int(np.clip(0.5 * 4 / seconds(lambda: function(maps[:4].numpy())), 4, min(len(maps), 256)))
+    count = int(
+        np.clip(0.5 * 4 / seconds(lambda: function(maps[:4].numpy())), 4, min(len(maps), 256))
+    )
     part, array = maps[:count], maps[:count].numpy()
     difference = (function(array) - np.asarray(pair.ours(part)))[:, : pair.bins]
     scatter = np.asarray(pair.ours(maps[:256])).std(0)[: pair.bins]
     apart = float(np.sqrt(np.mean((difference / np.where(scatter > 0, scatter, np.inf)) ** 2)))
-    theirs, ours = zip(*((seconds(lambda: function(array)), seconds(lambda: pair.ours(part))) for _ in range(repeat)))
+    theirs, ours = zip(
+        *(
+            (seconds(lambda: function(array)), seconds(lambda: pair.ours(part)))
+            for _ in range(repeat)
+        )
+    )
     return Match(np.median(theirs) / count, np.median(ours) / count, ratio(theirs, ours), apart)
 
 
@@ -363,7 +431,9 @@ def other_table(found: dict[int, dict[tuple[str, str], Match | None]]) -> Iterat
         if None in matches:
             yield f"| {statistic} | {package} | " + "not installed | " * len(matches) + "|"
             continue
-        cells = " | ".join(f"**{brief(m.speed)} ×** ({duration(m.theirs)} : {duration(m.ours)})" for m in matches)
+        cells = " | ".join(
+            f"**{brief(m.speed)} ×** ({duration(m.theirs)} : {duration(m.ours)})" for m in matches
+        )
         yield f"| {statistic} | {package} {version(package)} | {cells} | {max(m.apart for m in matches):.1g} σ |"
 
 
@@ -379,16 +449,26 @@ def over_counts(maps: Tensor, repeat: int, device: str) -> dict[str, float]:
 
 def over_sizes(times: dict[int, dict[str, list[float]]], name: str) -> float:
     """The power of n² log n with which the time of a call grows."""
-    return exponent([n**2 * np.log2(n) for n in times], [np.median(t[name]) for t in times.values()])
+    return exponent(
+        [n**2 * np.log2(n) for n in times], [np.median(t[name]) for t in times.values()]
+    )
 
 
-def scaling_table(times: dict[int, dict[str, list[float]]], counts: dict[str, float], maps: int) -> Iterator[str]:
+def scaling_table(
+    times: dict[int, dict[str, list[float]]], counts: dict[str, float], maps: int
+) -> Iterator[str]:
     """Exponents, and the time a map over n² log₂ n, which would be the same in all columns."""
     work = {n: n**2 * np.log2(n) for n in times}
-    yield "| | power of the number of maps | power of n² log n | " + " | ".join(f"{n}²" for n in times) + " |"
+    yield (
+        "| | power of the number of maps | power of n² log n | "
+        + " | ".join(f"{n}²" for n in times)
+        + " |"
+    )
     yield "|---|--:|--:|" + "--:|" * len(times)
     for name, power in counts.items():
-        each_pixel = " | ".join(brief(1e9 * np.median(times[n][name]) / maps / work[n]) for n in times)
+        each_pixel = " | ".join(
+            brief(1e9 * np.median(times[n][name]) / maps / work[n]) for n in times
+        )
         yield f"| {name} | {power:.2f} | {over_sizes(times, name):.2f} | {each_pixel} |"
 
 
@@ -404,9 +484,21 @@ def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Itera
     if 256 in times:
         t, size = np.median(times[256][SUITE]), memory[256][SUITE]
         found = f"{duration(t)}, {size / 1e9:.2g} GB"
-        yield met("the whole suite at 256² takes at most 60 s, and 2 GB above the maps", found, t <= 60 and size <= 2e9)
-    for statistic, package in (("peaks", "scipy"), ("peaks", "scikit-image"), ("minkowski", "scikit-image")):
-        speed = [found[statistic, package].speed for found in others.values() if found[statistic, package]]
+        yield met(
+            "the whole suite at 256² takes at most 60 s, and 2 GB above the maps",
+            found,
+            t <= 60 and size <= 2e9,
+        )
+    for statistic, package in (
+        ("peaks", "scipy"),
+        ("peaks", "scikit-image"),
+        ("minkowski", "scikit-image"),
+    ):
+        speed = [
+            found[statistic, package].speed
+            for found in others.values()
+            if found[statistic, package]
+        ]
         if speed:
             target = f"{statistic} at least 10 × as fast as {package}, map by map"
             yield met(target, f"{brief(min(speed))} to {brief(max(speed))} ×", min(speed) >= 10)
@@ -415,13 +507,19 @@ def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Itera
     for target, powers in (("the number of maps", counts), ("n² log n", sizes))[: len(times)]:
         low, high = (pick(ours, key=powers.get) for pick in (min, max))
         found = f"powers {powers[low]:.2f} ({low}) to {powers[high]:.2f} ({high})"
-        yield met(f"time grows no faster than {target}, to within a power of 0.1", found, powers[high] <= 1.1)
+        yield met(
+            f"time grows no faster than {target}, to within a power of 0.1",
+            found,
+            powers[high] <= 1.1,
+        )
 
 
 def machine(device: str) -> str:
     """The machine and the versions in words."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    models = [line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")
+    ]
     words = f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     words += f"; {torch.cuda.get_device_name()}" if device == "cuda" else ""
     return f"{words}; Python {platform.python_version()}, torch {torch.__version__}"
@@ -434,12 +532,22 @@ def report(device: str, pixels: list[int], count: int, repeat: int) -> list[str]
     for n in sorted(pixels):
         grid = MapGrid(n, SIDE_DEG)
         maps = make_maps(grid, count).to(device)
-        functions = calls(maps, stats.suite(maps, SIDE_DEG)) | {BINS: lambda maps=maps: stats.suite(maps, SIDE_DEG)}
+        functions = calls(maps, stats.suite(maps, SIDE_DEG)) | {
+            BINS: lambda maps=maps: stats.suite(maps, SIDE_DEG)
+        }
         times[n], memory[n] = time_all(functions, repeat, device)
         size = f"{maps.numel() * maps.element_size() / 1e6:,.0f} MB"
-        costs += ["", f"### {count:,} maps of {n}² pixels, {size}", "", *cost_table(times[n], memory[n], count)]
+        costs += [
+            "",
+            f"### {count:,} maps of {n}² pixels, {size}",
+            "",
+            *cost_table(times[n], memory[n], count),
+        ]
         if device == "cpu":
-            others[n] = {(pair.statistic, pair.package): against(pair, maps, repeat) for pair in pairs(grid, maps)}
+            others[n] = {
+                (pair.statistic, pair.package): against(pair, maps, repeat)
+                for pair in pairs(grid, maps)
+            }
         if n == min(pixels):
             counts = over_counts(maps, repeat, device)
         print(f"{device}, {n}²: done", flush=True)
@@ -448,15 +556,28 @@ def report(device: str, pixels: list[int], count: int, repeat: int) -> list[str]
     lines += ["", "### Growth", "", GROWTH.format(least=count // 8, most=count, n=min(pixels)), ""]
     lines += scaling_table(times, counts, count)
     if others:
-        lines += ["", "### Other implementations", "", OTHERS, "", *other_table(others), "", slower(others)]
+        lines += [
+            "",
+            "### Other implementations",
+            "",
+            OTHERS,
+            "",
+            *other_table(others),
+            "",
+            slower(others),
+        ]
     return lines
 
 
 def slower(others: dict[int, dict[tuple[str, str], Match | None]]) -> str:
     """A sentence on where lensnb is not faster."""
-    matches = [(*row, n, match) for n, found in others.items() for row, match in found.items() if match]
+    matches = [
+        (*row, n, match) for n, found in others.items() for row, match in found.items() if match
+    ]
     rows = [
-        f"{package}'s {name} at {n}² ({brief(match.speed)} ×)" for name, package, n, match in matches if match.speed < 1
+        f"{package}'s {name} at {n}² ({brief(match.speed)} ×)"
+        for name, package, n, match in matches
+        if match.speed < 1
     ]
     return f"**lensnb is slower than** {'; '.join(rows) or 'none of these'}."
 
@@ -477,12 +598,21 @@ healpy, which is for the sphere; and a package with a flat-sky bispectrum, for w
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pixels", type=int, nargs="+", default=[64, 128, 256, 512], help="pixels a side")
-    parser.add_argument("--maps", type=int, default=1024)
-    parser.add_argument("--repeat", type=int, default=3, help="timed rounds, after one that is not")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: both, where there is a GPU"
+        "--pixels", type=int, nargs="+", default=[64, 128, 256, 512], help="pixels a side"
+    )
+    parser.add_argument("--maps", type=int, default=1024)
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="timed rounds, after one that is not"
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="auto: both, where there is a GPU",
     )
     parser.add_argument("--output", type=Path, help="Markdown file to write; printed in any case")
     arguments = parser.parse_args()
@@ -491,11 +621,17 @@ if __name__ == "__main__":
     for device in auto if arguments.device == "auto" else [arguments.device]:
         pages += report(device, arguments.pixels, arguments.maps, arguments.repeat)
     spent, load = time.perf_counter() - start, os.getloadavg()[1]
-    pages = [f"The run took {spent:.0f} s; load average {busy:.1f} before it, {load:.1f} at its end.", "", *pages]
+    pages = [
+        f"The run took {spent:.0f} s; load average {busy:.1f} before it, {load:.1f} at its end.",
+        "",
+        *pages,
+    ]
     text = "\n".join(pages) + "\n"
     print(text)
     if arguments.output:
         sizes = " ".join(map(str, arguments.pixels))
         command = f"benchmarks/statistics.py --pixels {sizes} --maps {arguments.maps} --repeat {arguments.repeat}"
         title = f"# What do the statistics cost?\n\nMade by `python {command} --output {arguments.output}`"
-        arguments.output.write_text(f"{title}; its docstring says how.\n\n{text}", encoding="utf-8")
+        arguments.output.write_text(
+            f"{title}; its docstring says how.\n\n{text}", encoding="utf-8"
+        )

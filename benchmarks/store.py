@@ -57,7 +57,9 @@ def write_source(path: Path, maps: int, pixels: int) -> None:
     variance = GaussianField.from_power(
         MapGrid(pixels, SIDE), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
     ).variance
-    few = LognormalField.from_correlation(variance, 0.03).sample(min(maps, 1024), torch.Generator().manual_seed(0))
+    few = LognormalField.from_correlation(variance, 0.03).sample(
+        min(maps, 1024), torch.Generator().manual_seed(0)
+    )
     whole = np.lib.format.open_memmap(path, "w+", np.float32, (maps, pixels, pixels))
     for i in range(0, maps, len(few)):
         whole[i : i + len(few)] = few.numpy()[: maps - i] * np.float32(1 + i / maps)
@@ -86,11 +88,15 @@ def timed(function) -> float:
 def making(folder: Path, options: argparse.Namespace) -> float:
     """The source, and the set that is converted from it, which is checked to be the same; the number of its maps."""
     write_source(folder / "source.npy", options.maps, options.pixels)
-    found = convert(folder / "source.npy", folder / "set.zarr", SIDE, labels=np.arange(options.maps) // 32)
+    found = convert(
+        folder / "source.npy", folder / "set.zarr", SIDE, labels=np.arange(options.maps) // 32
+    )
     source = np.load(folder / "source.npy", mmap_mode="r")
     for start, part in pieces(found.maps):
         if not np.array_equal(part, source[start : start + len(part)]):
-            raise AssertionError(f"the converted maps from {start} on are others than the source's")
+            raise AssertionError(
+                f"the converted maps from {start} on are others than the source's"
+            )
     return float(len(found))
 
 
@@ -123,7 +129,9 @@ def converting(folder: Path, options: argparse.Namespace) -> float:
     return timed(converted)
 
 
-def measuring(folder: Path, options: argparse.Namespace, names: list[str] | None, where: str) -> float:
+def measuring(
+    folder: Path, options: argparse.Namespace, names: list[str] | None, where: str
+) -> float:
     """The spectrum of many maps, or all statistics of a sixteenth of them, from ``"disk"``, ``"cache"`` or ``"memory"``."""
     torch.set_num_threads(1)
     some = open_maps(folder / "set.zarr")[: options.measured // (1 if names else 16)]
@@ -147,7 +155,9 @@ def training(folder: Path, options: argparse.Namespace, stored: bool) -> float:
     model = Flow(n, KappaTransform.fit(some[:256].tensor()), steps=2, hidden=4)
     maps = some if stored else some[: steps * batch].tensor()
     forget(folder / "set.zarr")
-    return list(fit(model, maps, steps, batch=batch, every=steps, device="cpu", precision="float32"))[-1]["seconds"]
+    return list(
+        fit(model, maps, steps, batch=batch, every=steps, device="cpu", precision="float32")
+    )[-1]["seconds"]
 
 
 def spectra(folder: Path, options: argparse.Namespace) -> float:
@@ -217,7 +227,10 @@ def page(options: argparse.Namespace, folder: Path) -> str:
         held[case].append(in_a_process(case, folder, options)[1])
     s = {case: float(np.median(values)) for case, values in spent.items()}
     size = options.maps * options.pixels**2 * 4 / 1e9
-    stored = sum(file.stat().st_size for file in (folder / "set.zarr").rglob("*") if file.is_file()) / 1e9
+    stored = (
+        sum(file.stat().st_size for file in (folder / "set.zarr").rglob("*") if file.is_file())
+        / 1e9
+    )
     most = max(max(held[case]) for case in ("convert", "spectra", "train"))
     ratio = {
         case: s[case] / s[f"{case.split(',')[0]}, in memory"]
@@ -258,8 +271,12 @@ def page(options: argparse.Namespace, folder: Path) -> str:
     }
     for case, name in names.items():
         cached = f"{s[f'{case}, cached']:.2f} s" if f"{case}, cached" in s else ""
-        ratios = ", ".join(f"{ratio[one]:.2f}" for one in (case, f"{case}, cached") if one in ratio)
-        lines.append(f"| {name} | {s[case]:.2f} s | {cached} | {s[f'{case}, in memory']:.2f} s | {ratios} |")
+        ratios = ", ".join(
+            f"{ratio[one]:.2f}" for one in (case, f"{case}, cached") if one in ratio
+        )
+        lines.append(
+            f"| {name} | {s[case]:.2f} s | {cached} | {s[f'{case}, in memory']:.2f} s | {ratios} |"
+        )
     lines += [
         "",
         "| | time | of the source |",
@@ -276,15 +293,22 @@ def page(options: argparse.Namespace, folder: Path) -> str:
         "train": "train",
         "load": "for comparison: the whole set in memory",
     }
-    lines += [f"| {name} | {held[case][0]:.2f} GB | {max(held[case][1:]):.2f} GB |" for case, name in names.items()]
+    lines += [
+        f"| {name} | {held[case][0]:.2f} GB | {max(held[case][1:]):.2f} GB |"
+        for case, name in names.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--maps", type=int, default=100_000, help="maps of the set")
     parser.add_argument("--pixels", type=int, default=64, help="pixels a side")
-    parser.add_argument("--measured", type=int, default=32_768, help="maps whose spectrum is timed")
+    parser.add_argument(
+        "--measured", type=int, default=32_768, help="maps whose spectrum is timed"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
     parser.add_argument("--folder", type=Path, help="where the maps go for the time being")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)

@@ -29,22 +29,40 @@ grid: {{n_train: [30, 100], seed: [{seeds}]}}
 def seconds(study: Path, root: Path, cores: int) -> float:
     """How long the sweep takes on so many cores."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "lensnb", "sweep", str(study), "--root", str(root), "--cores", str(cores)]
+    command = [
+        sys.executable,
+        "-m",
+        "lensnb",
+        "sweep",
+        str(study),
+        "--root",
+        str(root),
+        "--cores",
+        str(cores),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=12, help="how many runs, an even number")
     wanted = parser.parse_args()
     with TemporaryDirectory(prefix="lensnb-sweep-") as folder:
         study = Path(folder) / "study.yml"
-        study.write_text(STUDY.format(notebook=NOTEBOOK, seeds=", ".join(map(str, range(wanted.runs // 2)))))
+        study.write_text(
+            STUDY.format(notebook=NOTEBOOK, seeds=", ".join(map(str, range(wanted.runs // 2))))
+        )
         spent = {cores: seconds(study, Path(folder) / f"on_{cores}", cores) for cores in (1, 2)}
-        tables = [table(Path(folder) / f"on_{cores}").drop(columns=["seconds"]) for cores in (1, 2)]
+        tables = [
+            table(Path(folder) / f"on_{cores}").drop(columns=["seconds"]) for cores in (1, 2)
+        ]
         count = tables[0]["run"].nunique()
-        print(f"{count} runs: {spent[1]:.0f} s one after the other, {spent[2]:.0f} s two at a time")
+        print(
+            f"{count} runs: {spent[1]:.0f} s one after the other, {spent[2]:.0f} s two at a time"
+        )
         print(f"two at a time take {spent[2] / (spent[1] / 2):.2f} of half the serial time")
         print(f"the tables are {'the same' if tables[0].equals(tables[1]) else 'not the same'}")
 

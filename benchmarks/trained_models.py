@@ -38,7 +38,10 @@ from lensnb.theory import Cosmology
 from lensnb.train import fit, watch
 from lensnb.transform import KappaTransform
 
-SETTINGS = {"flow": {"steps": 8000, "batch": 32, "lr": 1e-3}, "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3}}
+SETTINGS = {
+    "flow": {"steps": 8000, "batch": 32, "lr": 1e-3},
+    "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3},
+}
 NOTES = {  # on the weights that are shipped now
     "flow": "They took 3,160 s on two cores (AMX, bfloat16) and were made before the couplings were deaf to the strength of a map "
     "at first: the command gives a model like this one, but not the same numbers.",
@@ -81,7 +84,12 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
 
 
 def train(
-    family: str, folder: Path, planes: Path | None, maps_per_box: int, start: Path | None = None, **changed: float
+    family: str,
+    folder: Path,
+    planes: Path | None,
+    maps_per_box: int,
+    start: Path | None = None,
+    **changed: float,
 ) -> None:
     """Train one family in ``folder``, from nothing or from the weights of another training; a training found there goes on."""
     maps = training_maps(planes, maps_per_box)
@@ -110,7 +118,9 @@ def inside(here: Estimate, null: Estimate, right: float = 1.0) -> np.ndarray:
     """Whether a number, or each of them, lies in the null's 95 % interval or no farther from the right value than the null."""
     low, high = null.interval
     distance = np.abs(null.value - right)
-    return (here.value >= np.minimum(low, right - distance)) & (here.value <= np.maximum(high, right + distance))
+    return (here.value >= np.minimum(low, right - distance)) & (
+        here.value <= np.maximum(high, right + distance)
+    )
 
 
 def targets(report: FidelityReport, family: str, exploded: int, drawn: int) -> Iterator[str]:
@@ -118,7 +128,9 @@ def targets(report: FidelityReport, family: str, exploded: int, drawn: int) -> I
     here, null = report.verdicts[family], report.verdicts[NULL]
     extras, of_null = report.extras[family], report.extras[NULL]
     say = lambda e: f"{e.value:.3f} ± {e.error:.3f}"
-    line = lambda target, other, found, good: f"| {target} | {other} | {found} | {'met' if good else '**missed**'} |"
+    line = lambda target, other, found, good: (
+        f"| {target} | {other} | {found} | {'met' if good else '**missed**'} |"
+    )
     yield "| target | null | found | |"
     yield "|---|--:|--:|---|"
     for name, label in (("power", "C_ℓ"), ("pdf", "PDF")):
@@ -126,10 +138,13 @@ def targets(report: FidelityReport, family: str, exploded: int, drawn: int) -> I
         known = np.isfinite(one.value)
         good = (np.abs(one.value - 1) <= 0.02) | inside(one, other)
         off = int(np.nanargmax(np.abs(one.value - 1)))
-        found = (
-            f"{int(good[known].sum())} of {int(known.sum())} bins; worst {one.value[off]:.3f} ± {one.error[off]:.3f}"
+        found = f"{int(good[known].sum())} of {int(known.sum())} bins; worst {one.value[off]:.3f} ± {one.error[off]:.3f}"
+        yield line(
+            f"mean {label} within 2 %, or as the null is",
+            say(null[name].mean),
+            found,
+            good[known].all(),
         )
-        yield line(f"mean {label} within 2 %, or as the null is", say(null[name].mean), found, good[known].all())
     worst = max(here, key=lambda name: abs(here[name].scatter.value - 1))
     scatter = here[worst].scatter
     yield line(
@@ -139,12 +154,26 @@ def targets(report: FidelityReport, family: str, exploded: int, drawn: int) -> I
     for name, label in (("power", "C_ℓ"), ("joint", "all statistics joined")):
         slope, other = here[name].slope, null[name].slope
         good = slope.value >= 0.95 or bool(inside(slope, other))
-        yield line(f"correlation slope of {label} at least 0.95, or as the null is", say(other), say(slope), good)
-    for bin_, label, within in ((1, "skewness", 0.05), (2, "kurtosis", 0.10)):  # of the maps as they are, a bin each
-        one, other = (
-            Estimate(v["moments"].mean_ratio.value[bin_], v["moments"].mean_ratio.rounds[:, bin_]) for v in (here, null)
+        yield line(
+            f"correlation slope of {label} at least 0.95, or as the null is",
+            say(other),
+            say(slope),
+            good,
         )
-        yield line(f"{label} of a map within {within:.0%}", say(other), say(one), abs(one.value - 1) <= within)
+    for bin_, label, within in (
+        (1, "skewness", 0.05),
+        (2, "kurtosis", 0.10),
+    ):  # of the maps as they are, a bin each
+        one, other = (
+            Estimate(v["moments"].mean_ratio.value[bin_], v["moments"].mean_ratio.rounds[:, bin_])
+            for v in (here, null)
+        )
+        yield line(
+            f"{label} of a map within {within:.0%}",
+            say(other),
+            say(one),
+            abs(one.value - 1) <= within,
+        )
     yield line(f"not one exploded or NaN map in {drawn:,}", "–", f"{exploded}", exploded == 0)
     for name, most in (("classifier on statistics", 0.55), ("classifier on maps", 0.55)):
         yield line(
@@ -168,7 +197,9 @@ def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, dra
         maps = model.sample(count, torch.Generator().manual_seed(1))
         map_s = (time.perf_counter() - started) / count
         told[family], samples[family] = extremes(maps, truth.tensor()), maps[:n_maps].clone()
-        whole = maps.abs().amax((-2, -1)) <= EXPLODED * float(truth.tensor().abs().max())  # NaN compares as False
+        whole = maps.abs().amax((-2, -1)) <= EXPLODED * float(
+            truth.tensor().abs().max()
+        )  # NaN compares as False
         exploded[family] = int((~whole).sum())
         history = folder / family / "history.jsonl"
         last = json.loads(history.read_text().splitlines()[-1]) if history.exists() else {}
@@ -184,7 +215,14 @@ def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, dra
     print(report)
     for family in SETTINGS:
         asked = "\n".join([*targets(report, family, exploded[family], count), "", TRIED[family]])
-        ship(family, folder, maps, report, n_maps, f"{told[family]}\n\n## What was asked of it\n\n{asked}")
+        ship(
+            family,
+            folder,
+            maps,
+            report,
+            n_maps,
+            f"{told[family]}\n\n## What was asked of it\n\n{asked}",
+        )
 
 
 def _file(folder: Path, family: str) -> Path:
@@ -193,13 +231,20 @@ def _file(folder: Path, family: str) -> Path:
     return trained if trained.exists() else TRAINED / f"{family}.safetensors"
 
 
-def ship(family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int, told: str) -> None:
+def ship(
+    family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int, told: str
+) -> None:
     """Copy a model into the package, and write its card beside it."""
     file = _file(folder, family)
     _, header = read_checkpoint(file)
     settings = header["settings"]
     if file.parent != TRAINED:
-        save_checkpoint(TRAINED / f"{family}.safetensors", models.load(file), step=header["step"], settings=settings)
+        save_checkpoint(
+            TRAINED / f"{family}.safetensors",
+            models.load(file),
+            step=header["step"],
+            settings=settings,
+        )
     note = NOTES[family] if file.parent == TRAINED else ""
     text = card(family, settings, maps, report, n_maps, told, note)
     with atomic_write(TRAINED / f"{family}.md") as file:
@@ -210,7 +255,10 @@ def card(
     family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, told: str, note: str = ""
 ) -> str:  # fmt: skip
     """The model card: what it is for, its data, its training, and what the report says of it."""
-    failures = "\n".join(f"- {line}" for line in report.failures(family)) or "- nothing outside the null's interval"
+    failures = (
+        "\n".join(f"- {line}" for line in report.failures(family))
+        or "- nothing outside the null's interval"
+    )
     boxes = maps.simulations
     size = (TRAINED / f"{family}.safetensors").stat().st_size / 1e6
     return f"""# The {family} model that comes with lensnb
@@ -248,12 +296,20 @@ def main() -> None:
     parser.add_argument("what", choices=["train", "judge"])
     parser.add_argument("family", nargs="?", choices=list(SETTINGS))
     parser.add_argument("--folder", type=Path, default=Path("runs/trained"))
-    parser.add_argument("--planes", type=Path, help="planes of the training boxes; without: the maps of the sample")
-    parser.add_argument("--maps-per-box", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)")
-    parser.add_argument("--lr", type=float, default=0, help="highest learning rate (0: as the shipped models)")
     parser.add_argument(
-        "--start", type=Path, help="begin with the weights of this model.safetensors, not with random ones"
+        "--planes", type=Path, help="planes of the training boxes; without: the maps of the sample"
+    )
+    parser.add_argument("--maps-per-box", type=int, default=256)
+    parser.add_argument(
+        "--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)"
+    )
+    parser.add_argument(
+        "--lr", type=float, default=0, help="highest learning rate (0: as the shipped models)"
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="begin with the weights of this model.safetensors, not with random ones",
     )
     parser.add_argument("--maps", type=int, default=4096, help="maps to judge by")
     parser.add_argument("--drawn", type=int, default=10_000, help="maps to look for explosions in")
@@ -264,7 +320,14 @@ def main() -> None:
         parser.error("name the family to train: flow or diffusion")
     else:
         changed = {"steps": options.steps, "lr": options.lr}
-        train(options.family, options.folder, options.planes, options.maps_per_box, options.start, **changed)
+        train(
+            options.family,
+            options.folder,
+            options.planes,
+            options.maps_per_box,
+            options.start,
+            **changed,
+        )
 
 
 if __name__ == "__main__":

@@ -32,9 +32,17 @@ extensions = [
     "sphinx_togglebutton",  # folds the solutions
 ]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "notebooks/[0-9]*.ipynb", "lensnb/trained/*.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/api/*.rst",
+    "notebooks/[0-9]*.ipynb",
+    "lensnb/trained/*.md",
+]
 exclude_patterns = ["docs/_build"]
-templates_path = [str(ROOT / "docs/_templates")]  # autosummary looks from the root, the theme from here
+templates_path = [
+    str(ROOT / "docs/_templates")
+]  # autosummary looks from the root, the theme from here
 
 # Pages and notebooks
 myst_enable_extensions = ["dollarmath"]
@@ -49,13 +57,21 @@ exercise_style = "solution_follow_exercise"
 # Docstrings
 API = ROOT / "docs/api"  # written here and by autosummary at every build; git ignores it
 PACKAGES = sorted(file.parent for file in (ROOT / "lensnb").glob("*/__init__.py"))
-FILES = {f"lensnb.{folder.name}": sorted(f.stem for f in folder.glob("[a-z]*.py")) for folder in PACKAGES}
+FILES = {
+    f"lensnb.{folder.name}": sorted(f.stem for f in folder.glob("[a-z]*.py"))
+    for folder in PACKAGES
+}
 # A package shows what it imports from its files, and their own docstrings, with the mathematics, at the end.
 autosummary_context = {"packages": FILES}
 nitpicky = True  # a name in a docstring that leads nowhere is a warning …
 nitpick_ignore_regex = [
-    ("py:(class|obj|exc|data)", r"(?!lensnb\.).*"),  # … unless it is another package's, with its index on the web,
-    *(("py:.*", rf"{name}\.({'|'.join(files)})(\..*)?") for name, files in FILES.items()),  # or in a file of a package
+    (
+        "py:(class|obj|exc|data)",
+        r"(?!lensnb\.).*",
+    ),  # … unless it is another package's, with its index on the web,
+    *(
+        ("py:.*", rf"{name}\.({'|'.join(files)})(\..*)?") for name, files in FILES.items()
+    ),  # or in a file of a package
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -67,13 +83,22 @@ napoleon_use_ivar = True
 
 def modules() -> list[str]:
     """All modules of lensnb: in the order of the read-me's table, and those that are not in it at the end."""
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Modules")[2].partition("\n## ")[0]
+    table = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("## Modules")[2]
+        .partition("\n## ")[0]
+    )
     named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|([^|]*)\|", table, re.M)))
-    there = {f.stem for f in (ROOT / "lensnb").glob("[a-z]*.py")} | {folder.name for folder in PACKAGES}
+    there = {f.stem for f in (ROOT / "lensnb").glob("[a-z]*.py")} | {
+        folder.name for folder in PACKAGES
+    }
     return [name for name in named if name in there] + sorted(there - set(named))
 
 
-shutil.rmtree(API, ignore_errors=True)  # a page of a module that is gone would be one that nothing leads to
+shutil.rmtree(
+    API, ignore_errors=True
+)  # a page of a module that is gone would be one that nothing leads to
 API.mkdir()
 (API / "index.rst").write_text(
     """Reference
@@ -97,7 +122,10 @@ html_title = "lensnb"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_context = {"default_mode": "auto"}
-html_theme_options = {"use_fullscreen_button": False, "navbar_persistent": []}  # one search field is enough
+html_theme_options = {
+    "use_fullscreen_button": False,
+    "navbar_persistent": [],
+}  # one search field is enough
 repository = os.environ.get("GITHUB_REPOSITORY")  # OWNER/NAME, which GitHub's workflows say
 if repository:  # each notebook can be launched from there
     html_theme_options |= {
@@ -127,7 +155,11 @@ def exercises(text: str, name: str) -> str:
         label = f"exercise-{name}-{number}"
         title = f"{number}: {title.strip(' .')}" if title else number
         box = f"````{{exercise}} {title}\n:label: {label}\n:nonumber:\n\n{question.strip()}\n````\n\n"
-        return box + (f"````{{solution}} {label}\n:class: dropdown\n\n{solution.strip()}\n````\n\n" if solution else "")
+        return box + (
+            f"````{{solution}} {label}\n:class: dropdown\n\n{solution.strip()}\n````\n\n"
+            if solution
+            else ""
+        )
 
     head, heading, rest = text.partition("## Exercises\n")
     section, following, tail = rest.partition("\n## ")
@@ -157,16 +189,30 @@ def prepare_docstring(app, what, name, obj, options, lines: list[str]) -> None:
     text, before, block = [], "", False
     for k, line in enumerate(lines):
         indented = line.startswith("    ")
-        if indented and k and not lines[k - 1].strip() and before[:1].strip() and before[-2:] != "::":
+        if (
+            indented
+            and k
+            and not lines[k - 1].strip()
+            and before[:1].strip()
+            and before[-2:] != "::"
+        ):
             text += ["::", ""]
             block = True
         block = block and (indented or not line.strip())
         before = line if line.strip() else before
         if not block:
-            line = "``".join(s if i % 2 else s.replace("|", r"\|") for i, s in enumerate(line.split("``")))
-            line = re.sub(r"^(\d+\. )", r"| \1", line)  # several numbers on one line are no list to Sphinx
-        if what == "module":  # a name at the top of a file is the package's, and the summary shows it elsewhere
-            line = re.sub(r":(\w+):`(\w+)`", rf":\1:`\2 <{'.'.join(name.split('.')[:2])}.\2>`", line)
+            line = "``".join(
+                s if i % 2 else s.replace("|", r"\|") for i, s in enumerate(line.split("``"))
+            )
+            line = re.sub(
+                r"^(\d+\. )", r"| \1", line
+            )  # several numbers on one line are no list to Sphinx
+        if (
+            what == "module"
+        ):  # a name at the top of a file is the package's, and the summary shows it elsewhere
+            line = re.sub(
+                r":(\w+):`(\w+)`", rf":\1:`\2 <{'.'.join(name.split('.')[:2])}.\2>`", line
+            )
         text.append(line)
     lines[:] = text
 

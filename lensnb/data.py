@@ -56,10 +56,14 @@ class MapSet:
         if not np.issubdtype(self.maps.dtype, np.floating):
             raise ValueError(f"maps must be floating-point κ, found {self.maps.dtype}")
         if self.side_deg is None or not self.side_deg > 0:
-            raise ValueError(f"side_deg must be the side of the field in degrees, found {self.side_deg}")
+            raise ValueError(
+                f"side_deg must be the side of the field in degrees, found {self.side_deg}"
+            )
         self.labels = np.arange(len(self.maps)) if self.labels is None else np.asarray(self.labels)
         if self.labels.shape != (len(self.maps),):
-            raise ValueError(f"{len(self.maps)} maps need as many labels, found {self.labels.shape}")
+            raise ValueError(
+                f"{len(self.maps)} maps need as many labels, found {self.labels.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -68,7 +72,9 @@ class MapSet:
         """A subset: a slice, a boolean mask or an array of indices. One map is ``set.maps[i]``."""
         if isinstance(index, int | np.integer):
             index = [index]
-        return MapSet(self.maps[index], self.side_deg, self.z_source, self.labels[index], self.provenance)
+        return MapSet(
+            self.maps[index], self.side_deg, self.z_source, self.labels[index], self.provenance
+        )
 
     @property
     def grid(self) -> MapGrid:
@@ -104,7 +110,9 @@ class MapSet:
         order = np.random.default_rng(seed).permutation(self.simulations)
         edges = np.round(np.cumsum([0, *fractions]) * len(order)).astype(int)
         if (np.diff(edges) == 0).any():
-            raise ValueError(f"{len(order)} simulations cannot be split into the parts {fractions}: one would be empty")
+            raise ValueError(
+                f"{len(order)} simulations cannot be split into the parts {fractions}: one would be empty"
+            )
         return [self[np.isin(self.labels, order[a:b])] for a, b in pairwise(edges)]
 
     def spread(self, n: int, seed: int = 0) -> MapSet:
@@ -120,7 +128,9 @@ class MapSet:
         if not 1 <= n <= len(self):
             raise ValueError(f"a subset of {n} maps cannot be drawn from a set of {len(self)}")
         order = np.random.default_rng(seed).permutation(len(self))
-        turn = np.empty(len(self), int)  # the how-manieth of its simulation a map is, in that order
+        turn = np.empty(
+            len(self), int
+        )  # the how-manieth of its simulation a map is, in that order
         for simulation in self.simulations:
             own = np.flatnonzero(self.labels[order] == simulation)
             turn[own] = np.arange(len(own))
@@ -135,7 +145,11 @@ class MapSet:
             OSError: the file could not be written (no space left, no such folder); nothing old is lost.
         """
         path = Path(path)
-        about = {"side_deg": self.side_deg, "z_source": self.z_source, "provenance": self.provenance}
+        about = {
+            "side_deg": self.side_deg,
+            "z_source": self.z_source,
+            "provenance": self.provenance,
+        }
         with atomic_write(path) as file:
             np.savez(file, maps=self.maps, labels=self.labels, about=json.dumps(about))
         return path
@@ -153,9 +167,13 @@ class MapSet:
                 about = json.loads(str(archive["about"]))
                 maps, labels = archive["maps"], archive["labels"]
         except FileNotFoundError:
-            raise FileNotFoundError(f"{path} does not exist; expected a map set written by MapSet.save") from None
+            raise FileNotFoundError(
+                f"{path} does not exist; expected a map set written by MapSet.save"
+            ) from None
         except Exception as error:
-            raise ValueError(f"{path} is not a whole map set written by MapSet.save ({error})") from None
+            raise ValueError(
+                f"{path} is not a whole map set written by MapSet.save ({error})"
+            ) from None
         return cls(maps, about["side_deg"], about["z_source"], labels, about["provenance"])
 
     # ------------------------------------------------------------ show
@@ -185,12 +203,18 @@ def _strip(maps: np.ndarray) -> str:
     lo, hi = np.percentile(maps, [1, 99.5])
     level = np.clip((maps - lo) / max(hi - lo, 1e-12), 0, 1)
     level = (
-        np.pad(level, ((0, 0), (0, 0), (0, 2)), constant_values=np.nan).transpose(1, 0, 2).reshape(maps.shape[1], -1)
+        np.pad(level, ((0, 0), (0, 0), (0, 2)), constant_values=np.nan)
+        .transpose(1, 0, 2)
+        .reshape(maps.shape[1], -1)
     )
-    anchors = np.array([[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]])  # magma at quarters
+    anchors = np.array(
+        [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]]
+    )  # magma at quarters
     at = np.linspace(0, 1, len(anchors))
     rgba = np.stack([np.interp(np.nan_to_num(level), at, anchors[:, c]) for c in range(3)], -1)
-    rgba = np.concatenate([rgba, np.where(np.isnan(level), 0, 255)[..., None]], -1).astype(np.uint8)
+    rgba = np.concatenate([rgba, np.where(np.isnan(level), 0, 255)[..., None]], -1).astype(
+        np.uint8
+    )
     buffer = io.BytesIO()
     Image.fromarray(rgba, "RGBA").save(buffer, "png")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -222,7 +246,9 @@ def load_sample(name: str = "train") -> MapSet:
 
 def random_symmetry(maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Turn and mirror each map of ``(maps, n, n)`` by a random one of the 8 symmetries of the square."""
-    pick = torch.randint(8, (len(maps),), generator=generator, device=generator.device if generator else "cpu")
+    pick = torch.randint(
+        8, (len(maps),), generator=generator, device=generator.device if generator else "cpu"
+    )
     out = torch.empty_like(maps)
     for k in range(8):
         chosen = (pick == k).to(maps.device)
@@ -240,7 +266,9 @@ def random_crop(maps: Tensor, n: int, generator: torch.Generator | None = None) 
     if n > m:
         raise ValueError(f"cannot cut {n} × {n} windows out of {m} × {m} maps")
     device = generator.device if generator else "cpu"
-    corner = torch.randint(m - n + 1, (2, len(maps)), generator=generator, device=device).to(maps.device)
+    corner = torch.randint(m - n + 1, (2, len(maps)), generator=generator, device=device).to(
+        maps.device
+    )
     step = torch.arange(n, device=maps.device)
     rows, columns = corner[0, :, None] + step, corner[1, :, None] + step
     index = torch.arange(len(maps), device=maps.device)[:, None, None]
@@ -265,13 +293,21 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
     """
     n, dtype = maps.grid.n, np.promote_types(maps.maps.dtype, np.float32)
     if factor < 1 or n % factor:
-        advice = f"; cut them to {n - n % factor} pixels first, with tiles" if 1 < factor < n else ""
-        raise ValueError(f"maps of {n} × {n} pixels have no whole blocks of {factor} × {factor}{advice}")
+        advice = (
+            f"; cut them to {n - n % factor} pixels first, with tiles" if 1 < factor < n else ""
+        )
+        raise ValueError(
+            f"maps of {n} × {n} pixels have no whole blocks of {factor} × {factor}{advice}"
+        )
     mean = np.empty((len(maps), n // factor, n // factor), dtype)
-    for start, part in pieces(maps.maps) if isinstance(maps.maps, StoredMaps) else [(0, maps.maps)]:
+    for start, part in (
+        pieces(maps.maps) if isinstance(maps.maps, StoredMaps) else [(0, maps.maps)]
+    ):
         blocks = part.reshape(len(part), n // factor, factor, n // factor, factor)
         mean[start : start + len(part)] = blocks.mean((2, 4), dtype=np.float64)
-    return MapSet(mean, maps.side_deg, maps.z_source, maps.labels, _after(maps, f"block_average {factor}"))
+    return MapSet(
+        mean, maps.side_deg, maps.z_source, maps.labels, _after(maps, f"block_average {factor}")
+    )
 
 
 def tiles(maps: MapSet, n: int) -> MapSet:
@@ -293,8 +329,19 @@ def tiles(maps: MapSet, n: int) -> MapSet:
     if not 2 <= n <= m:
         raise ValueError(f"cannot cut tiles of {n} × {n} pixels out of {m} × {m} maps")
     k = m // n
-    cut = maps.maps[:, : k * n, : k * n].reshape(len(maps), k, n, k, n).swapaxes(2, 3).reshape(-1, n, n)
-    return MapSet(cut, maps.side_deg * n / m, maps.z_source, np.repeat(maps.labels, k * k), _after(maps, f"tiles {n}"))
+    cut = (
+        maps.maps[:, : k * n, : k * n]
+        .reshape(len(maps), k, n, k, n)
+        .swapaxes(2, 3)
+        .reshape(-1, n, n)
+    )
+    return MapSet(
+        cut,
+        maps.side_deg * n / m,
+        maps.z_source,
+        np.repeat(maps.labels, k * k),
+        _after(maps, f"tiles {n}"),
+    )
 
 
 def _after(maps: MapSet, step: str) -> dict:

@@ -49,12 +49,18 @@ def examine(device: str = "auto", notebooks: str | Path = NOTEBOOKS) -> Iterator
     Raises:
         ValueError: the named device is not there.
     """
-    yield Finding(True, "lensnb", f"{__version__} on Python {platform.python_version()}, {platform.system()}")
+    yield Finding(
+        True, "lensnb", f"{__version__} on Python {platform.python_version()}, {platform.system()}"
+    )
     where = choose_device(device)
     precision = choose_precision("auto", where)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{os.cpu_count()} cores"
     threads = f", {torch.get_num_threads()} threads" if where.type == "cpu" else ""
-    yield Finding(True, "device", f"{where} ({name}{threads}); trains in {precision}; torch {torch.__version__}")
+    yield Finding(
+        True,
+        "device",
+        f"{where} ({name}{threads}); trains in {precision}; torch {torch.__version__}",
+    )
     yield from _extras()
     yield from _data()
     yield from _browser()
@@ -68,11 +74,15 @@ def _extras() -> Iterator[Finding]:
         requirement, _, marker = line.partition(";")
         if "extra ==" in marker:
             extra = marker.split("extra ==")[1].strip(" \"'")
-            wanted.setdefault(extra, []).append(requirement.split("[")[0].split(">")[0].split("=")[0].strip())
+            wanted.setdefault(extra, []).append(
+                requirement.split("[")[0].split(">")[0].split("=")[0].strip()
+            )
     for extra, packages in wanted.items():
         missing = [package for package in packages if not _installed(package)]
         advice = f"without {', '.join(missing)}: pip install 'lensnb[{extra}]'"
-        yield Finding(None if missing else True, f"extra {extra}", advice if missing else ", ".join(packages))
+        yield Finding(
+            None if missing else True, f"extra {extra}", advice if missing else ", ".join(packages)
+        )
 
 
 def _installed(package: str) -> bool:
@@ -88,7 +98,11 @@ def _data() -> Iterator[Finding]:
     try:
         sets = {name: load_sample(name) for name in ("train", "truth", "null")}
         counts = ", ".join(f"{len(maps):,} {name}" for name, maps in sets.items())
-        yield Finding(True, "sample", f"{counts}; {sets['truth'].grid.n}² pixels over {sets['truth'].side_deg:g}°")
+        yield Finding(
+            True,
+            "sample",
+            f"{counts}; {sets['truth'].grid.n}² pixels over {sets['truth'].side_deg:g}°",
+        )
     except (OSError, ValueError) as error:
         yield Finding(False, "sample", f"{error}; install lensnb again")
     for name in ("flow", "diffusion"):
@@ -102,10 +116,18 @@ def _data() -> Iterator[Finding]:
 def _browser() -> Iterator[Finding]:
     """What shows notebooks, and what their browser tests need."""
     lab = importlib.util.find_spec("jupyterlab") is not None
-    yield Finding(lab or None, "JupyterLab", version("jupyterlab") if lab else "not here: pip install 'lensnb[lab]'")
+    yield Finding(
+        lab or None,
+        "JupyterLab",
+        version("jupyterlab") if lab else "not here: pip install 'lensnb[lab]'",
+    )
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
-    yield Finding(bool(found) or None, "Chromium", found or "not here; only the browser tests want it (CHROMIUM=path)")
+    yield Finding(
+        bool(found) or None,
+        "Chromium",
+        found or "not here; only the browser tests want it (CHROMIUM=path)",
+    )
 
 
 def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
@@ -115,9 +137,13 @@ def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
     field = GaussianField.fit(transform(kappa))
     step_s = {}
     for family in (models.Flow, models.Diffusion):
-        step_s[family.family] = seconds_a_step(family(kappa.shape[-1], transform, field), kappa, device)
+        step_s[family.family] = seconds_a_step(
+            family(kappa.shape[-1], transform, field), kappa, device
+        )
         rate = BATCH / step_s[family.family]
-        yield Finding(True, f"{family.family} trains", f"{rate:.0f} maps a second at {kappa.shape[-1]}²")
+        yield Finding(
+            True, f"{family.family} trains", f"{rate:.0f} maps a second at {kappa.shape[-1]}²"
+        )
     for path in sorted(notebooks.glob("[0-9]*.ipynb")):
         steps = _steps(path)
         if steps is None:
@@ -129,7 +155,9 @@ def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
 
 def seconds_a_step(model: nn.Module, kappa: torch.Tensor, device: torch.device) -> float:
     """How long a step of a training takes, after the first two."""
-    records = fit(model, kappa, STEPS, batch=BATCH, every=1, augment=random_symmetry, device=device)
+    records = fit(
+        model, kappa, STEPS, batch=BATCH, every=1, augment=random_symmetry, device=device
+    )
     spent = [record["seconds"] for record in records]
     return (spent[-1] - spent[1]) / (STEPS - 2)
 
@@ -142,9 +170,16 @@ def _steps(path: Path) -> dict[str, int] | None:
         return None
     known = papermill.inspect_notebook(str(path))
     count = lambda name: int(float(known[name]["default"])) if name in known else 0
-    twice = 2 if path.stem.startswith("07") else 1  # it trains the diffusion model twice, told and not told
-    share = ((count("pixels") or SIDE) / SIDE) ** 2  # a step on smaller maps takes as much less, or nearly
-    return {"flow": round(share * count("flow_steps")), "diffusion": round(share * twice * count("diffusion_steps"))}
+    twice = (
+        2 if path.stem.startswith("07") else 1
+    )  # it trains the diffusion model twice, told and not told
+    share = (
+        (count("pixels") or SIDE) / SIDE
+    ) ** 2  # a step on smaller maps takes as much less, or nearly
+    return {
+        "flow": round(share * count("flow_steps")),
+        "diffusion": round(share * twice * count("diffusion_steps")),
+    }
 
 
 def _stated(path: Path) -> str:
@@ -153,7 +188,11 @@ def _stated(path: Path) -> str:
 
     first = nbformat.read(path, as_version=4).cells[0].source
     lines = [line for line in first.splitlines() if line.startswith("| time |")]
-    return f"in all {re.split(r'[;(,]', lines[0].split('|')[2])[0].strip()}" if lines else "its time is not stated"
+    return (
+        f"in all {re.split(r'[;(,]', lines[0].split('|')[2])[0].strip()}"
+        if lines
+        else "its time is not stated"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -56,7 +56,9 @@ class _Resampling:
             ValueError: there is one simulation only.
         """
         count, index = self._resampled("bootstrap")
-        draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=rounds)
+        draws = np.random.default_rng(seed).multinomial(
+            count, np.full(count, 1 / count), size=rounds
+        )
         return draws[:, index].astype(float)
 
     def jackknife_weights(self) -> np.ndarray:
@@ -70,7 +72,9 @@ class _Resampling:
     def _resampled(self, name: str) -> tuple[int, np.ndarray]:
         simulations, index = np.unique(self._groups, return_inverse=True)
         if len(simulations) < 2:
-            raise ValueError(f"a {name} over simulations needs at least two simulations, found one")
+            raise ValueError(
+                f"a {name} over simulations needs at least two simulations, found one"
+            )
         return len(simulations), index
 
     def mean_error(self) -> np.ndarray:
@@ -93,7 +97,9 @@ class _Resampling:
         factor = hartlap_factor(len(self) if maps is None else maps, len(covariance))
         std = np.sqrt(np.diag(covariance))
         if (std == 0).any():
-            raise ValueError(f"bin {int((std == 0).argmax())} has no scatter, so the covariance has no inverse")
+            raise ValueError(
+                f"bin {int((std == 0).argmax())} has no scatter, so the covariance has no inverse"
+            )
         # by way of the correlation matrix: the bins of a joint vector differ by many powers of ten
         return factor * np.linalg.inv(correlation(covariance)) / np.outer(std, std)
 
@@ -115,7 +121,9 @@ class Ensemble(_Resampling):
 
     def __post_init__(self):
         self.vectors = np.asarray(self.vectors, np.float64)
-        self.labels = np.arange(len(self.vectors)) if self.labels is None else np.asarray(self.labels)
+        self.labels = (
+            np.arange(len(self.vectors)) if self.labels is None else np.asarray(self.labels)
+        )
         _check(self.vectors, self.labels)
 
     def __len__(self) -> int:
@@ -159,8 +167,12 @@ class Ensemble(_Resampling):
         n_eff = n · Σᵢ‖zᵢzᵢᵀ − R‖² / Σ_s ‖Σ_{i∈s}(zᵢzᵢᵀ − R)‖²: its variance if all n maps were independent over its
         variance when only simulations s are (the design effect of cluster sampling, Kish 1965). At most n.
         """
-        alone, clustered = covariance_noise(self, np.diag(1 / np.where(self.std() > 0, self.std(), np.inf)))
-        return float(len(self) * min(1.0, alone / clustered)) if clustered > 0 else float(len(self))
+        alone, clustered = covariance_noise(
+            self, np.diag(1 / np.where(self.std() > 0, self.std(), np.inf))
+        )
+        return (
+            float(len(self) * min(1.0, alone / clustered)) if clustered > 0 else float(len(self))
+        )
 
     def known_correlations(self) -> np.ndarray:
         """Which correlation coefficients are known well enough to divide by, bool, shape ``(bins, bins)``.
@@ -223,7 +235,9 @@ class StreamingEnsemble(_Resampling):
         old, step = self._count[label], mean - self._mean[label]
         self._count[label] = old + count
         self._mean[label] = self._mean[label] + step * count / (old + count)
-        self._square[label] = self._square[label] + square + np.outer(step, step) * old * count / (old + count)
+        self._square[label] = (
+            self._square[label] + square + np.outer(step, step) * old * count / (old + count)
+        )
 
     def __len__(self) -> int:
         return sum(self._count.values())
@@ -243,7 +257,9 @@ class StreamingEnsemble(_Resampling):
 
     def mean(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Mean vector, shape ``(bins,)``; ``weights``: how often each simulation counts, in the order they arrived."""
-        return np.average(np.array(list(self._mean.values())), axis=0, weights=self._counted(weights))
+        return np.average(
+            np.array(list(self._mean.values())), axis=0, weights=self._counted(weights)
+        )
 
     def covariance(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Unbiased covariance matrix, shape ``(bins, bins)``; see :meth:`Ensemble.covariance`."""
@@ -310,7 +326,9 @@ def measured(
         maps = [maps]
     function = partial(_vectors, dict(statistics))
     for vectors in (
-        map(function, maps) if executor is None else ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
+        map(function, maps)
+        if executor is None
+        else ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
     ):
         count = len(next(iter(vectors.values()), ()))
         yield vectors, None if labels is None else np.asarray(labels)[at : at + count]
@@ -341,7 +359,9 @@ def _freedom(counts: np.ndarray) -> float:
 
 def _check(vectors: np.ndarray, labels: np.ndarray) -> None:
     if vectors.ndim != 2 or labels.shape != (len(vectors),):
-        raise ValueError(f"vectors {vectors.shape} must be (maps, bins) with one label a map, found {labels.shape}")
+        raise ValueError(
+            f"vectors {vectors.shape} must be (maps, bins) with one label a map, found {labels.shape}"
+        )
     bad = int((~np.isfinite(vectors).all(1)).sum())
     if bad:
         raise ValueError(f"{bad} of {len(vectors)} maps have statistics that are not finite")
@@ -354,7 +374,9 @@ def bootstrap(
     ensemble: Ensemble | StreamingEnsemble, function: Callable, rounds: int = 200, seed: int = 0
 ) -> np.ndarray:
     """``function(ensemble, weights)`` for each bootstrap over simulations, shape ``(rounds, …)``; its std is the error."""
-    return np.array([function(ensemble, weights) for weights in ensemble.bootstrap_weights(rounds, seed)])
+    return np.array(
+        [function(ensemble, weights) for weights in ensemble.bootstrap_weights(rounds, seed)]
+    )
 
 
 def jackknife_error(values) -> np.ndarray:
@@ -421,7 +443,9 @@ def shrunk_covariance(ensemble: Ensemble) -> tuple[np.ndarray, float]:
 
     std = ensemble.std()
     safe = np.where(std > 0, std, 1.0)
-    correlations, shrinkage = ledoit_wolf((ensemble.vectors - ensemble.mean()) / safe, assume_centered=True)
+    correlations, shrinkage = ledoit_wolf(
+        (ensemble.vectors - ensemble.mean()) / safe, assume_centered=True
+    )
     return correlations * np.outer(std, std), float(shrinkage)
 
 
@@ -448,7 +472,9 @@ def dodelson_schneider_factor(maps: float, bins: int, parameters: int) -> float:
         ValueError: n is not above p + 4, or q not between 1 and p.
     """
     if maps <= bins + 4:
-        raise ValueError(f"the factor for {bins} bins needs more than {bins + 4} independent maps, found {maps:.4g}")
+        raise ValueError(
+            f"the factor for {bins} bins needs more than {bins + 4} independent maps, found {maps:.4g}"
+        )
     if not 1 <= parameters <= bins:
         raise ValueError(f"{bins} bins can constrain 1 to {bins} parameters, found {parameters}")
     left = maps - bins
@@ -475,12 +501,16 @@ def gaussian_power_covariance(power, grid: MapGrid, edges) -> np.ndarray:
     """
     power = torch.as_tensor(power(grid.ell) if callable(power) else power, dtype=torch.float64)
     if power.shape != grid.ell.shape:
-        raise ValueError(f"expected the power of each rfft2 mode, {tuple(grid.ell.shape)}; found {tuple(power.shape)}")
+        raise ValueError(
+            f"expected the power of each rfft2 mode, {tuple(grid.ell.shape)}; found {tuple(power.shape)}"
+        )
     variances = []
     for low, high in zip(edges[:-1], edges[1:]):
         inside = (grid.ell >= low) & (grid.ell < high)
         weight = grid.multiplicity[inside]
         if not len(weight):
-            raise ValueError(f"the ℓ bin from {low:.4g} to {high:.4g} holds no Fourier mode: use wider bins")
+            raise ValueError(
+                f"the ℓ bin from {low:.4g} to {high:.4g} holds no Fourier mode: use wider bins"
+            )
         variances.append(float(2 * (weight * power[inside] ** 2).sum() / weight.sum() ** 2))
     return np.diag(variances)

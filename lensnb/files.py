@@ -28,7 +28,9 @@ def atomic_write(path: str | Path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False)
+    file = tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=path.name, suffix=".part", delete=False
+    )
     try:
         with file:
             yield file
@@ -36,7 +38,8 @@ def atomic_write(path: str | Path):
         os.replace(file.name, path)
     except OSError as error:
         raise OSError(
-            error.errno, f"could not write {path} ({error.strerror}); what was there before is intact"
+            error.errno,
+            f"could not write {path} ({error.strerror}); what was there before is intact",
         ) from None
     finally:
         Path(file.name).unlink(missing_ok=True)
@@ -57,7 +60,9 @@ def atomic_folder(path: str | Path):
     try:
         yield part / path.name
         os.rename(part / path.name, path)
-    except KeyboardInterrupt:  # a thread of zarr's still writes for a moment, and would make the folder anew
+    except (
+        KeyboardInterrupt
+    ):  # a thread of zarr's still writes for a moment, and would make the folder anew
         time.sleep(0.1)
         raise
     finally:
@@ -74,7 +79,9 @@ def optional(path: str | Path, module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError:
         package = module.split(".")[0]
-        raise ImportError(f"{path} needs {package}, which is not installed: pip install 'lensnb[formats]'") from None
+        raise ImportError(
+            f"{path} needs {package}, which is not installed: pip install 'lensnb[formats]'"
+        ) from None
 
 
 def write_json(path: str | Path, values) -> Path:
@@ -120,10 +127,16 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     try:
         raw = Path(path).read_bytes()
         tensors = load(raw)
-        header = json.loads(json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["lensnb"])
+        header = json.loads(
+            json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["lensnb"]
+        )
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; expected a checkpoint written by lensnb") from None
+        raise FileNotFoundError(
+            f"{path} does not exist; expected a checkpoint written by lensnb"
+        ) from None
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is corrupt or no checkpoint of lensnb ({reason}); delete it to start anew") from None
+        raise ValueError(
+            f"{path} is corrupt or no checkpoint of lensnb ({reason}); delete it to start anew"
+        ) from None
     return tensors, header

@@ -18,13 +18,17 @@ from torch import Tensor, nn
 
 from .maps import MapGrid, wide
 
-_HAAR = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # orthonormal, symmetric
+_HAAR = (
+    torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+)  # orthonormal, symmetric
 
 
 def squeeze(x: Tensor) -> Tensor:
     """``(batch, c, 2r, 2s)`` → ``(batch, 4c, r, s)`` by the orthonormal 2×2 Haar transform; the c coarse channels first."""
     b, c = x.shape[:2]
-    blocks = nn.functional.pixel_unshuffle(x, 2).reshape(b, c, 4, x.shape[-2] // 2, x.shape[-1] // 2)
+    blocks = nn.functional.pixel_unshuffle(x, 2).reshape(
+        b, c, 4, x.shape[-2] // 2, x.shape[-1] // 2
+    )
     with torch.autocast(x.device.type, enabled=False):
         return torch.einsum("ij,bcjrs->bicrs", _HAAR.to(x), blocks).flatten(1, 2)
 
@@ -33,7 +37,9 @@ def unsqueeze(x: Tensor) -> Tensor:
     """The inverse of :func:`squeeze`."""
     bands = x.unflatten(1, (4, -1))
     with torch.autocast(x.device.type, enabled=False):
-        return nn.functional.pixel_shuffle(torch.einsum("ij,bicrs->bcjrs", _HAAR.to(x), bands).flatten(1, 2), 2)
+        return nn.functional.pixel_shuffle(
+            torch.einsum("ij,bicrs->bcjrs", _HAAR.to(x), bands).flatten(1, 2), 2
+        )
 
 
 # ---------------------------------------------------------------- affine maps of the channels
@@ -42,7 +48,9 @@ def unsqueeze(x: Tensor) -> Tensor:
 def _per_pixel(matrix: Tensor, shift: Tensor, x: Tensor) -> Tensor:
     """A x + b at every pixel, in the precision of ``x``; A has the shape ``(channels, channels)``, b ``(channels,)``."""
     with torch.autocast(x.device.type, enabled=False):
-        product = torch.baddbmm(shift.to(x)[:, None], matrix.to(x).expand(len(x), -1, -1), x.flatten(2))
+        product = torch.baddbmm(
+            shift.to(x)[:, None], matrix.to(x).expand(len(x), -1, -1), x.flatten(2)
+        )
     return product.view_as(x)
 
 
@@ -113,7 +121,9 @@ class AffineCoupling(nn.Module):
         bound: largest |ln scale|; keeps samples from exploding.
     """
 
-    def __init__(self, channels: int, network: Callable[[int, int], nn.Module], bound: float = 1.5):
+    def __init__(
+        self, channels: int, network: Callable[[int, int], nn.Module], bound: float = 1.5
+    ):
         super().__init__()
         self.network = network(channels // 2, channels)
         self.bound = bound
@@ -125,7 +135,9 @@ class AffineCoupling(nn.Module):
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         kept, moved = x.chunk(2, 1)
         log_scale, shift = self._scale_and_shift(kept)
-        return torch.cat([torch.addcmul(shift, moved, log_scale.exp()), kept], 1), wide(log_scale).sum((1, 2, 3))
+        return torch.cat([torch.addcmul(shift, moved, log_scale.exp()), kept], 1), wide(
+            log_scale
+        ).sum((1, 2, 3))
 
     def to_data(self, y: Tensor) -> Tensor:
         moved, kept = y.chunk(2, 1)
@@ -146,7 +158,13 @@ class SplineCoupling(nn.Module):
         bound: the splines act between −bound and bound.
     """
 
-    def __init__(self, channels: int, network: Callable[[int, int], nn.Module], bins: int = 8, bound: float = 6.0):
+    def __init__(
+        self,
+        channels: int,
+        network: Callable[[int, int], nn.Module],
+        bins: int = 8,
+        bound: float = 6.0,
+    ):
         super().__init__()
         self.network = network(channels // 2, channels // 2 * (3 * bins - 1))
         self.bound = bound
@@ -210,7 +228,9 @@ def _bin(at: Tensor, numbers: Tensor, bound: float, inverse: bool) -> tuple[Tens
     x_0, x_1 = _ends(columns, which, -bound, bound)
     y_0, y_1 = _ends(rows, which, -bound, bound)
     inner = torch.stack(_ends(slopes, which, 0.0, 0.0))  # which stand for a slope of 1
-    slope_0, slope_1 = _NARROWEST + (1 - _NARROWEST) * nn.functional.softplus(inner + math.log(math.e - 1))
+    slope_0, slope_1 = _NARROWEST + (1 - _NARROWEST) * nn.functional.softplus(
+        inner + math.log(math.e - 1)
+    )
     return x_0, x_1 - x_0, y_0, y_1 - y_0, slope_0, slope_1
 
 
@@ -222,9 +242,13 @@ def _inner_knots(sizes: Tensor, bound: float) -> Tensor:
     bins = sizes.shape[2]
     share = sizes.softmax(2).flatten(3).flatten(0, 1)  # (b c, bins, pixels)
     triangle = share.new_ones(bins - 1, bins).tril().expand(len(share), -1, -1)
-    least = bound * (2 * _NARROWEST * torch.arange(1, bins, dtype=share.dtype, device=share.device) - 1)
+    least = bound * (
+        2 * _NARROWEST * torch.arange(1, bins, dtype=share.dtype, device=share.device) - 1
+    )
     with torch.autocast(share.device.type, enabled=False):
-        knots = torch.baddbmm(least[:, None], triangle, share, alpha=2 * bound * (1 - _NARROWEST * bins))
+        knots = torch.baddbmm(
+            least[:, None], triangle, share, alpha=2 * bound * (1 - _NARROWEST * bins)
+        )
     return knots.view(*sizes.shape[:2], bins - 1, *sizes.shape[3:])
 
 
@@ -239,7 +263,9 @@ def _ends(inner: Tensor, which: Tensor, first: float, last: float) -> tuple[Tens
 # ---------------------------------------------------------------- a step, and the gain
 
 
-def step_to_noise(norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def step_to_noise(
+    norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor
+) -> tuple[Tensor, Tensor]:
     """Actnorm, mixing and coupling in a row; the first two are applied as one matrix."""
     (scale, shift, log_scale), (matrix, _, log_det) = norm.affine(), mixing.affine()
     y, change = coupling.to_noise(_per_pixel(matrix @ scale, matrix @ shift, x))
@@ -267,7 +293,9 @@ class Gain(nn.Module):
         grid = MapGrid(n, 1.0)
         annulus = (grid.ell / grid.ell_min).round().long()
         self.register_buffer("annulus", annulus)
-        self.register_buffer("modes", torch.bincount(annulus.flatten(), grid.multiplicity.flatten()))
+        self.register_buffer(
+            "modes", torch.bincount(annulus.flatten(), grid.multiplicity.flatten())
+        )
         self.log_gain = nn.Parameter(torch.zeros(len(self.modes)))
 
     def per_mode(self) -> Tensor:

@@ -118,7 +118,9 @@ class GaussianField(nn.Module):
         variance = torch.as_tensor(variance, dtype=torch.float64)
         n = variance.shape[0]
         if variance.shape != (n, n // 2 + 1):
-            raise ValueError(f"variance must have the shape (n, n // 2 + 1) of rfft2, found {tuple(variance.shape)}")
+            raise ValueError(
+                f"variance must have the shape (n, n // 2 + 1) of rfft2, found {tuple(variance.shape)}"
+            )
         if not (torch.isfinite(variance).all() and (variance > 0).all()):
             raise ValueError("every mode of a Gaussian field needs a positive, finite variance")
         self.register_buffer("variance", variance.clone())
@@ -168,7 +170,13 @@ class GaussianField(nn.Module):
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``n`` maps, float32, shape ``(n, pixels, pixels)``, on the device of the field."""
         device = self.variance.device
-        white = torch.randn(n, self.n, self.n, generator=generator, device=generator.device if generator else device)
+        white = torch.randn(
+            n,
+            self.n,
+            self.n,
+            generator=generator,
+            device=generator.device if generator else device,
+        )
         return self.colour(white.to(device))
 
     def log_det(self) -> Tensor:
@@ -179,7 +187,11 @@ class GaussianField(nn.Module):
         """Exact log-density ln p(x) in nats of maps ``(..., n, n)``; float64, shape ``(...)``."""
         white = self.whiten(wide(x))
         pixels = self.n**2
-        return -0.5 * white.square().sum((-2, -1)) - self.log_det() - 0.5 * pixels * math.log(2 * math.pi)
+        return (
+            -0.5 * white.square().sum((-2, -1))
+            - self.log_det()
+            - 0.5 * pixels * math.log(2 * math.pi)
+        )
 
     def score(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
         """Exact score ∇ ln p(x; σ) of the field plus white noise of level σ, shape of ``x``.
@@ -188,7 +200,9 @@ class GaussianField(nn.Module):
             x: maps ``(..., n, n)``.
             sigma: noise level, a number or one a map, shape ``(...)``.
         """
-        return -self._filter(x - self.mean.to(x.dtype), 1 / (self.variance + _per_map(sigma, x) ** 2))
+        return -self._filter(
+            x - self.mean.to(x.dtype), 1 / (self.variance + _per_map(sigma, x) ** 2)
+        )
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Exact posterior mean E[clean | x] of a map plus white noise of level σ: the Wiener filter λ / (λ + σ²)."""
@@ -237,7 +251,12 @@ class LognormalField(nn.Module):
         xi = torch.fft.irfft2(torch.as_tensor(variance, dtype=torch.float64), s=(n, n))
         lam = torch.fft.rfft2(torch.log1p(xi / amplitude**2)).real
         xi_0 = torch.log1p(xi[0, 0] / amplitude**2)
-        return cls(GaussianField(lam.clamp(min=1e-9 * lam.max()), math.log(amplitude) - 0.5 * float(xi_0)), shift)
+        return cls(
+            GaussianField(
+                lam.clamp(min=1e-9 * lam.max()), math.log(amplitude) - 0.5 * float(xi_0)
+            ),
+            shift,
+        )
 
     @classmethod
     def fit(cls, maps: Tensor) -> LognormalField:
@@ -249,7 +268,9 @@ class LognormalField(nn.Module):
         mean, var = x.mean(), x.var()
         skewness = float(((x - mean) ** 3).mean() / var**1.5)
         if skewness <= 0:
-            raise ValueError(f"a lognormal field needs maps with positive skewness, found {skewness:.3f}")
+            raise ValueError(
+                f"a lognormal field needs maps with positive skewness, found {skewness:.3f}"
+            )
         lo, hi = 0.0, 10.0  # bisection for u = √(w − 1): (u² + 3) u = skewness, increasing in u
         for _ in range(80):
             mid = (lo + hi) / 2
@@ -294,7 +315,11 @@ def smooth(maps: Tensor, sigma_arcmin: float, side_deg: float, periodic: bool = 
     length = n if periodic else 2 * n
     sigma_pixels = sigma_arcmin / MapGrid(n, side_deg).pixel_arcmin
     frequency = torch.fft.rfftfreq(length, dtype=torch.float64, device="cpu")
-    beam = torch.exp(-0.5 * (2 * math.pi * sigma_pixels * frequency) ** 2).to(maps.dtype).to(maps.device)
+    beam = (
+        torch.exp(-0.5 * (2 * math.pi * sigma_pixels * frequency) ** 2)
+        .to(maps.dtype)
+        .to(maps.device)
+    )
     for _ in range(2):  # a Gaussian is one along rows times one along columns
         work = maps if periodic else torch.cat([maps, maps.flip(-1)], -1)
         maps = torch.fft.irfft(torch.fft.rfft(work) * beam, length)[..., :n].mT
@@ -315,7 +340,11 @@ def shape_noise_sigma(n_gal_arcmin2: float, sigma_e: float, grid: MapGrid) -> fl
 
 
 def add_shape_noise(
-    maps: Tensor, side_deg: float, n_gal_arcmin2: float, sigma_e: float = 0.4, generator: torch.Generator | None = None
+    maps: Tensor,
+    side_deg: float,
+    n_gal_arcmin2: float,
+    sigma_e: float = 0.4,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Add white Gaussian shape noise to maps ``(..., n, n)``; see :func:`shape_noise_sigma`."""
     sigma = shape_noise_sigma(n_gal_arcmin2, sigma_e, MapGrid(maps.shape[-1], side_deg))

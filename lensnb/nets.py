@@ -42,9 +42,14 @@ class CouplingNet(nn.Module):
     def __init__(self, inputs: int, outputs: int, hidden: int = 64, padding: str = "zeros"):
         super().__init__()
         self.first = _three(inputs, hidden, padding)
-        self.strength = _silent(nn.Linear(inputs, hidden))  # not heard at first, or short trainings explode
+        self.strength = _silent(
+            nn.Linear(inputs, hidden)
+        )  # not heard at first, or short trainings explode
         self.last = nn.Sequential(
-            nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(), _silent(_three(hidden, outputs, padding))
+            nn.SiLU(),
+            nn.Conv2d(hidden, hidden, 1),
+            nn.SiLU(),
+            _silent(_three(hidden, outputs, padding)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,13 +65,22 @@ def soft_bound(x: Tensor) -> Tensor:
 
 def log_strength(x: Tensor) -> Tensor:
     """How strong each channel of ``(batch, channels, rows, columns)`` is, of order one, shape ``(batch, channels)``."""
-    return 5 * x.std((-2, -1)).clamp(min=1e-6).log()  # maps of a set differ by some tens of per cent
+    return (
+        5 * x.std((-2, -1)).clamp(min=1e-6).log()
+    )  # maps of a set differ by some tens of per cent
 
 
 class Residual(nn.Module):
     """Two convolutions around a skip, scaled and shifted by an embedding of the condition (FiLM); attention if asked."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, padding: str = "zeros", attention: bool = False):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        embedding: int,
+        padding: str = "zeros",
+        attention: bool = False,
+    ):
         super().__init__()
         self.norm_1 = nn.GroupNorm(_groups(inputs), inputs)
         self.conv_1 = _three(inputs, outputs, padding)
@@ -95,7 +109,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, rows, columns = x.shape
-        q, k, v = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, rows * columns).mT.unbind(1)
+        q, k, v = (
+            self.qkv(self.norm(x))
+            .reshape(b, 3, self.heads, c // self.heads, rows * columns)
+            .mT.unbind(1)
+        )
         h = F.scaled_dot_product_attention(q, k, v).mT.reshape(b, c, rows, columns)
         return x + self.out(h)
 
@@ -136,12 +154,16 @@ class UNet(nn.Module):
         super().__init__()
         self.patch, self.labels = patch, labels
         width = 4 * channels[0]
-        self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 16)))
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 16))
+        )
         self.embed = nn.Sequential(
             nn.Linear(32 + inputs + labels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
         self.first = _three(inputs * patch**2, channels[0], padding)
-        block = lambda c, wide, level: Residual(c, wide, width, padding, level > len(channels) - attention)
+        block = lambda c, wide, level: Residual(
+            c, wide, width, padding, level > len(channels) - attention
+        )
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         c, skips = channels[0], [channels[0]]
         for level, wide in enumerate(channels):
@@ -180,9 +202,16 @@ class UNet(nn.Module):
         """
         if self.labels != (0 if labels is None else labels.shape[-1]):
             found = "none" if labels is None else labels.shape[-1]
-            raise ValueError(f"the network needs {self.labels} labels a map, such as model.strength(y), found {found}")
+            raise ValueError(
+                f"the network needs {self.labels} labels a map, such as model.strength(y), found {found}"
+            )
         angle = condition.to(x.dtype)[:, None] * self.frequencies.to(x.dtype)
-        told = [angle.sin(), angle.cos(), log_strength(x), *([] if labels is None else [labels.to(x.dtype)])]
+        told = [
+            angle.sin(),
+            angle.cos(),
+            log_strength(x),
+            *([] if labels is None else [labels.to(x.dtype)]),
+        ]
         embedding = self.embed(torch.cat(told, -1))
         h = self.first(F.pixel_unshuffle(x, self.patch))
         skips = [h]
@@ -192,7 +221,11 @@ class UNet(nn.Module):
         for layer in self.middle:
             h = layer(h, embedding) if isinstance(layer, Residual) else layer(h)
         for layer in self.up:
-            h = layer(torch.cat([h, skips.pop()], 1), embedding) if isinstance(layer, Residual) else layer(h)
+            h = (
+                layer(torch.cat([h, skips.pop()], 1), embedding)
+                if isinstance(layer, Residual)
+                else layer(h)
+            )
         return F.pixel_shuffle(self.last(h), self.patch)
 
 

@@ -22,7 +22,16 @@ from .ensemble import Ensemble
 from .stats import Statistic
 
 KAPPA = "magma"
-CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#999933"]  # Okabe & Ito; Tol
+CYCLE = [
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#882255",
+    "#999933",
+]  # Okabe & Ito; Tol
 TRUTH, GREY = "#000000", "#8c8c8c"
 
 
@@ -79,15 +88,21 @@ def small_png(figure: Figure, dpi: int = 100, **how) -> bytes:
     return buffer.getvalue()
 
 
-def panels(columns: int, rows: int = 1, width: float = 4.3, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+def panels(
+    columns: int, rows: int = 1, width: float = 4.3, height: float = 3.2
+) -> tuple[Figure, np.ndarray]:
     """A figure with a row (or a grid) of axes, laid out without overlaps; sizes in inches."""
-    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained")
+    return plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), layout="constrained"
+    )
 
 
 # ---------------------------------------------------------------- maps
 
 
-def kappa_map(ax: Axes, kappa, side_deg: float, limits: tuple[float, float] | None = None, cmap: str = KAPPA):
+def kappa_map(
+    ax: Axes, kappa, side_deg: float, limits: tuple[float, float] | None = None, cmap: str = KAPPA
+):
     """Draw one map, axes in degrees; returns the image, for a colour bar."""
     low, high = limits if limits is not None else (None, None)
     kappa = np.asarray(kappa)
@@ -101,7 +116,10 @@ def kappa_map(ax: Axes, kappa, side_deg: float, limits: tuple[float, float] | No
 
 
 def gallery(
-    sets: Mapping[str, object], side_deg: float, columns: int = 4, limits: tuple[float, float] | None = None
+    sets: Mapping[str, object],
+    side_deg: float,
+    columns: int = 4,
+    limits: tuple[float, float] | None = None,
 ) -> Figure:
     """A few maps of each set, a row a set, all on one colour scale (by default that of the first set)."""
     first = np.asarray(next(iter(sets.values()))[:columns], float)
@@ -115,7 +133,9 @@ def gallery(
             image = kappa_map(ax, np.asarray(kappa), side_deg, limits)
             ax.label_outer()
         row[0].set_ylabel(f"{name}\n\ndegrees", fontsize=10)
-    figure.colorbar(image, ax=axes, label="convergence κ", shrink=min(1.0, 1.6 / len(sets)), extend="both")
+    figure.colorbar(
+        image, ax=axes, label="convergence κ", shrink=min(1.0, 1.6 / len(sets)), extend="both"
+    )
     return figure
 
 
@@ -152,7 +172,9 @@ def _positions(x: np.ndarray, count: int, k: int, log: bool) -> np.ndarray:
     return x * np.exp(0.045 * offset) if log else x + offset * 0.35 * np.median(np.abs(np.diff(x)))
 
 
-def ratio(ax: Axes, report: FidelityReport, name: str, what: str, sets: Sequence[str] | None = None) -> Axes:
+def ratio(
+    ax: Axes, report: FidelityReport, name: str, what: str, sets: Sequence[str] | None = None
+) -> Axes:
     """Ratio to truth bin by bin with error bars; the grey band is the null's 95 % interval.
 
     Triangles at the edge stand for points beyond it.
@@ -173,22 +195,39 @@ def ratio(ax: Axes, report: FidelityReport, name: str, what: str, sets: Sequence
     for k, set_name in enumerate(sets):
         estimate = getattr(report.verdicts[set_name][name], what)
         x = _positions(statistic.x, len(sets), k, statistic.log_x)
-        ax.errorbar(x, estimate.value, estimate.error, fmt="o", ms=3, lw=1, color=palette[set_name], label=set_name)
+        ax.errorbar(
+            x,
+            estimate.value,
+            estimate.error,
+            fmt="o",
+            ms=3,
+            lw=1,
+            color=palette[set_name],
+            label=set_name,
+        )
         for edge, marker, beyond in (
             (limits[0], "v", estimate.value < limits[0]),
             (limits[1], "^", estimate.value > limits[1]),
         ):
             if beyond.any():
                 y = np.full(beyond.sum(), edge)
-                ax.plot(x[beyond], y, marker, ms=6, color=palette[set_name], clip_on=False, zorder=5)
-    labels = {"mean_ratio": "mean / truth", "scatter_ratio": "scatter / truth", "mean_shift": "(mean − truth) / σ"}
+                ax.plot(
+                    x[beyond], y, marker, ms=6, color=palette[set_name], clip_on=False, zorder=5
+                )
+    labels = {
+        "mean_ratio": "mean / truth",
+        "scatter_ratio": "scatter / truth",
+        "mean_shift": "(mean − truth) / σ",
+    }
     ax.set_ylabel(labels[what])
     if what != "mean_shift":
         ax.set_ylim(*limits)
     return _scales(ax, statistic, log_y=False)
 
 
-def _readable(report: FidelityReport, name: str, what: str, sets: Sequence[str]) -> tuple[float, float]:
+def _readable(
+    report: FidelityReport, name: str, what: str, sets: Sequence[str]
+) -> tuple[float, float]:
     """Limits about 1 that hold most points, and no more than a factor of two; a triangle marks a point beyond them."""
     values = [getattr(report.verdicts[n][name], what).value for n in [NULL, *sets]]
     spread = np.nanpercentile(np.abs(np.concatenate(values) - 1), 95) * 1.2
@@ -205,7 +244,13 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
     palette = colours(report.names)
     for column, name in zip(axes.T, names):
         statistic = report.statistics[name]
-        band(column[0], statistic, report.ensembles["truth"][name], TRUTH, "truth, mean ± σ of one map")
+        band(
+            column[0],
+            statistic,
+            report.ensembles["truth"][name],
+            TRUTH,
+            "truth, mean ± σ of one map",
+        )
         for set_name in report.names[1:]:
             mean = report.ensembles[set_name][name].mean()
             column[0].plot(statistic.x, mean, color=palette[set_name], lw=1.4, label=set_name)
@@ -218,7 +263,11 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
     handles |= {"null, 95 %": axes[1, 0].get_legend_handles_labels()[0][0]}
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper center", ncols=min(6, len(handles)), frameon=False
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=min(6, len(handles)),
+        frameon=False,
     )
     return figure
 
@@ -258,7 +307,12 @@ def correlations(report: FidelityReport, name: str = "power") -> Figure:
     """The correlation matrices of one statistic side by side: truth, null and generators, with their slopes."""
     sets = ["truth", *report.names]
     figure, axes = plt.subplots(
-        1, len(sets), figsize=(2.35 * len(sets) + 0.8, 2.9), sharey=True, layout="constrained", squeeze=False
+        1,
+        len(sets),
+        figsize=(2.35 * len(sets) + 0.8, 2.9),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
     for ax, set_name in zip(axes[0], sets):
         title = set_name
@@ -274,14 +328,18 @@ def correlations(report: FidelityReport, name: str = "power") -> Figure:
 def slopes(ax: Axes, report: FidelityReport) -> Axes:
     """Correlation slope of every statistic for every set; the grey band is the null's 95 % interval."""
     names = list(report.verdicts[NULL])
-    _points(ax, report, [{s: report.verdicts[s][n].slope for s in report.names} for n in names], names)
+    _points(
+        ax, report, [{s: report.verdicts[s][n].slope for s in report.names} for n in names], names
+    )
     plt.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     ax.set_ylabel("correlation slope, 1 is right")
     ax.legend(frameon=False, fontsize=9, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
-def correlation_ratio(ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str, statistic: Statistic | None = None):
+def correlation_ratio(
+    ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str, statistic: Statistic | None = None
+):
     """Draw a correlation matrix divided by the truth's, element by element; returns the image, for a colour bar.
 
     Elements of the truth that are not known (:meth:`~lensnb.ensemble.Ensemble.known_correlations`) stay grey.
@@ -290,7 +348,9 @@ def correlation_ratio(ax: Axes, ensemble: Ensemble, truth: Ensemble, title: str,
     ratio = np.divide(ensemble.correlation(), rho, out=np.full_like(rho, np.nan), where=known)
     ax.set_facecolor("#d0d0d0")
     image = ax.imshow(ratio, vmin=0.5, vmax=1.5, cmap="PuOr_r", origin="lower")
-    ax.set_title(f"{title}\nmedian {np.nanmedian(ratio):.2f}" if known.any() else title, fontsize=10)
+    ax.set_title(
+        f"{title}\nmedian {np.nanmedian(ratio):.2f}" if known.any() else title, fontsize=10
+    )
     _name_bins(ax, statistic)
     return image
 
@@ -303,7 +363,9 @@ def correlation_ratios(report: FidelityReport, name: str = "power") -> Figure:
         1, len(report.names), figsize=(2.5 * len(report.names) + 0.9, 3.0), sharey=True, layout="constrained", squeeze=False
     )  # fmt: skip
     for ax, set_name in zip(axes[0], report.names):
-        image = correlation_ratio(ax, of(report.ensembles[set_name]), truth, set_name, report.statistics.get(name))
+        image = correlation_ratio(
+            ax, of(report.ensembles[set_name]), truth, set_name, report.statistics.get(name)
+        )
         ax.label_outer()
     figure.colorbar(image, ax=axes, label="ρ / ρ of the truth", shrink=0.8, extend="both")
     return figure
@@ -317,7 +379,9 @@ def eigenvalues(ax: Axes, report: FidelityReport, name: str = "joint") -> Axes:
     palette = colours(report.names)
     null = report.verdicts[NULL][name].eigenvalues
     index = np.arange(1, len(null.value) + 1)
-    ax.fill_between(index, *np.maximum(null.interval, 1e-3), color=GREY, alpha=0.35, lw=0, label="null, 95 %")
+    ax.fill_between(
+        index, *np.maximum(null.interval, 1e-3), color=GREY, alpha=0.35, lw=0, label="null, 95 %"
+    )
     ax.axhline(1, color=TRUTH, lw=1)
     for set_name in report.names[1:]:
         estimate = report.verdicts[set_name][name].eigenvalues
@@ -342,7 +406,13 @@ def tails(report: FidelityReport) -> Figure:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.0, 3.6), layout="constrained")
     palette, statistic = colours(report.names), report.statistics["pdf"]
     for name in ["truth", *report.names]:
-        left.plot(statistic.x, report.ensembles[name]["pdf"].mean(), color=palette[name], lw=1.6, label=name)
+        left.plot(
+            statistic.x,
+            report.ensembles[name]["pdf"].mean(),
+            color=palette[name],
+            lw=1.6,
+            label=name,
+        )
     _scales(left, statistic).set_ylabel(statistic.y_label)
     _floor(left, report.ensembles["truth"]["pdf"])
     left.legend(frameon=False, fontsize=9)
@@ -350,7 +420,14 @@ def tails(report: FidelityReport) -> Figure:
     middle.fill_between(statistic.x, np.maximum(low, 0.02), high, color=GREY, alpha=0.35, lw=0)
     middle.axhline(1, color=TRUTH, lw=1)
     for name in report.names[1:]:
-        middle.plot(statistic.x, report.verdicts[name]["pdf"].mean_ratio.value, "o-", ms=3, lw=1, color=palette[name])
+        middle.plot(
+            statistic.x,
+            report.verdicts[name]["pdf"].mean_ratio.value,
+            "o-",
+            ms=3,
+            lw=1,
+            color=palette[name],
+        )
     middle.set(xlabel=statistic.x_label, ylabel="P(κ) / truth", yscale="log", ylim=(0.1, 10))
     _plain_ticks(middle.yaxis)
     middle.grid(alpha=0.25)
@@ -361,14 +438,19 @@ def tails(report: FidelityReport) -> Figure:
     return figure
 
 
-def _points(ax: Axes, report: FidelityReport, estimates: Sequence[Mapping], labels: Sequence[str]) -> None:
+def _points(
+    ax: Axes, report: FidelityReport, estimates: Sequence[Mapping], labels: Sequence[str]
+) -> None:
     """Estimates of every generator side by side, with the null's interval as a bar behind them."""
     palette, x, sets = colours(report.names), np.arange(len(labels), dtype=float), report.names[1:]
     low, high = np.array([e[NULL].interval for e in estimates]).T
     ax.bar(x, high - low, bottom=low, width=0.8, color=GREY, alpha=0.35, label="null, 95 %")
     for k, name in enumerate(sets):
         shifted = x + 0.6 * (k - (len(sets) - 1) / 2) / max(len(sets), 1)
-        value, error = [float(e[name].value) for e in estimates], [float(e[name].error) for e in estimates]
+        value, error = (
+            [float(e[name].value) for e in estimates],
+            [float(e[name].error) for e in estimates],
+        )
         ax.errorbar(shifted, value, error, fmt="o", ms=5, color=palette[name], label=name)
     ax.axhline(1, color=TRUTH, lw=1)
     ax.set_xticks(x, labels)
@@ -384,9 +466,17 @@ def neighbours(ax: Axes, report: FidelityReport) -> Axes:
     for name, found in report.neighbours.items():
         distance = np.sort(np.asarray(found.distance))
         ax.step(
-            distance, np.arange(1, len(distance) + 1) / len(distance), where="post", color=palette[name], label=name
+            distance,
+            np.arange(1, len(distance) + 1) / len(distance),
+            where="post",
+            color=palette[name],
+            label=name,
         )
-    ax.set(xlabel="distance to the nearest training map", ylabel="share of maps nearer", ylim=(0, 1.02))
+    ax.set(
+        xlabel="distance to the nearest training map",
+        ylabel="share of maps nearer",
+        ylim=(0, 1.02),
+    )
     ax.set_xlim(left=-0.03)  # copies lie at zero
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, fontsize=9)
@@ -406,14 +496,18 @@ def scorecard(report: FidelityReport) -> Figure:
             spread = np.hypot(here.error, null.error)
             apart[i, j] = (here.value - null.value) / spread if spread > 0 else np.nan
             apart[i, j] *= -1 if row.quantity.inverse else 1
-    figure, ax = plt.subplots(figsize=(3.4 + 1.15 * len(sets), 1.4 + 0.3 * len(rows)), layout="constrained")
+    figure, ax = plt.subplots(
+        figsize=(3.4 + 1.15 * len(sets), 1.4 + 0.3 * len(rows)), layout="constrained"
+    )
     image = ax.imshow(np.clip(apart, -8, 8), vmin=-8, vmax=8, cmap="PuOr_r", aspect="auto")
     for (i, j), value in np.ndenumerate(apart):
         fails = bool(rows[i].faults[sets[j]])
         text = "–" if np.isnan(value) else f"{value:+.1f}" if abs(value) < 99 else f"{value:+.0f}"
         ax.text(j, i, text, ha="center", va="center", fontsize=9, color="white" if abs(value) > 5.5 else TRUTH, weight="bold" if fails else "normal")  # fmt: skip
         if fails:
-            ax.add_patch(Rectangle((j - 0.46, i - 0.43), 0.92, 0.86, fill=False, color=TRUTH, lw=1.4))
+            ax.add_patch(
+                Rectangle((j - 0.46, i - 0.43), 0.92, 0.86, fill=False, color=TRUTH, lw=1.4)
+            )
     ax.set_xticks(range(len(sets)), sets, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), [f"{row.quantity.item}  {row.quantity.name}" for row in rows])
     figure.colorbar(image, ax=ax, label="distance from the null / standard error", extend="both")
@@ -441,7 +535,9 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
     return figure
 
 
-def against_known(checks: Mapping[str, tuple], x_label: str, log_x: bool = False, log_y: bool = False) -> Figure:
+def against_known(
+    checks: Mapping[str, tuple], x_label: str, log_x: bool = False, log_y: bool = False
+) -> Figure:
     """Measured means against answers that are known exactly: both above, their difference in standard errors below.
 
     Args:
@@ -462,7 +558,9 @@ def against_known(checks: Mapping[str, tuple], x_label: str, log_x: bool = False
         bottom.plot(x, (mean - known) / error, "o", ms=4, color=TRUTH)
         limit = max(3.5, 1.1 * float(np.abs((mean - known) / error).max()))
         bottom.set(xlabel=x_label, ylim=(-limit, limit))
-        top.set(ylabel=label, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+        top.set(
+            ylabel=label, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear"
+        )
         top.margins(y=0.15)  # room for the legend
     axes[1, 0].set_ylabel("difference\n/ standard error")
     axes[0, 0].legend(frameon=False)
@@ -472,11 +570,16 @@ def against_known(checks: Mapping[str, tuple], x_label: str, log_x: bool = False
 # ---------------------------------------------------------------- training
 
 
-def training(ax: Axes, history: Sequence[Mapping], label: str = "loss", name: str = "training") -> Axes:
+def training(
+    ax: Axes, history: Sequence[Mapping], label: str = "loss", name: str = "training"
+) -> Axes:
     """Loss of a training against the step, with the held-out loss where it was recorded."""
     steps = [r["step"] for r in history if r["loss"] is not None]
     ax.plot(
-        steps, [r["loss"] for r in history if r["loss"] is not None], color=CYCLE[0], label=f"{name}, training maps"
+        steps,
+        [r["loss"] for r in history if r["loss"] is not None],
+        color=CYCLE[0],
+        label=f"{name}, training maps",
     )
     held = [(r["step"], r["validation"]) for r in history if "validation" in r]
     if held:
@@ -484,5 +587,7 @@ def training(ax: Axes, history: Sequence[Mapping], label: str = "loss", name: st
     ax.set_xlabel("optimiser step")
     ax.set_ylabel(label)
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))  # curves go everywhere inside
+    ax.legend(
+        frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1)
+    )  # curves go everywhere inside
     return ax

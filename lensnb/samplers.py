@@ -53,7 +53,9 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7
     if steps < 2:
         raise ValueError(f"a sampler needs at least 2 steps, found {steps}")
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-    sigmas = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    sigmas = (
+        sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))
+    ) ** rho
     return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
 
 
@@ -67,7 +69,9 @@ def ddpm_sigmas(steps: int, schedule: str = "linear", T: int = 1000) -> Tensor:
         ValueError: more steps than timesteps, or fewer than 2; see also :func:`ddpm_levels`.
     """
     if not 2 <= steps <= T:
-        raise ValueError(f"a sampler on the {T} timesteps of DDPM takes from 2 to {T} steps, found {steps}")
+        raise ValueError(
+            f"a sampler on the {T} timesteps of DDPM takes from 2 to {T} steps, found {steps}"
+        )
     t = torch.linspace(T, 1, steps, dtype=torch.float64).round().long()
     return torch.cat([ddpm_levels(schedule, T)[t - 1], torch.zeros(1, dtype=torch.float64)])
 
@@ -124,7 +128,9 @@ def stratified_sigmas(
     better than its Gaussian estimate: σ from 0.1 to 4 of the map's standard deviation. Flow matching's logit-normal t
     (Esser et al. 2024, arXiv:2403.03206, §3.1) is the same thing: ln σ = ln t − ln(1 − t) is normal.
     """
-    return torch.exp(log_mean + log_std * torch.special.ndtri(_strata(n, generator).clamp(1e-6, 1 - 1e-6)))
+    return torch.exp(
+        log_mean + log_std * torch.special.ndtri(_strata(n, generator).clamp(1e-6, 1 - 1e-6))
+    )
 
 
 def stratified_ddpm_sigmas(
@@ -148,7 +154,10 @@ def stratified_flow_sigmas(n: int, generator: torch.Generator | None = None) -> 
 def _strata(n: int, generator: torch.Generator | None) -> Tensor:
     """One uniform number in each n-th of (0, 1), in random order, float64."""
     device = generator.device if generator is not None else None
-    u = (torch.randperm(n, generator=generator, device=device) + torch.rand(n, generator=generator, device=device)) / n
+    u = (
+        torch.randperm(n, generator=generator, device=device)
+        + torch.rand(n, generator=generator, device=device)
+    ) / n
     return wide(u)
 
 
@@ -180,7 +189,9 @@ class MapNoise:
         """White maps ``(n, size, size)`` of the dtype and on the device of ``like``; other ones at each call."""
         if not self.generators:
             self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds.tolist()]
-        draws = [torch.randn(size, size, generator=g, dtype=torch.float64) for g in self.generators]
+        draws = [
+            torch.randn(size, size, generator=g, dtype=torch.float64) for g in self.generators
+        ]
         return torch.stack(draws).to(like)
 
 
@@ -221,7 +232,9 @@ def heun(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | None = N
 
 
 @torch.no_grad()
-def stochastic(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise, churn: float = 0.3) -> Tensor:
+def stochastic(
+    denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise, churn: float = 0.3
+) -> Tensor:
     """Heun's method with fresh noise before each step (EDM algorithm 2, S_noise = 1). First order.
 
     Arguments and result as for :func:`euler`, and:
@@ -253,7 +266,9 @@ def ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise) -> T
 
 
 @torch.no_grad()
-def dpm_solver(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | None = None) -> Tensor:
+def dpm_solver(
+    denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | None = None
+) -> Tensor:
     """DPM-Solver++ (2M): the step of :func:`euler`, with the denoised map extrapolated to the middle of it in ln σ.
 
     Lu et al. 2022, arXiv:2211.01095, algorithm 2, whose λ is −ln σ here. The first and the last step (to σ = 0, where
@@ -271,7 +286,9 @@ def dpm_solver(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | No
 
 
 @torch.no_grad()
-def exponential(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | None = None) -> Tensor:
+def exponential(
+    denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | None = None
+) -> Tensor:
     """An integrator that is exact for the Gaussian part of the denoiser, and of second order for the rest.
 
     Write D = W x + r with the exact denoiser W of the Gaussian field ``denoise.gaussian``. For a Fourier mode of variance λ
@@ -292,7 +309,9 @@ def exponential(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | N
     """
     field = getattr(denoise, "gaussian", None)
     if not isinstance(field, GaussianField):
-        raise ValueError("the exponential sampler needs a denoiser with a Gaussian part, a GaussianField `gaussian`")
+        raise ValueError(
+            "the exponential sampler needs a denoiser with a Gaussian part, a GaussianField `gaussian`"
+        )
     root, levels = field.variance.sqrt(), sigmas.tolist()
 
     def force(z: Tensor, sigma: float) -> Tensor:
@@ -303,7 +322,9 @@ def exponential(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | N
         rest = _at(denoise, here, sigma) - field.denoise(here, sigma)
         return torch.fft.rfft2(wide(rest), norm="ortho") * (size / (root * sigma))
 
-    z = torch.fft.rfft2(wide(x) - field.mean, norm="ortho") / torch.hypot(root, root.new_tensor(levels[0]))
+    z = torch.fft.rfft2(wide(x) - field.mean, norm="ortho") / torch.hypot(
+        root, root.new_tensor(levels[0])
+    )
     f, trend = force(z, levels[0]), 0.0
     for sigma, following in pairwise(levels):
         turn = torch.atan(following / root) - torch.atan(sigma / root)
@@ -326,4 +347,7 @@ def _heun_step(denoise: Denoise, x: Tensor, sigma: float, following: float) -> T
     moved = x + (following - sigma) * slope
     if following == 0:
         return moved
-    return x + (following - sigma) * (slope + (moved - _at(denoise, moved, following)) / following) / 2
+    return (
+        x
+        + (following - sigma) * (slope + (moved - _at(denoise, moved, following)) / following) / 2
+    )

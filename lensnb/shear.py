@@ -38,14 +38,18 @@ def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple
     pixel = row[inside] * n + column[inside]
     count = torch.bincount(pixel, minlength=n * n)
     gamma = torch.as_tensor(gamma).to(torch.complex128)[inside]
-    total = torch.complex(*(torch.bincount(pixel, part, n * n) for part in (gamma.real, gamma.imag)))
+    total = torch.complex(
+        *(torch.bincount(pixel, part, n * n) for part in (gamma.real, gamma.imag))
+    )
     return (total / count.clamp(min=1)).reshape(n, n), count.reshape(n, n)
 
 
 def _kernel(n: int, device: torch.device) -> Tensor:
     """D(ℓ) on the grid of ``fft2``, complex128, shape ``(n, n)``; 0 at ℓ = 0."""
     frequency = torch.fft.fftfreq(n, dtype=torch.float64, device=device)
-    ell = torch.complex(*torch.meshgrid(frequency, frequency, indexing="xy"))  # ℓ_x + iℓ_y, ℓ_x along columns
+    ell = torch.complex(
+        *torch.meshgrid(frequency, frequency, indexing="xy")
+    )  # ℓ_x + iℓ_y, ℓ_x along columns
     ell[0, 0] = 1
     kernel = (ell / ell.abs()) ** 2
     kernel[0, 0] = 0
@@ -71,7 +75,9 @@ def kaiser_squires(gamma: Tensor, periodic: bool = False) -> tuple[Tensor, Tenso
     """
     n = gamma.shape[-1]
     size = n if periodic else 2 * n
-    kappa = torch.fft.ifft2(_kernel(size, gamma.device).conj() * torch.fft.fft2(gamma, s=(size, size)))[..., :n, :n]
+    kappa = torch.fft.ifft2(
+        _kernel(size, gamma.device).conj() * torch.fft.fft2(gamma, s=(size, size))
+    )[..., :n, :n]
     return kappa.real, kappa.imag
 
 

@@ -71,7 +71,10 @@ class LightCone:
     def steps(self) -> np.ndarray:
         """Scale factors of the particle-mesh steps: from ``a_start``, at most ``max_step`` apart, through each plane."""
         stops = np.r_[self.a_start, self.scale_factors[::-1]]
-        parts = [np.linspace(a, b, 1 + int(np.ceil((b - a) / self.max_step)))[1:] for a, b in pairwise(stops)]
+        parts = [
+            np.linspace(a, b, 1 + int(np.ceil((b - a) / self.max_step)))[1:]
+            for a, b in pairwise(stops)
+        ]
         return np.concatenate([[self.a_start], *parts])
 
     def as_dict(self) -> dict:
@@ -125,7 +128,9 @@ def _import_pmpp():
         import pmpp.initial_conditions
         import pmpp.nbody
     except ImportError as error:
-        raise ImportError("simulations need PM++, which is not installed: pip install 'lensnb[sims]'") from error
+        raise ImportError(
+            "simulations need PM++, which is not installed: pip install 'lensnb[sims]'"
+        ) from error
     return pmpp
 
 
@@ -143,7 +148,9 @@ def _pmpp_setup(cone: LightCone):
             a_start=float(a[0]),
             a_stop=float(a[-1]),
             a_custom=tuple(map(float, a)),
-            growth_a_custom=tuple(np.linspace(0, 1, 129)),  # up to a = 1, where σ₈ is defined, and not the last plane
+            growth_a_custom=tuple(
+                np.linspace(0, 1, 129)
+            ),  # up to a = 1, where σ₈ is defined, and not the last plane
             pallas_cic=False,
         )
         cosmo = pmpp.cosmology.Cosmology.from_sigma8(
@@ -211,13 +218,17 @@ def simulate_boxes(
     todo = [box for box in boxes if not plane_file(folder, box).exists()]
     if executor is None and workers > 1:
         executor = _processes(workers)
-    with tqdm(total=len(boxes), initial=len(boxes) - len(todo), desc="N-body boxes", unit="box") as bar:
+    with tqdm(
+        total=len(boxes), initial=len(boxes) - len(todo), desc="N-body boxes", unit="box"
+    ) as bar:
         if executor is None:
             for box in todo:
                 _simulate_and_store(box, folder, cone)
                 bar.update()
         else:
-            for future in as_completed([executor.submit(_simulate_and_store, box, folder, cone) for box in todo]):
+            for future in as_completed(
+                [executor.submit(_simulate_and_store, box, folder, cone) for box in todo]
+            ):
                 future.result()
                 bar.update()
     return [plane_file(folder, box) for box in boxes]
@@ -250,7 +261,9 @@ def _remember_settings(folder: Path, cone: LightCone) -> None:
     if record.exists():
         found = json.loads(record.read_text())
         if found != json.loads(json.dumps(cone.as_dict())):
-            raise ValueError(f"{folder} holds boxes made with other settings (see {record}); expected {cone.as_dict()}")
+            raise ValueError(
+                f"{folder} holds boxes made with other settings (see {record}); expected {cone.as_dict()}"
+            )
     else:
         write_json(record, cone.as_dict())
 
@@ -280,7 +293,9 @@ def born_weights(cone: LightCone, z_source: float) -> np.ndarray:
     return (theory.lensing_kernel(chi, z_source, cone.cosmology) * weight * half).sum(-1)
 
 
-def pixel_weights(cone: LightCone, chi: float, n_pix: int, side_deg: float, shift: float) -> np.ndarray:
+def pixel_weights(
+    cone: LightCone, chi: float, n_pix: int, side_deg: float, shift: float
+) -> np.ndarray:
     """Matrix that averages a plane's row over the map's pixels, shape ``(n_pix, plane_size)``.
 
     Linear interpolation of the periodic plane, averaged over points spaced at most half a cell within each pixel.
@@ -292,7 +307,9 @@ def pixel_weights(cone: LightCone, chi: float, n_pix: int, side_deg: float, shif
         side_deg: side of the map, degrees.
         shift: where on the plane the map starts, in units of the box.
     """
-    cells = np.deg2rad(side_deg) * chi / cone.box_size * cone.plane_size  # the map's side in plane cells
+    cells = (
+        np.deg2rad(side_deg) * chi / cone.box_size * cone.plane_size
+    )  # the map's side in plane cells
     fine = max(1, int(np.ceil(2 * cells / n_pix)))
     x = (np.arange(n_pix * fine) + 0.5) * cells / (n_pix * fine) + shift * cone.plane_size
     i = np.floor(x).astype(int)
@@ -381,7 +398,9 @@ def kappa_maps(
         planes = np.load(file).astype(np.float32)
         for m in range(maps_per_box):
             rng = np.random.default_rng([cone.seed, box, m])
-            kappa[:, b * maps_per_box + m] = born_map(planes, cone, rng, redshifts, n_pix, side_deg)
+            kappa[:, b * maps_per_box + m] = born_map(
+                planes, cone, rng, redshifts, n_pix, side_deg
+            )
     provenance = {"made_by": "lensnb.sims", "cone": cone.as_dict(), "maps_per_box": maps_per_box}
     sets = [MapSet(k, side_deg, z, labels, provenance) for k, z in zip(kappa, redshifts)]
     return sets if several else sets[0]
@@ -411,7 +430,9 @@ def make_sample(
         workers: boxes at a time.
     """
     if not 2 <= boxes <= 64 or maps % boxes:
-        raise ValueError(f"{maps} maps cannot come in equal shares from {boxes} boxes a set (2 to 64)")
+        raise ValueError(
+            f"{maps} maps cannot come in equal shares from {boxes} boxes a set (2 to 64)"
+        )
     numbers = {name: range(first, first + boxes) for name, first in FIRST_BOX.items()}
     simulate_boxes([box for block in numbers.values() for box in block], folder, cone, workers)
     out, written = Path(out), []
@@ -420,8 +441,12 @@ def make_sample(
         with atomic_write(out / f"{name}.npy") as file:
             np.save(file, made.maps.astype(np.float16))
         written.append(out / f"{name}.npy")
-    versions = {"lensnb": __version__} | {name: version(name) for name in ("pmpp", "jax", "pyccl", "numpy")}
-    command = f"lensnb sample PLANES {Path(out).name} --boxes {boxes} --maps {maps} --seed {cone.seed}"
+    versions = {"lensnb": __version__} | {
+        name: version(name) for name in ("pmpp", "jax", "pyccl", "numpy")
+    }
+    command = (
+        f"lensnb sample PLANES {Path(out).name} --boxes {boxes} --maps {maps} --seed {cone.seed}"
+    )
     command += "" if cone.cosmology == Cosmology() else f" --sigma8 {cone.cosmology.sigma8}"
     about = {
         "side_deg": made.side_deg,

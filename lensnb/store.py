@@ -25,7 +25,9 @@ from torch import Tensor
 
 from .files import atomic_folder, optional
 
-PIECE = 2**22  # pixels of a chunk, and of what is read, checked and measured at a time: 16 MB of float32
+PIECE = (
+    2**22
+)  # pixels of a chunk, and of what is read, checked and measured at a time: 16 MB of float32
 
 
 def maps_a_piece(n: int) -> int:
@@ -45,7 +47,9 @@ def pieces(maps) -> Iterator[tuple[int, np.ndarray]]:
     def read(start: int) -> np.ndarray:
         part = np.array(maps[start : start + step])
         if mapped and maps.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-            maps._mmap.madvise(mmap.MADV_DONTNEED)  # what was read of a mapped file counts as this process's memory
+            maps._mmap.madvise(
+                mmap.MADV_DONTNEED
+            )  # what was read of a mapped file counts as this process's memory
         return part
 
     with ThreadPoolExecutor(1) as reader:
@@ -81,7 +85,9 @@ def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = No
     """
     total, bad, at, worst = len(maps) if total is None else total, 0, None, (0.0, 0)
     for start, part in pieces(maps):
-        wide = part.astype(np.promote_types(part.dtype, np.float32), copy=False)  # float16 takes six times as long
+        wide = part.astype(
+            np.promote_types(part.dtype, np.float32), copy=False
+        )  # float16 takes six times as long
         if wide.min(initial=0) >= -10 and wide.max(initial=0) <= 10:  # which NaN is not
             continue
         for i, one in enumerate(wide, first + start):
@@ -132,8 +138,13 @@ class StoredMaps:
         ValueError: on reading, where a chunk is damaged, cut off or missing; the sentence names it.
     """
 
-    def __init__(self, array, path: str | Path, checked: bool = False, kind: str = "a whole zarr folder"):
-        n, smallest = array.shape[-1], (getattr(array, "shards", None) or getattr(array, "chunks", None) or (1,))[0]
+    def __init__(
+        self, array, path: str | Path, checked: bool = False, kind: str = "a whole zarr folder"
+    ):
+        n, smallest = (
+            array.shape[-1],
+            (getattr(array, "shards", None) or getattr(array, "chunks", None) or (1,))[0],
+        )
         self.path, self.checked, self.kind, self._array = Path(path), checked, kind, array
         self.index = np.arange(array.shape[0])
         self.chunk = smallest * max(1, maps_a_piece(n) // smallest)
@@ -170,7 +181,11 @@ class StoredMaps:
         if copy is False:
             raise ValueError("maps that stay on disk cannot be had without reading them")
         dtype, parts = np.dtype(self.dtype if dtype is None else dtype), self.by_chunk()
-        if len(parts) == 1 and dtype == self.dtype and np.array_equal(self.index, np.arange(*self._span(parts[0][0]))):
+        if (
+            len(parts) == 1
+            and dtype == self.dtype
+            and np.array_equal(self.index, np.arange(*self._span(parts[0][0])))
+        ):
             return self._taken(parts[0][0])
         out = np.empty(self.shape, dtype)
         for chunk, places in parts:
@@ -213,7 +228,9 @@ class StoredMaps:
     def _whole(self, start: int, stop: int) -> np.ndarray:
         try:
             found = np.asarray(self._array[start:stop]).astype(self.dtype, copy=False)
-            if self.checked and np.isnan(found[:, 0, 0]).any():  # what zarr gives for a chunk that is not there
+            if (
+                self.checked and np.isnan(found[:, 0, 0]).any()
+            ):  # what zarr gives for a chunk that is not there
                 raise ValueError("it is missing")
             return found
         except MemoryError:
@@ -224,7 +241,9 @@ class StoredMaps:
                 for at in range(start, stop, step):
                     self._whole(at, min(at + step, stop))
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            raise ValueError(f"{self.path} is not {self.kind} ({self._name(start, step)}: {reason})") from None
+            raise ValueError(
+                f"{self.path} is not {self.kind} ({self._name(start, step)}: {reason})"
+            ) from None
 
     def _name(self, start: int, step: int) -> str:
         metadata = getattr(self._array, "metadata", None)
@@ -265,16 +284,31 @@ class MapWriter:
         ImportError: zarr is not installed.
     """
 
-    def __init__(self, path: str | Path, side_deg: float, z_source: float = math.nan, provenance: dict | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        side_deg: float,
+        z_source: float = math.nan,
+        provenance: dict | None = None,
+    ):
         self.path, self.provenance = Path(path), provenance
         if self.path.suffix != ".zarr":
-            raise ValueError(f"maps are written into a folder that ends in .zarr, found {self.path}")
+            raise ValueError(
+                f"maps are written into a folder that ends in .zarr, found {self.path}"
+            )
         if not side_deg > 0:
-            raise ValueError(f"side_deg must be the side of the field in degrees, found {side_deg}")
-        self._about = {"side_deg": float(side_deg)} | ({} if math.isnan(z_source) else {"z_source": float(z_source)})
+            raise ValueError(
+                f"side_deg must be the side of the field in degrees, found {side_deg}"
+            )
+        self._about = {"side_deg": float(side_deg)} | (
+            {} if math.isnan(z_source) else {"z_source": float(z_source)}
+        )
         self._zarr, self._lock = optional(self.path, "zarr"), None
         self._names: dict[str, int] | None = None
-        self._open = 0, np.empty(0, np.int64)  # first map of the chunk in memory, and the labels of the maps in it
+        self._open = (
+            0,
+            np.empty(0, np.int64),
+        )  # first map of the chunk in memory, and the labels of the maps in it
         self._maps = None
         if self.path.exists():
             self._begin()
@@ -297,7 +331,11 @@ class MapWriter:
     @property
     def labels(self) -> np.ndarray:
         """Simulation of each map that is written, shape ``(maps,)``."""
-        return np.empty(0, np.int64) if self._maps is None else read_labels(self._group, self._maps.shape[0])
+        return (
+            np.empty(0, np.int64)
+            if self._maps is None
+            else read_labels(self._group, self._maps.shape[0])
+        )
 
     def append(self, maps, labels) -> None:
         """Add maps to the end of the set.
@@ -317,7 +355,9 @@ class MapWriter:
         self._check(maps, labels)
         if not len(maps):
             return
-        if self._maps is not None and len(self._open[1]) == len(self._buffer):  # which could not be written before
+        if self._maps is not None and len(self._open[1]) == len(
+            self._buffer
+        ):  # which could not be written before
             self._commit()
         check_pixels(self.path, maps, len(self), len(self) + len(maps))
         if self._maps is None:
@@ -380,7 +420,9 @@ class MapWriter:
         n = None if self._maps is None else self._maps.shape[-1]
         shape, dtype = tuple(getattr(maps, "shape", ())), getattr(maps, "dtype", None)
         if len(shape) != 3 or shape[1] != shape[2] or (n or shape[1]) != shape[1]:
-            raise ValueError(f"{self.path} takes maps of the shape (maps, {n or 'n'}, {n or 'n'}), found {shape}")
+            raise ValueError(
+                f"{self.path} takes maps of the shape (maps, {n or 'n'}, {n or 'n'}), found {shape}"
+            )
         if dtype.kind != "f" or (n and not np.can_cast(dtype, self._maps.dtype)):
             raise ValueError(
                 f"{self.path} takes maps of {self._maps.dtype if n else 'floating-point κ'}, found {dtype}"
@@ -398,7 +440,9 @@ class MapWriter:
     def _codes(self, labels: np.ndarray) -> np.ndarray:
         if self._names is None:
             return labels.astype(np.int64)
-        return np.array([self._names.setdefault(name, len(self._names)) for name in labels.tolist()], np.int64)
+        return np.array(
+            [self._names.setdefault(name, len(self._names)) for name in labels.tolist()], np.int64
+        )
 
     # ------------------------------------------------------------ the folder
 
@@ -409,14 +453,28 @@ class MapWriter:
         n, dtype = maps.shape[-1], maps.dtype.newbyteorder("=")
         # κ is noise to a compressor: zstd saves 8 % and takes seven times as long as this checksum even where it gives up at
         # once. The price: a chunk that is not full takes its whole 16 MB.
-        how = {"compressors": Crc32cCodec(), "chunk_key_encoding": {"name": "v2", "separator": "."}}
+        how = {
+            "compressors": Crc32cCodec(),
+            "chunk_key_encoding": {"name": "v2", "separator": "."},
+        }
         named = {"names": []} if labels.dtype.kind == "U" else {}
         with atomic_folder(self.path) as part:
             group = self._zarr.open_group(str(part), mode="w", zarr_format=3)
             shape, chunks = (0, n, n), (maps_a_piece(n), n, n)
-            group.create_array("maps", shape=shape, chunks=chunks, dtype=dtype, fill_value=math.nan, **how)
-            group.create_array("labels", shape=(0,), chunks=(2**16,), dtype="int64", fill_value=-1, **how)
-            group.attrs.update({**self._about, "provenance": self.provenance or {}, "pixels_checked": True, **named})
+            group.create_array(
+                "maps", shape=shape, chunks=chunks, dtype=dtype, fill_value=math.nan, **how
+            )
+            group.create_array(
+                "labels", shape=(0,), chunks=(2**16,), dtype="int64", fill_value=-1, **how
+            )
+            group.attrs.update(
+                {
+                    **self._about,
+                    "provenance": self.provenance or {},
+                    "pixels_checked": True,
+                    **named,
+                }
+            )
         self._begin()
 
     def _begin(self) -> None:
@@ -431,24 +489,39 @@ class MapWriter:
     def _take_up(self) -> None:
         try:
             self._group = self._zarr.open_group(str(self.path), mode="r+")
-            about, self._maps, self._labels = dict(self._group.attrs), self._group["maps"], self._group["labels"]
+            about, self._maps, self._labels = (
+                dict(self._group.attrs),
+                self._group["maps"],
+                self._group["labels"],
+            )
             if not about["pixels_checked"]:
                 raise KeyError("pixels_checked")
         except Exception:
-            raise ValueError(f"{self.path} is no set that lensnb wrote; expected one, or a new folder") from None
+            raise ValueError(
+                f"{self.path} is no set that lensnb wrote; expected one, or a new folder"
+            ) from None
         for name in ("side_deg", "z_source"):
             said, given = about.get(name), self._about.get(name)
             if said != given:
-                raise ValueError(f"{self.path} has {name} = {said}; expected maps with the same, not {given}")
+                raise ValueError(
+                    f"{self.path} has {name} = {said}; expected maps with the same, not {given}"
+                )
         for stale in self.path.rglob("*.partial"):  # of a writer that was killed
             stale.unlink()
-        self._names = {name: i for i, name in enumerate(about["names"])} if "names" in about else None
-        self._wide_maps, self._wide_labels = _wide(self._zarr, self._maps), _wide(self._zarr, self._labels)
+        self._names = (
+            {name: i for i, name in enumerate(about["names"])} if "names" in about else None
+        )
+        self._wide_maps, self._wide_labels = (
+            _wide(self._zarr, self._maps),
+            _wide(self._zarr, self._labels),
+        )
         chunk, count = self._maps.chunks[0], self._maps.shape[0]
         start = count // chunk * chunk
         self._buffer = np.empty((chunk, *self._maps.shape[1:]), self._maps.dtype)
         if count > start:
-            self._buffer[: count - start] = np.asarray(StoredMaps(self._maps, self.path, checked=True)[start:])
+            self._buffer[: count - start] = np.asarray(
+                StoredMaps(self._maps, self.path, checked=True)[start:]
+            )
         self._open = start, np.asarray(self._labels[start:count], np.int64)
 
 
@@ -456,7 +529,9 @@ def _wide(zarr, array):
     """The same array with room for any number of maps: chunks are written before the array says that it has them."""
     metadata = array.metadata.update_shape((2**40, *array.shape[1:]))
     config = {"write_empty_chunks": True}  # else each one is compared with an empty one
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path, config=config))
+    return zarr.Array(
+        zarr.AsyncArray(metadata=metadata, store_path=array.store_path, config=config)
+    )
 
 
 def _locked(path: Path) -> int | None:
@@ -470,7 +545,9 @@ def _locked(path: Path) -> int | None:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(folder)
-        raise ValueError(f"{path} is being written by another process; expected one writer at a time") from None
+        raise ValueError(
+            f"{path} is being written by another process; expected one writer at a time"
+        ) from None
     except OSError:  # a file system without locks
         pass
     return folder

@@ -32,9 +32,16 @@ class Strength(nn.Module):
         kernel: noise h of the labels, in units of their scatter.
     """
 
-    def __init__(self, weights: Tensor, mean: Tensor, std: Tensor, labels: Tensor, kernel: float = 0.2):
+    def __init__(
+        self, weights: Tensor, mean: Tensor, std: Tensor, labels: Tensor, kernel: float = 0.2
+    ):
         super().__init__()
-        for name, value in (("weights", weights), ("mean", mean), ("std", std), ("labels", labels)):
+        for name, value in (
+            ("weights", weights),
+            ("mean", mean),
+            ("std", std),
+            ("labels", labels),
+        ):
             self.register_buffer(name, value.double().clone())
         self.register_buffer("kernel", torch.tensor(kernel, dtype=torch.float64))
         value, direction = torch.linalg.eigh(labels.double().T @ labels.double() / len(labels))
@@ -57,12 +64,24 @@ class Strength(nn.Module):
                 f"the strength of maps in {bands} bands needs at least {2 * max(bands, 1)} maps, found {len(y)}"
             )
         grid = MapGrid(gaussian.n, 1.0)
-        radius = (grid.ell / grid.ell_min).clamp(min=0.5)  # the mean of a map, 0.5, belongs to no band
-        band = (bands * radius.log() / math.log(gaussian.n / math.sqrt(2)) - 1e-9).floor().clamp(-1, bands - 1)
+        radius = (grid.ell / grid.ell_min).clamp(
+            min=0.5
+        )  # the mean of a map, 0.5, belongs to no band
+        band = (
+            (bands * radius.log() / math.log(gaussian.n / math.sqrt(2)) - 1e-9)
+            .floor()
+            .clamp(-1, bands - 1)
+        )
         band = torch.where(radius < 0.9, -1, band.clamp(min=0))
-        weights = (band == torch.arange(bands)[:, None, None]) * grid.multiplicity / gaussian.variance.cpu()
+        weights = (
+            (band == torch.arange(bands)[:, None, None])
+            * grid.multiplicity
+            / gaussian.variance.cpu()
+        )
         weights = weights / (weights * gaussian.variance.cpu()).sum((-2, -1), keepdim=True)
-        bare = cls(weights, torch.zeros(bands), torch.ones(bands), torch.zeros(1, bands)).to(y.device)
+        bare = cls(weights, torch.zeros(bands), torch.ones(bands), torch.zeros(1, bands)).to(
+            y.device
+        )
         labels = torch.cat([bare(part) for part in y.split(1024)])
         mean, std = labels.mean(0), labels.std(0)
         return cls(weights, mean, std, (labels - mean) / std)
@@ -89,8 +108,14 @@ class Strength(nn.Module):
 
     def sample(self, noise: MapNoise) -> Tensor:
         """Labels s̃ of new maps, float64, shape ``(batch, bands)``."""
-        white = noise(math.isqrt(self.bands) + 1, self.labels).flatten(1)  # at least bands + 1 numbers a map
-        chosen = (torch.special.ndtr(white[:, 0]) * len(self.labels)).long().clamp(max=len(self.labels) - 1)
+        white = noise(math.isqrt(self.bands) + 1, self.labels).flatten(
+            1
+        )  # at least bands + 1 numbers a map
+        chosen = (
+            (torch.special.ndtr(white[:, 0]) * len(self.labels))
+            .long()
+            .clamp(max=len(self.labels) - 1)
+        )
         return self.blur(self.labels[chosen], white[:, 1 : self.bands + 1])
 
     def log_ratio(self, noisy: Tensor, labels: Tensor) -> Tensor:

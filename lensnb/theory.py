@@ -53,7 +53,9 @@ def ccl_cosmology(cosmology: Cosmology = Cosmology()):
     try:
         import pyccl
     except ImportError as error:
-        raise ImportError("theory needs pyccl, which is not installed: pip install 'lensnb[sims]'") from error
+        raise ImportError(
+            "theory needs pyccl, which is not installed: pip install 'lensnb[sims]'"
+        ) from error
     return pyccl.Cosmology(
         Omega_c=cosmology.omega_m - cosmology.omega_b,
         Omega_b=cosmology.omega_b,
@@ -67,17 +69,24 @@ def ccl_cosmology(cosmology: Cosmology = Cosmology()):
     )
 
 
-atexit.register(ccl_cosmology.cache_clear)  # at the end of a process pyccl frees them after its own library
+atexit.register(
+    ccl_cosmology.cache_clear
+)  # at the end of a process pyccl frees them after its own library
 
 
 def comoving_distance(z, cosmology: Cosmology = Cosmology()):
     """Comoving distance to redshift ``z`` in Mpc/h, same shape as ``z``."""
-    return _each(ccl_cosmology(cosmology).comoving_radial_distance, 1 / (1 + np.asarray(z, float))) * cosmology.h
+    return (
+        _each(ccl_cosmology(cosmology).comoving_radial_distance, 1 / (1 + np.asarray(z, float)))
+        * cosmology.h
+    )
 
 
 def scale_factor(chi, cosmology: Cosmology = Cosmology()):
     """Scale factor a at comoving distance ``chi`` (Mpc/h), same shape as ``chi``."""
-    return _each(ccl_cosmology(cosmology).scale_factor_of_chi, np.asarray(chi, float) / cosmology.h)
+    return _each(
+        ccl_cosmology(cosmology).scale_factor_of_chi, np.asarray(chi, float) / cosmology.h
+    )
 
 
 def _each(function, x: np.ndarray):
@@ -89,14 +98,18 @@ def lensing_kernel(chi, z_source: float, cosmology: Cosmology = Cosmology()):
     """Lensing kernel w(χ) in h/Mpc for one source redshift; zero behind the source. Same shape as ``chi`` (Mpc/h)."""
     chi = np.asarray(chi, float)
     front = np.clip(1 - chi / comoving_distance(z_source, cosmology), 0, None)
-    return 1.5 * cosmology.omega_m / HUBBLE_DISTANCE**2 * chi * front / scale_factor(chi, cosmology)
+    return (
+        1.5 * cosmology.omega_m / HUBBLE_DISTANCE**2 * chi * front / scale_factor(chi, cosmology)
+    )
 
 
 def matter_power(k, z: float, cosmology: Cosmology = Cosmology(), linear: bool = False):
     """Matter power spectrum P(k) in (Mpc/h)³ at wavenumbers ``k`` in h/Mpc: halofit (Takahashi et al. 2012) or linear."""
     ccl = ccl_cosmology(cosmology)
     power = ccl.linear_matter_power if linear else ccl.nonlin_matter_power
-    return _each(lambda k: power(k, 1 / (1 + z)), np.asarray(k, float) * cosmology.h) * cosmology.h**3
+    return (
+        _each(lambda k: power(k, 1 / (1 + z)), np.asarray(k, float) * cosmology.h) * cosmology.h**3
+    )
 
 
 def convergence_power(ell, z_source: float, cosmology: Cosmology = Cosmology()):

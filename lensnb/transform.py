@@ -28,7 +28,9 @@ class KappaTransform(torch.nn.Module):
         std: σ, standard deviation of y, in units of κ.
     """
 
-    def __init__(self, low: float = 0.0, shift: float = math.inf, mean: float = 0.0, std: float = 1.0):
+    def __init__(
+        self, low: float = 0.0, shift: float = math.inf, mean: float = 0.0, std: float = 1.0
+    ):
         super().__init__()
         for name, value in (("low", low), ("shift", shift), ("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(float(value), dtype=torch.float64))

@@ -14,7 +14,9 @@ TINY = {
 RESULTS = tempfile.TemporaryDirectory(prefix="lensnb-notebooks-")
 
 
-@pytest.hookimpl(tryfirst=True)  # before nbval starts the notebook's kernel, which inherits the environment
+@pytest.hookimpl(
+    tryfirst=True
+)  # before nbval starts the notebook's kernel, which inherits the environment
 def pytest_runtest_setup(item):
     folder = Path(RESULTS.name) / Path(item.fspath).stem
     os.environ["LENSNB_PARAMETERS"] = json.dumps(TINY | {"folder": str(folder)})

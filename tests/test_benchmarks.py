@@ -21,12 +21,26 @@ def tables(page: str) -> list[list[list[str]]]:
     """The cells of each table in a Markdown page, row by row, the header first and the rule left out."""
     blocks = re.findall(r"(?:^\|.*\|$\n?)+", page, re.M)
     rows = [[line.strip("|").split("|") for line in block.splitlines()] for block in blocks]
-    return [[[cell.strip() for cell in row] for row in table if set("".join(row)) - set("-:")] for table in rows]
+    return [
+        [[cell.strip() for cell in row] for row in table if set("".join(row)) - set("-:")]
+        for table in rows
+    ]
 
 
 def test_statistics_are_timed_with_and_without_the_optional_packages(tmp_path):
     output = tmp_path / "page.md"
-    options = ["--maps", "8", "--pixels", "32", "--repeat", "1", "--device", "cpu", "--output", str(output)]
+    options = [
+        "--maps",
+        "8",
+        "--pixels",
+        "32",
+        "--repeat",
+        "1",
+        "--device",
+        "cpu",
+        "--output",
+        str(output),
+    ]
     command = [sys.executable, str(ROOT / "benchmarks/statistics.py"), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -38,13 +52,23 @@ def test_statistics_are_timed_with_and_without_the_optional_packages(tmp_path):
         "scattering",
     ]  # fmt: skip
     floor = ["`rfft2`, one call", "`rfft2`, batches"]
-    assert [row[0] for row in costs[1:]] == [*floor, *names, "**whole suite**", "bins of the suite"]
+    assert [row[0] for row in costs[1:]] == [
+        *floor,
+        *names,
+        "**whole suite**",
+        "bins of the suite",
+    ]
     assert [row[0] for row in growth[1:]] == [*floor, *names, "**whole suite**"]
     assert list(dict.fromkeys(row[0] for row in others[1:])) == names
     for row in others[1:]:
-        compared = re.fullmatch(r"\*\*.+ ×\*\* \(.+ : .+\)", row[2]) and float(row[3].removesuffix(" σ")) < 0.5
+        compared = (
+            re.fullmatch(r"\*\*.+ ×\*\* \(.+ : .+\)", row[2])
+            and float(row[3].removesuffix(" σ")) < 0.5
+        )
         assert compared or row[2] == "not installed", row
-    assert all(re.fullmatch(r"[\d.e+-]+ (s|ms|µs|ns)", row[1]) and float(row[3]) > 0 for row in costs[1:])
+    assert all(
+        re.fullmatch(r"[\d.e+-]+ (s|ms|µs|ns)", row[1]) and float(row[3]) > 0 for row in costs[1:]
+    )
 
 
 NAMES = [
@@ -73,20 +97,35 @@ def test_generators_are_held_against_what_is_installed(tmp_path):
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    targets, speed, trained, fidelity, reached, settled, power = tables(output.read_text(encoding="utf-8"))
+    targets, speed, trained, fidelity, reached, settled, power = tables(
+        output.read_text(encoding="utf-8")
+    )
     for table in (targets, speed, trained, fidelity, reached, settled, power):
         assert {len(row) for row in table} == {len(table[0])}, table
-    assert list(dict.fromkeys(row[0] for row in speed[1:])) == [row[0] for row in trained[1:]] == NAMES
+    assert (
+        list(dict.fromkeys(row[0] for row in speed[1:]))
+        == [row[0] for row in trained[1:]]
+        == NAMES
+    )
     missing = {row[0] for row in speed[1:] if row[1] == "not installed"}
     here = [name for name in NAMES if name not in missing]
     parameters = {row[0]: int(row[1].replace(",", "")) for row in speed[1:] if row[0] in here}
-    for name, against in (("normflows Glow", "lensnb Flow"), *((name, "lensnb Diffusion") for name in NAMES[3:])):
+    for name, against in (
+        ("normflows Glow", "lensnb Flow"),
+        *((name, "lensnb Diffusion") for name in NAMES[3:]),
+    ):
         assert name in missing or parameters[name] == pytest.approx(parameters[against], rel=0.05)
-    assert all(float(row[3]) > 0 for row in speed[1:] if row[0] in here and row[3] != "does not run")
+    assert all(
+        float(row[3]) > 0 for row in speed[1:] if row[0] in here and row[3] != "does not run"
+    )
     assert [row[0] for row in fidelity[1:]] == ["null (true maps)", *here]
     samplers = ["euler", "heun", "stochastic", "ancestral", "dpm_solver", "exponential"]
     assert [row[0] for row in settled[1:]] == samplers
-    calls = [f"{name}, {n}" for name in samplers for n in ((5, 9) if name in ("heun", "stochastic") else (5, 10))]
+    calls = [
+        f"{name}, {n}"
+        for name in samplers
+        for n in ((5, 9) if name in ("heun", "stochastic") else (5, 10))
+    ]
     assert [row[0] for row in reached[1:]] == ["null (true maps)", *calls, "DDPM's recipe, 4"]
     assert [row[0] for row in power[1:]] == ["lensnb Flow", "lensnb Diffusion"]
     assert {row[2] for row in targets[1:]} <= {"met", "**missed**"}
@@ -97,7 +136,13 @@ def test_a_width_is_found_for_any_number_of_parameters(monkeypatch):
     from benchmarks.other_generators import nearest
 
     linear = lambda width: nn.Linear(width, width, bias=False)  # width² parameters
-    assert [nearest(linear, range(1, 100), n) for n in (1, 49, 60, 9801, 10**6)] == [1, 7, 8, 99, 99]
+    assert [nearest(linear, range(1, 100), n) for n in (1, 49, 60, 9801, 10**6)] == [
+        1,
+        7,
+        8,
+        99,
+        99,
+    ]
 
 
 def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeypatch):
@@ -107,7 +152,10 @@ def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeyp
     def settled(*values: float) -> float:
         """The evaluations 5, 10, 20, … at which a number with these values and errors of 0.1 is settled."""
         found = [Drawn(torch.empty(0), 1.0, 5 * 2**i) for i in range(len(values))]
-        sets = {f"heun, {one.evaluations}": Estimate(v, np.array([v - 0.1, v + 0.1])) for one, v in zip(found, values)}
+        sets = {
+            f"heun, {one.evaluations}": Estimate(v, np.array([v - 0.1, v + 0.1]))
+            for one, v in zip(found, values)
+        }
         report = SimpleNamespace(rows=lambda: [Row(QUANTITIES[0], sets, {})])
         return settles(report, "heun", found)
 
@@ -126,7 +174,9 @@ def test_memory_is_measured_in_processes_of_their_own(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (table,) = tables(output.read_text(encoding="utf-8"))
-    assert len(table) == 9 and all(0.1 < float(row[2].removesuffix(" GB")) < 3 for row in table[1:])
+    assert len(table) == 9 and all(
+        0.1 < float(row[2].removesuffix(" GB")) < 3 for row in table[1:]
+    )
 
 
 @pytest.mark.slow
@@ -134,8 +184,16 @@ def test_sets_on_disk_are_held_against_sets_in_memory(tmp_path):
     pytest.importorskip("zarr")
     output = tmp_path / "page.md"
     options = ["--maps", "512", "--pixels", "16", "--measured", "512", "--repeat", "1"]
-    command = [sys.executable, str(ROOT / "benchmarks/store.py"), *options, "--folder", str(tmp_path)]
-    done = subprocess.run([*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks/store.py"),
+        *options,
+        "--folder",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        [*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     asked, ratios, copies, memory = tables(output.read_text(encoding="utf-8"))
     for table in (asked, ratios, copies, memory):

@@ -58,7 +58,9 @@ def test_bispectrum_is_the_average_over_all_closed_triangles(n):
         product = np.prod([modes[:, k[:, 0], k[:, 1]] for k in triangles], 0)
         expected.append(product.mean(1) / grid.area)  # (2π)² δ_D(0) is the area
     np.testing.assert_allclose(np.imag(expected), 0, atol=1e-9 * np.abs(expected).max())
-    np.testing.assert_allclose(bispectrum(maps, SIDE, EDGES, TRIANGLES), np.real(expected).T, rtol=1e-9)
+    np.testing.assert_allclose(
+        bispectrum(maps, SIDE, EDGES, TRIANGLES), np.real(expected).T, rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("n", [32, 36, 40, 64])
@@ -66,16 +68,24 @@ def test_coarser_grids_give_the_same_sum(n):
     """Long waves are multiplied on coarser grids: against one product of full size a triangle."""
     grid, maps = MapGrid(n, SIDE), skewed(2, n, n)
     edges = np.array([*shell_edges(grid)[:2], 4.9 * grid.ell_min, 2 / 3 * grid.ell_max])
-    triples = shapes(edges) + [(2, 1, 1), (2, 1, 0)]  # of which most modes in the widest shell close no triangle
+    triples = shapes(edges) + [
+        (2, 1, 1),
+        (2, 1, 0),
+    ]  # of which most modes in the widest shell close no triangle
     ell = grid.ell.numpy()
     bands = [(ell >= low) & (ell < high) for low, high in zip(edges, edges[1:])]
     fields = [np.fft.irfft2(np.fft.rfft2(maps.numpy()) * band, s=(n, n)) for band in bands]
     ones = [np.fft.irfft2(band * n, s=(n, n)) for band in bands]  # n² modes of 1 / n each
     expected = []
     for i, j, k in triples:
-        total, number = (fields[i] * fields[j] * fields[k]).sum((1, 2)), (ones[i] * ones[j] * ones[k]).sum()
+        total, number = (
+            (fields[i] * fields[j] * fields[k]).sum((1, 2)),
+            (ones[i] * ones[j] * ones[k]).sum(),
+        )
         expected.append(total / number * n**3 * grid.area**2 / n**6)
-    np.testing.assert_allclose(bispectrum(maps, SIDE, edges, triples), np.transpose(expected), rtol=1e-8)
+    np.testing.assert_allclose(
+        bispectrum(maps, SIDE, edges, triples), np.transpose(expected), rtol=1e-8
+    )
 
 
 def test_three_planted_waves():
@@ -93,11 +103,21 @@ def test_three_planted_waves():
         number = len(closed_triangles(grid, edges, triple)[0])
         return grid.area**2 / n**3 * orders * sum_of_products / number
 
-    thin, thick = grid.ell_min * np.array([2.5, 3.5, 4.5, 5.5]), grid.ell_min * np.array([2.5, 5.5])
-    for edges, triple, orders in [(thin, (0, 1, 2), 1), (thin, (2, 0, 1), 1), (thick, (0, 0, 0), 6)]:
+    thin, thick = (
+        grid.ell_min * np.array([2.5, 3.5, 4.5, 5.5]),
+        grid.ell_min * np.array([2.5, 5.5]),
+    )
+    for edges, triple, orders in [
+        (thin, (0, 1, 2), 1),
+        (thin, (2, 0, 1), 1),
+        (thick, (0, 0, 0), 6),
+    ]:
         found = float(bispectrum(torch.from_numpy(kappa), SIDE, edges, [triple]))
         assert found == pytest.approx(expected(edges, triple, orders), rel=1e-9)
-    assert abs(float(bispectrum(torch.from_numpy(kappa), SIDE, thin, [(1, 1, 1)]))) < 1e-20 * amplitude**3
+    assert (
+        abs(float(bispectrum(torch.from_numpy(kappa), SIDE, thin, [(1, 1, 1)])))
+        < 1e-20 * amplitude**3
+    )
 
 
 def test_bispectrum_of_a_lognormal_field_is_its_closed_form():
@@ -130,7 +150,9 @@ def test_bispectrum_of_a_gaussian_field_is_zero():
     """18 bins within 4 standard errors of 400 maps: fails by chance with probability 1e-3."""
     grid = MapGrid(64, SIDE)
     edges = shell_edges(grid)
-    maps = GaussianField.from_power(grid, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).sample(400, seeded(3))
+    maps = GaussianField.from_power(
+        grid, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    ).sample(400, seeded(3))
     found = bispectrum(maps, SIDE, edges, shapes(edges)).numpy()
     assert found.shape == (400, 18)
     assert (np.abs(found.mean(0)) < 4 * found.std(0, ddof=1) / 20).all()
@@ -140,8 +162,12 @@ def test_bispectrum_scales_with_the_field_and_the_cube_of_kappa():
     """The same pixels over twice the side: the waves at half the ℓ, with sixteen times the B."""
     maps = skewed(2, 12, 12)
     found = bispectrum(maps, SIDE, EDGES, TRIANGLES)
-    torch.testing.assert_close(bispectrum(maps, 2 * SIDE, EDGES / 2, TRIANGLES), 16 * found, rtol=1e-10, atol=0)
-    torch.testing.assert_close(bispectrum(-2 * maps + 0.1, SIDE, EDGES, TRIANGLES), -8 * found, rtol=1e-8, atol=0)
+    torch.testing.assert_close(
+        bispectrum(maps, 2 * SIDE, EDGES / 2, TRIANGLES), 16 * found, rtol=1e-10, atol=0
+    )
+    torch.testing.assert_close(
+        bispectrum(-2 * maps + 0.1, SIDE, EDGES, TRIANGLES), -8 * found, rtol=1e-8, atol=0
+    )
 
 
 def test_bispectrum_keeps_under_symmetries_and_periodic_shifts():
@@ -150,7 +176,9 @@ def test_bispectrum_keeps_under_symmetries_and_periodic_shifts():
     expected = bispectrum(maps, SIDE, edges, shapes(edges))
     views = [v for k in range(4) for v in (maps.rot90(k, (-2, -1)), maps.rot90(k, (-2, -1)).mT)]
     for view in [*views, maps.roll((5, -11), (-2, -1))]:
-        torch.testing.assert_close(bispectrum(view, SIDE, edges, shapes(edges)), expected, rtol=1e-7, atol=1e-22)
+        torch.testing.assert_close(
+            bispectrum(view, SIDE, edges, shapes(edges)), expected, rtol=1e-7, atol=1e-22
+        )
 
 
 def test_the_order_of_shells_in_a_triple_does_not_matter():
@@ -168,13 +196,17 @@ def test_bispectrum_of_single_precision_and_leading_dimensions():
     assert float((single - expected).abs().max() / expected.std()) < 1e-5
     stacked = bispectrum(maps.reshape(2, 3, 12, 12), SIDE, EDGES, TRIANGLES)
     torch.testing.assert_close(stacked, expected.reshape(2, 3, -1), rtol=1e-12, atol=0)
-    torch.testing.assert_close(bispectrum(maps[0], SIDE, EDGES, TRIANGLES), expected[0], rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        bispectrum(maps[0], SIDE, EDGES, TRIANGLES), expected[0], rtol=1e-12, atol=0
+    )
 
 
 def test_more_maps_than_one_batch():
     maps = skewed(2**18 // 144 + 5, 12, 12)
     found = bispectrum(maps, SIDE, EDGES, TRIANGLES)
-    torch.testing.assert_close(found[-7:], bispectrum(maps[-7:], SIDE, EDGES, TRIANGLES), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        found[-7:], bispectrum(maps[-7:], SIDE, EDGES, TRIANGLES), rtol=1e-12, atol=0
+    )
 
 
 def test_bispectrum_has_gradients():
@@ -190,7 +222,9 @@ def test_a_mask_that_hides_nothing_changes_nothing():
     maps = skewed(3, 12, 12)
     expected = bispectrum(maps, SIDE, EDGES, TRIANGLES)
     everywhere = torch.ones(12, 12, dtype=torch.bool)
-    torch.testing.assert_close(bispectrum(maps, SIDE, EDGES, TRIANGLES, everywhere), expected, rtol=1e-8, atol=0)
+    torch.testing.assert_close(
+        bispectrum(maps, SIDE, EDGES, TRIANGLES, everywhere), expected, rtol=1e-8, atol=0
+    )
 
 
 def test_the_mask_hides_pixels_and_the_mean():
@@ -199,7 +233,9 @@ def test_the_mask_hides_pixels_and_the_mean():
     hidden = torch.where(mask, maps + 0.3, torch.nan)
     filled = torch.stack([torch.where(seen, x - x[seen].mean(), 0) for x, seen in zip(maps, mask)])
     expected = bispectrum(filled, SIDE, EDGES, TRIANGLES) / mask.double().mean((-2, -1))[:, None]
-    torch.testing.assert_close(bispectrum(hidden, SIDE, EDGES, TRIANGLES, mask), expected, rtol=1e-8, atol=0)
+    torch.testing.assert_close(
+        bispectrum(hidden, SIDE, EDGES, TRIANGLES, mask), expected, rtol=1e-8, atol=0
+    )
 
 
 def test_masks_keep_the_bispectrum_of_waves_shorter_than_the_sky_seen():
@@ -229,7 +265,9 @@ def test_default_shells_reach_two_thirds_of_nyquist_and_hold_triangles(n, shells
     assert edges[0] < grid.ell_min < edges[1] and edges[-1] == pytest.approx(grid.ell_max * 2 / 3)
     assert 2 <= len(edges) <= shells + 1 and (np.diff(edges) > 0).all()
     if n < 256 or shells == 8:
-        bispectrum(skewed(1, n, n), SIDE, edges, shapes(edges))  # refuses triples without triangles
+        bispectrum(
+            skewed(1, n, n), SIDE, edges, shapes(edges)
+        )  # refuses triples without triangles
 
 
 def test_the_three_shapes():
@@ -255,10 +293,18 @@ def test_a_mode_on_an_edge_belongs_to_the_shell_above():
 @pytest.mark.parametrize(
     "edges, triangles, sentence",
     [
-        (SMALL.ell_min * np.array([1, 4.1]), [(0, 0, 0)], r"only up to two thirds of the Nyquist frequency, ℓ = 288, "),
+        (
+            SMALL.ell_min * np.array([1, 4.1]),
+            [(0, 0, 0)],
+            r"only up to two thirds of the Nyquist frequency, ℓ = 288, ",
+        ),
         (EDGES, [(0, 0, 2)], r"the shells \(0, 0, 2\) hold no closed triangle of modes"),
         (SMALL.ell_min * np.array([1, 1.3]), [(0, 0, 0)], r"hold no closed triangle of modes"),
-        (EDGES, [(0, 0, 3)], r"a triangle is three of the 3 shells, numbered from 0, found \(0, 0, 3\)"),
+        (
+            EDGES,
+            [(0, 0, 3)],
+            r"a triangle is three of the 3 shells, numbered from 0, found \(0, 0, 3\)",
+        ),
         (EDGES, [(0, 0, -1)], r"a triangle is three of the 3 shells"),
         (EDGES, [(0, 0)], r"a triangle is three of the 3 shells"),
         (EDGES, [], r"name at least one triangle"),

@@ -23,13 +23,20 @@ from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'lensnb[test]'")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright: pip install 'lensnb[test]'"
+)
 nbformat = pytest.importorskip("nbformat", reason="no nbformat: pip install 'lensnb[lab]'")
 pytest.importorskip("jupyterlab", reason="no JupyterLab: pip install 'lensnb[lab]'")
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
 
 ROOT = Path(__file__).parent.parent
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,9 @@ def wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 180
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise RuntimeError(f"JupyterLab ended with {server.returncode}: {log.read_text()[-2000:]}")
+            raise RuntimeError(
+                f"JupyterLab ended with {server.returncode}: {log.read_text()[-2000:]}"
+            )
         try:
             with urllib.request.urlopen(url, timeout=1):
                 return
@@ -123,21 +132,38 @@ def open_page(browser, lab):
     url, token, root = lab
     contexts = []
 
-    def go(*cells: str, notebook=None, width: int = 1280, height: int = 900, theme: str = "JupyterLab Light"):
+    def go(
+        *cells: str,
+        notebook=None,
+        width: int = 1280,
+        height: int = 900,
+        theme: str = "JupyterLab Light",
+    ):
         name = f"n{secrets.token_hex(4)}.ipynb"
         if notebook is None:
-            notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            notebook = nbformat.v4.new_notebook(
+                cells=[nbformat.v4.new_code_cell(c) for c in cells]
+            )
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         nbformat.write(notebook, root / name)
         contexts.append(browser.new_context(viewport={"width": width, "height": height}))
         contexts[-1].set_default_timeout(300_000)
         page = contexts[-1].new_page()
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(f"{url}/lab/workspaces/{name[:-6]}/tree/{name}?token={token}", wait_until="domcontentloaded")
+        page.goto(
+            f"{url}/lab/workspaces/{name[:-6]}/tree/{name}?token={token}",
+            wait_until="domcontentloaded",
+        )
         page.locator(".jp-Notebook").wait_for()
         page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext")
-        page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme)
+        page.evaluate(
+            "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme
+        )
         page.evaluate("window.jupyterapp.shell.collapseLeft()")
         page.evaluate(RUN_ALL)
         assert page.evaluate(ERRORS) == []
@@ -242,17 +268,35 @@ def test_keys_step_through_the_maps_and_leave_the_notebook_alone(page):
     second = press(page, "ArrowRight")
     assert second[0] != first[0] and second[1] != first[1] and page.evaluate(UPPER) != lines
     assert widget.get_by_text("map 2 of 40", exact=True).is_visible()
-    assert widget.locator(".map canvas").first.get_attribute("aria-label").startswith("κ map 2 of 40, truth")
+    assert (
+        widget.locator(".map canvas")
+        .first.get_attribute("aria-label")
+        .startswith("κ map 2 of 40, truth")
+    )
     assert press(page, "ArrowLeft") == first and page.evaluate(UPPER) == lines
     last = press(page, "End")
     assert widget.get_by_text("map 40 of 40", exact=True).is_visible() and last != second
     # a set with fewer maps starts again: 40 = 30 + 10
-    assert widget.locator(".map canvas").last.get_attribute("aria-label").startswith("κ map 10 of 30, a flow")
+    assert (
+        widget.locator(".map canvas")
+        .last.get_attribute("aria-label")
+        .startswith("κ map 10 of 30, a flow")
+    )
     assert press(page, "ArrowRight") == last
     cells = page.locator(".jp-Notebook .jp-Cell").count()
-    for letter in ("d", "d", "ArrowUp", "a", "m"):  # in JupyterLab's command mode: delete the cell, go up, add one, …
+    for letter in (
+        "d",
+        "d",
+        "ArrowUp",
+        "a",
+        "m",
+    ):  # in JupyterLab's command mode: delete the cell, go up, add one, …
         key(page, letter)
-    assert page.locator(".jp-Notebook .jp-CodeCell").count() == page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert (
+        page.locator(".jp-Notebook .jp-CodeCell").count()
+        == page.locator(".jp-Notebook .jp-Cell").count()
+        == cells
+    )
     assert press(page, "Home") == first
 
 
@@ -293,13 +337,26 @@ def test_choices_ask_the_kernel_and_the_plot_follows(page):
     ]:  # fmt: skip
         widget.get_by_label(control).select_option(value)
         page.wait_for_function(IDLE)
-        plots[control, value], pictures[control, value] = page.evaluate(UPPER), page.evaluate(PICTURES)
+        plots[control, value], pictures[control, value] = (
+            page.evaluate(UPPER),
+            page.evaluate(PICTURES),
+        )
         label = widget.locator(".plot svg").get_attribute("aria-label")
-        for word, statistic in {"PDF of κ": "pdf", "Minkowski V₂": "V2", "Power spectrum": "power"}.items():
-            assert label.startswith(word) == (widget.get_by_label("Statistic").input_value() == statistic)
+        for word, statistic in {
+            "PDF of κ": "pdf",
+            "Minkowski V₂": "V2",
+            "Power spectrum": "power",
+        }.items():
+            assert label.startswith(word) == (
+                widget.get_by_label("Statistic").input_value() == statistic
+            )
     assert len(set(plots.values())) == len(plots)
-    assert pictures["Statistic", "pdf"] == pictures["Statistic", "V2"] == pictures["Shape noise", "0"]
-    assert len({tuple(p) for p in pictures.values()}) == 4  # plain, smoothed, with noise as well, noise alone
+    assert (
+        pictures["Statistic", "pdf"] == pictures["Statistic", "V2"] == pictures["Shape noise", "0"]
+    )
+    assert (
+        len({tuple(p) for p in pictures.values()}) == 4
+    )  # plain, smoothed, with noise as well, noise alone
 
 
 def test_it_says_that_it_is_computing(page):
@@ -333,7 +390,9 @@ def test_colours_and_the_other_set_need_no_kernel(page):
     enter("99")  # above the upper end: not taken
     assert low.input_value() == "-0.2"
     widget.get_by_role("button", name="Auto").click()
-    assert page.evaluate(PICTURES) == other and (low.input_value(), high.input_value()) == automatic
+    assert (
+        page.evaluate(PICTURES) == other and (low.input_value(), high.input_value()) == automatic
+    )
     widget.get_by_label("Colours").select_option("magma")
     widget.get_by_label("Maps on the right").select_option("a diffusion model")
     assert page.evaluate(PICTURES)[0] == first[0] and page.evaluate(UPPER) != plotted
@@ -379,7 +438,9 @@ def test_zoom_is_the_same_on_both_maps_and_comes_back(page):
 def value(note: str) -> float:
     """The number in a note such as "κ = −6.08×10⁻⁴ at x = …"."""
     mantissa, _, power = note.split(" = ")[1].split(" at")[0].replace("−", "-").partition("×10")
-    return float(mantissa) * 10.0 ** int(power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")) or 0)
+    return float(mantissa) * 10.0 ** int(
+        power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")) or 0
+    )
 
 
 def test_maps_blink_and_are_subtracted(page):
@@ -387,7 +448,9 @@ def test_maps_blink_and_are_subtracted(page):
     page.get_by_role("slider", name="Map").focus()
     first = press(page, "Home")
     widget.get_by_label("View").select_option("blinking")
-    page.wait_for_function(f"{PICTURES}[0] === {json.dumps(first[1])}")  # the other map, on the left
+    page.wait_for_function(
+        f"{PICTURES}[0] === {json.dumps(first[1])}"
+    )  # the other map, on the left
     assert widget.locator(".name span").nth(1).inner_text() == "a flow"
     page.wait_for_function(f"{PICTURES}[0] === {json.dumps(first[0])}")  # and the true one again
     widget.get_by_label("View").select_option("difference")
@@ -402,7 +465,9 @@ def test_maps_blink_and_are_subtracted(page):
     widget.locator(".map canvas").last.hover()
     plain = widget.locator(".map + .note").all_inner_texts()
     apart, true, other = map(value, (read[1], *plain))
-    assert abs(other - true - apart) < 0.015 * max(abs(other), abs(true), abs(apart))  # three digits each
+    assert abs(other - true - apart) < 0.015 * max(
+        abs(other), abs(true), abs(apart)
+    )  # three digits each
     page.mouse.move(0, 0)
     assert page.evaluate(PICTURES) == first
 
@@ -459,11 +524,24 @@ CONTRAST = """selector => {
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_text_and_lines_are_legible_in(page, theme, tmp_path):
-    page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme)
-    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    page.evaluate(
+        "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme
+    )
+    page.wait_for_function(
+        "d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower()
+    )
     text = ", ".join(
         f"{WIDGET} {s}"
-        for s in ("label", "select", "input[type=number]", "button", "output", "p", ".name span:not(.swatch)", "text")
+        for s in (
+            "label",
+            "select",
+            "input[type=number]",
+            "button",
+            "output",
+            "p",
+            ".name span:not(.swatch)",
+            "text",
+        )
     )
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 30 and min(found)[0] > 4.5, min(found)
@@ -479,11 +557,17 @@ def test_narrow_windows_and_large_print_lose_nothing(page):
     assert box["width"] < 400
     beyond = f"[...document.querySelectorAll('{WIDGET} *')].map(n => n.getBoundingClientRect().right).reduce((a, b) => Math.max(a, b))"
     assert page.evaluate(beyond) <= box["x"] + box["width"] + 1
-    maps, plot = page.locator(f"{WIDGET} .pair").bounding_box(), page.locator(f"{WIDGET} .plot").bounding_box()
+    maps, plot = (
+        page.locator(f"{WIDGET} .pair").bounding_box(),
+        page.locator(f"{WIDGET} .plot").bounding_box(),
+    )
     assert plot["y"] > maps["y"] + maps["height"] and plot["height"] >= 300
     page.set_viewport_size({"width": 1280, "height": 900})
     page.wait_for_timeout(200)
-    maps, plot = page.locator(f"{WIDGET} .pair").bounding_box(), page.locator(f"{WIDGET} .plot").bounding_box()
+    maps, plot = (
+        page.locator(f"{WIDGET} .pair").bounding_box(),
+        page.locator(f"{WIDGET} .plot").bounding_box(),
+    )
     assert plot["x"] > maps["x"] + maps["width"]
 
 
@@ -512,7 +596,9 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(page):
     moved = int(widget.locator("output").inner_text().split()[1])
     page.wait_for_timeout(600)  # the kernel hears of a step when the stepping pauses
     assert page.evaluate(TOLD, "print(explorer.index)") == str(moved - 1)
-    page.evaluate(TOLD, "explorer.index = 4; explorer.statistic = 'minima'; explorer.colours = 'grey'")
+    page.evaluate(
+        TOLD, "explorer.index = 4; explorer.statistic = 'minima'; explorer.colours = 'grey'"
+    )
     widget.get_by_text("map 5 of 40", exact=True).wait_for()
     page.wait_for_function(IDLE)
     assert widget.get_by_label("Statistic").input_value() == "minima"
@@ -529,7 +615,9 @@ def test_the_quiz_asks_counts_and_ends(open_page, tmp_path):
     page = open_page(MAKE, ASK)
     quiz = page.locator(QUIZ)
     quiz.get_by_text("Question 1 of 4").wait_for()
-    sides = json.loads(page.evaluate(TOLD, "import json; print(json.dumps([q['side'] for q in quiz.questions]))"))
+    sides = json.loads(
+        page.evaluate(TOLD, "import json; print(json.dumps([q['side'] for q in quiz.questions]))")
+    )
     pictures = f"[...document.querySelectorAll('{QUIZ} .map canvas')].map(c => c.toDataURL())"
     first = page.evaluate(pictures)
     assert first[0] != first[1] and quiz.locator(".fake").count() == 0
@@ -570,9 +658,14 @@ def test_the_quiz_asks_counts_and_ends(open_page, tmp_path):
 def test_the_quiz_is_legible_and_narrow_windows_lose_nothing(open_page, theme, tmp_path):
     page = open_page(MAKE, ASK, theme=theme)
     page.locator(QUIZ).get_by_text("Question 1 of 4").wait_for()
-    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    page.wait_for_function(
+        "d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower()
+    )
     page.locator(f"{QUIZ} .map canvas").first.click()
-    text = ", ".join(f"{QUIZ} {s}" for s in ("p", "th", "td", "caption", "label", "select", "button:not(:disabled)"))
+    text = ", ".join(
+        f"{QUIZ} {s}"
+        for s in ("p", "th", "td", "caption", "label", "select", "button:not(:disabled)")
+    )
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 15 and min(found)[0] > 4.5, min(found)
     page.locator(QUIZ).screenshot(path=tmp_path / f"quiz {theme}.png")
@@ -602,7 +695,9 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     page = open_page(MAKE, SCRUB, theme=theme)
     widget = page.locator(".lensnb-diffuse")
     widget.locator("svg path.curve").first.wait_for(state="attached")
-    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    page.wait_for_function(
+        "d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower()
+    )
     pictures = "[...document.querySelectorAll('.lensnb-diffuse canvas')].map(c => c.toDataURL())"
     curves = "[...document.querySelectorAll('.lensnb-diffuse path.curve')].map(c => c.getAttribute('d'))"
     slider = widget.get_by_role("slider", name="Noise level")
@@ -614,7 +709,9 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     assert widget.get_by_text("(12 of 12)").is_visible()
     last, noised = page.evaluate(pictures), page.evaluate(curves)
     assert all(a != b for a, b in zip(first, last))
-    assert noised[0] == drawn[0] and noised[1] != drawn[1]  # the true map's spectrum stays, the guess loses power
+    assert (
+        noised[0] == drawn[0] and noised[1] != drawn[1]
+    )  # the true map's spectrum stays, the guess loses power
     widget.get_by_role("button", name="Less noise").click()
     assert widget.get_by_text("(11 of 12)").is_visible() and page.evaluate(pictures) != last
     widget.get_by_label("What happens").select_option("make")
@@ -623,7 +720,9 @@ def test_the_noise_level_is_scrubbed_by_key_and_mouse(open_page, theme, tmp_path
     slider.focus()
     key(page, "Home")
     assert page.evaluate(pictures) == first and page.evaluate(curves) == drawn
-    text = ", ".join(f".lensnb-diffuse {s}" for s in ("label", "select", "button", "output", "p", "text"))
+    text = ", ".join(
+        f".lensnb-diffuse {s}" for s in ("label", "select", "button", "output", "p", "text")
+    )
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
     key(page, "ArrowRight")
@@ -663,7 +762,9 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
         "document.querySelector('.lensnb-inspector').getAttribute('aria-busy') === 'false'",
     )
     widget.locator("svg path.curve").first.wait_for(state="attached")
-    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    page.wait_for_function(
+        "d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower()
+    )
     curves = "[...document.querySelectorAll('.lensnb-inspector svg')].map(s => s.innerHTML)"
     matrices = "[...document.querySelectorAll('.lensnb-inspector .matrix canvas')].map(c => c.toDataURL())"
     first, drawn = page.evaluate(curves), page.evaluate(matrices)
@@ -673,7 +774,10 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
     widget.get_by_label("a flow", exact=True).check()
     assert page.evaluate(curves) == first and page.evaluate(matrices) == drawn
     widget.get_by_label("Matrices").select_option("over truth")
-    assert len(page.evaluate(matrices)) == 3 and widget.get_by_text("grey: not known well enough").is_visible()
+    assert (
+        len(page.evaluate(matrices)) == 3
+        and widget.get_by_text("grey: not known well enough").is_visible()
+    )
     widget.get_by_label("Matrices").select_option("correlation")
     widget.get_by_label("Statistic").select_option("pdf")
     page.wait_for_function(
@@ -681,11 +785,16 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
     )
     pdf = page.evaluate(curves)
     assert all(a != b for a, b in zip(pdf, first))
-    reasons = widget.locator(".reasons").first.inner_text()  # of the statistic, not of the whole report
+    reasons = widget.locator(
+        ".reasons"
+    ).first.inner_text()  # of the statistic, not of the whole report
     assert ", null " in reasons and reasons.endswith(".")
     widget.get_by_label("Maps of each set").select_option("64")
     page.wait_for_function(idle)
-    assert page.evaluate(curves) != pdf and "from 64 other true maps" in widget.locator(".key").inner_text()
+    assert (
+        page.evaluate(curves) != pdf
+        and "from 64 other true maps" in widget.locator(".key").inner_text()
+    )
     widget.get_by_label("Maps of each set").select_option("0")
     widget.get_by_label("Statistic").select_option("power")
     page.wait_for_function(
@@ -697,11 +806,17 @@ def test_a_report_is_looked_into_by_key_and_mouse(open_page, theme, tmp_path):
     before = said.inner_text()
     key(page, "ArrowUp")
     assert said.inner_text() != before and said.inner_text().startswith("Bins 3 and 1 ")
-    widget.locator(".matrix canvas").nth(1).hover(position={"x": 2, "y": 2})  # the upper left corner
+    widget.locator(".matrix canvas").nth(1).hover(
+        position={"x": 2, "y": 2}
+    )  # the upper left corner
     bins = page.evaluate("document.querySelector('.lensnb-inspector .matrix canvas').width")
-    assert said.inner_text().startswith(f"Bins {bins} and 1 ") and "null (true maps) " in said.inner_text()
+    assert (
+        said.inner_text().startswith(f"Bins {bins} and 1 ")
+        and "null (true maps) " in said.inner_text()
+    )
     text = ", ".join(
-        f".lensnb-inspector {s}" for s in ("label", "select", "p", "li", "summary", "h4", "text", ".scale span")
+        f".lensnb-inspector {s}"
+        for s in ("label", "select", "p", "li", "summary", "h4", "text", ".scale span")
     )
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 40 and min(found)[0] > 4.5, min(found)
@@ -763,7 +878,9 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
         "document.querySelector('.lensnb-walk').getAttribute('aria-busy') === 'false'",
     )
     widget.locator("svg path.curve").first.wait_for(state="attached")
-    page.wait_for_function("d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower())
+    page.wait_for_function(
+        "d => document.body.dataset.jpThemeLight === d", arg=str("Light" in theme).lower()
+    )
     pictures = "[...document.querySelectorAll('.lensnb-walk canvas')].map(c => c.toDataURL())"
     plots = "[...document.querySelectorAll('.lensnb-walk svg')].map(s => s.innerHTML)"
     slider = widget.get_by_role("slider", name="Step of the walk")
@@ -773,7 +890,12 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
     key(page, "End")
     assert widget.get_by_text("9 of 9", exact=True).is_visible()
     last = page.evaluate(pictures)
-    assert last[1] != first[1] and last[0] == first[0] and last[2] == first[2] and page.evaluate(plots) != drawn
+    assert (
+        last[1] != first[1]
+        and last[0] == first[0]
+        and last[2] == first[2]
+        and page.evaluate(plots) != drawn
+    )
     widget.get_by_role("button", name="Towards the start").click()
     assert widget.get_by_text("8 of 9", exact=True).is_visible()
     slider.focus()
@@ -792,14 +914,19 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
     widget.get_by_label("fine", exact=True).check()
     page.wait_for_function(idle)
     assert page.evaluate(pictures) == first and page.evaluate(plots) == drawn
-    text = ", ".join(f".lensnb-walk {s}" for s in ("label", "select", "button", "output", "p", "legend", "text"))
+    text = ", ".join(
+        f".lensnb-walk {s}" for s in ("label", "select", "button", "output", "p", "legend", "text")
+    )
     found = page.evaluate(CONTRAST, text)
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
     slider.focus()
     key(page, "ArrowRight")
     widget.screenshot(path=tmp_path / f"walk {theme}.png")
     page.wait_for_timeout(600)
-    assert page.evaluate(TOLD, "print(walked.step, walked.temperature, len(walked.scales))") == "1 1.0 3"
+    assert (
+        page.evaluate(TOLD, "print(walked.step, walked.temperature, len(walked.scales))")
+        == "1 1.0 3"
+    )
     page.set_viewport_size({"width": 420, "height": 900})
     page.wait_for_timeout(200)
     box = widget.bounding_box()
@@ -813,7 +940,9 @@ def test_a_walk_is_gone_by_key_and_mouse(open_page, theme, tmp_path):
 
 def serious(page, selector: str) -> list[tuple]:
     """What axe-core finds critical or serious: names, roles, contrast, order."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: pip install 'lensnb[test]'")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe: pip install 'lensnb[test]'"
+    )
     found = axe.Axe().run(page, context=selector).response
     assert len(found["passes"]) > 8
     bad = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
@@ -913,7 +1042,9 @@ def test_a_training_is_seen_while_it_runs_and_can_be_interrupted(open_page, tmp_
     widget.locator("svg path.curve").first.wait_for(state="attached")
     widget.locator(".samples canvas").first.wait_for()
     first = widget.locator("progress").evaluate("p => p.value")
-    page.wait_for_function("v => document.querySelector('.lensnb-training progress').value > v", arg=first)
+    page.wait_for_function(
+        "v => document.querySelector('.lensnb-training progress').value > v", arg=first
+    )
     assert widget.locator(".head p").inner_text().startswith("flow: running at step ")
     for word in ("loss", "validation", "learning rate", "images a second", "C_ℓ slope"):
         assert widget.locator("dl dt").get_by_text(word, exact=True).is_visible()
@@ -923,17 +1054,24 @@ def test_a_training_is_seen_while_it_runs_and_can_be_interrupted(open_page, tmp_
     page.wait_for_function(
         "document.querySelector('.lensnb-training .head p')?.textContent.startsWith('flow: interrupted at step ')"
     )
-    told = page.evaluate(TOLD, "print(history[-1]['step'] < 100_000, (folder / 'training.safetensors').exists())")
+    told = page.evaluate(
+        TOLD, "print(history[-1]['step'] < 100_000, (folder / 'training.safetensors').exists())"
+    )
     told_step = page.evaluate(TOLD, "print(history[-1]['step'])")
     assert told == "True True" and not page.problems
     assert widget.get_by_role("button", name="Stop").count() == 0
     page.evaluate(START, TRAIN)  # the same cell goes on; ■ of the toolbar stops it as well
-    page.wait_for_function("k => document.querySelector('.lensnb-training progress')?.value > k", arg=int(told_step))
+    page.wait_for_function(
+        "k => document.querySelector('.lensnb-training progress')?.value > k", arg=int(told_step)
+    )
     page.evaluate("window.jupyterapp.commands.execute('kernelmenu:interrupt')")
     page.wait_for_function(
         "document.querySelector('.lensnb-training .head p')?.textContent.startsWith('flow: interrupted at step ')"
     )
-    assert int(page.evaluate(TOLD, "print(history[-1]['step'])")) > int(told_step) and not page.problems
+    assert (
+        int(page.evaluate(TOLD, "print(history[-1]['step'])")) > int(told_step)
+        and not page.problems
+    )
 
 
 # ---------------------------------------------------------------- the notebooks that have widgets
@@ -948,12 +1086,18 @@ TINY = {
 def small_maps(tmp_path_factory) -> Path:
     """A file of maps with labels, small enough that a notebook takes seconds."""
     field = GaussianField.from_power(MapGrid(32, 5.0), lambda ell: 1e-6 / ell**1.5)
-    maps = LognormalField.from_correlation(field.variance, 0.03).sample(160, torch.Generator().manual_seed(0))
-    return MapSet(maps.numpy(), 5.0, 1.0, np.arange(160) // 8).save(tmp_path_factory.mktemp("maps") / "small.npz")
+    maps = LognormalField.from_correlation(field.variance, 0.03).sample(
+        160, torch.Generator().manual_seed(0)
+    )
+    return MapSet(maps.numpy(), 5.0, 1.0, np.arange(160) // 8).save(
+        tmp_path_factory.mktemp("maps") / "small.npz"
+    )
 
 
 def canvases(page, widget: str) -> list[str]:
-    return page.evaluate("s => [...document.querySelectorAll(s + ' canvas')].map(c => c.toDataURL())", widget)
+    return page.evaluate(
+        "s => [...document.querySelectorAll(s + ' canvas')].map(c => c.toDataURL())", widget
+    )
 
 
 def moves_by_key_and_comes_back(page, widget: str, slider: str) -> None:
@@ -975,11 +1119,19 @@ def answers_a_choice_and_comes_back(page, widget: str) -> None:
     page.locator(widget).scroll_into_view_if_needed()
     first, said = page.evaluate(curves), page.locator(f"{widget} .element").inner_text()
     statistic.select_option("pdf")
-    page.wait_for_function(f"document.querySelector('{widget} .status').textContent.startsWith('pdf')")
-    assert page.evaluate(curves) != first and page.locator(f"{widget} .element").inner_text() != said
+    page.wait_for_function(
+        f"document.querySelector('{widget} .status').textContent.startsWith('pdf')"
+    )
+    assert (
+        page.evaluate(curves) != first and page.locator(f"{widget} .element").inner_text() != said
+    )
     statistic.select_option("power")
-    page.wait_for_function(f"document.querySelector('{widget} .status').textContent.startsWith('power')")
-    assert page.evaluate(curves) == first and page.locator(f"{widget} .element").inner_text() == said
+    page.wait_for_function(
+        f"document.querySelector('{widget} .status').textContent.startsWith('power')"
+    )
+    assert (
+        page.evaluate(curves) == first and page.locator(f"{widget} .element").inner_text() == said
+    )
 
 
 def takes_an_answer(page, widget: str) -> None:
@@ -989,8 +1141,12 @@ def takes_an_answer(page, widget: str) -> None:
 
 USED = {
     ".lensnb-explorer": lambda page: moves_by_key_and_comes_back(page, ".lensnb-explorer", "Map"),
-    ".lensnb-walk": lambda page: moves_by_key_and_comes_back(page, ".lensnb-walk", "Step of the walk"),
-    ".lensnb-diffuse": lambda page: moves_by_key_and_comes_back(page, ".lensnb-diffuse", "Noise level"),
+    ".lensnb-walk": lambda page: moves_by_key_and_comes_back(
+        page, ".lensnb-walk", "Step of the walk"
+    ),
+    ".lensnb-diffuse": lambda page: moves_by_key_and_comes_back(
+        page, ".lensnb-diffuse", "Noise level"
+    ),
     ".lensnb-inspector": lambda page: answers_a_choice_and_comes_back(page, ".lensnb-inspector"),
     QUIZ: lambda page: takes_an_answer(page, QUIZ),
 }
@@ -1005,7 +1161,9 @@ USED = {
         ("05_compare_generated_with_true", [".lensnb-explorer", QUIZ, ".lensnb-inspector"]),
     ],
 )
-def test_a_notebook_runs_in_jupyterlab_and_its_widgets_work(open_page, small_maps, tmp_path, name, widgets):
+def test_a_notebook_runs_in_jupyterlab_and_its_widgets_work(
+    open_page, small_maps, tmp_path, name, widgets
+):
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
@@ -1044,7 +1202,9 @@ def voila(tmp_path, small_maps):
         f"--Voila.token={token}",
     ]  # fmt: skip
     with open(log, "w") as file:
-        server = subprocess.Popen(command, env=env, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, env=env, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         wait_for(f"http://127.0.0.1:{port}/?token={token}", server, log)
         yield f"http://127.0.0.1:{port}", token
@@ -1063,7 +1223,10 @@ def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(browser, voila, 
     page.goto(f"{url}/voila/render/app_spot_the_fake.ipynb?token={token}")
     quiz = page.locator(QUIZ)
     quiz.get_by_text("Question 1 of 2").wait_for()
-    assert page.get_by_text("import torch").count() == 0 and page.locator(".jp-CodeMirrorEditor").count() == 0
+    assert (
+        page.get_by_text("import torch").count() == 0
+        and page.locator(".jp-CodeMirrorEditor").count() == 0
+    )
     quiz.get_by_role("button", name="The left one").click()
     assert quiz.locator(".said").inner_text().split(":")[0] in ("Right", "Wrong")
     quiz.get_by_role("button", name="Next").click()
@@ -1085,7 +1248,10 @@ def test_the_comparison_is_an_app_on_a_phone(browser, voila, tmp_path):
         page.locator(widget).wait_for()
         USED[widget](page)
     page.get_by_text("Where they fail, worst first").last.wait_for(state="attached")
-    assert page.get_by_text("import torch").count() == 0 and page.locator(".jp-CodeMirrorEditor").count() == 0
+    assert (
+        page.get_by_text("import torch").count() == 0
+        and page.locator(".jp-CodeMirrorEditor").count() == 0
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.screenshot(path=tmp_path / "comparison.png", full_page=True)
     context.close()

@@ -43,7 +43,8 @@ def test_intervals_cover_at_the_stated_rate():
 
 GRID = MapGrid(64, 10.0)
 FIELD = LognormalField.from_correlation(
-    GaussianField.from_power(GRID, lambda ell: 2e-8 * (1 + (ell / 200) ** 2) ** -0.9).variance, 0.03
+    GaussianField.from_power(GRID, lambda ell: 2e-8 * (1 + (ell / 200) ** 2) ** -0.9).variance,
+    0.03,
 )
 
 
@@ -65,7 +66,9 @@ def trial():
         "fainter": 0.9 * kappa,
         "alike": kappa * (contrast.mean() / contrast).sqrt(),
         "mode dropped": kappa[peak < peak.quantile(0.5)],
-        "copies": random_symmetry(train.tensor()[torch.randperm(256, generator=generator)[:128]], generator),
+        "copies": random_symmetry(
+            train.tensor()[torch.randperm(256, generator=generator)[:128]], generator
+        ),
         "few": random_symmetry(kappa[::13].repeat(13, 1, 1), generator),
         "phases": phases_lost(kappa, generator),
         "outliers": outliers(kappa),

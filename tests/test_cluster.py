@@ -9,7 +9,10 @@ from lensnb.sims import LightCone, plane_file, simulate_boxes
 from lensnb.stats import suite
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # what Dask warns of is not ours
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+]  # what Dask warns of is not ours
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +21,10 @@ def executor():
 
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, dashboard_address=None, security=Security.temporary()
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address=None,
+            security=Security.temporary(),
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -31,7 +37,9 @@ def test_statistics_are_the_same(executor):
     statistics = suite(maps.tensor(), 5.0)
     expected, found = measure(statistics, maps), measure(statistics, maps, executor=executor)
     for name in statistics:
-        np.testing.assert_allclose(found[name].vectors, expected[name].vectors, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            found[name].vectors, expected[name].vectors, rtol=1e-6, err_msg=name
+        )
 
 
 def test_boxes_are_whole(executor, tmp_path):

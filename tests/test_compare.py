@@ -16,7 +16,16 @@ import pytest
 import scipy.stats
 import torch
 
-from lensnb.compare import NULL, QUANTITIES, Cost, Estimate, Quantity, compare, correlation_slope, judge
+from lensnb.compare import (
+    NULL,
+    QUANTITIES,
+    Cost,
+    Estimate,
+    Quantity,
+    compare,
+    correlation_slope,
+    judge,
+)
 from lensnb.compare.ks import ks_rejected
 from lensnb.compare.verdict import judge_all
 from lensnb.data import MapSet
@@ -50,7 +59,11 @@ def test_of_one_distribution_all_numbers_are_right():
 
 def test_of_the_same_vectors_all_numbers_are_exactly_right():
     verdict = judge(Ensemble(draw(50, 3)), Ensemble(draw(50, 3)))
-    for estimate, expected in [(verdict.mean_ratio, 1), (verdict.mean_shift, 0), (verdict.scatter_ratio, 1)]:
+    for estimate, expected in [
+        (verdict.mean_ratio, 1),
+        (verdict.mean_shift, 0),
+        (verdict.scatter_ratio, 1),
+    ]:
         np.testing.assert_allclose(estimate.value, expected, atol=1e-12)
     assert float(verdict.slope.value) == pytest.approx(1, abs=1e-12)
     # yet both are drawn anew in each round, by themselves; 200 rounds know an error to 5 %
@@ -97,7 +110,9 @@ def test_slope_is_the_least_squares_fit():
     assert correlation_slope(0.75 * b, b) == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("quantity", ["mean_ratio", "mean_shift", "scatter_ratio", "scatter", "slope"])
+@pytest.mark.parametrize(
+    "quantity", ["mean_ratio", "mean_shift", "scatter_ratio", "scatter", "slope"]
+)
 def test_errors_are_the_spread_of_the_estimates(quantity, repetitions):
     """Spread of 80 repetitions over the mean quoted error, within 4 standard deviations of 1: a spread is known to
     1/√(2·79) = 8 %; in the worst of the six bins, six bins of four quantities: fails by chance with probability 1.3e-3.
@@ -124,7 +139,13 @@ def repetitions():
         rng = np.random.default_rng([9, seed])
         shared, own = rng.normal(size=(40, 6)) @ MIX, rng.normal(size=(160, 6)) @ MIX
         truth = Ensemble(MEAN + (shared[labels] + own) / math.sqrt(2), labels)
-        found.append(Numbers(judge(Ensemble(MEAN + rng.normal(size=(150, 6)) @ MIX), truth, rounds=100, seed=seed)))
+        found.append(
+            Numbers(
+                judge(
+                    Ensemble(MEAN + rng.normal(size=(150, 6)) @ MIX), truth, rounds=100, seed=seed
+                )
+            )
+        )
     return found
 
 
@@ -159,11 +180,17 @@ def test_one_bin_has_no_slope():
 
 def some_maps(n: int, seed: int) -> torch.Tensor:
     """Lognormal κ-maps, shape ``(n, 16, 16)``."""
-    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
-    return LognormalField.from_correlation(variance, 0.03).sample(n, torch.Generator().manual_seed(seed))
+    variance = GaussianField.from_power(
+        GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    ).variance
+    return LognormalField.from_correlation(variance, 0.03).sample(
+        n, torch.Generator().manual_seed(seed)
+    )
 
 
-def map_set(seed: int, simulations=range(16), per_simulation: int = 12, side_deg: float = 5.0) -> MapSet:
+def map_set(
+    seed: int, simulations=range(16), per_simulation: int = 12, side_deg: float = 5.0
+) -> MapSet:
     labels = np.repeat(np.asarray(simulations), per_simulation)
     return MapSet(some_maps(len(labels), seed), side_deg, 1.0, labels)
 
@@ -207,10 +234,14 @@ def test_the_same_field_is_as_good_as_the_null(report):
 def test_verdicts_are_those_of_the_vectors(report):
     """Values are those of the vectors alone; the errors too, up to the noise of 60 rounds (a tenth; 4 of it is 6e-5)."""
     statistics = suite(TRUTH.tensor(), 5.0)
-    vectors = {name: {k: s(one.tensor()) for k, s in statistics.items()} for name, one in SETS.items()}
+    vectors = {
+        name: {k: s(one.tensor()) for k, s in statistics.items()} for name, one in SETS.items()
+    }
     for found, reference in [(report.verdicts, "truth"), (report.against_train, "train")]:
         assert list(found[NULL]) == [*statistics, "joint"]
-        of = lambda name, key: np.hstack(list(vectors[name].values())) if key == "joint" else vectors[name][key]
+        of = lambda name, key: (
+            np.hstack(list(vectors[name].values())) if key == "joint" else vectors[name][key]
+        )
         for key in ("power", "peaks", "joint"):
             null = Ensemble(of("null", key), NULL_SET.labels)
             expected = judge(null, Ensemble(of(reference, key), SETS[reference].labels), 60)
@@ -230,7 +261,9 @@ def test_tails_are_counted(report):
     ratio = report.ensembles["shrunk <&>"]["pdf"].mean() / density
     seen = np.flatnonzero(density >= 1e-3 * density.max())
     assert float(report.extras["shrunk <&>"]["PDF low end"].value) == pytest.approx(ratio[seen[0]])
-    assert float(report.extras["shrunk <&>"]["PDF high end"].value) == pytest.approx(ratio[seen[-1]])
+    assert float(report.extras["shrunk <&>"]["PDF high end"].value) == pytest.approx(
+        ratio[seen[-1]]
+    )
 
 
 def test_inside_the_null_is_inside_its_interval(report):
@@ -238,11 +271,15 @@ def test_inside_the_null_is_inside_its_interval(report):
     assert set(inside) == {"shrunk <&>", "same field"}
     for name, by in inside.items():
         low, high = report.verdicts[NULL]["power"].scatter.interval
-        assert by["power"]["scatter"] == bool(low <= report.verdicts[name]["power"].scatter.value <= high)
+        assert by["power"]["scatter"] == bool(
+            low <= report.verdicts[name]["power"].scatter.value <= high
+        )
         low, high = report.verdicts[NULL]["power"].mean_ratio.interval
         value = report.verdicts[name]["power"].mean_ratio.value
         assert by["power"]["mean_ratio"] == np.mean((value >= low) & (value <= high))
-    assert inside["shrunk <&>"]["power"]["mean_ratio"] < inside["same field"]["power"]["mean_ratio"]
+    assert (
+        inside["shrunk <&>"]["power"]["mean_ratio"] < inside["same field"]["power"]["mean_ratio"]
+    )
 
 
 def test_failures_are_the_numbers_outside_the_null_worst_first(report):
@@ -252,18 +289,31 @@ def test_failures_are_the_numbers_outside_the_null_worst_first(report):
     apart = [float(re.search(r"\(([0-9.]+) σ apart", sentence)[1]) for sentence in failures]
     assert apart == sorted(apart, reverse=True)
     assert report.failures("shrunk <&>") == [f for f in failures if f.startswith("shrunk <&>: ")]
-    with pytest.raises(ValueError, match="no generator 'gan' in the report; it judges shrunk <&>, same field"):
+    with pytest.raises(
+        ValueError, match="no generator 'gan' in the report; it judges shrunk <&>, same field"
+    ):
         report.failures("gan")
     (sentence,) = [f for f in failures if f.startswith("shrunk <&>: C_ℓ mean 0.810 ± ")]
-    assert "too little power" in sentence and sentence.endswith("against the training maps as well: it is the model.")
+    assert "too little power" in sentence and sentence.endswith(
+        "against the training maps as well: it is the model."
+    )
 
 
 def test_each_number_says_what_its_wrong_side_means():
     """Below the interval ``low`` counts, above it ``high``; inside and on a harmless side nothing does."""
-    at = lambda value, error=0.1: Estimate(np.asarray(value), value + error * np.array([-1.0, 1.0]))
+    at = lambda value, error=0.1: Estimate(
+        np.asarray(value), value + error * np.array([-1.0, 1.0])
+    )
     q = Quantity(1, "toy", "1", low="too low", high="too high")
-    assert [q.fault(at(v), at(1.0)) for v in (0.79, 0.81, 1.19, 1.21)] == ["too low", "", "", "too high"]
-    off = at(1.3, 0.05)  # a null that is off: what lies nearer to the right value than it does is no fault
+    assert [q.fault(at(v), at(1.0)) for v in (0.79, 0.81, 1.19, 1.21)] == [
+        "too low",
+        "",
+        "",
+        "too high",
+    ]
+    off = at(
+        1.3, 0.05
+    )  # a null that is off: what lies nearer to the right value than it does is no fault
     assert [q.fault(at(v), off) for v in (0.69, 0.71, 0.98, 1.19, 1.39, 1.41)] == [
         "too low",
         "",
@@ -281,21 +331,33 @@ def test_each_number_says_what_its_wrong_side_means():
     assert maps.text(at(0.001, 0.002)) == "> 203" and maps.text(at(-0.01, 0.001)) == "∞"
     low = maps.text(at(2.0, 2.0)).removeprefix("> ")  # a few outliers
     assert 0.1 < float(low) < 0.3 and maps.text(at(2.0, 0.2)).startswith("0.5 (0.4")
-    assert len({q.name for q in QUANTITIES}) == len(QUANTITIES) and {q.item for q in QUANTITIES} == set(range(1, 9))
+    assert len({q.name for q in QUANTITIES}) == len(QUANTITIES) and {
+        q.item for q in QUANTITIES
+    } == set(range(1, 9))
 
 
 def test_sample_variance_is_told_from_the_model():
     """Training maps that are fainter than the truth: a generator that copies their contrast is not to blame for it."""
     faint = MapSet(0.9 * TRAIN.maps, 5.0, 1.0, TRAIN.labels)
     other = map_set(24, range(48, 64))
-    found = compare(TRUTH, NULL_SET, {"learnt": 0.9 * other.tensor()}, faint, rounds=40, look_at_maps=False)
+    found = compare(
+        TRUTH, NULL_SET, {"learnt": 0.9 * other.tensor()}, faint, rounds=40, look_at_maps=False
+    )
     (sentence,) = [f for f in found.failures() if f.startswith("learnt: C_ℓ mean")]
-    assert sentence.endswith("not against the training maps: they are too few, and the model is as they are.")
+    assert sentence.endswith(
+        "not against the training maps: they are too few, and the model is as they are."
+    )
 
 
 def test_without_training_maps_nothing_is_held_against_them():
-    found = compare(TRUTH, NULL_SET, {"same field": some_maps(20, 24)}, rounds=5, look_at_maps=False)
-    assert found.against_train == {} and found.names == [NULL, "same field"] and found.neighbours == {}
+    found = compare(
+        TRUTH, NULL_SET, {"same field": some_maps(20, 24)}, rounds=5, look_at_maps=False
+    )
+    assert (
+        found.against_train == {}
+        and found.names == [NULL, "same field"]
+        and found.neighbours == {}
+    )
     assert not any(row.quantity.item == 7 for row in found.rows())
     assert "Without training maps there is no test of memory (item 7)." in str(found)
 
@@ -304,7 +366,9 @@ def test_labelled_generated_maps_are_resampled_by_their_labels():
     labels = np.repeat(np.arange(10), 6)
     maps = np.repeat(some_maps(10, 24).numpy(), 6, axis=0)
     alone = compare(TRUTH, NULL_SET, {"g": torch.from_numpy(maps)}, rounds=60, look_at_maps=False)
-    together = compare(TRUTH, NULL_SET, {"g": MapSet(maps, 5.0, labels=labels)}, rounds=60, look_at_maps=False)
+    together = compare(
+        TRUTH, NULL_SET, {"g": MapSet(maps, 5.0, labels=labels)}, rounds=60, look_at_maps=False
+    )
     one, other = (r.verdicts["g"]["power"].mean_shift for r in (alone, together))
     np.testing.assert_allclose(one.value, other.value)
     assert (other.error > 1.5 * one.error).all()
@@ -312,15 +376,26 @@ def test_labelled_generated_maps_are_resampled_by_their_labels():
 
 def test_costs_close_the_table(report):
     costs = {"g": Cost(parameters=303_874, map_s=0.012345)}
-    found = compare(TRUTH, NULL_SET, {"g": some_maps(20, 24)}, costs=costs, rounds=5, look_at_maps=False)
+    found = compare(
+        TRUTH, NULL_SET, {"g": some_maps(20, 24)}, costs=costs, rounds=5, look_at_maps=False
+    )
     lines = str(found).splitlines()
     (parameters,) = [line for line in lines if " parameters " in line]
     (seconds,) = [line for line in lines if " a map [s] " in line]
     assert parameters.split()[-2:] == ["–", "303,874"] and seconds.split()[-2:] == ["–", "0.0123"]
     assert "9 cost" in parameters and "9 cost" not in str(report)
     assert found.as_json()["cost"]["g"]["parameters"] == 303_874
-    with pytest.raises(ValueError, match="costs name 'other', which is not among the generators g"):
-        compare(TRUTH, NULL_SET, {"g": some_maps(20, 24)}, costs={"other": Cost()}, rounds=5, look_at_maps=False)
+    with pytest.raises(
+        ValueError, match="costs name 'other', which is not among the generators g"
+    ):
+        compare(
+            TRUTH,
+            NULL_SET,
+            {"g": some_maps(20, 24)},
+            costs={"other": Cost()},
+            rounds=5,
+            look_at_maps=False,
+        )
 
 
 # ---------------------------------------------------------------- showing and saving
@@ -338,8 +413,14 @@ def strict(text: str) -> dict:
 def test_saved_json_is_plain_and_whole(report, tmp_path):
     path = report.save(tmp_path / "new folder" / "results.json")
     found = strict(path.read_text())
-    assert set(found["against_truth"]) == {NULL, "shrunk <&>", "same field"} == set(found["against_train"])
-    assert found["against_truth"]["shrunk <&>"]["power"]["mean_ratio"]["value"] == pytest.approx([0.81] * 5, rel=1e-5)
+    assert (
+        set(found["against_truth"])
+        == {NULL, "shrunk <&>", "same field"}
+        == set(found["against_train"])
+    )
+    assert found["against_truth"]["shrunk <&>"]["power"]["mean_ratio"]["value"] == pytest.approx(
+        [0.81] * 5, rel=1e-5
+    )
     assert found["maps"]["truth"] == {"maps": 192, "simulations": 16, "dropped": 0}
     assert len(found["truth"]["power"]["x"]) == len(found["truth"]["power"]["mean"]) == 5
 
@@ -352,7 +433,10 @@ def test_a_disk_that_fills_up_leaves_the_old_results(report, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match=r"could not write .*results.json \(No space left on device\); what was there"):
+    with pytest.raises(
+        OSError,
+        match=r"could not write .*results.json \(No space left on device\); what was there",
+    ):
         report.save(path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -367,8 +451,12 @@ def test_text_has_a_row_a_number_and_a_column_a_set(report):
     (row,) = [line for line in table if "C_ℓ mean" in line]
     assert "0.810 ± " in row and row.count("*") == 1
     assert "Truth: 192 maps of 16 simulations." in str(report)
-    assert "power" in report.by_statistic("slope") and "effective maps" in report.by_statistic("inverse_maps")
-    with pytest.raises(ValueError, match="a verdict has no number 'slopes'; it has mean, shift, scatter, slope"):
+    assert "power" in report.by_statistic("slope") and "effective maps" in report.by_statistic(
+        "inverse_maps"
+    )
+    with pytest.raises(
+        ValueError, match="a verdict has no number 'slopes'; it has mean, shift, scatter, slope"
+    ):
         report.by_statistic("slopes")
 
 
@@ -396,7 +484,9 @@ def test_html_is_well_formed(report):
     tags.feed(report._repr_html_())
     tags.close()
     statistics = len(report.statistics) + 1
-    assert tags.open == [] and tags.count["table"] == 1 + 4  # the headline, and four numbers of every statistic
+    assert (
+        tags.open == [] and tags.count["table"] == 1 + 4
+    )  # the headline, and four numbers of every statistic
     assert tags.count["tr"] == 1 + len(QUANTITIES) + 4 * (1 + statistics)
     assert tags.count["td"] == 4 * len(QUANTITIES) + 3 * 4 * statistics
     assert tags.count["li"] == len(report.failures())
@@ -432,40 +522,73 @@ def test_true_maps_that_are_not_finite_are_left_out_and_named():
     truth, kappa = map_set(20), TRUTH.maps.copy()
     kappa[5, 2, 2] = math.nan
     found = compare(
-        MapSet(kappa, 5.0, 1.0, truth.labels), NULL_SET, {"flow": some_maps(20, 26)}, rounds=5, look_at_maps=False
+        MapSet(kappa, 5.0, 1.0, truth.labels),
+        NULL_SET,
+        {"flow": some_maps(20, 26)},
+        rounds=5,
+        look_at_maps=False,
     )
-    expected = compare(truth[np.arange(192) != 5], NULL_SET, {"flow": some_maps(20, 26)}, rounds=5, look_at_maps=False)
+    expected = compare(
+        truth[np.arange(192) != 5],
+        NULL_SET,
+        {"flow": some_maps(20, 26)},
+        rounds=5,
+        look_at_maps=False,
+    )
     assert found.counts["truth"] == {"maps": 191, "simulations": 16, "dropped": 1}
     assert found.as_json()["against_truth"] == expected.as_json()["against_truth"]
     assert "truth: 1 maps were not finite" in str(found)
 
 
 def test_a_generator_without_a_finite_map_is_refused():
-    with pytest.raises(ValueError, match="flow has 0 maps without NaN or infinity; a comparison needs at least two"):
-        compare(TRUTH, NULL_SET, {"flow": torch.full((5, 16, 16), math.nan)}, rounds=5, look_at_maps=False)
+    with pytest.raises(
+        ValueError,
+        match="flow has 0 maps without NaN or infinity; a comparison needs at least two",
+    ):
+        compare(
+            TRUTH,
+            NULL_SET,
+            {"flow": torch.full((5, 16, 16), math.nan)},
+            rounds=5,
+            look_at_maps=False,
+        )
 
 
 @pytest.mark.parametrize("shape", [(5, 32, 32), (5, 8, 8), (16, 16), (5, 1, 16, 16)])
 def test_generated_maps_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"flow has maps of the shape .*; expected \(maps, 16, 16\) like the truth"):
+    with pytest.raises(
+        ValueError,
+        match=r"flow has maps of the shape .*; expected \(maps, 16, 16\) like the truth",
+    ):
         compare(TRUTH, NULL_SET, {"flow": torch.zeros(shape)}, rounds=5, look_at_maps=False)
 
 
-@pytest.mark.parametrize("null, train", [(range(15, 31), range(32, 40)), (range(16, 32), range(31, 40))])
+@pytest.mark.parametrize(
+    "null, train", [(range(15, 31), range(32, 40)), (range(16, 32), range(31, 40))]
+)
 def test_sets_that_share_simulations_are_refused(null, train):
-    with pytest.raises(ValueError, match=r"share 1 simulations \(label (15|31), …\); they must be disjoint"):
+    with pytest.raises(
+        ValueError, match=r"share 1 simulations \(label (15|31), …\); they must be disjoint"
+    ):
         compare(TRUTH, map_set(21, null), {}, map_set(22, train), rounds=5, look_at_maps=False)
 
 
 @pytest.mark.parametrize("which", ["truth", "null", "training set"])
 def test_a_set_of_one_simulation_is_refused(which):
     sets = {"truth": TRUTH, "null": NULL_SET, "training set": TRAIN} | {which: map_set(27, [99])}
-    with pytest.raises(ValueError, match=f"the {which} comes from one simulation only; errors need at least two"):
-        compare(sets["truth"], sets["null"], {}, sets["training set"], rounds=5, look_at_maps=False)
+    with pytest.raises(
+        ValueError, match=f"the {which} comes from one simulation only; errors need at least two"
+    ):
+        compare(
+            sets["truth"], sets["null"], {}, sets["training set"], rounds=5, look_at_maps=False
+        )
 
 
 def test_fields_of_another_size_are_refused():
-    with pytest.raises(ValueError, match="truth has MapGrid.*, the null has MapGrid.*; they must be the same field"):
+    with pytest.raises(
+        ValueError,
+        match="truth has MapGrid.*, the null has MapGrid.*; they must be the same field",
+    ):
         compare(TRUTH, map_set(21, range(16, 32), side_deg=10.0), {}, rounds=5, look_at_maps=False)
 
 
@@ -477,7 +600,9 @@ def test_names_of_true_sets_are_refused():
 def test_few_simulations_are_said_to_make_poor_errors():
     few = map_set(20, range(3))
     found = compare(few, NULL_SET, {"g": some_maps(40, 24)}, rounds=5, look_at_maps=False)
-    assert "truth: 3 simulations only, so every error is itself uncertain by 50%." in found.remarks()
+    assert (
+        "truth: 3 simulations only, so every error is itself uncertain by 50%." in found.remarks()
+    )
 
 
 def test_a_tail_that_the_truth_does_not_have_is_left_out():
@@ -486,10 +611,17 @@ def test_a_tail_that_the_truth_does_not_have_is_left_out():
     maps = [field.sample(60, torch.Generator().manual_seed(seed)) for seed in (28, 29, 30)]
     labels = np.repeat(np.arange(6), 10)
     found = compare(
-        MapSet(maps[0], 5.0, 1.0, labels), MapSet(maps[1], 5.0, 1.0, labels + 6), {"flow": maps[2]}, rounds=5
+        MapSet(maps[0], 5.0, 1.0, labels),
+        MapSet(maps[1], 5.0, 1.0, labels + 6),
+        {"flow": maps[2]},
+        rounds=5,
     )
     assert np.isnan(found.extras["flow"]["peaks > 4σ"].value)
-    assert "nan" not in str(found) and "nan" not in found._repr_html_() and "nan" not in " ".join(found.failures())
+    assert (
+        "nan" not in str(found)
+        and "nan" not in found._repr_html_()
+        and "nan" not in " ".join(found.failures())
+    )
     strict(json.dumps(found.as_json()))
 
 

@@ -28,7 +28,9 @@ def exact(covariance: np.ndarray, responses=None) -> Coordinates:
     """Coordinates of a known covariance without noise; v = k (k + 1) for Gaussian vectors."""
     values, vectors = np.linalg.eigh(covariance)
     metric = (vectors / np.sqrt(values)).T
-    return Coordinates(metric, None if responses is None else metric @ responses, 0.0, K * (K + 1.0))
+    return Coordinates(
+        metric, None if responses is None else metric @ responses, 0.0, K * (K + 1.0)
+    )
 
 
 def test_known_covariances_have_known_distances():
@@ -41,7 +43,9 @@ def test_known_covariances_have_known_distances():
     found, divergence, area, inverse = distances(ours, true, exact(true, responses), 0.0)
     np.testing.assert_allclose(found, np.sort(ratios), rtol=1e-9)
     assert divergence == pytest.approx(0.5 * ((0.5 - 1 - math.log(0.5)) + (3 - 1 - math.log(3))))
-    assert area == pytest.approx(math.sqrt(0.5 * 3.0))  # each contour's side goes with the root of the variance
+    assert area == pytest.approx(
+        math.sqrt(0.5 * 3.0)
+    )  # each contour's side goes with the root of the variance
     assert inverse == pytest.approx((0.5**2 + 2**2) / (K * (K + 1)))
 
 
@@ -49,7 +53,12 @@ def test_a_covariance_without_inverse_has_no_divergence():
     true = MIX @ MIX.T
     few = np.cov(draw(5, 1).T)  # five maps in ten bins
     values, divergence, area, inverse = distances(few, true, exact(true, np.ones((K, 2))), 0.0)
-    assert values[0] == pytest.approx(0, abs=1e-9) and np.isnan(divergence) and np.isnan(area) and inverse > 0
+    assert (
+        values[0] == pytest.approx(0, abs=1e-9)
+        and np.isnan(divergence)
+        and np.isnan(area)
+        and inverse > 0
+    )
 
 
 def inverse_maps(sample: Ensemble, seed: int, labels=None) -> tuple[float, float]:
@@ -62,7 +71,11 @@ def inverse_maps(sample: Ensemble, seed: int, labels=None) -> tuple[float, float
     "name, sample, expected",
     [
         ("independent", lambda seed: draw(300, seed), 300),
-        ("copies", lambda seed: draw(200, seed)[np.random.default_rng(seed).integers(200, size=20_000)], 199),
+        (
+            "copies",
+            lambda seed: draw(200, seed)[np.random.default_rng(seed).integers(200, size=20_000)],
+            199,
+        ),
         ("wrong variance", lambda seed: draw(40_000, seed, math.sqrt(1.3)), (K + 1) / 0.3**2),
     ],
 )
@@ -87,7 +100,9 @@ def test_the_error_of_an_effective_number_is_its_spread():
 def test_maps_of_few_simulations_are_worth_less_than_their_number():
     """Forty boxes of 25 maps that share a third of their variance, against independent maps: between 40 and 1,000."""
     labels, rng = np.repeat(np.arange(40), 25), np.random.default_rng(2)
-    x = (math.sqrt(0.36) * rng.normal(size=(40, K))[labels] + 0.8 * rng.normal(size=(1000, K))) @ MIX.T
+    x = (
+        math.sqrt(0.36) * rng.normal(size=(40, K))[labels] + 0.8 * rng.normal(size=(1000, K))
+    ) @ MIX.T
     boxes = Ensemble(x, labels)
     effective = boxes.effective_maps()
     assert 150 < effective < 500
@@ -99,7 +114,9 @@ def test_coordinates_make_the_reference_a_unit_matrix():
     x = Ensemble(draw(500, 4))
     at = Coordinates.of(x, 6)
     np.testing.assert_allclose(at.metric @ x.covariance() @ at.metric.T, np.eye(6), atol=1e-9)
-    assert at.spread == pytest.approx(6 * 7, rel=0.3) and at.noise == pytest.approx(at.spread / 500)
+    assert at.spread == pytest.approx(6 * 7, rel=0.3) and at.noise == pytest.approx(
+        at.spread / 500
+    )
     assert Coordinates.of(x, 100).metric.shape == (K, K)
     flat = draw(500, 4)
     flat[:, 3] = 1.0
@@ -109,7 +126,10 @@ def test_coordinates_make_the_reference_a_unit_matrix():
 def test_support_is_set_by_the_poorest_set():
     rich, poor = Ensemble(draw(1000, 5)), Ensemble(draw(100, 6))
     assert support({"rich": rich}) == 49 or support({"rich": rich}) == 50
-    assert support({"rich": rich, "poor": poor}) in (4, 5) and support({"poor": Ensemble(draw(4, 7))}) == 1
+    assert (
+        support({"rich": rich, "poor": poor}) in (4, 5)
+        and support({"poor": Ensemble(draw(4, 7))}) == 1
+    )
 
 
 def test_responses_of_the_variance_are_exact():
@@ -122,13 +142,17 @@ def test_responses_of_the_variance_are_exact():
     found = amplitude_and_tilt(maps, 5.0, statistics)
     variance = float(maps.double().square().mean())
     assert found["moments"][0, 0] == pytest.approx(2 * variance, rel=1e-4)
-    np.testing.assert_allclose(found["moments"][1:3, 0], 0, atol=1e-4)  # skewness and kurtosis have no amplitude
+    np.testing.assert_allclose(
+        found["moments"][1:3, 0], 0, atol=1e-4
+    )  # skewness and kurtosis have no amplitude
     power = statistics["power"](maps).mean(0)
     np.testing.assert_allclose(found["power"][:, 0], 2 * power, rtol=1e-4)
     # the tilt multiplies each mode's power by (ℓ/ℓ₀)^(2t)
     pivot = math.sqrt(grid.ell_min * float(grid.ell.max()))
     logarithm = (grid.ell.clamp(min=grid.ell_min) / pivot).log()
-    modes = torch.fft.rfft2(maps.double(), norm="ortho").abs().square().mean(0) * grid.area / grid.n**2
+    modes = (
+        torch.fft.rfft2(maps.double(), norm="ortho").abs().square().mean(0) * grid.area / grid.n**2
+    )
     edges = ell_edges(grid)
     for k, (low, high) in enumerate(zip(edges, edges[1:])):
         weight = grid.multiplicity * ((grid.ell >= low) & (grid.ell < high))

@@ -16,7 +16,15 @@ import torch
 from PIL import Image
 
 import lensnb.data
-from lensnb.data import SAMPLE, MapSet, block_average, load_sample, random_crop, random_symmetry, tiles
+from lensnb.data import (
+    SAMPLE,
+    MapSet,
+    block_average,
+    load_sample,
+    random_crop,
+    random_symmetry,
+    tiles,
+)
 from lensnb.transform import KappaTransform
 
 
@@ -28,7 +36,13 @@ def seeded(seed: int) -> torch.Generator:
 def maps() -> MapSet:
     """Twelve maps of 16 × 16 pixels from five simulations."""
     kappa = np.random.default_rng(0).normal(0, 0.01, (12, 16, 16)).astype(np.float32)
-    return MapSet(kappa, 5.0, 1.0, np.array([7, 7, 7, 3, 3, 9, 9, 9, 1, 1, 4, 4]), {"made": "here", "seed": 0})
+    return MapSet(
+        kappa,
+        5.0,
+        1.0,
+        np.array([7, 7, 7, 3, 3, 9, 9, 9, 1, 1, 4, 4]),
+        {"made": "here", "seed": 0},
+    )
 
 
 # ---------------------------------------------------------------- the set
@@ -72,7 +86,9 @@ def test_tensor_of_a_read_only_half_precision_file(tmp_path, maps):
 
 
 @pytest.mark.parametrize(
-    "index", [3, -1, np.int64(3), slice(2, 9, 3), [5, 0], np.arange(12) % 2 == 0], ids=lambda index: str(index)[:12]
+    "index",
+    [3, -1, np.int64(3), slice(2, 9, 3), [5, 0], np.arange(12) % 2 == 0],
+    ids=lambda index: str(index)[:12],
 )
 def test_a_subset_keeps_its_labels_and_facts(maps, index):
     part = maps[index]
@@ -94,7 +110,9 @@ def test_numbers_of_a_set(maps):
 def test_split_keeps_simulations_whole_and_apart(maps):
     parts = maps.split(0.4, 0.4, 0.2, seed=3)
     assert [len(part.simulations) for part in parts] == [2, 2, 1]
-    assert sorted(np.concatenate([part.simulations for part in parts])) == maps.simulations.tolist()
+    assert (
+        sorted(np.concatenate([part.simulations for part in parts])) == maps.simulations.tolist()
+    )
     assert sum(len(part) for part in parts) == len(maps)
     for part in parts:  # every map of a simulation goes with it, in the order of the set
         np.testing.assert_array_equal(part.maps, maps.maps[np.isin(maps.labels, part.simulations)])
@@ -113,7 +131,9 @@ def test_split_may_leave_simulations_out(maps):
 
 
 def test_split_refuses_an_empty_part(maps):
-    with pytest.raises(ValueError, match=r"5 simulations cannot be split into the parts .*: one would be empty"):
+    with pytest.raises(
+        ValueError, match=r"5 simulations cannot be split into the parts .*: one would be empty"
+    ):
         maps.split(0.95, 0.05)
     with pytest.raises(ValueError, match="1 simulations cannot be split"):
         maps[:3].split(0.5, 0.5)
@@ -132,13 +152,17 @@ def test_a_spread_subset_takes_as_many_simulations_as_it_can(maps):
         few = maps.spread(n, seed=2)
         counts = [int((few.labels == simulation).sum()) for simulation in maps.simulations]
         most = max(counts)
-        assert len(few) == n and all(count in (most, most - 1) or count == all_ for count, all_ in zip(counts, own))
+        assert len(few) == n and all(
+            count in (most, most - 1) or count == all_ for count, all_ in zip(counts, own)
+        )
     whole = maps.spread(len(maps), seed=3)
     np.testing.assert_array_equal(np.sort(whole.maps.sum((1, 2))), np.sort(maps.maps.sum((1, 2))))
     assert len({tuple(maps.spread(5, seed).maps.sum((1, 2))) for seed in range(10)}) > 5
     np.testing.assert_array_equal(maps.spread(4, 7).maps, maps.spread(4, 7).maps)
     for n in (0, len(maps) + 1):
-        with pytest.raises(ValueError, match=f"a subset of {n} maps cannot be drawn from a set of {len(maps)}"):
+        with pytest.raises(
+            ValueError, match=f"a subset of {n} maps cannot be drawn from a set of {len(maps)}"
+        ):
             maps.spread(n)
 
 
@@ -177,7 +201,9 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, maps, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(lensnb.data.np, "savez", half_way)
-    with pytest.raises(OSError, match=r"could not write .*set\.npz \(No space left on device\)") as caught:
+    with pytest.raises(
+        OSError, match=r"could not write .*set\.npz \(No space left on device\)"
+    ) as caught:
         maps[:3].save(tmp_path / "set.npz")
     assert caught.value.errno == errno.ENOSPC and caught.value.__suppress_context__
     assert (tmp_path / "set.npz").read_bytes() == old and only_file(tmp_path) == "set.npz"
@@ -262,7 +288,9 @@ def test_html_tells_maps_apart(maps):
     assert (np.diff(brightness) >= 0).all() and brightness[-1] - brightness[0] > 200
 
 
-@pytest.mark.parametrize("kappa", [np.zeros((0, 8, 8)), np.zeros((2, 8, 8)), np.full((2, 8, 8), 0.1, np.float16)])
+@pytest.mark.parametrize(
+    "kappa", [np.zeros((0, 8, 8)), np.zeros((2, 8, 8)), np.full((2, 8, 8), 0.1, np.float16)]
+)
 def test_html_of_empty_and_constant_sets(kappa):
     assert "MapSet: " in MapSet(kappa, 5.0)._repr_html_()
 
@@ -292,7 +320,9 @@ def test_random_crop_cuts_true_windows_everywhere():
     """Counts of the 16 corners by a χ² test: fails by chance with probability 1e-4 (χ² > 44.3 for 15 degrees)."""
     offset = torch.arange(3000) * 1000
     plane = torch.arange(6 * 6).reshape(6, 6)
-    windows = random_crop(plane + offset[:, None, None], 3, seeded(4)) - offset[:, None, None]  # of its own map
+    windows = (
+        random_crop(plane + offset[:, None, None], 3, seeded(4)) - offset[:, None, None]
+    )  # of its own map
     corner = windows[:, 0, 0]
     expected = corner[:, None, None] + plane[:3, :3]
     assert torch.equal(windows, expected) and int((corner % 6).max()) <= 3
@@ -320,18 +350,25 @@ def test_block_average_is_the_mean_of_each_block(maps, factor):
         np.testing.assert_allclose(coarse.maps[:, i, j], block.mean((1, 2), np.float64), rtol=1e-6)
     assert coarse.maps.dtype == np.float32 and coarse.maps.shape == (12, n, n)
     assert coarse.side_deg == 5.0 and coarse.labels.tolist() == maps.labels.tolist()
-    assert coarse.provenance["steps"] == [f"block_average {factor}"] and "steps" not in maps.provenance
+    assert (
+        coarse.provenance["steps"] == [f"block_average {factor}"]
+        and "steps" not in maps.provenance
+    )
 
 
 def test_block_average_of_half_precision_widens_it():
-    maps = MapSet(np.full((1, 64, 64), 60000, np.float16), 5.0)  # the sum of a block would overflow
+    maps = MapSet(
+        np.full((1, 64, 64), 60000, np.float16), 5.0
+    )  # the sum of a block would overflow
     coarse = block_average(maps, 32).maps
     assert coarse.dtype == np.float32 and (coarse == np.float16(60000)).all()
 
 
 @pytest.mark.parametrize("factor", [0, -2, 3, 32])
 def test_block_average_refuses_broken_blocks(maps, factor):
-    with pytest.raises(ValueError, match=f"16 × 16 pixels have no whole blocks of {factor} × {factor}"):
+    with pytest.raises(
+        ValueError, match=f"16 × 16 pixels have no whole blocks of {factor} × {factor}"
+    ):
         block_average(maps, factor)
 
 
@@ -358,7 +395,9 @@ def test_tiles_are_the_windows_of_their_map(maps, n, per_map):
 
 @pytest.mark.parametrize("n", [0, 1, 17])
 def test_tiles_refuse(maps, n):
-    with pytest.raises(ValueError, match=f"cannot cut tiles of {n} × {n} pixels out of 16 × 16 maps"):
+    with pytest.raises(
+        ValueError, match=f"cannot cut tiles of {n} × {n} pixels out of 16 × 16 maps"
+    ):
         tiles(maps, n)
 
 
@@ -368,7 +407,10 @@ def test_tiles_refuse(maps, n):
 @pytest.fixture(scope="module")
 def skewed() -> torch.Tensor:
     """Lognormal pixels as skewed as κ at z_s = 1, float64, shape ``(20, 32, 32)``."""
-    return torch.randn(20, 32, 32, generator=seeded(6), dtype=torch.float64).mul(0.35).exp() * 0.03 - 0.032
+    return (
+        torch.randn(20, 32, 32, generator=seeded(6), dtype=torch.float64).mul(0.35).exp() * 0.03
+        - 0.032
+    )
 
 
 def skewness(x: torch.Tensor) -> float:
@@ -408,10 +450,14 @@ def test_transform_is_smooth_at_the_lowest_value(skewed):
     transform = KappaTransform.fit(skewed)
     low = float(transform.low)
     assert low == float(skewed.min())
-    around = torch.tensor([low - 1e-3, low - 1e-9, low, low + 1e-9], dtype=torch.float64, requires_grad=True)
+    around = torch.tensor(
+        [low - 1e-3, low - 1e-9, low, low + 1e-9], dtype=torch.float64, requires_grad=True
+    )
     x = transform(around)
     (slope,) = torch.autograd.grad(x.sum(), around)
-    torch.testing.assert_close(slope, torch.full_like(slope, 1 / float(transform.std)), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        slope, torch.full_like(slope, 1 / float(transform.std)), rtol=1e-6, atol=0
+    )
     step = float((x[3] - x[1]).detach())
     assert step == pytest.approx(2e-9 / float(transform.std), rel=1e-4)
 
@@ -442,7 +488,8 @@ def test_transform_refuses_constant_and_infinite_maps(value):
 # ---------------------------------------------------------------- the shipped sample
 
 sample = pytest.mark.skipif(
-    not all((SAMPLE / f"{name}.npy").exists() for name in ("train", "truth", "null")), reason="no sample in the package"
+    not all((SAMPLE / f"{name}.npy").exists() for name in ("train", "truth", "null")),
+    reason="no sample in the package",
 )
 
 
@@ -473,5 +520,7 @@ def test_sample_is_small():
 
 
 def test_sample_of_another_name():
-    with pytest.raises(ValueError, match="the sample has the sets train, truth, null; found 'test'"):
+    with pytest.raises(
+        ValueError, match="the sample has the sets train, truth, null; found 'test'"
+    ):
         load_sample("test")

@@ -102,7 +102,9 @@ def test_a_network_that_says_what_it_should_makes_the_denoiser_exact(prediction)
         def forward(self, inputs, condition):
             return wanted[:, None]
 
-    torch.testing.assert_close(Denoiser(Oracle(), red_field(), prediction)(x, sigma), y, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        Denoiser(Oracle(), red_field(), prediction)(x, sigma), y, rtol=1e-11, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,19 +112,27 @@ def test_a_network_that_says_what_it_should_makes_the_denoiser_exact(prediction)
     [
         ("noise", lambda y, n, s: n),
         ("data", lambda y, n, s: y),
-        ("v", lambda y, n, s: n * torch.cos(torch.atan(s)) - y * torch.sin(torch.atan(s))),  # α n − σ̂ y, as published
+        (
+            "v",
+            lambda y, n, s: n * torch.cos(torch.atan(s)) - y * torch.sin(torch.atan(s)),
+        ),  # α n − σ̂ y, as published
         ("velocity", lambda y, n, s: n - y),
     ],
 )
 def test_what_the_network_should_say(prediction, formula):
     y, noise, x, sigma = noised(red_field())
     _, wanted = Denoiser(Zero(), red_field(), prediction).residual(y, x, sigma)
-    torch.testing.assert_close(wanted, formula(y, noise, sigma[:, None, None]), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        wanted, formula(y, noise, sigma[:, None, None]), rtol=1e-10, atol=1e-10
+    )
 
 
 def test_a_white_field_makes_the_residual_v_with_its_sign_turned():
     """Denoiser and loss, of one network and of its negative."""
-    models = [Diffusion(16, channels=(8, 16), prediction=prediction).double() for prediction in ("residual", "v")]
+    models = [
+        Diffusion(16, channels=(8, 16), prediction=prediction).double()
+        for prediction in ("residual", "v")
+    ]
     with torch.no_grad():
         for parameter in models[0].parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=seeded(12))
@@ -143,7 +153,9 @@ def test_a_white_field_makes_the_residual_v_with_its_sign_turned():
 def gaussian_model(**options) -> Diffusion:
     """An untrained model preconditioned by a Gaussian field, with κ = 0.002 + 0.01 x."""
     torch.manual_seed(0)
-    return Diffusion(16, KappaTransform(mean=0.002, std=0.01), red_field(), channels=(8, 16), **options)
+    return Diffusion(
+        16, KappaTransform(mean=0.002, std=0.01), red_field(), channels=(8, 16), **options
+    )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -184,7 +196,9 @@ def test_the_loss_of_an_untrained_model_is_one_on_gaussian_maps():
     """Over 20 batches of 100, within 4 standard errors: fails by chance with probability about 3e-4 (19 degrees)."""
     model = gaussian_model().requires_grad_(False)
     maps = 0.002 + 0.01 * red_field().sample(2000, seeded(14))
-    losses = torch.tensor([float(model.loss(part, seeded(200 + i))) for i, part in enumerate(maps.split(100))])
+    losses = torch.tensor(
+        [float(model.loss(part, seeded(200 + i))) for i, part in enumerate(maps.split(100))]
+    )
     assert abs(float(losses.mean()) - 1) < 4 * float(losses.std()) / math.sqrt(20) < 0.05
 
 
@@ -221,21 +235,33 @@ def test_the_criterion_is_part_of_the_settings():
 
 
 def test_every_option_is_part_of_the_settings():
-    options = dict(prediction="velocity", levels="lognormal", log_mean=0.3, log_std=1.4, sigma_range=(0.05, 30.0))
+    options = dict(
+        prediction="velocity",
+        levels="lognormal",
+        log_mean=0.3,
+        log_std=1.4,
+        sigma_range=(0.05, 30.0),
+    )
     model = gaussian_model(**options)
     rebuilt = Diffusion.from_config(model.config)
     assert rebuilt.config == model.config and rebuilt.denoiser.prediction == "velocity"
     assert all(
-        model.config[name] == (list(value) if name == "sigma_range" else value) for name, value in options.items()
+        model.config[name] == (list(value) if name == "sigma_range" else value)
+        for name, value in options.items()
     )
 
 
 def test_options_of_the_u_net_are_part_of_the_settings_too():
-    model = Diffusion(20, channels=(8, 8), unet={"patch": 1, "padding": "circular", "attention": 0})
+    model = Diffusion(
+        20, channels=(8, 8), unet={"patch": 1, "padding": "circular", "attention": 0}
+    )
     rebuilt = Diffusion.from_config(model.config)
     assert rebuilt.config == model.config
     rebuilt.load_state_dict(model.state_dict())
-    assert rebuilt.denoiser.network.first.padding_mode == "circular" and rebuilt.denoiser.network.patch == 1
+    assert (
+        rebuilt.denoiser.network.first.padding_mode == "circular"
+        and rebuilt.denoiser.network.patch == 1
+    )
     with pytest.raises(ValueError, match="a multiple of 8 and at least 16 pixels, found 20"):
         Diffusion(20, channels=(8, 8), unet={"patch": 4})
     with pytest.raises(TypeError, match="pading"):
@@ -250,7 +276,10 @@ def test_a_checkpoint_of_before_the_options_has_the_defaults():
 
 @pytest.mark.parametrize("options", [{"prediction": "score"}, {"levels": "sigmoid"}])
 def test_unknown_options_are_refused(options):
-    (name, value), expected = *options.items(), "noise, data, v" if "prediction" in options else "linear, cosine, flow"
+    (name, value), expected = (
+        *options.items(),
+        "noise, data, v" if "prediction" in options else "linear, cosine, flow",
+    )
     with pytest.raises(ValueError, match=f"{name} must be one of .*{expected}.*, found '{value}'"):
         Diffusion(16, channels=(8, 16), **options)
 
@@ -260,7 +289,9 @@ def test_the_training_visits_its_levels(levels, monkeypatch):
     model, seen = gaussian_model(levels=levels, log_mean=1.0, log_std=0.5), []
     residual = model.denoiser.residual
     monkeypatch.setattr(
-        model.denoiser, "residual", lambda y, x, sigma, *told: seen.append(sigma) or residual(y, x, sigma)
+        model.denoiser,
+        "residual",
+        lambda y, x, sigma, *told: seen.append(sigma) or residual(y, x, sigma),
     )
     loss = model.loss(0.002 + 0.01 * red_field().sample(64, seeded(17)), seeded(18))
     rank = {
@@ -270,7 +301,9 @@ def test_the_training_visits_its_levels(levels, monkeypatch):
         "cosine": lambda s: torch.searchsorted(ddpm_levels("cosine"), s) / 1000,
     }[levels](seen[0])
     assert torch.isfinite(loss) and seen[0].shape == (64,)
-    assert ((rank.sort().values - torch.arange(64) / 64).abs() < 1 / 64 + 1e-3).all()  # one in each stratum
+    assert (
+        (rank.sort().values - torch.arange(64) / 64).abs() < 1 / 64 + 1e-3
+    ).all()  # one in each stratum
 
 
 @pytest.mark.parametrize(
@@ -282,7 +315,9 @@ def test_the_training_visits_its_levels(levels, monkeypatch):
 def test_all_choices_train(options):
     """Maps that are κ = 0.01 or −0.01 throughout: the loss on fixed noise falls by a tenth, and sampling works."""
     torch.manual_seed(0)
-    maps = 0.01 * torch.randn(64, 1, 1, generator=seeded(19)).sign().expand(-1, 16, 16).contiguous()
+    maps = (
+        0.01 * torch.randn(64, 1, 1, generator=seeded(19)).sign().expand(-1, 16, 16).contiguous()
+    )
     model = Diffusion(16, KappaTransform(std=0.01), channels=(8, 16), **options)
     with torch.no_grad():
         before = float(model.loss(maps, seeded(20)))
@@ -308,7 +343,9 @@ class Mixture(torch.nn.Module):
         modes, log_weight = torch.fft.rfft2(x - 0.3, norm="ortho").abs().square(), []
         for field in self.fields:
             level = field.variance + sigma[:, None, None] ** 2
-            log_weight.append(-0.5 * (field.multiplicity * (modes / level + level.log())).sum((-2, -1)))
+            log_weight.append(
+                -0.5 * (field.multiplicity * (modes / level + level.log())).sum((-2, -1))
+            )
         weight = torch.stack(log_weight).softmax(0)[..., None, None]
         return sum(w * field.denoise(x, sigma) for w, field in zip(weight, self.fields))
 
@@ -321,13 +358,18 @@ def mixture() -> tuple[Diffusion, torch.Tensor]:
     """A model whose denoiser is exact for what is not Gaussian, and maps, two weak and two strong."""
     model = Diffusion(16, channels=(8, 16))
     model.denoiser = Mixture()
-    return model, torch.cat([f.sample(2, seeded(22 + i)) for i, f in enumerate(model.denoiser.fields)]).double()
+    return model, torch.cat(
+        [f.sample(2, seeded(22 + i)) for i, f in enumerate(model.denoiser.fields)]
+    ).double()
 
 
 @pytest.mark.parametrize("steps", [2, 24])
 def test_an_untrained_model_has_the_density_of_the_gaussian_field(steps):
     """Through a κ transform that bends, in any number of steps, with one probe: its part of the trace is zero."""
-    transform, field = KappaTransform(low=-0.02, shift=0.03, mean=0.01, std=0.01), red_field(mean=0.3)
+    transform, field = (
+        KappaTransform(low=-0.02, shift=0.03, mean=0.01, std=0.01),
+        red_field(mean=0.3),
+    )
     torch.manual_seed(0)
     model = Diffusion(16, transform, field, channels=(8, 16))
     kappa = transform.inverse(field.sample(3, seeded(23)).double())
@@ -348,7 +390,9 @@ def test_the_density_of_a_mixture_is_exact(mixture):
     )
     assert (gaussian - exact).abs().min() > 4
     assert (coarse - exact).abs().max() < 1.5 and (fine - exact).abs().max() < 0.4
-    assert ((4 * fine - coarse) / 3 - exact).abs().max() < 0.15  # of second order, and nothing else is left
+    assert (
+        (4 * fine - coarse) / 3 - exact
+    ).abs().max() < 0.15  # of second order, and nothing else is left
 
 
 class Tiny(torch.nn.Module):
@@ -358,7 +402,9 @@ class Tiny(torch.nn.Module):
         super().__init__()
         torch.manual_seed(1)
         self.layers = torch.nn.Sequential(
-            torch.nn.Conv2d(2, 4, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3, padding=1)
+            torch.nn.Conv2d(2, 4, 3, padding=1),
+            torch.nn.Tanh(),
+            torch.nn.Conv2d(4, 1, 3, padding=1),
         ).double()
 
     def forward(self, inputs, condition):
@@ -370,7 +416,9 @@ class Tiny(torch.nn.Module):
 def test_the_density_is_the_jacobian_of_the_flow(prediction):
     """The probability-flow ODE from σ = 0.001 to 3 by Runge & Kutta's rule, and its Jacobian by autograd."""
     field = red_field(mean=0.3)
-    model = Diffusion(16, None, field, network=Tiny(), sigma_range=(0.03, 3.0), prediction=prediction)
+    model = Diffusion(
+        16, None, field, network=Tiny(), sigma_range=(0.03, 3.0), prediction=prediction
+    )
     y = field.sample(1, seeded(24)).double()
     levels = torch.logspace(-3, math.log10(3), 33, dtype=DOUBLE).tolist()
 
@@ -397,7 +445,9 @@ def test_the_density_is_the_jacobian_of_the_flow(prediction):
 def test_the_probes_find_the_trace_with_the_variance_that_is_written_down(mixture):
     """On 1000 copies of a map: mean within 4σ, variance within 25 % (5σ): fails by chance with probability 6e-5."""
     model, y = mixture
-    x = (y[:1] + 2 * torch.randn(1, 16, 16, generator=seeded(25), dtype=DOUBLE)).expand(1000, -1, -1)
+    x = (y[:1] + 2 * torch.randn(1, 16, 16, generator=seeded(25), dtype=DOUBLE)).expand(
+        1000, -1, -1
+    )
     sigma = torch.full((1000,), 2.0, dtype=DOUBLE)
     traced = _Traced(model.denoiser, MapNoise(1000, seeded(26)), 1)
     clean = traced(x, sigma)
@@ -416,7 +466,9 @@ def test_the_probes_find_the_trace_with_the_variance_that_is_written_down(mixtur
 def test_a_density_does_not_depend_on_the_batch(mixture):
     model, y = mixture
     whole = model.log_prob(y, 4, 2, seeded(27))
-    torch.testing.assert_close(model.log_prob(y, 4, 2, seeded(27), batch=3), whole, rtol=1e-10, atol=1e-9)
+    torch.testing.assert_close(
+        model.log_prob(y, 4, 2, seeded(27), batch=3), whole, rtol=1e-10, atol=1e-9
+    )
     assert not torch.equal(model.log_prob(y, 4, 2, seeded(28)), whole)
     with pytest.raises(ValueError, match="made for maps of 16 × 16 pixels, found 8 × 8"):
         model.log_prob(y[:, :8, :8])

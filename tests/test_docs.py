@@ -41,12 +41,16 @@ def anchors(path: Path) -> set[str]:
 def broken(path: Path, text: str) -> list[str]:
     """The relative links of a text that lead to no file, or to no heading of it."""
     found = []
-    for link in re.findall(r"\]\(<?([^)\s>]+)>?(?: [^)]*)?\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text):
+    for link in re.findall(r"\]\(<?([^)\s>]+)>?(?: [^)]*)?\)", text) + re.findall(
+        r"(?:src|href)=\"([^\"]+)\"", text
+    ):
         if re.match(r"[a-z]+:", link):
             continue
         name, _, anchor = unquote(link).partition("#")
         target = (path.parent / name).resolve() if name else path
-        there = target.exists() or (target.is_relative_to(ROOT) and target.relative_to(ROOT).as_posix() in WRITTEN)
+        there = target.exists() or (
+            target.is_relative_to(ROOT) and target.relative_to(ROOT).as_posix() in WRITTEN
+        )
         if not there or (anchor and anchor not in anchors(target)):
             found.append(link)
     return found
@@ -94,7 +98,9 @@ def book(tmp_path_factory) -> Path:
         str(out / "html"),
     ]
     here = os.environ | {"GITHUB_REPOSITORY": "someone/lensnb"}  # as where the book is published
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=here, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=here, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return out / "html"
 
@@ -102,7 +108,9 @@ def book(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_the_book_loads_nothing_from_the_network(book):
     loads = r"<(?:script|link|img|iframe|source|video|audio|object|embed)\b[^>]*?\b(?:src|srcset|href|data)\s*=\s*[\"']"
-    remote = re.compile(rf"{loads}(?:https?:)?//[^\"']+|(?:url\(|@import)\s*[\"']?(?:https?:)?//[^\"')]+")
+    remote = re.compile(
+        rf"{loads}(?:https?:)?//[^\"']+|(?:url\(|@import)\s*[\"']?(?:https?:)?//[^\"')]+"
+    )
     pages = [path for path in book.rglob("*") if path.suffix in (".html", ".css")]
     assert len(pages) > 40
     found = {path.name: remote.findall(path.read_text(encoding="utf-8")) for path in pages}
@@ -110,32 +118,58 @@ def test_the_book_loads_nothing_from_the_network(book):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem
+)
 def test_the_book_shows_figures_and_exercises(path, book):
     """With alternative texts, each exercise in its box, each solution folded, and no widget that would stay empty."""
-    page = html.unescape((book / "notebooks" / path.with_suffix(".html").name).read_text(encoding="utf-8"))
+    page = html.unescape(
+        (book / "notebooks" / path.with_suffix(".html").name).read_text(encoding="utf-8")
+    )
     cells = nbformat.read(path, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    outputs = [
+        output
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
     texts = [output.metadata["image/png"]["alt"] for output in outputs]
     assert [text for text in texts if f'alt="{text}"' not in page] == []
-    section = "\n".join(c.source for c in cells if c.cell_type == "markdown").partition("## Exercises\n")[2]
+    section = "\n".join(c.source for c in cells if c.cell_type == "markdown").partition(
+        "## Exercises\n"
+    )[2]
     section = section.partition("\n## ")[0]
-    exercises, solutions = re.findall(r"^(?:\*\*)?\d+\.", section, re.M), re.findall("<details>", section)
+    exercises, solutions = (
+        re.findall(r"^(?:\*\*)?\d+\.", section, re.M),
+        re.findall("<details>", section),
+    )
     assert len(exercises) == len(re.findall(r'<div class="exercise admonition', page)) > 0
     assert len(solutions) == len(re.findall(r'<div class="solution dropdown admonition', page)) > 0
     assert "<details><summary>Solution" not in page and "widget-view+json" not in page
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem
+)
 def test_a_notebook_of_the_published_book_opens_on_binder_and_colab(path, book):
-    page = html.unescape((book / "notebooks" / path.with_suffix(".html").name).read_text(encoding="utf-8"))
-    assert f"https://mybinder.org/v2/gh/someone/lensnb/main?urlpath=lab/tree/notebooks/{path.name}" in page
-    assert f"https://colab.research.google.com/github/someone/lensnb/blob/main/notebooks/{path.name}" in page
+    page = html.unescape(
+        (book / "notebooks" / path.with_suffix(".html").name).read_text(encoding="utf-8")
+    )
+    assert (
+        f"https://mybinder.org/v2/gh/someone/lensnb/main?urlpath=lab/tree/notebooks/{path.name}"
+        in page
+    )
+    assert (
+        f"https://colab.research.google.com/github/someone/lensnb/blob/main/notebooks/{path.name}"
+        in page
+    )
 
 
 @pytest.mark.slow
 def test_the_book_has_a_page_for_every_module(book):
     package = ROOT / "lensnb"
-    modules = [f.stem for f in package.glob("[a-z]*.py")] + [f.parent.name for f in package.glob("*/__init__.py")]
+    modules = [f.stem for f in package.glob("[a-z]*.py")] + [
+        f.parent.name for f in package.glob("*/__init__.py")
+    ]
     assert [name for name in modules if not (book / f"docs/api/lensnb.{name}.html").exists()] == []

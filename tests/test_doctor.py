@@ -12,7 +12,9 @@ pytest.importorskip("papermill", reason="no papermill: pip install 'lensnb[lab]'
 def quick(monkeypatch):
     """Without training: a step of a flow takes half a second, one of a diffusion model a second."""
     seconds = {"flow": 0.5, "diffusion": 1.0}
-    monkeypatch.setattr(doctor, "seconds_a_step", lambda model, kappa, device: seconds[model.family])
+    monkeypatch.setattr(
+        doctor, "seconds_a_step", lambda model, kappa, device: seconds[model.family]
+    )
 
 
 def findings() -> dict[str, doctor.Finding]:
@@ -25,12 +27,25 @@ def test_it_names_versions_device_data_and_every_notebook(quick):
     assert "trains in" in found["device"].found and found["device"].found.startswith("cpu (")
     assert found["sample"].found.startswith("1,024 train, 1,024 truth, 1,024 null")
     assert found["flow trains"].found == "64 maps a second at 64²"
-    assert {"extra lab", "extra sims", "trained flow", "trained diffusion", "JupyterLab", "Chromium"} <= set(found)
+    assert {
+        "extra lab",
+        "extra sims",
+        "trained flow",
+        "trained diffusion",
+        "JupyterLab",
+        "Chromium",
+    } <= set(found)
     told = {about: one.found for about, one in found.items() if about[:2].isdigit()}
     assert len(told) == len(list(doctor.NOTEBOOKS.glob("[0-9]*.ipynb")))
-    assert told["00_quickstart"].startswith("trains for about 12 min here; in all ")  # 500 × 0.5 s + 500 × 1 s
-    assert told["01_explore_kappa_maps"].startswith("trains nothing; in all about 15 seconds on two cores")
-    assert told["07_why_covariance_is_lost"].startswith("trains for about 13 min here")  # two trainings of 400 steps
+    assert told["00_quickstart"].startswith(
+        "trains for about 12 min here; in all "
+    )  # 500 × 0.5 s + 500 × 1 s
+    assert told["01_explore_kappa_maps"].startswith(
+        "trains nothing; in all about 15 seconds on two cores"
+    )
+    assert told["07_why_covariance_is_lost"].startswith(
+        "trains for about 13 min here"
+    )  # two trainings of 400 steps
     assert told["09_how_many_simulations"].startswith(
         "trains for about 3 min here"
     )  # 100 × 0.5 s + 150 × 1 s: 32² pixels
@@ -40,8 +55,15 @@ def test_what_is_missing_is_said_with_its_cure(quick, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_installed", lambda package: package != "healpy")
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     found = findings()
-    assert found["extra formats"] == (None, "extra formats", "without healpy: pip install 'lensnb[formats]'")
-    assert found["Chromium"].good is None and "only the browser tests want it" in found["Chromium"].found
+    assert found["extra formats"] == (
+        None,
+        "extra formats",
+        "without healpy: pip install 'lensnb[formats]'",
+    )
+    assert (
+        found["Chromium"].good is None
+        and "only the browser tests want it" in found["Chromium"].found
+    )
     assert main(["doctor", "--device", "cpu"]) == 0  # optional things only
 
     def broken(name):
@@ -50,7 +72,11 @@ def test_what_is_missing_is_said_with_its_cure(quick, monkeypatch, capsys):
     monkeypatch.setattr(doctor.models, "load", broken)
     assert main(["doctor", "--device", "cpu"]) == 1
     out = capsys.readouterr().out
-    assert "✗ trained flow" in out and "flow is corrupt; install lensnb again" in out and "something is missing" in out
+    assert (
+        "✗ trained flow" in out
+        and "flow is corrupt; install lensnb again" in out
+        and "something is missing" in out
+    )
 
 
 def test_a_device_that_is_not_there_is_one_sentence(capsys):

@@ -30,7 +30,9 @@ class Counting(GaussianField):
 
 
 def field(stop_after: int = 1_000) -> Counting:
-    gaussian = GaussianField.from_power(MapGrid(16, 5.0), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
+    gaussian = GaussianField.from_power(
+        MapGrid(16, 5.0), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    )
     gaussian.__class__ = Counting
     gaussian.asked, gaussian.stop_after = [], stop_after
     return gaussian
@@ -95,12 +97,16 @@ def test_maps_of_two_models_are_never_mixed(tmp_path, stopped):
     with pytest.raises(ValueError, match=r"another number of maps and seed"):
         draw(field(), 700, file, seed=1)
     (tmp_path / "maps.json").unlink()
-    with pytest.raises(ValueError, match=r"another number of maps and seed and size of a block and model"):
+    with pytest.raises(
+        ValueError, match=r"another number of maps and seed and size of a block and model"
+    ):
         draw(field(), 600, file)
 
 
 def test_seeds_make_different_maps(tmp_path):
-    first, second = (np.load(draw(field(), 20, tmp_path / f"{seed}.npy", seed=seed)) for seed in (0, 1))
+    first, second = (
+        np.load(draw(field(), 20, tmp_path / f"{seed}.npy", seed=seed)) for seed in (0, 1)
+    )
     assert not (first == second).any()
 
 
@@ -133,14 +139,22 @@ def test_vectors_are_no_maps(tmp_path):
 
 
 def test_the_command_draws_with_the_models_own_options(tmp_path, capsys):
-    model, file = checkpoint(tmp_path / "model.safetensors", steps=2, hidden=8), tmp_path / "maps.npy"
-    assert main(["draw", str(model), "20", str(file), "--temperature", "0.5", "--device", "cpu"]) == 0
+    model, file = (
+        checkpoint(tmp_path / "model.safetensors", steps=2, hidden=8),
+        tmp_path / "maps.npy",
+    )
+    assert (
+        main(["draw", str(model), "20", str(file), "--temperature", "0.5", "--device", "cpu"]) == 0
+    )
     assert np.load(file).shape == (20, 16, 16) and str(file) in capsys.readouterr().out
     assert json.loads((tmp_path / "maps.json").read_text())["how"] == {"temperature": 0.5}
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path, capsys):
-    model, file = checkpoint(tmp_path / "model.safetensors", steps=2, hidden=8), tmp_path / "maps.npy"
+    model, file = (
+        checkpoint(tmp_path / "model.safetensors", steps=2, hidden=8),
+        tmp_path / "maps.npy",
+    )
     assert main(["draw", str(model), "20", str(file), "--steps", "12"]) == 1
     error = capsys.readouterr().err
     assert "--steps is for a diffusion" in error and error.count("\n") == 1
@@ -153,6 +167,8 @@ def test_drawn_maps_are_judged_from_their_file(tmp_path):
     """The way that the README shows, on a baseline, which is found out."""
     file = draw(GaussianField.fit(load_sample("train").tensor()), 512, tmp_path / "maps.npy")
     drawn = open_maps(file, side_deg=5.0, z_source=1.0)
-    report = compare(load_sample("truth"), load_sample("null"), {"drawn": drawn}, look_at_maps=False, rounds=50)
+    report = compare(
+        load_sample("truth"), load_sample("null"), {"drawn": drawn}, look_at_maps=False, rounds=50
+    )
     skewed = next(row for row in report.rows() if row.quantity.name == "classifier on statistics")
     assert skewed.faults["drawn"]

@@ -56,7 +56,9 @@ def test_weights_are_repeated_maps():
     ensemble, repeated = Ensemble(x), Ensemble(np.repeat(x, weights.astype(int), axis=0))
     for quantity in ("mean", "covariance", "std", "correlation"):
         expected = getattr(repeated, quantity)()
-        np.testing.assert_allclose(getattr(ensemble, quantity)(weights), expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            getattr(ensemble, quantity)(weights), expected, rtol=1e-12, atol=1e-14
+        )
 
 
 def test_correlation_of_a_bin_without_scatter_is_zero():
@@ -85,7 +87,9 @@ def test_bootstrap_draws_whole_simulations():
         assert (mine == mine[:, :1]).all()
     per_simulation = weights[:, [1, 4, 0]]
     assert (per_simulation.sum(1) == 3).all()  # as many simulations as there are
-    assert len(np.unique(per_simulation, axis=0)) == 10  # every way to draw three times out of three
+    assert (
+        len(np.unique(per_simulation, axis=0)) == 10
+    )  # every way to draw three times out of three
 
 
 def test_bootstrap_is_decided_by_its_seed():
@@ -115,7 +119,9 @@ def test_bootstrap_error_of_maps_that_share_their_simulation():
 
 
 def test_bootstrap_refuses_one_simulation():
-    with pytest.raises(ValueError, match="a bootstrap over simulations needs at least two simulations, found one"):
+    with pytest.raises(
+        ValueError, match="a bootstrap over simulations needs at least two simulations, found one"
+    ):
         Ensemble(vectors(6), np.zeros(6)).bootstrap_weights(10)
 
 
@@ -152,15 +158,22 @@ def test_streaming_gives_what_holding_gives():
     stream, held = streamed(x, labels), Ensemble(x, labels)
     assert len(stream) == 60 and set(stream.simulations) == set(labels)
     for quantity in ("mean", "covariance", "std", "correlation", "mean_error"):
-        np.testing.assert_allclose(getattr(stream, quantity)(), getattr(held, quantity)(), rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(
+            getattr(stream, quantity)(), getattr(held, quantity)(), rtol=1e-9, atol=1e-10
+        )
 
 
 def test_streaming_resamples_the_same_simulations():
-    x, labels = vectors(60), np.repeat(np.arange(12), 5)  # in order, so that both number the simulations alike
+    x, labels = (
+        vectors(60),
+        np.repeat(np.arange(12), 5),
+    )  # in order, so that both number the simulations alike
     stream, held = streamed(x, labels), Ensemble(x, labels)
     for a, b in zip(stream.bootstrap_weights(20, 4), held.bootstrap_weights(20, 4)):
         np.testing.assert_allclose(stream.mean(a), held.mean(b), rtol=1e-12)
-        np.testing.assert_allclose(stream.covariance(a), held.covariance(b), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(
+            stream.covariance(a), held.covariance(b), rtol=1e-10, atol=1e-12
+        )
 
 
 def test_streaming_holds_no_vectors():
@@ -227,12 +240,18 @@ def test_maps_on_disk_are_measured_as_maps_in_memory(stored):
 def test_measured_fills_a_streaming_ensemble(stored):
     statistics, ensemble = suite(stored.tensor(), 5.0, ["power", "pdf"]), StreamingEnsemble()
     expected = measure(statistics, stored)["power"]
-    sizes = [len(ensemble.update(found["power"], labels)) for found, labels in measured(statistics, stored)]
+    sizes = [
+        len(ensemble.update(found["power"], labels))
+        for found, labels in measured(statistics, stored)
+    ]
     assert sizes == [4, 8, 12, 16, 20, 24, 28, 30]
     np.testing.assert_allclose(ensemble.covariance(), expected.covariance(), rtol=1e-10)
     assert ensemble.simulations.tolist() == [0, 1, 2]
     batches = stored.tensor().split(20)
-    assert [(len(found["pdf"]), labels) for found, labels in measured(statistics, batches)] == [(20, None), (10, None)]
+    assert [(len(found["pdf"]), labels) for found, labels in measured(statistics, batches)] == [
+        (20, None),
+        (10, None),
+    ]
 
 
 def test_an_executor_changes_nothing(stored):
@@ -242,7 +261,9 @@ def test_an_executor_changes_nothing(stored):
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as executor:
         found = measure(statistics, stored, executor=executor)
     for name in statistics:
-        np.testing.assert_allclose(found[name].vectors, expected[name].vectors, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            found[name].vectors, expected[name].vectors, rtol=1e-6, err_msg=name
+        )
 
 
 def test_an_executor_is_not_drowned():
@@ -267,7 +288,11 @@ def test_what_fails_in_an_executor_is_raised_here():
         raise ValueError("no such statistic")
 
     with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="no such statistic"):
-        measure({"x": Statistic("x", broken, np.zeros(1), "", "")}, torch.zeros(2, 4, 4), executor=executor)
+        measure(
+            {"x": Statistic("x", broken, np.zeros(1), "", "")},
+            torch.zeros(2, 4, 4),
+            executor=executor,
+        )
 
 
 # ---------------------------------------------------------------- errors
@@ -275,7 +300,9 @@ def test_what_fails_in_an_executor_is_raised_here():
 
 def test_jackknife_of_a_mean_is_the_textbook_error():
     x = vectors(40)
-    np.testing.assert_allclose(Ensemble(x).mean_error(), x.std(0, ddof=1) / math.sqrt(40), rtol=1e-10)
+    np.testing.assert_allclose(
+        Ensemble(x).mean_error(), x.std(0, ddof=1) / math.sqrt(40), rtol=1e-10
+    )
     labels = np.repeat(np.arange(10), 4)
     of_simulations = x.reshape(10, 4, -1).mean(1).std(0, ddof=1) / math.sqrt(10)
     np.testing.assert_allclose(Ensemble(x, labels).mean_error(), of_simulations, rtol=1e-10)
@@ -293,7 +320,9 @@ def test_jackknife_and_bootstrap_agree_on_a_correlation():
 
 
 def test_jackknife_refuses_one_simulation():
-    with pytest.raises(ValueError, match="a jackknife over simulations needs at least two simulations, found one"):
+    with pytest.raises(
+        ValueError, match="a jackknife over simulations needs at least two simulations, found one"
+    ):
         Ensemble(vectors(6), np.zeros(6)).jackknife_weights()
 
 
@@ -334,7 +363,9 @@ def test_shrinkage_is_ledoit_and_wolf_on_standardised_vectors():
     found, shrinkage = shrunk_covariance(Ensemble(x))
     expected = LedoitWolf().fit(standard)
     assert shrinkage == pytest.approx(expected.shrinkage_) and 0 < shrinkage < 1
-    np.testing.assert_allclose(found, expected.covariance_ * np.outer(*2 * [x.std(0, ddof=1)]), rtol=1e-9)
+    np.testing.assert_allclose(
+        found, expected.covariance_ * np.outer(*2 * [x.std(0, ddof=1)]), rtol=1e-9
+    )
 
 
 def test_shrinkage_brings_few_maps_nearer_to_the_truth():
@@ -360,7 +391,9 @@ def test_precision_is_unbiased():
 def test_precision_refuses_more_bins_than_maps_can_bear():
     with pytest.raises(ValueError, match="of 5 bins needs more than 7 independent maps, found 7"):
         Ensemble(vectors(7)).precision()
-    with pytest.raises(ValueError, match="of 5 bins needs more than 7 independent maps, found 6.5"):
+    with pytest.raises(
+        ValueError, match="of 5 bins needs more than 7 independent maps, found 6.5"
+    ):
         Ensemble(vectors(40)).precision(6.5)
     flat = vectors(40)
     flat[:, 3] = 1.0
@@ -386,7 +419,9 @@ def test_dodelson_and_schneider_is_what_a_fit_suffers():
     for _ in range(4000):
         inverse = np.linalg.inv(np.cov(rng.normal(size=(maps, bins)).T))
         fitted.append(response @ inverse @ rng.normal(size=bins) / (response @ inverse @ response))
-    assert np.var(fitted) * bins == pytest.approx(dodelson_schneider_factor(maps, bins, 1), rel=0.09)
+    assert np.var(fitted) * bins == pytest.approx(
+        dodelson_schneider_factor(maps, bins, 1), rel=0.09
+    )
 
 
 def test_gaussian_covariance_of_a_spectrum():
@@ -397,7 +432,9 @@ def test_gaussian_covariance_of_a_spectrum():
     maps = GaussianField.from_power(grid, power).sample(3000, torch.Generator().manual_seed(14))
     spectra = power_spectrum(maps, 5.0, edges).numpy()
     expected = gaussian_power_covariance(power, grid, edges)
-    kurtosis = 12 / np.array([20 if high < 160 else 60 for high in edges[1:]])  # of a sum of a few squares
+    kurtosis = 12 / np.array(
+        [20 if high < 160 else 60 for high in edges[1:]]
+    )  # of a sum of a few squares
     ratio = spectra.var(0, ddof=1) / np.diag(expected)
     assert (np.abs(ratio - 1) < 4.5 * np.sqrt((2 + kurtosis) / 3000)).all()
     assert (np.abs(off_diagonal(np.corrcoef(spectra.T))) < 4.5 / math.sqrt(3000)).all()
@@ -406,7 +443,9 @@ def test_gaussian_covariance_of_a_spectrum():
     np.testing.assert_allclose(gaussian_power_covariance(modes, grid, edges), expected)
     with pytest.raises(ValueError, match="the ℓ bin from 10 to 20 holds no Fourier mode"):
         gaussian_power_covariance(power, grid, [10, 20])
-    with pytest.raises(ValueError, match=r"the power of each rfft2 mode, \(24, 13\); found \(6,\)"):
+    with pytest.raises(
+        ValueError, match=r"the power of each rfft2 mode, \(24, 13\); found \(6,\)"
+    ):
         gaussian_power_covariance(np.ones(6), grid, edges)
 
 

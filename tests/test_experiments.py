@@ -28,8 +28,12 @@ def script(name: str):
 
 def small_sample(which: str) -> MapSet:
     """Lognormal maps of 16² pixels from 12 "simulations"."""
-    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
-    maps = LognormalField.from_correlation(variance, 0.03).sample(48, torch.Generator().manual_seed(FIRST[which]))
+    variance = GaussianField.from_power(
+        GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    ).variance
+    maps = LognormalField.from_correlation(variance, 0.03).sample(
+        48, torch.Generator().manual_seed(FIRST[which])
+    )
     return MapSet(maps.numpy(), GRID.side_deg, 1.0, FIRST[which] + np.repeat(np.arange(12), 4))
 
 
@@ -46,33 +50,50 @@ def test_every_row_changes_something(covariance):
     for name, row in rows.items():
         assert name.startswith(row.family)
         if name != row.family:
-            assert row.__class__(row.family, row.text) != row, f"{name} is the same as {row.family}"
+            assert row.__class__(row.family, row.text) != row, (
+                f"{name} is the same as {row.family}"
+            )
         assert not row.trained or row.trained in rows
 
 
 def test_only_so_many_maps(covariance):
     row = covariance.rows()["flow"]
     assert [len(maps) for maps in covariance.sets(row, None)] == [48, 48, 48]
-    assert [len(maps) for maps in covariance.sets(covariance.replace(row, maps=10), None)] == [10, 48, 48]
+    assert [len(maps) for maps in covariance.sets(covariance.replace(row, maps=10), None)] == [
+        10,
+        48,
+        48,
+    ]
 
 
 def test_larger_maps_are_cut_from_the_boxes_of_the_sample(covariance, monkeypatch):
     """Each set from its own boxes, with as many maps a box as the sample has."""
     large, asked = covariance.rows()["flow, 256 pixels"], []
     monkeypatch.setattr(
-        covariance, "kappa_maps", lambda boxes, folder, each, cone, n_pix: asked.append((boxes, each, n_pix))
+        covariance,
+        "kappa_maps",
+        lambda boxes, folder, each, cone, n_pix: asked.append((boxes, each, n_pix)),
     )
     with pytest.raises(TypeError):  # there is nothing to take a part of
         covariance.sets(large, Path("planes"))
     assert asked == [(range(*boxes), 4, 256) for boxes in ((0, 32), (64, 96), (128, 160))]
     with pytest.raises(
-        ValueError, match="maps of 256² are cut from the boxes of the sample: give their folder as --planes"
+        ValueError,
+        match="maps of 256² are cut from the boxes of the sample: give their folder as --planes",
     ):
         covariance.sets(large, None)
 
 
 @pytest.mark.parametrize(
-    "name", ["flow, noise", "flow, blind", "flow, 100 maps", "diffusion", "diffusion, untold", "diffusion, heun 8"]
+    "name",
+    [
+        "flow, noise",
+        "flow, blind",
+        "flow, 100 maps",
+        "diffusion",
+        "diffusion, untold",
+        "diffusion, heun 8",
+    ],
 )
 def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
     row = covariance.replace(covariance.rows()[name], steps=2, trained="")
@@ -94,9 +115,15 @@ def test_rows_of_an_earlier_page_stay(covariance, tmp_path):
     row = covariance.replace(covariance.rows()[name], steps=2)
     result = covariance.run(name, row, tmp_path, 32)
     changed = "\n".join(covariance.table({name: result}, {name: "a new report"}, page)) + "\n"
-    lost, gained = (set(a.splitlines()) - set(b.splitlines()) for a, b in ((page, changed), (changed, page)))
+    lost, gained = (
+        set(a.splitlines()) - set(b.splitlines()) for a, b in ((page, changed), (changed, page))
+    )
     assert "a new report" in gained and {line.split(" | ")[0] for line in gained} >= {f"| {name}"}
-    kept = [line for line in page.splitlines() if line.startswith("| ") and name not in line and "null of" not in line]
+    kept = [
+        line
+        for line in page.splitlines()
+        if line.startswith("| ") and name not in line and "null of" not in line
+    ]
     assert not lost & set(kept)
 
 
@@ -127,6 +154,9 @@ def test_a_training_of_a_shipped_model_begins_with_the_weights_it_is_given(monke
     start = tmp_path / "flow" / "model.safetensors"
     script_.train("flow", tmp_path, None, 0, steps=2)
     script_.train("flow", tmp_path / "on", None, 0, start, steps=1, lr=1e-9)
-    on, off = models.load(tmp_path / "on" / "flow" / "model.safetensors").state_dict(), models.load(start).state_dict()
+    on, off = (
+        models.load(tmp_path / "on" / "flow" / "model.safetensors").state_dict(),
+        models.load(start).state_dict(),
+    )
     assert all(torch.allclose(on[name], off[name], atol=1e-7) for name in off)
     assert not all(torch.equal(on[name], off[name]) for name in off)

@@ -37,7 +37,13 @@ def perturbed(module: torch.nn.Module, size: float = 0.1) -> torch.nn.Module:
     return module
 
 
-def flow(base: str = "gaussian", steps: int = 4, logarithm: bool = True, coupling: str = "affine", **more) -> Flow:
+def flow(
+    base: str = "gaussian",
+    steps: int = 4,
+    logarithm: bool = True,
+    coupling: str = "affine",
+    **more,
+) -> Flow:
     """An untrained flow with its transform and base fitted to lognormal maps."""
     maps = kappa(200)
     transform = KappaTransform.fit(maps, logarithm)
@@ -65,8 +71,12 @@ def test_latents_are_put_in_their_places():
     torch.testing.assert_close(norm, z.square().sum((1, 2)))
 
 
-@pytest.mark.parametrize("base, coupling", [("white", "affine"), ("gaussian", "affine"), ("gaussian", "spline")])
-@pytest.mark.parametrize("dtype, size, tolerance", [(DOUBLE, 0.1, 1e-9), (torch.float32, 0.03, 2e-5)])
+@pytest.mark.parametrize(
+    "base, coupling", [("white", "affine"), ("gaussian", "affine"), ("gaussian", "spline")]
+)
+@pytest.mark.parametrize(
+    "dtype, size, tolerance", [(DOUBLE, 0.1, 1e-9), (torch.float32, 0.03, 2e-5)]
+)
 def test_round_trip_both_ways(base, coupling, dtype, size, tolerance):
     model = perturbed(flow(base, coupling=coupling), size).to(dtype)
     maps = kappa(6).to(dtype)
@@ -74,7 +84,9 @@ def test_round_trip_both_ways(base, coupling, dtype, size, tolerance):
     scale = float(maps.std())
     torch.testing.assert_close(model.to_data(z), maps, rtol=0, atol=tolerance * scale)
     white = torch.randn(6, 16, 16, generator=seeded(7), dtype=dtype)
-    torch.testing.assert_close(model.to_noise(model.to_data(white))[0], white, rtol=0, atol=tolerance)
+    torch.testing.assert_close(
+        model.to_noise(model.to_data(white))[0], white, rtol=0, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("n", [32, 64])
@@ -85,7 +97,9 @@ def test_round_trip_of_larger_maps(n):
     torch.testing.assert_close(model.to_noise(model.to_data(white))[0], white, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("logarithm, coupling", [(True, "affine"), (False, "affine"), (True, "spline")])
+@pytest.mark.parametrize(
+    "logarithm, coupling", [(True, "affine"), (False, "affine"), (True, "spline")]
+)
 def test_log_det_is_that_of_autograds_jacobian(logarithm, coupling):
     """The whole 256 × 256 Jacobian ∂z/∂κ, the transform included."""
     model = perturbed(flow(logarithm=logarithm, coupling=coupling, steps=2))
@@ -125,7 +139,9 @@ def test_a_new_flow_has_the_density_of_the_gaussian_field(coupling):
     model, maps = flow(logarithm=False, coupling=coupling).double().requires_grad_(False), kappa(5)
     mean, std = model.transform.mean + model.transform.low, model.transform.std
     expected = GaussianField(model.base.variance * std**2, model.base.mean * std + mean)
-    torch.testing.assert_close(model.log_prob(maps), expected.log_prob(maps), rtol=1e-10, atol=1e-8)
+    torch.testing.assert_close(
+        model.log_prob(maps), expected.log_prob(maps), rtol=1e-10, atol=1e-8
+    )
 
 
 def test_density_of_a_white_base_is_the_standard_normals():
@@ -138,7 +154,9 @@ def test_density_of_a_white_base_is_the_standard_normals():
 def test_density_on_a_gaussian_field_is_the_fields():
     model, maps = perturbed(flow()), kappa(3)
     z, log_det = model.to_noise(maps)
-    torch.testing.assert_close(model.log_prob(maps), model.base.log_prob(z) + log_det, rtol=1e-10, atol=1e-8)
+    torch.testing.assert_close(
+        model.log_prob(maps), model.base.log_prob(z) + log_det, rtol=1e-10, atol=1e-8
+    )
 
 
 def test_density_in_units_of_kappa_is_a_change_of_variables():
@@ -171,7 +189,9 @@ def test_density_integrates_to_one():
     q = GaussianField(model.base.variance * std**2, model.base.mean * std + mean)
     draws = q.sample(4000, seeded(10)).double()
     log_ratio = perturbed(model, 0.003).log_prob(draws) - q.log_prob(draws)
-    assert 0.3 < float(log_ratio.std()) < 1.5  # far enough from q to matter, near enough for a finite error
+    assert (
+        0.3 < float(log_ratio.std()) < 1.5
+    )  # far enough from q to matter, near enough for a finite error
     ratio = log_ratio.exp()
     assert abs(float(ratio.mean()) - 1) < 4 * float(ratio.std()) / math.sqrt(4000)
 
@@ -197,9 +217,13 @@ def test_temperature_scales_the_latents_about_their_mean():
 # ---------------------------------------------------------------- scales
 
 
-@pytest.mark.parametrize("n, base", [(16, "white"), (16, "gaussian"), (32, "gaussian"), (64, "gaussian")])
+@pytest.mark.parametrize(
+    "n, base", [(16, "white"), (16, "gaussian"), (32, "gaussian"), (64, "gaussian")]
+)
 def test_the_terms_of_the_scales_add_up(n, base):
-    field = GaussianField.from_power(MapGrid(n, 5.0), lambda ell: 1e-5 * (1 + (ell / 300) ** 2) ** -0.8)
+    field = GaussianField.from_power(
+        MapGrid(n, 5.0), lambda ell: 1e-5 * (1 + (ell / 300) ** 2) ** -0.8
+    )
     torch.manual_seed(0)
     model = perturbed(Flow(n, base=field if base == "gaussian" else None, steps=2, hidden=8))
     maps = field.sample(3, seeded(20)).double()
@@ -213,7 +237,10 @@ def test_the_coarser_scales_have_a_density_of_their_own():
     model = perturbed(flow("white"))
     z = torch.randn(1, 16, 16, generator=seeded(21), dtype=DOUBLE)
     fine, middle, coarse = model.take_apart(z)
-    maps = [model.to_data(model.assemble(parts)) for parts in ([fine, middle, coarse], [-fine, middle, coarse])]
+    maps = [
+        model.to_data(model.assemble(parts))
+        for parts in ([fine, middle, coarse], [-fine, middle, coarse])
+    ]
     one, other = (model.log_prob_by_scale(x)[0] for x in maps)
     torch.testing.assert_close(one[1:], other[1:], rtol=1e-10, atol=1e-9)
     assert abs(float(one[0] - other[0])) > 1e-3
@@ -227,14 +254,18 @@ def test_the_terms_of_the_scales_are_conditional_gaussians():
         variance[:, column] = (variance[:, column] + variance[-torch.arange(16) % 16, column]) / 2
     model.base = GaussianField(variance, 0.3)
     unit = torch.eye(256, dtype=DOUBLE).reshape(256, 16, 16)
-    flat = lambda parts: torch.cat([part.flatten(1) for part in reversed(parts)], 1)  # coarse, middle, fine
+    flat = lambda parts: torch.cat(
+        [part.flatten(1) for part in reversed(parts)], 1
+    )  # coarse, middle, fine
     to_latents = flat(model.take_apart(model.gain.to_data(unit)))  # (pixel of z, latent)
     root = (model.base.colour(unit) - model.base.mean).reshape(256, 256) @ to_latents
     mean = model.base.mean * to_latents.sum(0)
     parts, log_dets = model.latents(model.transform(maps))
     joint = []
     for last in (64, 128, 256):
-        marginal = torch.distributions.MultivariateNormal(mean[:last], (root.T @ root)[:last, :last])
+        marginal = torch.distributions.MultivariateNormal(
+            mean[:last], (root.T @ root)[:last, :last]
+        )
         joint.append(marginal.log_prob(flat(parts)[:, :last]))
     expected = log_dets + torch.stack([joint[2] - joint[1], joint[1] - joint[0], joint[0]], -1)
     expected[:, 0] += model.transform.log_det(maps)
@@ -254,9 +285,13 @@ def test_interpolation_goes_from_map_to_map_along_a_great_circle(base):
     white = (z if base == "white" else model.base.whiten(z)).flatten(1)
     direction = white / white.norm(dim=1, keepdim=True)
     angles = torch.arccos((direction[1:] * direction[:-1]).sum(1))
-    torch.testing.assert_close(angles.sum(), torch.arccos(direction[0] @ direction[-1]), rtol=1e-6, atol=0)  # no detour
+    torch.testing.assert_close(
+        angles.sum(), torch.arccos(direction[0] @ direction[-1]), rtol=1e-6, atol=0
+    )  # no detour
     norm = white.norm(dim=1)
-    assert float(norm.min()) > 0.97 * float(norm[[0, -1]].min())  # a straight line would go down to 0.7
+    assert float(norm.min()) > 0.97 * float(
+        norm[[0, -1]].min()
+    )  # a straight line would go down to 0.7
 
 
 def test_interpolation_between_a_map_and_itself_stays_there():
@@ -283,7 +318,9 @@ def test_recomputing_keeps_less():
     def kept(recompute: bool) -> int:
         saved = {}
         model, maps = flow(recompute=recompute), kappa(4).float()
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.setdefault(x.data_ptr(), x), lambda x: x):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: saved.setdefault(x.data_ptr(), x), lambda x: x
+        ):
             model.loss(maps)
         return sum(x.numel() * x.element_size() for x in saved.values())
 
@@ -293,10 +330,14 @@ def test_recomputing_keeps_less():
 def test_a_file_from_before_there_were_splines_still_loads(tmp_path):
     model = perturbed(flow()).float()
     early = {key: model.config[key] for key in ("n", "gaussian_base", "steps", "hidden")}
-    path = write_tensors(tmp_path / "model.safetensors", model.state_dict(), {"family": "flow", "config": early})
+    path = write_tensors(
+        tmp_path / "model.safetensors", model.state_dict(), {"family": "flow", "config": early}
+    )
     loaded = models.load(path)
     assert loaded.config == model.config and loaded.config["coupling"] == "affine"
-    torch.testing.assert_close(loaded.sample(2, seeded(23)), model.sample(2, seeded(23)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        loaded.sample(2, seeded(23)), model.sample(2, seeded(23)), rtol=0, atol=1e-5
+    )
 
 
 def test_an_unknown_coupling_is_refused():
@@ -307,7 +348,10 @@ def test_an_unknown_coupling_is_refused():
 def test_the_channels_are_those_of_the_reference_architecture():
     """1×n² → 4×(n/2)² → 8×(n/4)² → 16×(n/8)², an actnorm, a mixing and a coupling a step."""
     model = Flow(64, steps=2, hidden=8)
-    seen = [[tuple(layer.matrix().shape)[0] for layer in chain if isinstance(layer, Mixing)] for chain in model.levels]
+    seen = [
+        [tuple(layer.matrix().shape)[0] for layer in chain if isinstance(layer, Mixing)]
+        for chain in model.levels
+    ]
     assert seen == [[4, 4], [8, 8], [16, 16]]
     parts, _ = model.latents(torch.zeros(1, 64, 64))
     assert [tuple(p.shape[1:]) for p in parts] == [(8, 16, 16), (16, 8, 8), (16, 8, 8)]

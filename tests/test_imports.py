@@ -38,7 +38,12 @@ NARROWER |= {"strength": {"maps", "samplers"}}
 NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "strength", "nets"}}
 
 # Only this module may import these, wherever in it.
-OWNERS = {"matplotlib": "plot", "mpl_toolkits": "plot", "ipywidgets": "widgets", "anywidget": "widgets"}
+OWNERS = {
+    "matplotlib": "plot",
+    "mpl_toolkits": "plot",
+    "ipywidgets": "widgets",
+    "anywidget": "widgets",
+}
 
 # Heavy or optional: only inside the function that needs them (or for the type checker).
 DEFERRED = {
@@ -54,7 +59,9 @@ def allowed(room: str) -> set[str]:
     return set().union(*FLOORS[:floor])
 
 
-def imports(tree: ast.AST, package: list[str], deferred: bool = False) -> Iterator[tuple[int, str, bool]]:
+def imports(
+    tree: ast.AST, package: list[str], deferred: bool = False
+) -> Iterator[tuple[int, str, bool]]:
     """(line, dotted name, whether it is deferred) of each import; `from a import b` gives `a.b`.
 
     Deferred: inside a function, or under ``if TYPE_CHECKING``. `package` resolves the relative ones.
@@ -65,7 +72,9 @@ def imports(tree: ast.AST, package: list[str], deferred: bool = False) -> Iterat
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = [*above, *(node.module.split(".") if node.module else [])]
-            yield from ((node.lineno, ".".join([*base, alias.name]), deferred) for alias in node.names)
+            yield from (
+                (node.lineno, ".".join([*base, alias.name]), deferred) for alias in node.names
+            )
         else:
             inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             typing = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
@@ -126,22 +135,66 @@ BAD = {
     "at the top": ("maps.py", "from .data import MapSet", "maps.py:1 imports lensnb.data"),
     "absolute": ("stats.py", "import lensnb.ensemble", "stats.py:1 imports lensnb.ensemble"),
     "by name": ("ensemble.py", "from lensnb import plot", "ensemble.py:1 imports lensnb.plot"),
-    "second name": ("ensemble.py", "from . import stats, compare", "ensemble.py:1 imports lensnb.compare"),
-    "in a function": ("sims.py", "def f():\n    from . import runs", "sims.py:2 imports lensnb.runs"),
-    "in a method": ("nets.py", "class A:\n  def f(s):\n    from .maps import x", "nets.py:3 imports lensnb.maps"),
-    "for typing": ("data.py", "if TYPE_CHECKING:\n    from .readers import x", "data.py:2 imports lensnb.readers"),
-    "in a try": ("plot.py", "try:\n    from . import widgets\nexcept ImportError: pass", "plot.py:2 imports"),
-    "from a folder": ("models/gan.py", "from ..train import fit", "models/gan.py:1 imports lensnb.train"),
-    "between families": ("models/gan.py", "from .flow import Flow", "models/gan.py:1 imports lensnb.models"),
+    "second name": (
+        "ensemble.py",
+        "from . import stats, compare",
+        "ensemble.py:1 imports lensnb.compare",
+    ),
+    "in a function": (
+        "sims.py",
+        "def f():\n    from . import runs",
+        "sims.py:2 imports lensnb.runs",
+    ),
+    "in a method": (
+        "nets.py",
+        "class A:\n  def f(s):\n    from .maps import x",
+        "nets.py:3 imports lensnb.maps",
+    ),
+    "for typing": (
+        "data.py",
+        "if TYPE_CHECKING:\n    from .readers import x",
+        "data.py:2 imports lensnb.readers",
+    ),
+    "in a try": (
+        "plot.py",
+        "try:\n    from . import widgets\nexcept ImportError: pass",
+        "plot.py:2 imports",
+    ),
+    "from a folder": (
+        "models/gan.py",
+        "from ..train import fit",
+        "models/gan.py:1 imports lensnb.train",
+    ),
+    "between families": (
+        "models/gan.py",
+        "from .flow import Flow",
+        "models/gan.py:1 imports lensnb.models",
+    ),
     "same floor": ("stats.py", "from .data import MapSet", "stats.py:1 imports lensnb.data"),
-    "below but not for it": ("train.py", "from .nets import UNet", "train.py:1 imports lensnb.nets"),
-    "package takes none": ("__init__.py", "from . import maps", "__init__.py:1 imports lensnb.maps"),
+    "below but not for it": (
+        "train.py",
+        "from .nets import UNet",
+        "train.py:1 imports lensnb.nets",
+    ),
+    "package takes none": (
+        "__init__.py",
+        "from . import maps",
+        "__init__.py:1 imports lensnb.maps",
+    ),
     "the whole": ("runs.py", "import lensnb", "runs.py:1 imports the whole of lensnb"),
     "no floor": ("utils.py", "", "utils.py has no floor"),
-    "matplotlib elsewhere": ("stats.py", "def f():\n    from matplotlib import cm", "stats.py:2 imports matplotlib"),
+    "matplotlib elsewhere": (
+        "stats.py",
+        "def f():\n    from matplotlib import cm",
+        "stats.py:2 imports matplotlib",
+    ),
     "ipywidgets elsewhere": ("plot.py", "import ipywidgets", "plot.py:1 imports ipywidgets"),
     "heavy at the top": ("sims.py", "import pmpp.nbody", "sims.py:1 imports pmpp outside"),
-    "heavy in a class": ("readers.py", "class A:\n    import astropy.io", "readers.py:2 imports astropy outside"),
+    "heavy in a class": (
+        "readers.py",
+        "class A:\n    import astropy.io",
+        "readers.py:2 imports astropy outside",
+    ),
 }
 
 
@@ -163,18 +216,24 @@ def test_the_checker_finds(place, source, sentence, tmp_path):
 
 
 def run(code: str) -> None:
-    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_import_lensnb_loads_nothing_heavy():
     heavy = sorted(DEFERRED | set(OWNERS) | {"torch", "numpy", "scipy"})
-    run(f"import sys, lensnb\nassert not (loaded := [m for m in {heavy} if m in sys.modules]), loaded")
+    run(
+        f"import sys, lensnb\nassert not (loaded := [m for m in {heavy} if m in sys.modules]), loaded"
+    )
 
 
 def test_import_of_the_readers_loads_no_file_library():
     heavy = ["astropy", "h5py", "healpy", "zarr", "matplotlib"]
-    run(f"import sys, lensnb.readers\nassert not (loaded := [m for m in {heavy} if m in sys.modules]), loaded")
+    run(
+        f"import sys, lensnb.readers\nassert not (loaded := [m for m in {heavy} if m in sys.modules]), loaded"
+    )
 
 
 STATE = """

@@ -51,8 +51,12 @@ def kernel(tmp_path_factory):
 def answer(client, source: str, timeout: float = 120) -> str:
     """Run a cell; how it ended: ok, or the name of its error."""
     reply = {"status": "aborted"}
-    while reply["status"] == "aborted":  # as all cells that were sent before the error of another is over
-        reply = client.execute_interactive(source, timeout=timeout, output_hook=lambda message: None)["content"]
+    while (
+        reply["status"] == "aborted"
+    ):  # as all cells that were sent before the error of another is over
+        reply = client.execute_interactive(
+            source, timeout=timeout, output_hook=lambda message: None
+        )["content"]
     return reply.get("ename", reply["status"])
 
 
@@ -72,13 +76,26 @@ def test_an_interrupted_cell_leaves_a_working_kernel_and_whole_files(name, kerne
             reply = client.get_shell_msg(timeout=120)
             if reply["msg_type"] == "execute_reply":
                 break
-        assert reply["content"]["status"] == "error" and reply["content"]["ename"] == "KeyboardInterrupt"
+        assert (
+            reply["content"]["status"] == "error"
+            and reply["content"]["ename"] == "KeyboardInterrupt"
+        )
         assert answer(client, "assert 1 + 1 == 2") == "ok"
     assert answer(client, "assert len(MapSet.load('maps.npz')) == len(truth)") == "ok"
     left = sorted(path.name for path in folder.iterdir())
-    assert set(left) <= {"maps.npz", "set.zarr", "old.zarr", "drawn.npy", "drawn.npy.part", "drawn.json"}, left
+    assert set(left) <= {
+        "maps.npz",
+        "set.zarr",
+        "old.zarr",
+        "drawn.npy",
+        "drawn.npy.part",
+        "drawn.json",
+    }, left
     if "set.zarr" in left:
         assert (
-            answer(client, "from lensnb.readers import open_maps\nassert len(open_maps('set.zarr')) == len(truth)")
+            answer(
+                client,
+                "from lensnb.readers import open_maps\nassert len(open_maps('set.zarr')) == len(truth)",
+            )
             == "ok"
         )

@@ -116,7 +116,10 @@ def test_the_scale_of_a_coupling_is_bounded():
 
 def test_mixing_is_a_product_of_triangles():
     layer = perturbed(Mixing(3), 0.5)
-    (l10, l20, l21), (u01, u02, u12) = layer.lower[[1, 2, 2], [0, 0, 1]], layer.upper[[0, 0, 1], [1, 2, 2]]
+    (l10, l20, l21), (u01, u02, u12) = (
+        layer.lower[[1, 2, 2], [0, 0, 1]],
+        layer.upper[[0, 0, 1], [1, 2, 2]],
+    )
     d0, d1, d2 = layer.log_diagonal.exp()
     expected = [
         [d0, u01, u02],
@@ -128,7 +131,9 @@ def test_mixing_is_a_product_of_triangles():
 
 @pytest.mark.parametrize("name", ["coupling", "spline coupling"])
 def test_a_step_is_its_three_layers_one_after_the_other(name):
-    norm, mixing, coupling = (perturbed(layers()[layer], 0.3) for layer in ("actnorm", "mixing", name))
+    norm, mixing, coupling = (
+        perturbed(layers()[layer], 0.3) for layer in ("actnorm", "mixing", name)
+    )
     x = torch.randn(2, 4, 3, 5, generator=seeded(16), dtype=DOUBLE)
     expected, log_det = x, 0
     for layer in (norm, mixing, coupling):
@@ -151,14 +156,22 @@ def splines(size: float, dtype: torch.dtype = DOUBLE, bins: int = 6) -> torch.Te
 def test_a_spline_goes_through_its_knots_with_its_slopes():
     """Bins of 1, 1 and 2 of the width and of 2, 1 and 1 of the height, slopes 1, 1.5, 0.75 and 1 (Durkan et al., fig. 1)."""
     widths, heights, slopes = [1.0, 1.0, 2.0], [2.0, 1.0, 1.0], [1.5, 0.75]
-    raw = [math.log(w) for w in widths] + [math.log(h) for h in heights] + [math.log(math.expm1(d)) for d in slopes]
+    raw = (
+        [math.log(w) for w in widths]
+        + [math.log(h) for h in heights]
+        + [math.log(math.expm1(d)) for d in slopes]
+    )
     raw[6:] = [value - math.log(math.e - 1) for value in raw[6:]]
     x = torch.tensor([-4.0 + 1e-9, -2.0, 0.0, 4.0 - 1e-9], dtype=DOUBLE)[None, None]
     numbers = torch.tensor(raw, dtype=DOUBLE)[None, None, :, None].expand(1, 1, 8, 4)
     y, log_slope = spline(x, numbers, 4.0)
-    torch.testing.assert_close(y[0, 0], torch.tensor([-4.0, 0.0, 2.0, 4.0], dtype=DOUBLE), rtol=0, atol=0.03)
+    torch.testing.assert_close(
+        y[0, 0], torch.tensor([-4.0, 0.0, 2.0, 4.0], dtype=DOUBLE), rtol=0, atol=0.03
+    )
     expected = torch.tensor([1.0, 1.5, 0.75, 1.0], dtype=DOUBLE)
-    torch.testing.assert_close(log_slope[0, 0].exp(), expected, rtol=0.01, atol=0)  # bins and slopes have a least size
+    torch.testing.assert_close(
+        log_slope[0, 0].exp(), expected, rtol=0.01, atol=0
+    )  # bins and slopes have a least size
 
 
 @pytest.mark.parametrize("size", [0.3, 3.0])
@@ -190,7 +203,9 @@ def test_a_spline_keeps_to_its_interval_and_is_the_identity_outside():
 
 def test_a_spline_of_wild_numbers_is_finite_and_increasing():
     """Bins of the least width and height, where a quotient of two tiny numbers decides."""
-    numbers = splines(30.0, torch.float32)[..., :1].expand(2, 3, -1, 1001).contiguous().requires_grad_()
+    numbers = (
+        splines(30.0, torch.float32)[..., :1].expand(2, 3, -1, 1001).contiguous().requires_grad_()
+    )
     x = torch.linspace(-5, 5, 1001).expand(2, 3, 1001)
     y, log_slope = spline(x, numbers, 5.0)
     assert float(y.diff().min().detach()) > -1e-5 and torch.isfinite(log_slope).all()
@@ -213,6 +228,8 @@ def test_the_gain_is_isotropic_inverts_and_knows_its_determinant(n):
     delta = torch.zeros(1, n, n, dtype=DOUBLE)
     delta[0, 0, 0] = 1
     response = torch.fft.fft2(gain.to_noise(delta)[0][0]).real
-    ell = MapGrid(n, 1.0).ell_min * torch.hypot(*torch.meshgrid(*2 * [torch.fft.fftfreq(n, 1 / n)], indexing="ij"))
+    ell = MapGrid(n, 1.0).ell_min * torch.hypot(
+        *torch.meshgrid(*2 * [torch.fft.fftfreq(n, 1 / n)], indexing="ij")
+    )
     annulus = (ell / MapGrid(n, 1.0).ell_min).round().long()
     torch.testing.assert_close(response, gain.log_gain.exp()[annulus], rtol=1e-10, atol=1e-10)

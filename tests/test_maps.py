@@ -35,12 +35,16 @@ def seeded(seed: int) -> torch.Generator:
 
 def symmetries(maps):
     """The 8 images of maps ``(..., n, n)`` under the symmetries of the square."""
-    return [view for k in range(4) for view in (maps.rot90(k, (-2, -1)), maps.rot90(k, (-2, -1)).mT)]
+    return [
+        view for k in range(4) for view in (maps.rot90(k, (-2, -1)), maps.rot90(k, (-2, -1)).mT)
+    ]
 
 
 def anisotropic_field(n: int, mean: float = 0.3) -> GaussianField:
     """A field whose modes all differ, save for the 8 symmetries; float64."""
-    return GaussianField(mode_power(torch.randn(1, n, n, generator=seeded(n), dtype=torch.float64)), mean)
+    return GaussianField(
+        mode_power(torch.randn(1, n, n, generator=seeded(n), dtype=torch.float64)), mean
+    )
 
 
 def covariance_matrix(field: GaussianField) -> np.ndarray:
@@ -48,7 +52,9 @@ def covariance_matrix(field: GaussianField) -> np.ndarray:
     n = field.n
     along = np.exp(-2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n) / math.sqrt(n)
     fourier = np.kron(along, along)
-    columns = np.minimum(np.arange(n), n - np.arange(n))  # λ(i, j) = λ(−i, −j) = λ(i, −j) under the symmetries
+    columns = np.minimum(
+        np.arange(n), n - np.arange(n)
+    )  # λ(i, j) = λ(−i, −j) = λ(i, −j) under the symmetries
     eigenvalues = field.variance.numpy()[:, columns].ravel()
     matrix = fourier.conj().T @ np.diag(eigenvalues) @ fourier
     assert np.abs(matrix.imag).max() < 1e-12
@@ -107,13 +113,17 @@ def test_mode_power_of_a_plane_wave():
     wave = torch.cos(2 * math.pi * 3 * x / 16).expand(1, 16, 16)
     measured = mode_power(wave)
     expected = torch.zeros(16, 9, dtype=torch.float64)
-    expected[0, 3] = expected[3, 0] = expected[13, 0] = 0.5 * 0.25 * 256  # half of |κ̃|² along each axis
+    expected[0, 3] = expected[3, 0] = expected[13, 0] = (
+        0.5 * 0.25 * 256
+    )  # half of |κ̃|² along each axis
     torch.testing.assert_close(measured, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_mode_power_does_not_depend_on_batches():
     maps = torch.randn(600, 8, 8, generator=seeded(3))
-    torch.testing.assert_close(mode_power(maps), (mode_power(maps[:300]) + mode_power(maps[300:])) / 2)
+    torch.testing.assert_close(
+        mode_power(maps), (mode_power(maps[:300]) + mode_power(maps[300:])) / 2
+    )
 
 
 # ---------------------------------------------------------------- Gaussian field
@@ -136,7 +146,9 @@ def test_sampled_pixel_variance_is_the_sum_of_eigenvalues():
     field, n_maps, pixels = GaussianField.from_power(GRID, power), 300, GRID.n**2
     expected = float((GRID.multiplicity * field.variance).sum()) / pixels
     sigma = math.sqrt(2 * float((GRID.multiplicity * field.variance**2).sum()) / n_maps) / pixels
-    assert abs(float(field.sample(n_maps, seeded(5)).double().square().mean()) - expected) < 4 * sigma
+    assert (
+        abs(float(field.sample(n_maps, seeded(5)).double().square().mean()) - expected) < 4 * sigma
+    )
 
 
 def test_sampled_covariance_is_the_explicit_matrix():
@@ -155,7 +167,9 @@ def test_log_prob_is_that_of_the_multivariate_normal(n):
     field = anisotropic_field(n)
     x = field.sample(6, seeded(7)).double()
     exact = scipy.stats.multivariate_normal(np.full(n * n, 0.3), covariance_matrix(field))
-    np.testing.assert_allclose(field.log_prob(x), exact.logpdf(x.reshape(6, -1).numpy()), rtol=1e-10)
+    np.testing.assert_allclose(
+        field.log_prob(x), exact.logpdf(x.reshape(6, -1).numpy()), rtol=1e-10
+    )
 
 
 def test_loss_is_bits_per_dimension():
@@ -186,7 +200,9 @@ def test_denoise_is_tweedies_formula_for_a_level_a_map():
     expected = x + sigma[:, None, None] ** 2 * field.score(x, sigma)
     torch.testing.assert_close(field.denoise(x, sigma), expected, rtol=1e-9, atol=1e-9)
     for i in range(3):
-        torch.testing.assert_close(field.denoise(x[i], float(sigma[i])), expected[i], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            field.denoise(x[i], float(sigma[i])), expected[i], rtol=1e-9, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("n", [7, 8])
@@ -196,7 +212,9 @@ def test_denoise_is_the_wiener_filter_written_out(n):
     covariance = covariance_matrix(field)
     wiener = covariance @ np.linalg.inv(covariance + 0.7**2 * np.eye(n * n))
     expected = 0.3 + (x.numpy().reshape(3, -1) - 0.3) @ wiener.T
-    np.testing.assert_allclose(field.denoise(x, 0.7).reshape(3, -1), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        field.denoise(x, 0.7).reshape(3, -1), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("n", [7, 8])
@@ -212,12 +230,16 @@ def test_mode_mean_is_a_trace(n):
     """Of λ and λ², together: tr C / N and tr C² / N."""
     field, covariance = anisotropic_field(n), covariance_matrix(anisotropic_field(n))
     found = field.mode_mean(lambda variance: torch.cat([variance, variance**2], 1))
-    np.testing.assert_allclose(found, [np.trace(covariance) / n**2, np.trace(covariance @ covariance) / n**2])
+    np.testing.assert_allclose(
+        found, [np.trace(covariance) / n**2, np.trace(covariance @ covariance) / n**2]
+    )
 
 
 def test_log_det_is_that_of_the_matrix():
     field = anisotropic_field(8)
-    assert float(field.log_det()) == pytest.approx(np.linalg.slogdet(covariance_matrix(field))[1] / 2)
+    assert float(field.log_det()) == pytest.approx(
+        np.linalg.slogdet(covariance_matrix(field))[1] / 2
+    )
 
 
 def test_from_power_scales_with_the_field():
@@ -228,7 +250,9 @@ def test_from_power_scales_with_the_field():
 
     small, large = (GaussianField.from_power(MapGrid(16, side), white) for side in (5.0, 10.0))
     torch.testing.assert_close(small.variance, 4 * large.variance)
-    assert float(small.variance[0, 0]) == pytest.approx(1e-10 / math.radians(5 / 16) ** 2)  # C / A_pixel
+    assert float(small.variance[0, 0]) == pytest.approx(
+        1e-10 / math.radians(5 / 16) ** 2
+    )  # C / A_pixel
 
 
 def test_from_power_meets_its_spectrum_at_the_fundamental_mode():
@@ -287,7 +311,9 @@ def test_the_field_is_whole_in_its_state_dict():
 
 @pytest.fixture(scope="module")
 def lognormal() -> LognormalField:
-    return LognormalField.from_correlation(GaussianField.from_power(GRID, power).variance, shift=0.03, mean=0.002)
+    return LognormalField.from_correlation(
+        GaussianField.from_power(GRID, power).variance, shift=0.03, mean=0.002
+    )
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +353,9 @@ def test_lognormal_samples_have_the_closed_form_moments(lognormal, lognormal_map
     deviation = lognormal_maps - mean
     for order, expected in ((1, 0.0), (2, var), (3, skewness * var**1.5)):
         per_map = (deviation**order).mean((-2, -1))
-        assert abs(float(per_map.mean()) - expected) < 4 * float(per_map.std()) / math.sqrt(len(per_map))
+        assert abs(float(per_map.mean()) - expected) < 4 * float(per_map.std()) / math.sqrt(
+            len(per_map)
+        )
     assert float(lognormal_maps.min()) > -0.03
 
 
@@ -335,14 +363,18 @@ def test_lognormal_fit_recovers_shift_and_modes(lognormal, lognormal_maps):
     """Within five times their measured scatter over seeds, 0.4 % and 0.22 %: fails by chance with probability 1e-6."""
     fitted = LognormalField.fit(lognormal_maps)
     assert float(fitted.shift) == pytest.approx(0.03, rel=0.02)
-    assert lognormal_moments(fitted)[1] == pytest.approx(lognormal_moments(lognormal)[1], rel=0.011)
+    assert lognormal_moments(fitted)[1] == pytest.approx(
+        lognormal_moments(lognormal)[1], rel=0.011
+    )
 
 
 def test_lognormal_log_prob_by_change_of_variables():
     """κ = exp g − κ₀ has the density of g over |det ∂κ/∂g|, the Jacobian by autograd: so it is normalised."""
     field = LognormalField(anisotropic_field(4, mean=-3.0), 0.03)
     g = field.gaussian.sample(1, seeded(19)).double()[0]
-    jacobian = torch.autograd.functional.jacobian(lambda g: g.exp() - field.shift, g).reshape(16, 16)
+    jacobian = torch.autograd.functional.jacobian(lambda g: g.exp() - field.shift, g).reshape(
+        16, 16
+    )
     expected = field.gaussian.log_prob(g) - torch.linalg.slogdet(jacobian)[1]
     torch.testing.assert_close(field.log_prob(g.exp() - field.shift), expected)
 
@@ -367,7 +399,10 @@ def test_lognormal_refuses_maps_without_skewness(lognormal_maps):
 def test_smooth_is_scipys_filter_with_mirrored_edges(sigma_pixels):
     maps = torch.randn(3, 30, 30, generator=seeded(21), dtype=torch.float64)
     smoothed = smooth(maps, sigma_pixels * 10, side_deg=5.0)  # pixels of 10′
-    expected = [scipy.ndimage.gaussian_filter(one, sigma_pixels, mode="reflect", truncate=8) for one in maps.numpy()]
+    expected = [
+        scipy.ndimage.gaussian_filter(one, sigma_pixels, mode="reflect", truncate=8)
+        for one in maps.numpy()
+    ]
     np.testing.assert_allclose(smoothed, expected, atol=1e-8)
 
 
@@ -386,7 +421,9 @@ def test_periodic_smooth_multiplies_in_fourier_space(n):
     along = 2 * np.pi * np.fft.fftfreq(n, math.radians(5.0) / n)
     beam = np.exp(-0.5 * (along[:, None] ** 2 + along**2) * math.radians(20 / 60) ** 2)
     expected = np.fft.ifft2(np.fft.fft2(maps) * beam).real
-    np.testing.assert_allclose(smooth(torch.from_numpy(maps), 20.0, 5.0, periodic=True), expected, atol=1e-13)
+    np.testing.assert_allclose(
+        smooth(torch.from_numpy(maps), 20.0, 5.0, periodic=True), expected, atol=1e-13
+    )
 
 
 def test_smooth_by_nothing_and_by_less():

@@ -11,7 +11,9 @@ from lensnb.compare.memory import Nearest, copies, nearest, turned, turned_back
 from lensnb.data import load_sample
 from lensnb.maps import GaussianField, LognormalField
 
-SAMPLE = {name: load_sample(name)[::4] for name in ("train", "truth", "null")}  # 256 maps of 32 boxes each
+SAMPLE = {
+    name: load_sample(name)[::4] for name in ("train", "truth", "null")
+}  # 256 maps of 32 boxes each
 TRAIN = SAMPLE["train"].tensor()
 LABELS = SAMPLE["truth"].labels
 
@@ -72,10 +74,25 @@ def test_distance_is_the_smallest_of_all_shifts_and_symmetries():
     [
         (lambda x: x.half().float(), 0.01),
         (lambda x: 3 * x + 0.1, 0.01),  # amplitude and mean do not count
-        (lambda x: x + 0.1 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)), 0.1),
-        (lambda x: x + 0.2 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)), 0.2),
+        (
+            lambda x: (
+                x
+                + 0.1 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+            ),
+            0.1,
+        ),
+        (
+            lambda x: (
+                x
+                + 0.2 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+            ),
+            0.2,
+        ),
         (lambda x: (x + TRAIN[200:208]) / 2, 0.85),  # √(2 − √2) = 0.77
-        (lambda x: torch.cat([x[:, 16:], SAMPLE["null"].tensor()[:8, :16]], 1), 0.85),  # √(2/4) = 0.71: a neighbour
+        (
+            lambda x: torch.cat([x[:, 16:], SAMPLE["null"].tensor()[:8, :16]], 1),
+            0.85,
+        ),  # √(2/4) = 0.71: a neighbour
     ],
     ids=["half precision", "scaled", "10 % noise", "20 % noise", "blend", "neighbour"],
 )
@@ -111,7 +128,9 @@ def test_what_cannot_be_searched_is_refused():
     with pytest.raises(ValueError, match=r"maps have \(32, 32\) pixels, train has \(64, 64\)"):
         nearest(TRAIN[:2, :32, :32], TRAIN)
     for maps in (TRAIN[0], TRAIN[:0], TRAIN[:2, :9]):
-        with pytest.raises(ValueError, match=r"maps must have the shape \(maps, n, n\) with at least one map"):
+        with pytest.raises(
+            ValueError, match=r"maps must have the shape \(maps, n, n\) with at least one map"
+        ):
             nearest(maps, TRAIN)
     broken = TRAIN[:3].clone()
     broken[1, 2, 3] = torch.inf
@@ -150,7 +169,9 @@ def test_a_few_copies_among_many_are_found(truth):
 def listed(distance: np.ndarray) -> Nearest:
     """Distances alone."""
     none = np.zeros(len(distance), int)
-    return Nearest(np.arange(len(distance)), distance, none, none, np.zeros((len(distance), 2), int))
+    return Nearest(
+        np.arange(len(distance)), distance, none, none, np.zeros((len(distance), 2), int)
+    )
 
 
 def test_share_is_one_per_cent_whatever_the_distribution():

@@ -17,7 +17,9 @@ TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "told
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
     "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")),
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+    ),
 ]
 
 
@@ -27,7 +29,9 @@ def seeded(seed: int) -> torch.Generator:
 
 def kappa(n: int = 8, seed: int = 1) -> torch.Tensor:
     """Lognormal κ-maps, float32, shape ``(n, 16, 16)``."""
-    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
+    variance = GaussianField.from_power(
+        GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    ).variance
     return LognormalField.from_correlation(variance, 0.03).sample(n, seeded(seed))
 
 
@@ -40,10 +44,16 @@ def build(name: str) -> torch.nn.Module:
     model = {
         "flow": lambda: Flow(16, transform, steps=2, hidden=8),
         "flow on a Gaussian field": lambda: Flow(16, transform, gaussian, steps=2, hidden=8),
-        "spline flow": lambda: Flow(16, transform, gaussian, steps=2, hidden=8, coupling="spline", bins=4),
+        "spline flow": lambda: Flow(
+            16, transform, gaussian, steps=2, hidden=8, coupling="spline", bins=4
+        ),
         "diffusion": lambda: Diffusion(16, transform, channels=(8, 16)),
         "told diffusion": lambda: Diffusion(
-            16, transform, gaussian, channels=(8, 16), strength=Strength.fit(transform(maps), gaussian)
+            16,
+            transform,
+            gaussian,
+            channels=(8, 16),
+            strength=Strength.fit(transform(maps), gaussian),
         ),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
@@ -122,7 +132,9 @@ def test_loss_is_a_finite_number_decided_by_the_seed(model):
 
 def test_gradients_reach_every_parameter(trained):
     trained.loss(kappa(), seeded(12)).backward()
-    without = [name for name, p in trained.named_parameters() if p.grad is None or not (p.grad != 0).any()]
+    without = [
+        name for name, p in trained.named_parameters() if p.grad is None or not (p.grad != 0).any()
+    ]
     assert without == []
     assert all(torch.isfinite(p.grad).all() for p in trained.parameters())
 
@@ -132,7 +144,8 @@ def test_baselines_have_nothing_to_train():
 
 
 @pytest.mark.parametrize(
-    "name", ["flow", "flow on a Gaussian field", "spline flow", "Gaussian field", "lognormal field"]
+    "name",
+    ["flow", "flow on a Gaussian field", "spline flow", "Gaussian field", "lognormal field"],
 )
 def test_loss_of_a_density_is_bits_per_dimension(name):
     model, maps = build(name).requires_grad_(False), kappa()
@@ -150,15 +163,21 @@ def test_a_flow_refuses_sizes_that_it_cannot_halve(n):
         Flow(n)
 
 
-@pytest.mark.parametrize("n, channels, unit", [(8, (8, 8, 8), 8), (20, (8, 8, 8), 8), (24, (8, 8, 8, 8), 16)])
+@pytest.mark.parametrize(
+    "n, channels, unit", [(8, (8, 8, 8), 8), (20, (8, 8, 8), 8), (24, (8, 8, 8, 8), 16)]
+)
 def test_a_diffusion_model_refuses_sizes_that_its_network_cannot_halve(n, channels, unit):
-    with pytest.raises(ValueError, match=f"a multiple of {unit} and at least 16 pixels, found {n}"):
+    with pytest.raises(
+        ValueError, match=f"a multiple of {unit} and at least 16 pixels, found {n}"
+    ):
         Diffusion(n, channels=channels)
 
 
 @pytest.mark.parametrize("shape", [(2, 32, 32), (2, 8, 8), (2, 16, 32)])
 def test_maps_of_another_size_are_refused(trained, shape):
-    with pytest.raises(ValueError, match=rf"made for maps of 16 × 16 pixels, found {shape[1]} × {shape[2]}"):
+    with pytest.raises(
+        ValueError, match=rf"made for maps of 16 × 16 pixels, found {shape[1]} × {shape[2]}"
+    ):
         trained.loss(torch.zeros(shape), seeded(13))
 
 
@@ -184,10 +203,14 @@ def test_a_checkpoint_needs_nothing_but_its_path(trained, tmp_path):
 
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(FileNotFoundError, match="model.safetensors does not exist; expected a checkpoint"):
+    with pytest.raises(
+        FileNotFoundError, match="model.safetensors does not exist; expected a checkpoint"
+    ):
         models.load(path)
     write_tensors(path, {"x": torch.zeros(2)}, {"step": 3})
-    with pytest.raises(ValueError, match="holds no model; expected a checkpoint of flow or diffusion or vectors"):
+    with pytest.raises(
+        ValueError, match="holds no model; expected a checkpoint of flow or diffusion or vectors"
+    ):
         models.load(path)
     save_checkpoint(path, build("flow"))
     path.write_bytes(path.read_bytes()[:-1])
@@ -229,7 +252,11 @@ def test_a_model_works_on_its_device(model, device):
 def test_a_shipped_model_makes_maps_like_the_sample(name):
     """Mean and spread of 16 maps, of one seed; what is broken is off by more than this."""
     model, truth = models.load(name), load_sample("truth").tensor()
-    assert model.family == name and model.n == 64 and (models.TRAINED / f"{name}.safetensors").stat().st_size < 1e7
+    assert (
+        model.family == name
+        and model.n == 64
+        and (models.TRAINED / f"{name}.safetensors").stat().st_size < 1e7
+    )
     maps = model.sample(16, seeded(30))
     assert torch.isfinite(maps).all()
     assert abs(float(maps.std() / truth.std()) - 1) < 0.15
@@ -239,5 +266,7 @@ def test_a_shipped_model_makes_maps_like_the_sample(name):
 
 
 def test_a_model_that_did_not_come_with_lensnb_has_no_card():
-    with pytest.raises(ValueError, match="lensnb comes with no model 'gan'; expected one of diffusion, flow"):
+    with pytest.raises(
+        ValueError, match="lensnb comes with no model 'gan'; expected one of diffusion, flow"
+    ):
         models.card("gan")

@@ -33,7 +33,11 @@ def test_a_coupling_network_sees_two_pixels_far():
     changed = x.clone()
     changed[0, 0, 5, 5] = 1
     reached = (network(changed) != network(x)).any(1)[0].nonzero()
-    assert reached.amin(0).tolist() == [3, 3] and reached.amax(0).tolist() == [7, 7] and len(reached) == 25
+    assert (
+        reached.amin(0).tolist() == [3, 3]
+        and reached.amax(0).tolist() == [7, 7]
+        and len(reached) == 25
+    )
 
 
 def test_a_coupling_network_is_told_how_strong_the_map_is():
@@ -49,10 +53,15 @@ def test_a_coupling_network_hardly_hears_how_bright_the_brightest_pixel_is():
     x = torch.tensor([0.01, -0.1, 100.0, 1000.0, -1000.0])
     found = soft_bound(x)
     torch.testing.assert_close(found[:2], x[:2], rtol=1e-3, atol=0)
-    assert float(found[3] - found[2]) == pytest.approx(3 * math.log(10), rel=1e-3) and found[4] == -found[3]
+    assert (
+        float(found[3] - found[2]) == pytest.approx(3 * math.log(10), rel=1e-3)
+        and found[4] == -found[3]
+    )
 
 
-@pytest.mark.parametrize("patch, channels, n", [(1, (8,), 5), (2, (8, 16), 12), (2, (8, 16, 32), 24), (4, (8, 16), 16)])
+@pytest.mark.parametrize(
+    "patch, channels, n", [(1, (8,), 5), (2, (8, 16), 12), (2, (8, 16, 32), 24), (4, (8, 16), 16)]
+)
 def test_a_new_unet_is_silent_and_keeps_the_shape(patch, channels, n):
     network = UNet(2, 3, channels, patch)
     x = torch.randn(2, 2, n, n, generator=seeded(3))
@@ -67,7 +76,9 @@ def test_a_unet_treats_each_map_by_itself(blocks):
     together = network(x, condition)
     assert float(together.std()) > 0.01
     for i in range(3):
-        torch.testing.assert_close(network(x[i : i + 1], condition[i : i + 1]), together[i : i + 1])
+        torch.testing.assert_close(
+            network(x[i : i + 1], condition[i : i + 1]), together[i : i + 1]
+        )
 
 
 def test_a_unet_hears_its_condition_and_all_of_its_input():
@@ -77,16 +88,23 @@ def test_a_unet_hears_its_condition_and_all_of_its_input():
     assert not torch.allclose(network(x, torch.tensor([0.4])), said)
     for channel in range(2):
         changed = x.clone()
-        changed[0, channel, 0, 0] += 1.0  # attention at the coarsest level carries it to every pixel
+        changed[0, channel, 0, 0] += (
+            1.0  # attention at the coarsest level carries it to every pixel
+        )
         assert ((network(changed, torch.tensor([0.3])) - said)[0, 0, 8:, 8:] != 0).all()
 
 
 def test_a_unet_hears_its_labels():
     network = perturbed(UNet(1, 1, (8,), labels=2))
     x, condition = torch.randn(1, 1, 8, 8, generator=seeded(11)), torch.tensor([0.3])
-    said = [network(x, condition, torch.tensor([labels])) for labels in ([0.5, 1.0], [0.6, 1.0], [0.5, 1.1])]
+    said = [
+        network(x, condition, torch.tensor([labels]))
+        for labels in ([0.5, 1.0], [0.6, 1.0], [0.5, 1.1])
+    ]
     assert not torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
-    with pytest.raises(ValueError, match="needs 2 labels a map, such as model.strength\\(y\\), found none"):
+    with pytest.raises(
+        ValueError, match="needs 2 labels a map, such as model.strength\\(y\\), found none"
+    ):
         network(x, condition)
 
 
@@ -101,7 +119,10 @@ def test_conditions_of_all_noise_levels_are_told_apart():
 
 
 def test_a_new_residual_block_is_its_skip():
-    x, embedding = torch.randn(2, 8, 5, 5, generator=seeded(6)), torch.randn(2, 16, generator=seeded(7))
+    x, embedding = (
+        torch.randn(2, 8, 5, 5, generator=seeded(6)),
+        torch.randn(2, 16, generator=seeded(7)),
+    )
     assert torch.equal(Residual(8, 8, 16)(x, embedding), x)
     wider = Residual(8, 12, 16)
     torch.testing.assert_close(wider(x, embedding), wider.skip(x))
@@ -128,20 +149,30 @@ def test_attention_stands_where_it_was_asked_for(attention, layers):
     """One in the middle, then three a level: one block on the way down, two on the way up."""
     network = UNet(1, 1, (8, 16), attention=attention)
     assert sum(isinstance(module, Attention) for module in network.modules()) == layers
-    assert torch.equal(network(torch.randn(2, 1, 16, 16), torch.zeros(2)), torch.zeros(2, 1, 16, 16))
+    assert torch.equal(
+        network(torch.randn(2, 1, 16, 16), torch.zeros(2)), torch.zeros(2, 1, 16, 16)
+    )
 
 
-@pytest.mark.parametrize("build", [lambda p: CouplingNet(1, 1, 4, p), lambda p: UNet(1, 1, (8,), patch=1, padding=p)])
+@pytest.mark.parametrize(
+    "build", [lambda p: CouplingNet(1, 1, 4, p), lambda p: UNet(1, 1, (8,), patch=1, padding=p)]
+)
 def test_with_circular_padding_a_shifted_map_gives_a_shifted_answer(build):
     x = torch.randn(2, 1, 8, 8, generator=seeded(9), dtype=torch.float64)
-    condition = () if isinstance(build("zeros"), CouplingNet) else (torch.zeros(2, dtype=torch.float64),)
+    condition = (
+        () if isinstance(build("zeros"), CouplingNet) else (torch.zeros(2, dtype=torch.float64),)
+    )
     for padding, same in (("circular", True), ("zeros", False), ("reflect", False)):
         network = perturbed(build(padding)).double()
         shifted = network(x.roll((3, 2), (-2, -1)), *condition)
         assert torch.allclose(shifted, network(x, *condition).roll((3, 2), (-2, -1))) == same
 
 
-@pytest.mark.parametrize("build", [lambda p: CouplingNet(1, 1, 4, p), lambda p: UNet(1, 1, (8, 16), padding=p)])
+@pytest.mark.parametrize(
+    "build", [lambda p: CouplingNet(1, 1, 4, p), lambda p: UNet(1, 1, (8, 16), padding=p)]
+)
 def test_a_padding_that_is_none_is_refused(build):
-    with pytest.raises(ValueError, match="padding must be one of zeros, reflect, circular, found 'same'"):
+    with pytest.raises(
+        ValueError, match="padding must be one of zeros, reflect, circular, found 'same'"
+    ):
         build("same")

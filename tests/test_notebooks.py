@@ -25,7 +25,18 @@ def cells(path, kind):
 
 
 def test_all_are_there():
-    assert [p.name[:2] for p in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09"]
+    assert [p.name[:2] for p in NOTEBOOKS] == [
+        "00",
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "07",
+        "08",
+        "09",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -44,24 +55,36 @@ class TestForm:
         assert all(p["inferred_type_name"] != "None" and p["help"] for p in known.values())
         code = cells(path, "code")
         tagged = [i for i, c in enumerate(code) if "parameters" in c.metadata.get("tags", [])]
-        assert len(tagged) == 1 and "runs.check_parameters(globals())" in code[tagged[0] + 1].source
+        assert (
+            len(tagged) == 1 and "runs.check_parameters(globals())" in code[tagged[0] + 1].source
+        )
 
     def test_begins_with_a_question_and_ends_with_exercises_and_references(self, path):
         text = [c.source for c in cells(path, "markdown")]
-        assert text[0].startswith("# ") and "?" in text[0].splitlines()[0] and "two cores" in text[0]
+        assert (
+            text[0].startswith("# ") and "?" in text[0].splitlines()[0] and "two cores" in text[0]
+        )
         whole = "\n".join(text)
-        assert "<details>" in whole and "arxiv.org" in whole and re.search(r"^## .*fail", whole, re.M | re.I)
+        assert (
+            "<details>" in whole
+            and "arxiv.org" in whole
+            and re.search(r"^## .*fail", whole, re.M | re.I)
+        )
 
     def test_every_numbered_line_is_an_exercise(self, path):
         """The book takes a line that begins with a number and a dot for one: "0.9 of it …" must not stand there."""
         section = (
-            "\n".join(c.source for c in cells(path, "markdown")).partition("## Exercises\n")[2].partition("\n## ")[0]
+            "\n".join(c.source for c in cells(path, "markdown"))
+            .partition("## Exercises\n")[2]
+            .partition("\n## ")[0]
         )
         numbers = [int(number) for number in re.findall(r"^(?:\*\*)?(\d+)\.", section, re.M)]
         assert numbers == list(range(1, len(numbers) + 1)) and numbers
 
     def test_pictures_have_alternative_texts(self, path):
-        pictures = [o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})]
+        pictures = [
+            o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})
+        ]
         assert pictures and all(o.metadata.get("image/png", {}).get("alt") for o in pictures)
 
     def test_no_picture_goes_through_an_output_widget(self, path):
@@ -71,13 +94,19 @@ class TestForm:
 
     def test_no_installs_no_network_and_no_fixed_device(self, path):
         source = "\n".join(c.source for c in cells(path, "code"))
-        found = re.findall(r"^\s*[!%]\s*\w+.*|\b(?:urlopen|urlretrieve|requests\.|hf_hub)\w*|\.cuda\(\)", source, re.M)
+        found = re.findall(
+            r"^\s*[!%]\s*\w+.*|\b(?:urlopen|urlretrieve|requests\.|hf_hub)\w*|\.cuda\(\)",
+            source,
+            re.M,
+        )
         assert found == []
 
     def test_no_more_than_three_code_cells_in_a_row(self, path):
         kinds = "".join(c.cell_type[0] for c in nbformat.read(path, as_version=4).cells)
         first = kinds.index("c")
-        assert "cccc" not in kinds[first + 3 :]  # imports, parameters and their check come together at the top
+        assert (
+            "cccc" not in kinds[first + 3 :]
+        )  # imports, parameters and their check come together at the top
 
 
 def test_no_two_notebooks_define_the_same():
@@ -96,8 +125,14 @@ def test_apps_are_stored_executed_and_small(path):
     code = cells(path, "code")
     assert all(c.execution_count for c in code) and path.stat().st_size < 500_000
     assert [c for c in code if "parameters" in c.metadata.get("tags", [])]
-    assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in code[-1].outputs)
-    assert all(o.metadata.get("image/png", {}).get("alt") for o in code[-1].outputs if "image/png" in o.get("data", {}))
+    assert any(
+        "application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in code[-1].outputs
+    )
+    assert all(
+        o.metadata.get("image/png", {}).get("alt")
+        for o in code[-1].outputs
+        if "image/png" in o.get("data", {})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -116,20 +151,28 @@ def small_maps(tmp_path_factory) -> Path:
 def test_runs_with_tiny_parameters_and_every_solution_after_it(path, small_maps, tmp_path):
     """As a reader has it who comes to the end and does the exercises: the names are those of the notebook as it stands."""
     book = nbformat.read(path, as_version=4)
-    text = "\n".join(c.source for c in book.cells if c.cell_type == "markdown").split("## Exercises")[1]
+    text = "\n".join(c.source for c in book.cells if c.cell_type == "markdown").split(
+        "## Exercises"
+    )[1]
     solutions = re.findall(r"```python\n(.*?)```", text, re.S)
     assert solutions
     book.cells += [nbformat.v4.new_code_cell(source) for source in solutions]
     nbformat.write(book, small_maps / path.name)
     known = papermill.inspect_notebook(str(path))
     given = TINY | {"n_train": 40, "study": ""}
-    if not path.name.startswith("08"):  # its own files do not say their field, which an exercise is about
+    if not path.name.startswith(
+        "08"
+    ):  # its own files do not say their field, which an exercise is about
         given["maps"] = str(small_maps / "maps.npz")
-    folder = runs.run(small_maps / path.name, "tiny", {k: v for k, v in given.items() if k in known}, tmp_path)
+    folder = runs.run(
+        small_maps / path.name, "tiny", {k: v for k, v in given.items() if k in known}, tmp_path
+    )
     assert (folder / "report.html").stat().st_size > 10_000
     assert any((folder / "figures").glob("*.png"))
     results = json.loads((folder / "results.json").read_text())
-    assert {"parameters", "versions", "seconds"} <= set(results) and "seed" in results["parameters"]
+    assert {"parameters", "versions", "seconds"} <= set(results) and "seed" in results[
+        "parameters"
+    ]
     if path.name[:2] not in ("01", "02"):  # those that judge a generator
         assert {"comparison", "table"} <= set(results)
         verdicts = results["comparison"]["against_truth"]

@@ -34,7 +34,11 @@ def test_environment_yml_holds_python_and_pip_and_hands_over():
     assert environment == {
         "name": "lensnb",
         "channels": ["conda-forge"],
-        "dependencies": ["python=3.11", "pip", {"pip": ["-c constraints.txt", "-e .[lab,formats,test]"]}],
+        "dependencies": [
+            "python=3.11",
+            "pip",
+            {"pip": ["-c constraints.txt", "-e .[lab,formats,test]"]},
+        ],
     }
 
 
@@ -44,7 +48,9 @@ def test_binder_hands_over_too():
     (command,) = (line for line in lines if line and not line.startswith("#"))
     words = shlex.split(command)
     assert words[:2] == ["pip", "install"] and words[-3:-1] == ["-c", "constraints.txt"]
-    assert set(re.fullmatch(r"\.\[([\w,]+)\]", words[-1])[1].split(",")) <= set(PROJECT["optional-dependencies"])
+    assert set(re.fullmatch(r"\.\[([\w,]+)\]", words[-1])[1].split(",")) <= set(
+        PROJECT["optional-dependencies"]
+    )
     assert (ROOT / ".binder/runtime.txt").read_text() == "python-3.11\n"
 
 
@@ -61,13 +67,18 @@ def test_constraints_pin_each_package_once_in_order_and_nothing_of_ours_or_cudas
 def test_constraints_pin_every_direct_dependency():
     extras = PROJECT["optional-dependencies"]
     direct = sum(extras.values(), PROJECT["dependencies"] + PYPROJECT["build-system"]["requires"])
-    missing = {name(d) for d in direct} | {"jax", "jaxlib"}  # jax comes with pmpp, and breaks it when too new
+    missing = {name(d) for d in direct} | {
+        "jax",
+        "jaxlib",
+    }  # jax comes with pmpp, and breaks it when too new
     assert missing - {name(pin) for pin in pins()} == set()
 
 
 def test_extras_that_others_name_exist():
     extras = set(PROJECT["optional-dependencies"])
-    defaults = re.search(r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
+    defaults = re.search(
+        r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M
+    )[1]
     assert set(defaults.split(",")) == {"lab", "sims", "formats", "vectors", "sweep", "test"}
     assert extras == set(defaults.split(",")) | {"docs"}  # installed by `make docs` only
 
@@ -83,7 +94,11 @@ def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     """Run make as from a shell, also when these tests themselves run under `make test`."""
     if shutil.which("make") is None:
         pytest.skip("needs make")
-    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE") and key != "ARGS"}
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("MAKE") and key != "ARGS"
+    }
     return subprocess.run(["make", *arguments], cwd=cwd, env=env, capture_output=True, text=True)
 
 
@@ -94,7 +109,10 @@ def test_make_help_lists_the_targets_and_needs_no_environment():
 
 def test_make_clean_keeps_runs(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
-    kept, gone = tmp_path / "runs/quickstart/results.json", tmp_path / "lensnb/__pycache__/maps.pyc"
+    kept, gone = (
+        tmp_path / "runs/quickstart/results.json",
+        tmp_path / "lensnb/__pycache__/maps.pyc",
+    )
     for file in (kept, gone, tmp_path / ".venv/bin/python"):
         file.parent.mkdir(parents=True)
         file.touch()
@@ -166,11 +184,18 @@ def test_wheel_takes_code_maps_and_javascript_and_no_caches(tmp_path):
         "lensnb/trained/flow.safetensors",
         "lensnb/trained/flow.md",
     }
-    others = {"lensnb/__pycache__/maps.pyc", "lensnb/sample/train.npy.part", "runs/x/results.json", "tests/test_x.py"}
+    others = {
+        "lensnb/__pycache__/maps.pyc",
+        "lensnb/sample/train.npy.part",
+        "runs/x/results.json",
+        "tests/test_x.py",
+    }
     for file in wanted | others:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    packed = {file.distribution_path for file in WheelBuilder(str(tmp_path)).recurse_included_files()}
+    packed = {
+        file.distribution_path for file in WheelBuilder(str(tmp_path)).recurse_included_files()
+    }
     assert packed == wanted
 
 
@@ -184,8 +209,12 @@ def test_citation_gives_the_version_and_licence_of_the_package():
 
 def test_stored_notebooks_are_stripped_of_metadata():
     """`make format` strips them; this runs the same hook with --verify, which changes nothing."""
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
-    program, *options = shlex.split(next(hook["entry"] for hook in hooks if hook["id"] == "nbstripout"))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))[
+        "repos"
+    ][0]["hooks"]
+    program, *options = shlex.split(
+        next(hook["entry"] for hook in hooks if hook["id"] == "nbstripout")
+    )
     notebooks = sorted(str(path) for path in (ROOT / "notebooks").glob("*.ipynb"))
     command = [sys.executable, "-m", program, *options, "--verify", *notebooks]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)

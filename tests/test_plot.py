@@ -23,7 +23,10 @@ def report():
         GaussianField.from_power(grid, lambda ell: 1e-9 * (ell / 500) ** -1.2).variance, 0.05
     )
     draw = lambda seed: field.sample(96, torch.Generator().manual_seed(seed))
-    truth, null = MapSet(draw(0).numpy(), 5.0), MapSet(draw(1).numpy(), 5.0, labels=np.arange(96) + 96)
+    truth, null = (
+        MapSet(draw(0).numpy(), 5.0),
+        MapSet(draw(1).numpy(), 5.0, labels=np.arange(96) + 96),
+    )
     train = MapSet(draw(4).numpy(), 5.0, labels=np.arange(96) + 192)
     return compare(truth, null, {"model": draw(2), "other": 0.9 * draw(3)}, train, rounds=30)
 
@@ -33,7 +36,9 @@ def test_ratio_draws_the_estimates_and_the_null_band(report):
     plot.ratio(ax, report, "power", "mean_ratio")
     bars = {c.get_label(): c for c in ax.containers}
     assert set(bars) == {"model", "other"}
-    np.testing.assert_allclose(bars["other"].lines[0].get_ydata(), report.verdicts["other"]["power"].mean_ratio.value)
+    np.testing.assert_allclose(
+        bars["other"].lines[0].get_ydata(), report.verdicts["other"]["power"].mean_ratio.value
+    )
     band = next(c for c in ax.collections if c.get_label() == "null, 95 %")
     low, high = report.verdicts[NULL]["power"].mean_ratio.interval
     y = band.get_paths()[0].vertices[:, 1]
@@ -53,13 +58,19 @@ def test_points_beyond_the_axis_are_marked_at_its_edge(report):
 def test_slopes_are_those_of_the_report(report):
     figure, ax = plot.panels(1)
     plot.slopes(ax, report)
-    drawn = np.array(next(c for c in ax.containers if c.get_label() == "model").lines[0].get_ydata(), float)
-    np.testing.assert_allclose(drawn, [float(v.slope.value) for v in report.verdicts["model"].values()])
+    drawn = np.array(
+        next(c for c in ax.containers if c.get_label() == "model").lines[0].get_ydata(), float
+    )
+    np.testing.assert_allclose(
+        drawn, [float(v.slope.value) for v in report.verdicts["model"].values()]
+    )
     assert [t.get_text() for t in ax.get_xticklabels()] == list(report.verdicts["model"])
 
 
 def test_every_axis_of_every_figure_is_labelled(report):
-    maps = dict.fromkeys(("truth", "model", "other"), np.random.default_rng(0).normal(size=(4, 32, 32)))
+    maps = dict.fromkeys(
+        ("truth", "model", "other"), np.random.default_rng(0).normal(size=(4, 32, 32))
+    )
     figures = [
         plot.comparison(report), plot.correlations(report), plot.summary(report, maps, 5.0),
         plot.correlation_ratios(report, "joint"), plot.tails(report),
@@ -70,7 +81,11 @@ def test_every_axis_of_every_figure_is_labelled(report):
         figures.append(figure)
     for figure in figures:
         figure.canvas.draw()
-        bottom = [ax for ax in figure.axes if any(t.get_visible() for t in ax.get_xticklabels()) and ax.axison]
+        bottom = [
+            ax
+            for ax in figure.axes
+            if any(t.get_visible() for t in ax.get_xticklabels()) and ax.axison
+        ]
         assert all(ax.get_xlabel() or ax.get_ylabel() or ax.get_title() for ax in bottom)
 
 
@@ -101,7 +116,9 @@ def test_neighbours_are_those_of_the_report(report):
     plot.neighbours(ax, report)
     lines = {line.get_label(): line for line in ax.lines}
     assert set(lines) == {"truth", NULL, "model", "other"}
-    np.testing.assert_allclose(lines["model"].get_xdata(), np.sort(report.neighbours["model"].distance))
+    np.testing.assert_allclose(
+        lines["model"].get_xdata(), np.sort(report.neighbours["model"].distance)
+    )
     assert lines["model"].get_ydata()[-1] == 1
 
 
@@ -110,7 +127,9 @@ def test_scorecard_frames_what_fails(report):
     frames = [patch for patch in ax.patches if not patch.get_fill()]
     assert len(frames) == len(report.failures()) > 0
     assert len(ax.texts) == 2 * len(report.rows())
-    assert [t.get_text()[0] for t in ax.get_yticklabels()] == [str(row.quantity.item) for row in report.rows()]
+    assert [t.get_text()[0] for t in ax.get_yticklabels()] == [
+        str(row.quantity.item) for row in report.rows()
+    ]
     bold = {text.get_text() for text in ax.texts if text.get_weight() == "bold"}
     row = next(row for row in report.rows() if row.quantity.name == "C_ℓ mean")
     here, null = row.estimates["other"], row.estimates[NULL]
@@ -121,7 +140,11 @@ def test_tails_are_drawn_with_the_null(report):
     figure = plot.tails(report)
     left, middle, right = figure.axes
     assert {line.get_label() for line in left.lines} == {"truth", NULL, "model", "other"}
-    assert [t.get_text() for t in right.get_xticklabels()] == ["peaks > 4σ", "PDF low end", "PDF high end"]
+    assert [t.get_text() for t in right.get_xticklabels()] == [
+        "peaks > 4σ",
+        "PDF low end",
+        "PDF high end",
+    ]
 
 
 def test_colours_are_fixed_for_truth_and_null_and_differ():
@@ -135,7 +158,10 @@ def test_show_gives_a_picture_with_its_alternative_text_and_closes_the_figure(tm
 
     figure, _ = plot.panels(1)
     picture = plot.show(figure, "an empty panel", tmp_path / "figures" / "a.png")
-    assert picture.alt == "an empty panel" and picture.data == (tmp_path / "figures" / "a.png").read_bytes()
+    assert (
+        picture.alt == "an empty panel"
+        and picture.data == (tmp_path / "figures" / "a.png").read_bytes()
+    )
     assert not plt.fignum_exists(figure.number)
 
 

@@ -12,7 +12,14 @@ from lensnb.__main__ import main
 from lensnb.readers import open_maps
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-TINY = {"flow_steps": 6, "diffusion_steps": 6, "batch": 8, "n_maps": 24, "sampler_steps": 4, "device": "cpu"}
+TINY = {
+    "flow_steps": 6,
+    "diffusion_steps": 6,
+    "batch": 8,
+    "n_maps": 24,
+    "sampler_steps": 4,
+    "device": "cpu",
+}
 
 
 def explored_trained_compared(folder: Path, **parameters) -> dict:
@@ -20,7 +27,15 @@ def explored_trained_compared(folder: Path, **parameters) -> dict:
     for name in ("01_explore_kappa_maps", "00_quickstart"):
         given = parameters | (TINY if name.startswith("00") else {})
         pairs = [word for key, value in given.items() for word in ("-p", key, str(value))]
-        command = ["run", str(NOTEBOOKS / f"{name}.ipynb"), "--root", str(folder), "--name", name[:2], *pairs]
+        command = [
+            "run",
+            str(NOTEBOOKS / f"{name}.ipynb"),
+            "--root",
+            str(folder),
+            "--name",
+            name[:2],
+            *pairs,
+        ]
         assert main(command) == 0
     return json.loads((folder / "00" / "results.json").read_text())
 
@@ -30,14 +45,25 @@ def assert_judged(results: dict, truth: int):
     assert comparison["maps"]["truth"]["maps"] == truth
     numbers = {row["name"]: row["sets"] for row in comparison["headline"]}
     for name in ("C_ℓ mean", "C_ℓ scatter", "C_ℓ slope"):
-        assert set(numbers[name]) == {"null (true maps)", "flow", "diffusion", "Gaussian", "lognormal"}
+        assert set(numbers[name]) == {
+            "null (true maps)",
+            "flow",
+            "diffusion",
+            "Gaussian",
+            "lognormal",
+        }
         assert all(np.isfinite(number["value"]) for number in numbers[name].values())
 
 
 @pytest.mark.slow
 def test_a_thousand_maps_from_lens_planes(published, tmp_path):
-    subprocess.run([sys.executable, published / "kappa_from_planes.py", "1000", tmp_path / "planes.npy"], check=True)
-    found = explored_trained_compared(tmp_path, maps=tmp_path / "planes.npy", side_deg=1.75, z_source=1.0, pixels=32)
+    subprocess.run(
+        [sys.executable, published / "kappa_from_planes.py", "1000", tmp_path / "planes.npy"],
+        check=True,
+    )
+    found = explored_trained_compared(
+        tmp_path, maps=tmp_path / "planes.npy", side_deg=1.75, z_source=1.0, pixels=32
+    )
     assert_judged(found, 250)
 
 
@@ -60,6 +86,8 @@ def test_one_ray_traced_sight_line(published, tmp_path):
 def test_one_mock_catalogue(published, tmp_path):
     """Galaxies → shear → κ (Kaiser & Squires), in tiles."""
     file = published / "mice_catalogue" / "gal_cat.fits"
-    tiles = tiled(file, tmp_path, "--side-deg 0.86 --pixels 64 --source 0.6,1.4 --signs -1 -1 --tile 16")
+    tiles = tiled(
+        file, tmp_path, "--side-deg 0.86 --pixels 64 --source 0.6,1.4 --signs -1 -1 --tile 16"
+    )
     assert len(open_maps(tiles)) == 16
     assert_judged(explored_trained_compared(tmp_path, maps=tiles), 4)

@@ -35,7 +35,9 @@ def refuses(words: str, path, error=ValueError, **keywords) -> str:
     message = str(caught.value)
     assert re.search(words, message), message
     assert "\n" not in message and (isinstance(path, list) or str(path) in message)
-    assert caught.value.__cause__ is None and (caught.value.__context__ is None or caught.value.__suppress_context__)
+    assert caught.value.__cause__ is None and (
+        caught.value.__context__ is None or caught.value.__suppress_context__
+    )
     return message
 
 
@@ -107,7 +109,9 @@ def test_values_that_are_not_floating_point(tmp_path, array):
     refuses("expected floating-point κ", tmp_path / "maps.npy", side_deg=5)
 
 
-@pytest.mark.parametrize("shape", [(), (64,), (4, 8), (3, 16, 8), (0, 16, 16), (2, 2, 8, 8), (3, 1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(), (64,), (4, 8), (3, 16, 8), (0, 16, 16), (2, 2, 8, 8), (3, 1, 1)], ids=str
+)
 def test_arrays_that_are_not_square_maps(tmp_path, shape):
     np.save(tmp_path / "maps.npy", np.zeros(shape, np.float32))
     refuses(f"{re.escape(str(shape))}; expected square maps", tmp_path / "maps.npy", side_deg=5)
@@ -120,7 +124,11 @@ def test_nan_and_infinity_are_counted(tmp_path, kappa):
     kappa[2, 3, 4] = np.nan
     kappa[4, 0, :2] = np.inf, -np.inf
     np.save(tmp_path / "maps.npy", kappa)
-    refuses("3 pixels that are NaN or infinite, the first in map 2 of 5", tmp_path / "maps.npy", side_deg=5)
+    refuses(
+        "3 pixels that are NaN or infinite, the first in map 2 of 5",
+        tmp_path / "maps.npy",
+        side_deg=5,
+    )
 
 
 def test_bulk_that_cannot_be_kappa(tmp_path, kappa):
@@ -166,12 +174,20 @@ def test_npz_with_one_array_of_maps(tmp_path, kappa):
 
 def test_npz_with_two_arrays_names_its_keys(tmp_path, kappa):
     np.savez(tmp_path / "maps.npz", clean=kappa, noisy=kappa)
-    refuses(r"2 floating-point arrays .*\(clean, noisy\); expected exactly one", tmp_path / "maps.npz", side_deg=5)
+    refuses(
+        r"2 floating-point arrays .*\(clean, noisy\); expected exactly one",
+        tmp_path / "maps.npz",
+        side_deg=5,
+    )
 
 
 def test_npz_without_maps_names_its_keys(tmp_path):
     np.savez(tmp_path / "maps.npz", seeds=np.arange(5))
-    refuses(r"0 floating-point arrays .*\(seeds\); expected exactly one", tmp_path / "maps.npz", side_deg=5)
+    refuses(
+        r"0 floating-point arrays .*\(seeds\); expected exactly one",
+        tmp_path / "maps.npz",
+        side_deg=5,
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 3, 200, 0.5, -1])
@@ -211,7 +227,13 @@ def test_npz_with_a_field_size_that_is_none(tmp_path, kappa, angle):
 
 @pytest.mark.parametrize("suffix", [".fits", ".fit", ".fits.gz", ".fit.gz"])
 def test_fits_image(tmp_path, kappa, suffix):
-    path = write_fits(tmp_path / f"map{suffix}", kappa[0].astype(">f4"), ANGLE=3.5, Z=0.74, ITYPE="ConvergenceMap")
+    path = write_fits(
+        tmp_path / f"map{suffix}",
+        kappa[0].astype(">f4"),
+        ANGLE=3.5,
+        Z=0.74,
+        ITYPE="ConvergenceMap",
+    )
     maps = open_maps(path)
     np.testing.assert_array_equal(maps.maps, kappa[:1])
     assert maps.maps.dtype == np.float32 and maps.maps.dtype.isnative
@@ -238,7 +260,9 @@ def test_fits_pattern_in_natural_order(tmp_path, kappa):
 
 
 def test_list_keeps_its_order(tmp_path, kappa):
-    files = [write_fits(tmp_path / f"{name}.fits", kappa[i], ANGLE=3.5) for i, name in enumerate("bac")]
+    files = [
+        write_fits(tmp_path / f"{name}.fits", kappa[i], ANGLE=3.5) for i, name in enumerate("bac")
+    ]
     np.testing.assert_array_equal(open_maps([str(file) for file in files]).maps, kappa[:3])
 
 
@@ -277,7 +301,9 @@ def test_fits_with_its_side_in_mpc(tmp_path, kappa):
 
 @pytest.mark.parametrize("angle", [0.0, -3.5, "3.5 degrees"])
 def test_fits_with_a_field_size_that_is_none(tmp_path, kappa, angle):
-    refuses("as its card ANGLE; expected", write_fits(tmp_path / "map.fits", kappa[0], ANGLE=angle))
+    refuses(
+        "as its card ANGLE; expected", write_fits(tmp_path / "map.fits", kappa[0], ANGLE=angle)
+    )
 
 
 def test_fits_of_integers(tmp_path):
@@ -293,11 +319,18 @@ def test_fits_of_shear(tmp_path, kappa):
 def test_fits_table(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("kappa", "E", array=np.zeros(9))])
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "catalogue.fits")
-    refuses("has the columns kappa of numbers; expected x_arcmin", tmp_path / "catalogue.fits", side_deg=1, pixels=8)
+    refuses(
+        "has the columns kappa of numbers; expected x_arcmin",
+        tmp_path / "catalogue.fits",
+        side_deg=1,
+        pixels=8,
+    )
 
 
 def test_fits_without_an_image_or_a_table(tmp_path):
-    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((4, 4)))]).writeto(tmp_path / "map.fits")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((4, 4)))]).writeto(
+        tmp_path / "map.fits"
+    )
     refuses("no primary image, only ImageHDU; expected", tmp_path / "map.fits", side_deg=1)
 
 
@@ -313,7 +346,12 @@ def test_fits_without_astropy_names_the_extra(tmp_path, kappa, monkeypatch):
 
 
 def test_missing_file(tmp_path):
-    refuses("does not exist; expected a file of κ maps", tmp_path / "none.npy", FileNotFoundError, side_deg=5)
+    refuses(
+        "does not exist; expected a file of κ maps",
+        tmp_path / "none.npy",
+        FileNotFoundError,
+        side_deg=5,
+    )
 
 
 def test_pattern_without_a_match(tmp_path):
@@ -350,7 +388,9 @@ def test_side_that_is_none(tmp_path, kappa, side):
 
 def test_npy_without_field_size(tmp_path, kappa):
     np.save(tmp_path / "maps.npy", kappa)
-    refuses("expected the argument side_deg, the side of the field in degrees", tmp_path / "maps.npy")
+    refuses(
+        "expected the argument side_deg, the side of the field in degrees", tmp_path / "maps.npy"
+    )
 
 
 def test_negative_redshift(tmp_path, kappa):
@@ -362,7 +402,11 @@ def test_negative_redshift(tmp_path, kappa):
 @pytest.mark.parametrize(
     "image, cards, words",
     [
-        (np.zeros((16, 16)), {"ANGLE": 5.0}, "16 × 16 pixels over 5°; expected 16 × 16 pixels over 3.5°, as in"),
+        (
+            np.zeros((16, 16)),
+            {"ANGLE": 5.0},
+            "16 × 16 pixels over 5°; expected 16 × 16 pixels over 3.5°, as in",
+        ),
         (np.zeros((8, 8)), {"ANGLE": 3.5}, "8 × 8 pixels over 3.5°; expected 16 × 16"),
         (np.zeros((16, 16)), {"ANGLE": 3.5, "Z": 0.5}, "z_source = 0.5; expected 1, as in"),
         (np.zeros((16, 16)), {"ANGLE": 3.5}, "z_source = nan; expected 1, as in"),
@@ -406,7 +450,9 @@ def test_labels_that_are_none(tmp_path, kappa, labels, words):
 
 def test_label_file_missing_or_broken(tmp_path, kappa):
     np.save(tmp_path / "maps.npy", kappa)
-    with pytest.raises(FileNotFoundError, match="none.npy does not exist; expected .* one label a map"):
+    with pytest.raises(
+        FileNotFoundError, match="none.npy does not exist; expected .* one label a map"
+    ):
         open_maps(tmp_path / "maps.npy", side_deg=5, labels=tmp_path / "none.npy")
     (tmp_path / "labels.npy").write_bytes(b"labels")
     with pytest.raises(ValueError, match="labels.npy is not a whole .npy file"):
@@ -421,14 +467,19 @@ def test_tiles_have_the_labels_of_their_maps_or_their_own(tmp_path, kappa):
     assert own.labels.tolist() == np.repeat(np.arange(len(kappa)), 4).tolist()
     np.testing.assert_array_equal(own.maps[1], kappa[0][:half, half : 2 * half])
     labels = np.repeat(7, len(kappa))
-    assert set(open_maps(tmp_path / "maps.npy", side_deg=5, labels=labels, tile=half).labels) == {7}
+    assert set(open_maps(tmp_path / "maps.npy", side_deg=5, labels=labels, tile=half).labels) == {
+        7
+    }
     each = open_maps(tmp_path / "maps.npy", side_deg=5, labels="each", tile=half)
     assert each.labels.tolist() == list(range(4 * len(kappa)))
     MapSet(kappa, 5.0, labels=labels).save(tmp_path / "one.npz")
-    assert open_maps(tmp_path / "one.npz", labels="each").labels.tolist() == list(range(len(kappa)))
+    assert open_maps(tmp_path / "one.npz", labels="each").labels.tolist() == list(
+        range(len(kappa))
+    )
     for tile in (1, n + 1, 2.5):
         with pytest.raises(
-            ValueError, match=f"maps.npy has maps of {n} × {n} pixels; expected tile to be a whole number"
+            ValueError,
+            match=f"maps.npy has maps of {n} × {n} pixels; expected tile to be a whole number",
         ):
             open_maps(tmp_path / "maps.npy", side_deg=5, tile=tile)
 
@@ -440,8 +491,13 @@ def test_labels_of_several_map_sets(tmp_path, kappa):
     np.savez(tmp_path / "d.npz", kappa=kappa)
     joined = open_maps(tmp_path / "[ab].npz")
     assert joined.labels.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 2, 3]
-    refuses("c.npz uses the simulation label 1 of an earlier file", [tmp_path / "a.npz", tmp_path / "c.npz"])
-    refuses("d.npz carries no simulation labels", [tmp_path / "a.npz", tmp_path / "d.npz"], side_deg=5)
+    refuses(
+        "c.npz uses the simulation label 1 of an earlier file",
+        [tmp_path / "a.npz", tmp_path / "c.npz"],
+    )
+    refuses(
+        "d.npz carries no simulation labels", [tmp_path / "a.npz", tmp_path / "d.npz"], side_deg=5
+    )
     given = open_maps([tmp_path / "a.npz", tmp_path / "c.npz"], labels=np.repeat([0, 1], 5))
     assert given.simulations.tolist() == [0, 1]
 
@@ -464,7 +520,12 @@ def test_published_fits_without_field_size(published):
 
 
 def test_maps_from_published_planes(published, tmp_path):
-    command = [sys.executable, str(published / "kappa_from_planes.py"), "20", str(tmp_path / "out.npy")]
+    command = [
+        sys.executable,
+        str(published / "kappa_from_planes.py"),
+        "20",
+        str(tmp_path / "out.npy"),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     maps = open_maps(tmp_path / "out.npy", side_deg=1.75, z_source=1.0)
     assert maps.maps.shape == (20, 128, 128)

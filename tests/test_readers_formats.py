@@ -63,7 +63,11 @@ def test_slics_map(tmp_path, small_slics):
     path, raw = write_slics(tmp_path)
     maps = open_maps(path)
     np.testing.assert_array_equal(maps.maps[0], (raw / 64).astype(np.float32)[:-1, :-1] * 64)
-    assert (maps.side_deg, maps.z_source, maps.labels.tolist()) == (10, 0.086, [74]) and maps.maps.dtype == np.float32
+    assert (maps.side_deg, maps.z_source, maps.labels.tolist()) == (
+        10,
+        0.086,
+        [74],
+    ) and maps.maps.dtype == np.float32
 
 
 def test_slics_map_of_the_published_size(tmp_path):
@@ -84,13 +88,19 @@ def test_slics_maps_are_averaged_as_they_are_read(tmp_path, small_slics):
     maps = open_maps(tmp_path / "0.042kappa_weight.dat_LOS*", pixels=16)
     expected = np.stack(raws)[:, :-1, :-1].reshape(3, 16, 4, 16, 4).mean((2, 4))
     np.testing.assert_allclose(maps.maps, expected, rtol=0, atol=1e-8)
-    assert maps.labels.tolist() == [74, 75, 100]  # a pattern takes the lines of sight that there are, in order
+    assert maps.labels.tolist() == [
+        74,
+        75,
+        100,
+    ]  # a pattern takes the lines of sight that there are, in order
 
 
 def test_slics_missing_lines_of_sight_are_named(tmp_path, small_slics):
     write_slics(tmp_path, 74)
     files = [tmp_path / f"0.042kappa_weight.dat_LOS{los}" for los in range(74, 77)]
-    with pytest.raises(FileNotFoundError, match=r"^2 of the 3 files of the list do not exist; .*LOS75, .*LOS76$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^2 of the 3 files of the list do not exist; .*LOS75, .*LOS76$"
+    ):
         open_maps(files)
 
 
@@ -121,7 +131,11 @@ def write_ktng(path, planes=("z23",), n=16, name="kappa"):
 def write_binary(path, n=16, order="<", data=None, markers=None):
     before, after = markers or (n, n)
     kappa = normal(n, n)
-    parts = np.array([before], f"{order}i4"), kappa.astype(f"{data or order}f8"), np.array([after], f"{order}i4")
+    parts = (
+        np.array([before], f"{order}i4"),
+        kappa.astype(f"{data or order}f8"),
+        np.array([after], f"{order}i4"),
+    )
     path.write_bytes(b"".join(part.tobytes() for part in parts))
     return path, kappa
 
@@ -132,10 +146,18 @@ def small_ktng(monkeypatch):
 
 
 def test_ktng_hdf5(tmp_path, small_ktng):
-    files = [write_ktng(tmp_path / f"LP00{lp}_run00{run}_maps.hdf5", ("z13", "z23")) for lp in (1, 2) for run in (1, 2)]
+    files = [
+        write_ktng(tmp_path / f"LP00{lp}_run00{run}_maps.hdf5", ("z13", "z23"))
+        for lp in (1, 2)
+        for run in (1, 2)
+    ]
     maps = open_maps(files, source=23)
     assert maps.labels.tolist() == [1, 1, 2, 2]  # runs share the lens planes of their LP
-    assert maps.side_deg == 5 and maps.z_source == pytest.approx(1.034, abs=1e-3) and maps.maps.shape == (4, 16, 16)
+    assert (
+        maps.side_deg == 5
+        and maps.z_source == pytest.approx(1.034, abs=1e-3)
+        and maps.maps.shape == (4, 16, 16)
+    )
     np.testing.assert_array_equal(maps.maps[0], normal(16, 16, seed=1))
 
 
@@ -173,27 +195,35 @@ def test_ktng_source_planes_are_where_the_paper_puts_them():
 
 
 def write_cosmogrid(
-    folder, group="kg", nside=16, bins=(1, 2, 3, 4), sky=None, file="projected_probes_maps_nobaryons512.h5"
+    folder,
+    group="kg",
+    nside=16,
+    bins=(1, 2, 3, 4),
+    sky=None,
+    file="projected_probes_maps_nobaryons512.h5",
 ):
     folder.mkdir(parents=True, exist_ok=True)
     with h5py.File(folder / file, "w") as h5:
         for i in bins:
-            h5[f"{group}/stage3_lensing{i}"] = (normal(12 * nside**2, seed=i) if sky is None else sky).astype(
-                np.float32
-            )
+            h5[f"{group}/stage3_lensing{i}"] = (
+                normal(12 * nside**2, seed=i) if sky is None else sky
+            ).astype(np.float32)
         h5["dg/stage3_lensing1"] = np.zeros(12 * nside**2, np.float32)
     return folder / file
 
 
 @pytest.mark.parametrize(
-    "side, pixels, nside", [(10, 64, 512), (10, 300, 128), (5, 64, 256), (20, 512, 64), (40, 128, 64)]
+    "side, pixels, nside",
+    [(10, 64, 512), (10, 300, 128), (5, 64, 256), (20, 512, 64), (40, 128, 64)],
 )
 def test_patches_share_no_healpix_pixel(side, pixels, nside):
     hits = np.zeros(12 * nside**2, int)
     for centre in patch_centres(side, nside):
         hits[np.unique(cosmogrid.patch_pixels(*centre, side, pixels, nside))] += 1
     assert hits.max() == 1
-    assert len(patch_centres(side, nside)) * side**2 > 0.55 * 41253  # and they cover most of the sky
+    assert (
+        len(patch_centres(side, nside)) * side**2 > 0.55 * 41253
+    )  # and they cover most of the sky
 
 
 def test_patches_a_little_larger_than_planned_would_share_pixels():
@@ -213,7 +243,11 @@ def test_cosmogrid(tmp_path, group):
     path = write_cosmogrid(tmp_path / "fiducial/cosmo_fiducial/perm_0000", group, nside=64)
     maps = open_maps(path, side_deg=10, pixels=12, source=3)
     sky = normal(12 * 64**2, seed=3).astype(np.float32)
-    assert maps.maps.shape == (len(patch_centres(10, 64)), 12, 12) and maps.side_deg == 10 and math.isnan(maps.z_source)
+    assert (
+        maps.maps.shape == (len(patch_centres(10, 64)), 12, 12)
+        and maps.side_deg == 10
+        and math.isnan(maps.z_source)
+    )
     assert np.isin(maps.maps, sky).all() and maps.provenance["bin"] == "stage3_lensing3"
     same = open_maps(path, side_deg=10, pixels=12, source="stage3_lensing3")
     np.testing.assert_array_equal(same.maps, maps.maps)
@@ -227,7 +261,9 @@ def test_cosmogrid_patches_lie_as_healpy_shows_them(tmp_path):
         maps = open_maps(path, side_deg=10, pixels=8, source=1).maps
         if name == "b":
             assert (np.diff(maps.mean(2), axis=1) > 0).all()
-            np.testing.assert_allclose(maps.mean((1, 2)) * 100, patch_centres(10, 64)[:, 1], atol=0.6)
+            np.testing.assert_allclose(
+                maps.mean((1, 2)) * 100, patch_centres(10, 64)[:, 1], atol=0.6
+            )
         else:
             centres = patch_centres(10, 64)
             near = (np.abs(centres[:, 1]) < 60) & (centres[:, 0] > 30) & (centres[:, 0] < 330)
@@ -242,7 +278,9 @@ def test_cosmogrid_permutations_of_one_run_share_a_label(tmp_path):
     maps = open_maps(files, side_deg=20, pixels=8, source=1)
     assert maps.simulations.tolist() == ["grid/cosmo_000001", "grid/cosmo_000002", "raw/run_0007"]
     each = len(maps) // 5
-    assert (maps.labels[: 2 * each] == "grid/cosmo_000001").all() and (maps.labels[-each:] == "raw/run_0007").all()
+    assert (maps.labels[: 2 * each] == "grid/cosmo_000001").all() and (
+        maps.labels[-each:] == "raw/run_0007"
+    ).all()
     train, truth = maps.split(0.67, 0.33)
     assert not set(train.labels) & set(truth.labels)
 
@@ -264,7 +302,10 @@ def test_massivenus_redshift_is_that_of_the_name(tmp_path):
 
 
 def test_massivenus_card_and_name_agree(tmp_path):
-    assert open_maps(write_image(tmp_path / "WLconv_z1.50_0001r.fits", ANGLE=3.5, Z=1.5)).z_source == 1.5
+    assert (
+        open_maps(write_image(tmp_path / "WLconv_z1.50_0001r.fits", ANGLE=3.5, Z=1.5)).z_source
+        == 1.5
+    )
 
 
 # ---------------------------------------------------------------- arrays
@@ -274,13 +315,18 @@ def test_cosmogan(tmp_path):
     np.save(tmp_path / "cosmogan_maps.npy", normal(3, 256, 256).astype(np.float32))
     maps = open_maps(tmp_path / "cosmogan_maps.npy", side_deg=5, pixels=64)
     assert maps.maps.shape == (3, 64, 64)
-    np.testing.assert_allclose(maps.maps, normal(3, 256, 256).reshape(3, 64, 4, 64, 4).mean((2, 4)), atol=1e-8)
+    np.testing.assert_allclose(
+        maps.maps, normal(3, 256, 256).reshape(3, 64, 4, 64, 4).mean((2, 4)), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_array(tmp_path, version):
     array = zarr.create_array(
-        str(tmp_path / "maps.zarr"), data=normal(5, 16, 16), chunks=(1, 16, 16), zarr_format=version
+        str(tmp_path / "maps.zarr"),
+        data=normal(5, 16, 16),
+        chunks=(1, 16, 16),
+        zarr_format=version,
     )
     array.attrs.update({"side_deg": 3.5, "z_source": 0.7})
     maps = open_maps(tmp_path / "maps.zarr")
@@ -291,7 +337,9 @@ def test_zarr_array(tmp_path, version):
 @pytest.mark.parametrize("labels", [[3, 3, 1], [0, 0, 0], ["a/b", "a/b", "c"]])
 @pytest.mark.parametrize("z_source", [1.0, math.nan])
 def test_zarr_of_a_map_set(tmp_path, labels, z_source):
-    before = MapSet(np.zeros((3, 8, 8), np.float32), 5.0, z_source, np.array(labels), {"files": ["x"]})
+    before = MapSet(
+        np.zeros((3, 8, 8), np.float32), 5.0, z_source, np.array(labels), {"files": ["x"]}
+    )
     save_zarr(before, tmp_path / "set.zarr")
     after = open_maps(tmp_path / "set.zarr")
     np.testing.assert_array_equal(after.maps, before.maps)
@@ -304,7 +352,10 @@ def test_zarr_of_a_map_set(tmp_path, labels, z_source):
 
 def test_zarr_leaves_nothing_when_it_fails(tmp_path):
     with pytest.raises(TypeError):
-        save_zarr(MapSet(np.zeros((1, 8, 8), np.float32), 5.0, provenance={"no": object()}), tmp_path / "set.zarr")
+        save_zarr(
+            MapSet(np.zeros((1, 8, 8), np.float32), 5.0, provenance={"no": object()}),
+            tmp_path / "set.zarr",
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -333,18 +384,26 @@ def test_masked_maps_in_tiles(tmp_path):
     path, mask_path, whole, mask = write_fair(tmp_path)
     maps = open_maps(path, mask=mask_path, pixels=8)
     corners = maps.provenance["tiles"]
-    assert maps.side_deg == pytest.approx(16 / 60) and len(maps) == 6 * len(corners) and len(corners) >= 6
+    assert (
+        maps.side_deg == pytest.approx(16 / 60)
+        and len(maps) == 6 * len(corners)
+        and len(corners) >= 6
+    )
     used = np.zeros_like(mask, int)
     for k, (row, column) in enumerate(corners):
         used[row : row + 8, column : column + 8] += 1
         tile = np.asarray(maps.maps).reshape(2, 3, -1, 8, 8)[:, :, k]
         np.testing.assert_array_equal(tile, whole[:, :, row : row + 8, column : column + 8])
-    np.testing.assert_array_equal(maps.maps[1:-1][::5], np.asarray(maps.maps)[1:-1][::5])  # tiles of several maps
+    np.testing.assert_array_equal(
+        maps.maps[1:-1][::5], np.asarray(maps.maps)[1:-1][::5]
+    )  # tiles of several maps
     again = convert(path, tmp_path / "tiles.zarr", mask=mask_path, pixels=8)
     np.testing.assert_array_equal(again.maps, maps.maps)
     assert again.labels.tolist() == maps.labels.tolist()
     assert used.max() == 1 and not used[~mask].any()
-    assert maps.labels.tolist() == [0] * (3 * len(corners)) + [1] * (3 * len(corners))  # by cosmology
+    assert maps.labels.tolist() == [0] * (3 * len(corners)) + [1] * (
+        3 * len(corners)
+    )  # by cosmology
 
 
 def test_one_masked_map_and_a_row_of_them(tmp_path):
@@ -367,16 +426,21 @@ def test_masked_map_of_the_published_size(tmp_path):
 
 
 def write_catalogue(path, names, columns, formats=None):
-    table = [fits.Column(name, form, array=values) for name, form, values in zip(names, formats or "D" * 9, columns)]
-    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(table)]).writeto(path, overwrite=True)
+    table = [
+        fits.Column(name, form, array=values)
+        for name, form, values in zip(names, formats or "D" * 9, columns)
+    ]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(table)]).writeto(
+        path, overwrite=True
+    )
     return path
 
 
 def galaxies(n=32, side=600.0, each=4, seed=0):
     """Galaxies on a κ field of periodic pixels: positions, shear of their pixel, redshift; and the field."""
-    kappa = GaussianField.from_power(MapGrid(n, side / 60), lambda ell: 1e-8 / (1 + (ell / 100) ** 2)).sample(
-        1, torch.Generator().manual_seed(seed)
-    )[0]
+    kappa = GaussianField.from_power(
+        MapGrid(n, side / 60), lambda ell: 1e-8 / (1 + (ell / 100) ** 2)
+    ).sample(1, torch.Generator().manual_seed(seed))[0]
     gamma = shear(kappa).numpy()
     rng = np.random.default_rng(seed)
     row, column = (grid.ravel().repeat(each) for grid in np.indices((n, n)))
@@ -390,11 +454,15 @@ SLICS_COLUMNS = ("x_arcmin", "y_arcmin", "shear1", "shear2", "z_spectroscopic")
 
 def test_slics_catalogue(tmp_path):
     x, y, g1, g2, z, kappa = galaxies()
-    path = write_catalogue(tmp_path / "GalCatalog_LOS_cone7.fits", SLICS_COLUMNS, (x, y, g1, g2, z))
+    path = write_catalogue(
+        tmp_path / "GalCatalog_LOS_cone7.fits", SLICS_COLUMNS, (x, y, g1, g2, z)
+    )
     maps = open_maps(path, pixels=32)
     assert (maps.side_deg, maps.labels.tolist(), maps.maps.shape) == (10, [7], (1, 32, 32))
     mean, count = bin_shear(*(torch.from_numpy(a) for a in (x, y, g1 + 1j * g2)), 32, 600.0)
-    np.testing.assert_allclose(mean, shear(kappa), rtol=0, atol=1e-12)  # all galaxies of a pixel have its shear
+    np.testing.assert_allclose(
+        mean, shear(kappa), rtol=0, atol=1e-12
+    )  # all galaxies of a pixel have its shear
     assert (count == 4).all()
     back, _ = kaiser_squires(mean, periodic=True)
     np.testing.assert_allclose(back, kappa.double() - kappa.double().mean(), rtol=0, atol=1e-9)
@@ -407,7 +475,9 @@ def test_slics_catalogue(tmp_path):
 
 def test_catalogue_of_chosen_sources(tmp_path):
     x, y, g1, g2, z, _ = galaxies()
-    path = write_catalogue(tmp_path / "GalCatalog_LOS_cone7.fits", SLICS_COLUMNS, (x, y, g1, g2, z))
+    path = write_catalogue(
+        tmp_path / "GalCatalog_LOS_cone7.fits", SLICS_COLUMNS, (x, y, g1, g2, z)
+    )
     few = read_shear(path, source=(0.9, 1.1))
     assert 0 < len(few) < 500 and few.redshift.min() >= 0.9 and few.redshift.max() < 1.1
     assert open_maps(path, pixels=8, source=(0.9, 1.1), z_source=1.0).z_source == 1.0
@@ -427,11 +497,18 @@ def test_catalogue_whose_shear_contradicts_its_own_convergence(tmp_path):
 
 def test_provenance_of_several_files_is_kept(tmp_path):
     for cone, seed in ((1, 0), (2, 1)):
-        write_catalogue(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", SLICS_COLUMNS, galaxies(seed=seed)[:5])
+        write_catalogue(
+            tmp_path / f"GalCatalog_LOS_cone{cone}.fits", SLICS_COLUMNS, galaxies(seed=seed)[:5]
+        )
     both = open_maps(tmp_path / "GalCatalog_LOS_cone*.fits", pixels=16)
-    one, two = (open_maps(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", pixels=16) for cone in (1, 2))
+    one, two = (
+        open_maps(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", pixels=16) for cone in (1, 2)
+    )
     assert both.labels.tolist() == [1, 2] and both.provenance["galaxies"] == 4096
-    assert both.provenance["std_b_mode"] == [one.provenance["std_b_mode"], two.provenance["std_b_mode"]]
+    assert both.provenance["std_b_mode"] == [
+        one.provenance["std_b_mode"],
+        two.provenance["std_b_mode"],
+    ]
 
 
 @pytest.mark.parametrize("pixels", [1, 0, -4, 8.0])
@@ -442,7 +519,9 @@ def test_pixels_that_are_none(tmp_path, pixels):
 
 def test_catalogue_counts_galaxies_outside_its_field(tmp_path):
     x, y, g1, g2, z, _ = galaxies()
-    path = write_catalogue(tmp_path / "c.fits", ("X_arcmin", *SLICS_COLUMNS[1:]), (x, y, g1, g2, z), "EEEED")
+    path = write_catalogue(
+        tmp_path / "c.fits", ("X_arcmin", *SLICS_COLUMNS[1:]), (x, y, g1, g2, z), "EEEED"
+    )
     half = read_shear(path, side_deg=5)
     assert len(half) + half.outside == 4096 and half.x.max() < 300 and len(half) == 1024
 
@@ -455,18 +534,28 @@ def test_catalogue_on_the_sky(tmp_path, ra, dec):
     x, y, g1, g2, z, kappa = galaxies(side=480.0, each=8)
     alpha, delta = wcs.wcs_pix2world(x / 60 - 4, y / 60 - 4, 1)
     step = 1e-4
-    north = np.subtract(wcs.wcs_world2pix(alpha, delta + step, 1), wcs.wcs_world2pix(alpha, delta - step, 1))
+    north = np.subtract(
+        wcs.wcs_world2pix(alpha, delta + step, 1), wcs.wcs_world2pix(alpha, delta - step, 1)
+    )
     turn = np.arctan2(-north[0], north[1])  # of local north from y, anticlockwise
     local = (g1 + 1j * g2) * np.exp(-2j * turn)
     path = write_catalogue(
-        tmp_path / "sky.fits", ("RA", "DEC", "gamma1", "gamma2"), (alpha, delta, local.real, local.imag)
+        tmp_path / "sky.fits",
+        ("RA", "DEC", "gamma1", "gamma2"),
+        (alpha, delta, local.real, local.imag),
     )
     found = read_shear(path, side_deg=8)
     assert len(found) + found.outside == len(x) and found.outside < 0.01 * len(
         x
     )  # an edge galaxy or two are rounded off
-    match = np.hypot(x - found.x[:, None], y - found.y[:, None]).argmin(1) if found.outside else np.arange(len(x))
-    assert np.hypot(found.x - x[match], found.y - y[match]).max() < 1.0  # arcminutes: the field has found its centre
+    match = (
+        np.hypot(x - found.x[:, None], y - found.y[:, None]).argmin(1)
+        if found.outside
+        else np.arange(len(x))
+    )
+    assert (
+        np.hypot(found.x - x[match], found.y - y[match]).max() < 1.0
+    )  # arcminutes: the field has found its centre
     assert np.abs(found.gamma - (g1 + 1j * g2)[match]).max() < 0.02 * np.abs(g1 + 1j * g2).max()
     maps = read_catalogue(path, 32, 8).maps
     assert np.corrcoef(maps[4:-4, 4:-4].ravel(), kappa[4:-4, 4:-4].ravel())[0, 1] > 0.7
@@ -479,16 +568,28 @@ def test_catalogue_on_the_sky(tmp_path, ra, dec):
 def test_convert(tmp_path, small_slics, capsys, out):
     for los in (74, 80):
         write_slics(tmp_path, los, z="0.897")
-    command = ["convert", str(tmp_path / "*LOS*"), str(tmp_path / out), "--z-source", "0.968", "--pixels", "16"]
+    command = [
+        "convert",
+        str(tmp_path / "*LOS*"),
+        str(tmp_path / out),
+        "--z-source",
+        "0.968",
+        "--pixels",
+        "16",
+    ]
     assert main(command) == 0
-    assert f"{out}: MapSet: 2 maps of 16 × 16 pixels over 10°, z_s = 0.968" in capsys.readouterr().out
+    assert (
+        f"{out}: MapSet: 2 maps of 16 × 16 pixels over 10°, z_s = 0.968" in capsys.readouterr().out
+    )
     maps = open_maps(tmp_path / out)
     assert (maps.labels.tolist(), maps.side_deg, maps.z_source) == ([74, 80], 10, 0.968)
     assert maps.provenance["files"][-1] == out
 
 
 def test_convert_of_several_files_with_what_each_format_takes(tmp_path, small_ktng):
-    files = [str(write_ktng(tmp_path / f"LP00{lp}_run001_maps.hdf5", ("z13", "z23"))) for lp in (1, 2)]
+    files = [
+        str(write_ktng(tmp_path / f"LP00{lp}_run001_maps.hdf5", ("z13", "z23"))) for lp in (1, 2)
+    ]
     assert main(["convert", *files, str(tmp_path / "a.npz"), "--source", "23"]) == 0
     assert open_maps(tmp_path / "a.npz").labels.tolist() == [1, 2]
     path = str(catalogue(tmp_path))
@@ -530,7 +631,9 @@ def with_value(value, *shape, at=(3, 4)):
     return raw
 
 
-def catalogue(tmp_path, drop=(), file="GalCatalog_LOS_cone7.fits", value=None, names=SLICS_COLUMNS):
+def catalogue(
+    tmp_path, drop=(), file="GalCatalog_LOS_cone7.fits", value=None, names=SLICS_COLUMNS
+):
     columns = dict(zip(names, galaxies(each=1)[:5]))
     if value is not None:
         columns[names[2]][10] = value
@@ -560,34 +663,62 @@ CONE = {"pixels": 8}
 ON_SKY = ("ra", "dec", "gamma1", "gamma2", "z")
 REFUSALS = {
     # SLICS maps
-    "slics cut off": (lambda p: cut(slics_file(p), 0.9), {}, r"has 15,210 bytes; expected 16,900, 65 × 65"),
-    "slics of another size": (lambda p: slics_file(p, n=64), {}, r"has 16,384 bytes; expected 16,900"),
+    "slics cut off": (
+        lambda p: cut(slics_file(p), 0.9),
+        {},
+        r"has 15,210 bytes; expected 16,900, 65 × 65",
+    ),
+    "slics of another size": (
+        lambda p: slics_file(p, n=64),
+        {},
+        r"has 16,384 bytes; expected 16,900",
+    ),
     "slics empty": (lambda p: edited(slics_file(p), lambda raw: b""), {}, "has 0 bytes; expected"),
     "slics byte-swapped": (
         lambda p: slics_file(p, order=">"),
         {},
         "would with their bytes swapped; expected little-endian",
     ),
-    "slics with NaN": (lambda p: slics_file(p, raw=with_value(np.nan, 65, 65)), {}, "1 pixels that are NaN"),
-    "slics in another unit": (lambda p: slics_file(p, raw=normal(65, 65, scale=64 * 50)), {}, "cannot be κ: only"),
+    "slics with NaN": (
+        lambda p: slics_file(p, raw=with_value(np.nan, 65, 65)),
+        {},
+        "1 pixels that are NaN",
+    ),
+    "slics in another unit": (
+        lambda p: slics_file(p, raw=normal(65, 65, scale=64 * 50)),
+        {},
+        "cannot be κ: only",
+    ),
     "slics in its raw unit times 1000": (
         lambda p: slics_file(p, raw=normal(65, 65, scale=64)),
         {},
         "cannot be κ: .* median",
     ),
-    "slics with text": (lambda p: edited(slics_file(p), lambda raw: b"kappa " * 2816 + b"kapp"), {}, "cannot be κ"),
+    "slics with text": (
+        lambda p: edited(slics_file(p), lambda raw: b"kappa " * 2816 + b"kapp"),
+        {},
+        "cannot be κ",
+    ),
     "slics without its source plane": (
         lambda p: slics_file(p, z="0.897"),
         {},
         "lens plane z = 0.897.*argument z_source",
     ),
-    "slics with sources before the lens": (lambda p: slics_file(p, z="0.897"), {"z_source": 0.8}, "beyond it, not 0.8"),
+    "slics with sources before the lens": (
+        lambda p: slics_file(p, z="0.897"),
+        {"z_source": 0.8},
+        "beyond it, not 0.8",
+    ),
     "slics with other sources": (
         lambda p: slics_file(p),
         {"z_source": 0.09},
         "says z_source = 0.086; the argument says 0.09",
     ),
-    "slics with another field": (lambda p: slics_file(p), {"side_deg": 5}, "says side_deg = 10; the argument says 5"),
+    "slics with another field": (
+        lambda p: slics_file(p),
+        {"side_deg": 5},
+        "says side_deg = 10; the argument says 5",
+    ),
     "slics to pixels that do not divide": (
         lambda p: slics_file(p),
         {"pixels": 60},
@@ -598,17 +729,37 @@ REFUSALS = {
         {"pixels": 128},
         "expected pixels to be one whole part of 64, not 128",
     ),
-    "slics with a bin": (lambda p: slics_file(p), {"source": 1}, "argument source means nothing; expected none"),
-    "slics with a mask": (lambda p: slics_file(p), {"mask": "mask.npy"}, "argument mask means nothing; expected none"),
+    "slics with a bin": (
+        lambda p: slics_file(p),
+        {"source": 1},
+        "argument source means nothing; expected none",
+    ),
+    "slics with a mask": (
+        lambda p: slics_file(p),
+        {"mask": "mask.npy"},
+        "argument mask means nothing; expected none",
+    ),
     # κTNG
-    "ktng cut off": (lambda p: cut(write_ktng(p / "LP001_run001_maps.hdf5"), 0.5), {}, "is not a whole HDF5 file"),
+    "ktng cut off": (
+        lambda p: cut(write_ktng(p / "LP001_run001_maps.hdf5"), 0.5),
+        {},
+        "is not a whole HDF5 file",
+    ),
     "ktng no hdf5": (
         lambda p: edited(write_ktng(p / "a.hdf5"), lambda raw: b"x" * 999),
         {},
         "is not a whole HDF5 file",
     ),
-    "ktng of another size": (lambda p: write_ktng(p / "a.hdf5", n=15), {}, r"z23/kappa of shape \(15, 15\); expected"),
-    "ktng without kappa": (lambda p: write_ktng(p / "a.hdf5", name="shear1"), {}, "the source planes none; expected"),
+    "ktng of another size": (
+        lambda p: write_ktng(p / "a.hdf5", n=15),
+        {},
+        r"z23/kappa of shape \(15, 15\); expected",
+    ),
+    "ktng without kappa": (
+        lambda p: write_ktng(p / "a.hdf5", name="shear1"),
+        {},
+        "the source planes none; expected",
+    ),
     "ktng without a plane": (
         lambda p: write_ktng(p / "a.hdf5", ("z13", "z23")),
         {"source": 30},
@@ -624,7 +775,11 @@ REFUSALS = {
         {},
         "source plane 41; expected 1 to 40",
     ),
-    "ktng at another redshift": (lambda p: write_ktng(p / "a.hdf5"), {"z_source": 1.1}, "says z_source = 1.03409"),
+    "ktng at another redshift": (
+        lambda p: write_ktng(p / "a.hdf5"),
+        {"z_source": 1.1},
+        "says z_source = 1.03409",
+    ),
     "hdf5 of something else": (
         lambda p: write_ktng(p / "a.hdf5", ("density",)),
         {},
@@ -650,21 +805,37 @@ REFUSALS = {
         {},
         "would with their bytes swapped; expected float64",
     ),
-    "ktng binary, plane 0": (lambda p: write_binary(p / "kappa00.dat")[0], {}, "source plane 0; expected 1 to 40"),
+    "ktng binary, plane 0": (
+        lambda p: write_binary(p / "kappa00.dat")[0],
+        {},
+        "source plane 0; expected 1 to 40",
+    ),
     # CosmoGrid
-    "cosmogrid cut off": (lambda p: cut(write_cosmogrid(p), 0.7), SKY1, "is not a whole HDF5 file"),
+    "cosmogrid cut off": (
+        lambda p: cut(write_cosmogrid(p), 0.7),
+        SKY1,
+        "is not a whole HDF5 file",
+    ),
     "cosmogrid without a bin": (
         lambda p: write_cosmogrid(p),
         {**SKY, "source": 5},
         "bins stage3_lensing1, .*stage3_lensing4; .* found 5",
     ),
-    "cosmogrid with no bin chosen": (lambda p: write_cosmogrid(p), SKY, "bins stage3_lensing1, .* found None"),
+    "cosmogrid with no bin chosen": (
+        lambda p: write_cosmogrid(p),
+        SKY,
+        "bins stage3_lensing1, .* found None",
+    ),
     "cosmogrid without a side": (
         lambda p: write_cosmogrid(p),
         {"pixels": 8, "source": 1},
         "expected the argument side_deg",
     ),
-    "cosmogrid without anything": (lambda p: write_cosmogrid(p), {}, "expected the argument side_deg and pixels"),
+    "cosmogrid without anything": (
+        lambda p: write_cosmogrid(p),
+        {},
+        "expected the argument side_deg and pixels",
+    ),
     "cosmogrid, part of a sky": (
         lambda p: write_cosmogrid(p, sky=normal(3000)),
         SKY1,
@@ -675,8 +846,16 @@ REFUSALS = {
         SKY1,
         "has 5 pixels .* unseen",
     ),
-    "cosmogrid with NaN": (lambda p: write_cosmogrid(p, sky=np.full(3072, np.nan)), SKY1, "NaN or infinite"),
-    "cosmogrid of counts": (lambda p: write_cosmogrid(p, sky=np.full(3072, 500.0)), SKY1, "cannot be κ"),
+    "cosmogrid with NaN": (
+        lambda p: write_cosmogrid(p, sky=np.full(3072, np.nan)),
+        SKY1,
+        "NaN or infinite",
+    ),
+    "cosmogrid of counts": (
+        lambda p: write_cosmogrid(p, sky=np.full(3072, 500.0)),
+        SKY1,
+        "cannot be κ",
+    ),
     # FITS
     "massivenus, two redshifts": (
         lambda p: write_image(p / "WLconv_z1.00_0001r.fits", ANGLE=3.5, Z=1.5),
@@ -694,7 +873,9 @@ REFUSALS = {
         "does not say how large its field is; expected",
     ),
     "massivenus with NaN": (
-        lambda p: write_image(p / "WLconv_z1.00_0001r.fits", with_value(np.inf, 16, 16), ANGLE=3.5),
+        lambda p: write_image(
+            p / "WLconv_z1.00_0001r.fits", with_value(np.inf, 16, 16), ANGLE=3.5
+        ),
         {},
         "1 pixels that are",
     ),
@@ -710,7 +891,11 @@ REFUSALS = {
         CONE,
         "has the columns .*shear1, .* expected x_arcmin",
     ),
-    "catalogue with NaN": (lambda p: catalogue(p, value=np.nan), CONE, "1 galaxies with NaN or infinite shear1"),
+    "catalogue with NaN": (
+        lambda p: catalogue(p, value=np.nan),
+        CONE,
+        "1 galaxies with NaN or infinite shear1",
+    ),
     "catalogue in another unit": (lambda p: catalogue(p, value=1e9), CONE, "cannot be κ"),
     "catalogue without pixels": (lambda p: catalogue(p), {}, "expected the argument pixels"),
     "catalogue without redshifts": (
@@ -723,9 +908,21 @@ REFUSALS = {
         {**CONE, "source": (5, 6)},
         "no galaxy within .* from 5 to 6",
     ),
-    "catalogue with a bin": (lambda p: catalogue(p), {**CONE, "source": 3}, "redshifts .from, to., not 3"),
-    "catalogue with odd signs": (lambda p: catalogue(p), {**CONE, "signs": (0, 1)}, "two of 1 and -1, not"),
-    "catalogue, too many pixels": (lambda p: catalogue(p), {"pixels": 64}, "3072 of 64 × 64 pixels without a galaxy"),
+    "catalogue with a bin": (
+        lambda p: catalogue(p),
+        {**CONE, "source": 3},
+        "redshifts .from, to., not 3",
+    ),
+    "catalogue with odd signs": (
+        lambda p: catalogue(p),
+        {**CONE, "signs": (0, 1)},
+        "two of 1 and -1, not",
+    ),
+    "catalogue, too many pixels": (
+        lambda p: catalogue(p),
+        {"pixels": 64},
+        "3072 of 64 × 64 pixels without a galaxy",
+    ),
     "catalogue on the sky without a side": (
         lambda p: catalogue(p, names=ON_SKY),
         CONE,
@@ -737,7 +934,11 @@ REFUSALS = {
         {"side_deg": 5},
         "has the keys kappa; expected one",
     ),
-    "zarr without its field": (lambda p: zarr_file(p, maps=normal(3, 8, 8)), {}, "does not say how large its field is"),
+    "zarr without its field": (
+        lambda p: zarr_file(p, maps=normal(3, 8, 8)),
+        {},
+        "does not say how large its field is",
+    ),
     "zarr, a chunk missing": (
         lambda p: zarr_file(p, lambda path: (path / "maps/1.0.0").unlink(), maps=normal(3, 8, 8)),
         {"side_deg": 5},
@@ -749,7 +950,9 @@ REFUSALS = {
         r"is not a whole zarr folder \(its chunk 1\.0\.0 has",
     ),
     "zarr 3, a chunk cut off": (
-        lambda p: zarr_file(p, lambda path: cut(path / "maps/c/1/0/0", 0.5), 3, maps=normal(3, 8, 8)),
+        lambda p: zarr_file(
+            p, lambda path: cut(path / "maps/c/1/0/0", 0.5), 3, maps=normal(3, 8, 8)
+        ),
         {"side_deg": 5},
         "is not a whole zarr folder",
     ),
@@ -775,7 +978,11 @@ REFUSALS = {
     ),
     # FAIR Universe
     "masked, no pixels": (lambda p: fair(p), {"mask": "mask.npy"}, "expected the argument pixels"),
-    "masked, no tile": (lambda p: fair(p), {"mask": "mask.npy", "pixels": 30}, "no square of 30 × 30 pixels inside"),
+    "masked, no tile": (
+        lambda p: fair(p),
+        {"mask": "mask.npy", "pixels": 30},
+        "no square of 30 × 30 pixels inside",
+    ),
     "masked, another mask": (
         lambda p: fair(p, np.ones((60, 24), bool)),
         {"mask": "mask.npy", "pixels": 8},
@@ -787,7 +994,11 @@ REFUSALS = {
         "expected a boolean mask",
     ),
     "masked, mask not given": (lambda p: fair(p), {"side_deg": 5}, "expected square maps"),
-    "masked, cut off": (lambda p: cut(fair(p), 0.5), {"mask": "mask.npy", "pixels": 8}, "is not a whole .npy file"),
+    "masked, cut off": (
+        lambda p: cut(fair(p), 0.5),
+        {"mask": "mask.npy", "pixels": 8},
+        "is not a whole .npy file",
+    ),
 }
 
 
@@ -797,7 +1008,9 @@ def edited_npy(folder, array):
 
 
 @pytest.mark.parametrize("make, keywords, words", REFUSALS.values(), ids=REFUSALS.keys())
-def test_refusals_are_one_sentence(tmp_path, monkeypatch, small_slics, small_ktng, make, keywords, words):
+def test_refusals_are_one_sentence(
+    tmp_path, monkeypatch, small_slics, small_ktng, make, keywords, words
+):
     monkeypatch.chdir(tmp_path)  # where the mask is
     path = make(tmp_path)
     with pytest.raises(ValueError) as caught:
@@ -805,7 +1018,9 @@ def test_refusals_are_one_sentence(tmp_path, monkeypatch, small_slics, small_ktn
     message = str(caught.value)
     assert re.search(words, message), message
     assert is_one_sentence(message, path) or is_one_sentence(message, "mask.npy"), message
-    assert caught.value.__cause__ is None and (caught.value.__context__ is None or caught.value.__suppress_context__)
+    assert caught.value.__cause__ is None and (
+        caught.value.__context__ is None or caught.value.__suppress_context__
+    )
 
 
 @pytest.mark.parametrize(
@@ -817,12 +1032,16 @@ def test_refusals_are_one_sentence(tmp_path, monkeypatch, small_slics, small_ktn
         ("astropy", catalogue, CONE),
     ],
 )
-def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, small_ktng, module, make, keywords):
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    tmp_path, monkeypatch, small_ktng, module, make, keywords
+):
     path = make(tmp_path)
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"needs {module}.*pip install 'lensnb\[formats\]'") as caught:
+    with pytest.raises(
+        ImportError, match=rf"needs {module}.*pip install 'lensnb\[formats\]'"
+    ) as caught:
         open_maps(path, **keywords)
     assert str(path) in str(caught.value)
 
@@ -837,7 +1056,8 @@ def mice(published):
 
 def test_published_catalogue_with_the_signs_of_other_axes(mice):
     with pytest.raises(
-        ValueError, match=r"the correlation -0\.\d+ with its own column kappa; expected other signs"
+        ValueError,
+        match=r"the correlation -0\.\d+ with its own column kappa; expected other signs",
     ) as caught:
         open_maps(mice, side_deg=0.85, pixels=32)
     assert is_one_sentence(str(caught.value), mice)
@@ -848,11 +1068,15 @@ def test_published_catalogue_gives_its_own_convergence(mice):
     maps = open_maps(mice, side_deg=0.85, pixels=32, signs=(-1, -1))
     assert maps.provenance["empty_pixels"] == 0 and maps.provenance["correlation_with_kappa"] > 0.7
     galaxies = read_shear(mice, 0.85, signs=(-1, -1))
-    x, y, gamma, kappa = (torch.from_numpy(a) for a in (galaxies.x, galaxies.y, galaxies.gamma, galaxies.kappa))
+    x, y, gamma, kappa = (
+        torch.from_numpy(a) for a in (galaxies.x, galaxies.y, galaxies.gamma, galaxies.kappa)
+    )
     truth = bin_shear(x, y, kappa, 32, 51.0)[0].real
     kappa_e, kappa_b = kaiser_squires(bin_shear(x, y, gamma, 32, 51.0)[0])
     np.testing.assert_allclose(maps.maps[0], kappa_e, atol=1e-7)
-    truth, kappa_e, kappa_b = (smooth(one, 2.0, 0.85)[4:-4, 4:-4] for one in (truth, kappa_e, kappa_b))
+    truth, kappa_e, kappa_b = (
+        smooth(one, 2.0, 0.85)[4:-4, 4:-4] for one in (truth, kappa_e, kappa_b)
+    )
     assert torch.corrcoef(torch.stack([truth.flatten(), kappa_e.flatten()]))[0, 1] > 0.9
     assert kappa_b.var() < 0.15 * kappa_e.var()
 
@@ -862,6 +1086,8 @@ def test_published_catalogue_with_one_sign_wrong_has_a_b_mode(mice):
     ratio = []
     for galaxies in (right, wrong):
         x, y, gamma = (torch.from_numpy(a) for a in (galaxies.x, galaxies.y, galaxies.gamma))
-        e, b = (smooth(one, 2.0, 0.85) for one in kaiser_squires(bin_shear(x, y, gamma, 32, 51.0)[0]))
+        e, b = (
+            smooth(one, 2.0, 0.85) for one in kaiser_squires(bin_shear(x, y, gamma, 32, 51.0)[0])
+        )
         ratio.append(float(b.var() / e.var()))
     assert ratio[0] < 0.3 < 0.7 < ratio[1]

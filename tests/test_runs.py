@@ -38,7 +38,11 @@ def notebook(tmp_path):
         code = [nbformat.v4.new_code_cell(source) for source in (PARAMETERS, CHECK, *cells)]
         code[0].metadata["tags"] = ["parameters"]
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Toy"), *code])
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         nbformat.write(book, tmp_path / name)
         return tmp_path / name
 
@@ -78,7 +82,12 @@ def test_coerce_refuses(value, kind):
 
 
 def test_check_parameters_coerces_in_place_and_takes_overrides(monkeypatch):
-    namespace = {"__annotations__": {"steps": int, "careful": "bool"}, "steps": "12", "careful": "false", "other": "1"}
+    namespace = {
+        "__annotations__": {"steps": int, "careful": "bool"},
+        "steps": "12",
+        "careful": "false",
+        "other": "1",
+    }
     monkeypatch.setenv("LENSNB_PARAMETERS", json.dumps({"steps": 5, "unknown": 1}))
     assert runs.check_parameters(namespace) == {"steps": 5, "careful": False}
     assert namespace["steps"] == 5 and namespace["other"] == "1" and "unknown" not in namespace
@@ -122,16 +131,29 @@ def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
     (tmp_path / "maps" / "1.npy").touch()
     for given in ("maps", "maps/1.npy", "maps/*.npy", "./maps/1.npy"):
         assert Path(runner._found_here(given)) == tmp_path / given
-    for given in ("", "auto", "../elsewhere.npy", "maps/*.fits", str(tmp_path / "maps"), 3, 0.5, True):
+    for given in (
+        "",
+        "auto",
+        "../elsewhere.npy",
+        "maps/*.fits",
+        str(tmp_path / "maps"),
+        3,
+        0.5,
+        True,
+    ):
         assert runner._found_here(given) is given
 
 
 @pytest.mark.slow
 def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
     cells = "import json, os, pathlib\nassert 'LENSNB_BATCH' in os.environ\n"
-    cells += "pathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')\n"
+    cells += (
+        "pathlib.Path(folder, 'out.json').write_text(json.dumps(parameters))\nprint('hello')\n"
+    )
     cells += f"assert pathlib.Path.cwd() == pathlib.Path({str(tmp_path)!r}), 'paths in a notebook are relative to it'"
-    folder = runs.run(notebook(cells), parameters={"rate": "1e-4", "side_deg": "5"}, root=tmp_path / "runs")
+    folder = runs.run(
+        notebook(cells), parameters={"rate": "1e-4", "side_deg": "5"}, root=tmp_path / "runs"
+    )
     assert "LENSNB_BATCH" not in os.environ, "the caller is no batch job"
     assert folder.parent == tmp_path / "runs" and re.fullmatch("toy-[0-9a-f]{8}", folder.name)
     out = json.loads((folder / "out.json").read_text())
@@ -139,7 +161,11 @@ def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
     book = nbformat.read(folder / "05_toy.ipynb", as_version=4)
     assert all(c.execution_count for c in book.cells if c.cell_type == "code" and c.source)
     results = json.loads((folder / "results.json").read_text())
-    assert results["notebook"] == "05_toy.ipynb" and results["seconds"] > 0 and results["versions"]["torch"]
+    assert (
+        results["notebook"] == "05_toy.ipynb"
+        and results["seconds"] > 0
+        and results["versions"]["torch"]
+    )
     assert results["parameters"]["rate"] == 1e-4 and set(results["parameters"]) == set(out)
     page = (folder / "report.html").read_text()
     links = _Links()
@@ -150,30 +176,57 @@ def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
 
 def test_a_widget_is_a_picture_in_the_report(notebook, tmp_path):
     book = nbformat.read(notebook("1"), as_version=4)
-    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "image/png": "iVBORw0KGgo="}
-    book.cells[-1].outputs = [nbformat.v4.new_output("display_data", view, metadata={"image/png": {"alt": "two maps"}})]
+    view = {
+        "application/vnd.jupyter.widget-view+json": {"model_id": "x"},
+        "image/png": "iVBORw0KGgo=",
+    }
+    book.cells[-1].outputs = [
+        nbformat.v4.new_output("display_data", view, metadata={"image/png": {"alt": "two maps"}})
+    ]
     nbformat.write(book, tmp_path / "with_widget.ipynb")
-    page = runs.write_html(tmp_path / "with_widget.ipynb", tmp_path / "report.html", "a title").read_text()
-    assert 'alt="two maps"' in page and "data:image/png;base64,iVBORw0KGgo=" in page and "widget-view" not in page
+    page = runs.write_html(
+        tmp_path / "with_widget.ipynb", tmp_path / "report.html", "a title"
+    ).read_text()
+    assert (
+        'alt="two maps"' in page
+        and "data:image/png;base64,iVBORw0KGgo=" in page
+        and "widget-view" not in page
+    )
 
 
 @pytest.mark.slow
 def test_a_run_is_done_once_and_again_when_asked_or_changed(notebook, tmp_path, capsys):
-    book, root = notebook("with open(f'{folder}/count', 'a') as f: f.write('x')"), tmp_path / "runs"
+    book, root = (
+        notebook("with open(f'{folder}/count', 'a') as f: f.write('x')"),
+        tmp_path / "runs",
+    )
     first = runs.run(book, parameters={"steps": 5}, root=root)
     record = runs.read_record(first)
-    assert record["status"] == "done" and (first / "done").exists() and record["parameters"]["steps"] == 5
-    assert record["packages"]["numpy"] == np.__version__ and record["versions"]["lensnb"] and record["started"]
+    assert (
+        record["status"] == "done"
+        and (first / "done").exists()
+        and record["parameters"]["steps"] == 5
+    )
+    assert (
+        record["packages"]["numpy"] == np.__version__
+        and record["versions"]["lensnb"]
+        and record["started"]
+    )
     assert "folder" not in record["parameters"]  # the same run in another place is the same run
     capsys.readouterr()
-    assert runs.run(book, parameters={"steps": "5"}, root=root) == first  # papermill's strings are no other parameters
+    assert (
+        runs.run(book, parameters={"steps": "5"}, root=root) == first
+    )  # papermill's strings are no other parameters
     assert "is done already" in capsys.readouterr().out and (first / "count").read_text() == "x"
     runs.run(book, parameters={"steps": 5}, root=root, again=True)
     assert (first / "count").read_text() == "xx"
     other = nbformat.read(book, as_version=4)
     other.cells[-1].source += "  # changed"
     nbformat.write(other, book)
-    assert runs.run(book, parameters={"steps": 5}, root=root) == first and (first / "count").read_text() == "xxx"
+    assert (
+        runs.run(book, parameters={"steps": 5}, root=root) == first
+        and (first / "count").read_text() == "xxx"
+    )
     assert runs.folder_name(book, {"steps": 5}) != runs.folder_name(book, {"steps": 6})
 
 
@@ -201,9 +254,21 @@ history = watch(records(), 10_000)
 def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path, name):
     """The signal that batch systems send: the training saves, nothing after it runs, and the same command goes on."""
     book = notebook(STOPPED, "Path(folder, 'after').touch()")
-    command = [sys.executable, "-m", "lensnb", "run", str(book), "--root", str(tmp_path / "runs"), "--name", "one"]
+    command = [
+        sys.executable,
+        "-m",
+        "lensnb",
+        "run",
+        str(book),
+        "--root",
+        str(tmp_path / "runs"),
+        "--name",
+        "one",
+    ]
     folder = tmp_path / "runs" / "one"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         end = time.monotonic() + 180
         while not (folder / "started").exists() and time.monotonic() < end:
             time.sleep(0.1)
@@ -214,7 +279,11 @@ def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path,
     # a kernel that ends in a hurry lets ZeroMQ print a line of its own
     said = [line for line in err.splitlines() if "signaler.cpp" not in line]
     assert len(said) == 1 and f"was stopped by {name} in cell" in said[0], err
-    assert (folder / "checkpoint").exists() and not (folder / "after").exists() and not (folder / "done").exists()
+    assert (
+        (folder / "checkpoint").exists()
+        and not (folder / "after").exists()
+        and not (folder / "done").exists()
+    )
     assert runs.read_record(folder)["status"] == "unfinished"
     subprocess.run(command, check=True, capture_output=True)
     assert (folder / "after").exists() and runs.read_record(folder)["status"] == "done"
@@ -222,24 +291,44 @@ def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path,
 
 @pytest.mark.slow
 def test_two_processes_with_one_run_do_it_once(notebook, tmp_path):
-    book = notebook("import time\nwith open(f'{folder}/count', 'a') as f: f.write('x')\ntime.sleep(2)")
-    command = [sys.executable, "-m", "lensnb", "run", str(book), "--root", str(tmp_path / "runs"), "--name", "one"]
+    book = notebook(
+        "import time\nwith open(f'{folder}/count', 'a') as f: f.write('x')\ntime.sleep(2)"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "lensnb",
+        "run",
+        str(book),
+        "--root",
+        str(tmp_path / "runs"),
+        "--name",
+        "one",
+    ]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert (tmp_path / "runs/one/count").read_text() == "x"
-    waited, found = (sum(word in text for text in said) for word in ("waiting for another process", "is done already"))
+    waited, found = (
+        sum(word in text for text in said)
+        for word in ("waiting for another process", "is done already")
+    )
     assert waited <= found == 1  # it waits, unless it came too late for that
 
 
 def test_parameters_from_a_file(tmp_path):
     (tmp_path / "p.yml").write_text("steps: 7\nrate: 1.0e-4\n")
     assert runs.read_parameters(tmp_path / "p.yml") == {"steps": 7, "rate": 1e-4}
-    for text, sentence in (("- 1", "must hold parameters by name, found list"), ("a: [", "is no YAML")):
+    for text, sentence in (
+        ("- 1", "must hold parameters by name, found list"),
+        ("a: [", "is no YAML"),
+    ):
         (tmp_path / "p.yml").write_text(text)
         with pytest.raises(ValueError, match=sentence):
             runs.read_parameters(tmp_path / "p.yml")
-    with pytest.raises(FileNotFoundError, match="none.yml does not exist; expected a YAML file of parameters"):
+    with pytest.raises(
+        FileNotFoundError, match="none.yml does not exist; expected a YAML file of parameters"
+    ):
         runs.read_parameters(tmp_path / "none.yml")
 
 
@@ -248,7 +337,9 @@ def test_a_folder_keeps_the_run_of_another_notebook(notebook, tmp_path):
     record = {"notebook": "another.ipynb", "status": "done"}
     (tmp_path / "runs" / "one").mkdir(parents=True)
     write_json(tmp_path / "runs" / "one" / "run.json", record)
-    with pytest.raises(ValueError, match=r"holds a run of another\.ipynb; expected another name for one of"):
+    with pytest.raises(
+        ValueError, match=r"holds a run of another\.ipynb; expected another name for one of"
+    ):
         runs.run(book, "one", root=tmp_path / "runs", again=True)
     assert runs.read_record(tmp_path / "runs" / "one") == record
 
@@ -259,8 +350,15 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
     for k, status in enumerate(("done", "failed")):
         folder = tmp_path / "study" / f"r{k}"
         folder.mkdir(parents=True)
-        record = {"notebook": "n.ipynb", "status": status, "seconds": 5.0 + k, "parameters": {"simulations": 4 * k}}
-        write_json(folder / "run.json", record | ({"error": "n.ipynb failed in cell 3: no"} if k else {}))
+        record = {
+            "notebook": "n.ipynb",
+            "status": status,
+            "seconds": 5.0 + k,
+            "parameters": {"simulations": 4 * k},
+        }
+        write_json(
+            folder / "run.json", record | ({"error": "n.ipynb failed in cell 3: no"} if k else {})
+        )
     rows = [
         {
             "item": 1,
@@ -279,16 +377,25 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
     ]
     write_json(tmp_path / "study" / "r0" / "results.json", {"comparison": {"headline": rows}})
     table = runs.table(tmp_path)
-    assert isinstance(table, pandas.DataFrame) and list(table["run"]) == ["study/r0", "study/r0", "study/r1"]
+    assert isinstance(table, pandas.DataFrame) and list(table["run"]) == [
+        "study/r0",
+        "study/r0",
+        "study/r1",
+    ]
     flow = table[(table["set"] == "flow")].iloc[0]
     assert flow["C_ℓ mean"] == 0.9 and flow["C_ℓ mean ±"] == 0.1 and flow["simulations"] == 0
-    assert flow["effective maps"] == pytest.approx(100) and flow["effective maps ±"] == pytest.approx(10)
+    assert flow["effective maps"] == pytest.approx(100) and flow[
+        "effective maps ±"
+    ] == pytest.approx(10)
     assert main(["runs", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "0.900 ± 0.100" in said and "n.ipynb failed in cell 3: no" in said and "study/r1" in said
+    assert (
+        "0.900 ± 0.100" in said and "n.ipynb failed in cell 3: no" in said and "study/r1" in said
+    )
     (tmp_path / "by_hand").mkdir()  # as JupyterLab leaves it
     write_json(
-        tmp_path / "by_hand" / "results.json", {"parameters": {"simulations": 9}, "comparison": {"headline": rows}}
+        tmp_path / "by_hand" / "results.json",
+        {"parameters": {"simulations": 9}, "comparison": {"headline": rows}},
     )
     (tmp_path / "not_ours").mkdir()
     (tmp_path / "not_ours" / "results.json").write_text("half of a fi")
@@ -301,7 +408,9 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_failing_notebook_is_named_with_its_error(notebook, tmp_path):
-    with pytest.raises(RuntimeError, match=r"05_toy.ipynb failed in cell \d+: ValueError: no such thing"):
+    with pytest.raises(
+        RuntimeError, match=r"05_toy.ipynb failed in cell \d+: ValueError: no such thing"
+    ):
         runs.run(notebook("raise ValueError('no such thing')"), "x", root=tmp_path / "runs")
     record = runs.read_record(tmp_path / "runs" / "x")
     assert record["status"] == "failed" and "ValueError: no such thing" in record["error"]
@@ -325,12 +434,18 @@ def write_maps(path, maps=32, n=32, seed=0):
 def test_load_sets_are_disjoint_by_simulation(tmp_path):
     labels = tmp_path / "labels.npy"
     np.save(labels, np.arange(32) // 4)
-    train, truth, null = runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, 1.0, str(labels), pixels=16)
+    train, truth, null = runs.load_sets(
+        write_maps(tmp_path / "m.npy"), 2.0, 1.0, str(labels), pixels=16
+    )
     seen = [set(s.simulations) for s in (train, truth, null)]
     assert seen[0] | seen[1] | seen[2] == set(range(8)) and not (
         seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2]
     )
-    assert train.grid.n == 16 and train.side_deg == 2.0 and [len(s) for s in (train, truth, null)] == [16, 8, 8]
+    assert (
+        train.grid.n == 16
+        and train.side_deg == 2.0
+        and [len(s) for s in (train, truth, null)] == [16, 8, 8]
+    )
 
 
 def test_load_sets_refuses_too_few_simulations(tmp_path):
@@ -351,14 +466,18 @@ def test_load_sets_refuses_pixels_that_do_not_fit(tmp_path):
 def test_command_line_says_one_sentence(notebook, capsys):
     assert main(["run", str(notebook()), "-p", "stesp", "3"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("lensnb: ") and "did you mean steps" in error and error.count("\n") == 1
+    assert (
+        error.startswith("lensnb: ") and "did you mean steps" in error and error.count("\n") == 1
+    )
 
 
 def test_command_line_help_lists_the_commands():
     shown = subprocess.run(
         [sys.executable, "-m", "lensnb", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert all(command in shown for command in ("run", "runs", "sweep", "draw", "simulate", "sample"))
+    assert all(
+        command in shown for command in ("run", "runs", "sweep", "draw", "simulate", "sample")
+    )
 
 
 def test_map_set_survives_a_run_folder(tmp_path):

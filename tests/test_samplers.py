@@ -71,7 +71,9 @@ class Mixture:
         modes, log_weight = torch.fft.rfft2(x - 0.3, norm="ortho").abs().square(), []
         for field in self.fields:
             noised = field.variance + sigma[:, None, None] ** 2
-            log_weight.append(-0.5 * (field.multiplicity * (modes / noised + noised.log())).sum((-2, -1)))
+            log_weight.append(
+                -0.5 * (field.multiplicity * (modes / noised + noised.log())).sum((-2, -1))
+            )
         weight = torch.stack(log_weight).softmax(0)[..., None, None]
         return sum(w * field.denoise(x, sigma) for w, field in zip(weight, self.fields))
 
@@ -84,9 +86,15 @@ FIELD = red_field(mean=0.3)
 def test_karras_levels_fall_to_zero():
     sigmas = karras_sigmas(18, 0.02, 20.0)
     assert sigmas.dtype == DOUBLE and sigmas.shape == (19,)
-    assert float(sigmas[0]) == pytest.approx(20) and float(sigmas[17]) == pytest.approx(0.02) and sigmas[18] == 0
+    assert (
+        float(sigmas[0]) == pytest.approx(20)
+        and float(sigmas[17]) == pytest.approx(0.02)
+        and sigmas[18] == 0
+    )
     assert (sigmas.diff() < 0).all()
-    assert float(sigmas[4]) == pytest.approx((20 ** (1 / 7) + 4 / 17 * (0.02 ** (1 / 7) - 20 ** (1 / 7))) ** 7)
+    assert float(sigmas[4]) == pytest.approx(
+        (20 ** (1 / 7) + 4 / 17 * (0.02 ** (1 / 7) - 20 ** (1 / 7))) ** 7
+    )
 
 
 def test_ddpm_levels_are_those_of_the_papers():
@@ -106,9 +114,15 @@ def test_ddpm_levels_are_those_of_the_papers():
 def test_ddpm_sampler_visits_timesteps_from_the_last_to_the_first(schedule):
     levels = ddpm_levels(schedule)
     sigmas = ddpm_sigmas(4, schedule)
-    torch.testing.assert_close(sigmas, torch.stack([levels[999], levels[666], levels[333], levels[0], levels[0] * 0]))
+    torch.testing.assert_close(
+        sigmas, torch.stack([levels[999], levels[666], levels[333], levels[0], levels[0] * 0])
+    )
     whole = ddpm_sigmas(1000, schedule)
-    assert whole.dtype == DOUBLE and torch.equal(whole[:-1].flip(0), levels) and (whole.diff() < 0).all()
+    assert (
+        whole.dtype == DOUBLE
+        and torch.equal(whole[:-1].flip(0), levels)
+        and (whole.diff() < 0).all()
+    )
 
 
 def test_flow_times_are_uniform():
@@ -123,7 +137,10 @@ def test_flow_times_are_uniform():
         (lambda: karras_sigmas(1, 0.02, 20.0), "a sampler needs at least 2 steps, found 1"),
         (lambda: flow_sigmas(1), "a sampler needs at least 2 steps, found 1"),
         (lambda: ddpm_sigmas(1001), "takes from 2 to 1000 steps, found 1001"),
-        (lambda: ddpm_sigmas(10, "sigmoid"), "DDPM has the schedules linear and cosine, found 'sigmoid'"),
+        (
+            lambda: ddpm_sigmas(10, "sigmoid"),
+            "DDPM has the schedules linear and cosine, found 'sigmoid'",
+        ),
         (lambda: ddpm_levels(T=10), "need at least 25 timesteps, found 10"),
     ],
 )
@@ -160,12 +177,18 @@ def test_flow_levels_are_one_a_stratum(n):
 def test_ddpm_levels_are_one_a_stratum(schedule):
     """A stratum of 1000 / 64 timesteps, the last of which it may share; over many batches every timestep comes."""
     levels = ddpm_levels(schedule)
-    drawn = torch.stack([stratified_ddpm_sigmas(64, schedule, generator=seeded(i)) for i in range(200)])
+    drawn = torch.stack(
+        [stratified_ddpm_sigmas(64, schedule, generator=seeded(i)) for i in range(200)]
+    )
     t = torch.searchsorted(levels, drawn)  # from 0
     assert torch.equal(levels[t], drawn)
     lowest = torch.arange(64) * 1000 / 64
-    assert ((t.sort(1).values >= lowest.floor()) & (t.sort(1).values <= (lowest + 1000 / 64).floor())).all()
-    assert t.min() == 0 and t.max() == 999 and len(t.unique()) > 990  # 0.003 of them are missed on average
+    assert (
+        (t.sort(1).values >= lowest.floor()) & (t.sort(1).values <= (lowest + 1000 / 64).floor())
+    ).all()
+    assert (
+        t.min() == 0 and t.max() == 999 and len(t.unique()) > 990
+    )  # 0.003 of them are missed on average
 
 
 def test_flow_times_are_uniform_over_batches():
@@ -215,14 +238,22 @@ def predicted_variance(sampler, variance: torch.Tensor, sigmas: torch.Tensor) ->
             wiener = x * variance / (variance + sigma**2)
             middle = wiener
             if before is not None and following > 0:
-                middle = wiener + (wiener - before) * math.log(sigma / following) / math.log(levels[i - 1] / sigma) / 2
+                middle = (
+                    wiener
+                    + (wiener - before)
+                    * math.log(sigma / following)
+                    / math.log(levels[i - 1] / sigma)
+                    / 2
+                )
             x, before = following / sigma * x + (1 - following / sigma) * middle, wiener
         return now * x**2
     for sigma, following in pairwise(sigmas.tolist()):
         raised = 1.3 * sigma if sampler is stochastic else sigma
         if sampler is ancestral:
             kept = (following / sigma) ** 2
-            now = now * ((variance + following**2) / (variance + sigma**2)) ** 2 + following**2 * (1 - kept)
+            now = now * ((variance + following**2) / (variance + sigma**2)) ** 2 + following**2 * (
+                1 - kept
+            )
         else:
             gain = gain_euler if sampler is euler else gain_heun
             now = (now + raised**2 - sigma**2) * gain(variance, raised, following) ** 2
@@ -266,19 +297,29 @@ def test_samplers_have_the_right_mean_and_covariance(sampler, steps):
 def test_many_steps_have_the_exact_distribution(sampler):
     """The same check without allowing for the discretisation: the error of 100 steps is lost in the noise of 400 maps."""
     sigmas, noise = karras_sigmas(100, 0.002, 20.0), MapNoise(400, seeded(4))
-    check_distribution(sampler(Exact(FIELD), start(noise, 20.0), sigmas, noise), 0.3, FIELD.variance)
+    check_distribution(
+        sampler(Exact(FIELD), start(noise, 20.0), sigmas, noise), 0.3, FIELD.variance
+    )
 
 
 @pytest.mark.parametrize(
     "sampler, at_18_steps, order",
-    [(euler, 0.23, 1), (ancestral, 0.39, 1), (heun, 0.065, 2), (stochastic, 0.135, 1), (dpm_solver, 0.052, 2)],
+    [
+        (euler, 0.23, 1),
+        (ancestral, 0.39, 1),
+        (heun, 0.065, 2),
+        (stochastic, 0.135, 1),
+        (dpm_solver, 0.052, 2),
+    ],
 )
 def test_the_discretisation_error_is_known_and_falls(sampler, at_18_steps, order):
     """Error of the variance of the worst mode with 18 steps from σ = 20 to 0.02, and how it falls with more.
 
     The last step, from σ_min to 0, leaves λ² / (λ + σ_min²).
     """
-    variance = torch.logspace(-1.5, 2, 30, dtype=DOUBLE)  # the modes of transformed maps, whose mean is one
+    variance = torch.logspace(
+        -1.5, 2, 30, dtype=DOUBLE
+    )  # the modes of transformed maps, whose mean is one
     exact = variance**2 / (variance + 0.02**2)
     error = []
     for steps in (18, 36, 72):
@@ -331,12 +372,16 @@ def test_samplers_converge_to_the_exact_flow(sampler, order):
     exact = torch.sqrt(field.variance / (field.variance + 20.0**2))
     error = []
     for steps in (40, 80, 160):
-        gain = torch.fft.rfft2(sampler(Exact(field), delta(), karras_sigmas(steps, 1e-3, 20.0))[0], norm="ortho").real
+        gain = torch.fft.rfft2(
+            sampler(Exact(field), delta(), karras_sigmas(steps, 1e-3, 20.0))[0], norm="ortho"
+        ).real
         error.append(float((gain / exact - 1).abs().max()))
     assert error[0] > 0.75 * 2**order * error[1] > (0.75 * 2**order) ** 2 * error[2]
 
 
-@pytest.mark.parametrize("sigmas", [karras_sigmas(2, 0.03, 20.0), ddpm_sigmas(3, "cosine"), flow_sigmas(5)])
+@pytest.mark.parametrize(
+    "sigmas", [karras_sigmas(2, 0.03, 20.0), ddpm_sigmas(3, "cosine"), flow_sigmas(5)]
+)
 def test_exponential_is_exact_for_a_gaussian_field_in_any_number_of_steps(sigmas):
     x = start(MapNoise(3, seeded(6)), float(sigmas[0]))
     shrink = torch.sqrt(FIELD.variance / (FIELD.variance + sigmas[0] ** 2))
@@ -355,11 +400,15 @@ def flow_of_the_mixture():
     return denoise, x, heun(denoise, x, karras_sigmas(1500, 1e-3, 20.0))
 
 
-@pytest.mark.parametrize("sampler, order", [(euler, 1), (heun, 2), (dpm_solver, 2), (exponential, 2)])
+@pytest.mark.parametrize(
+    "sampler, order", [(euler, 1), (heun, 2), (dpm_solver, 2), (exponential, 2)]
+)
 def test_deterministic_samplers_converge_to_the_same_flow(sampler, order, flow_of_the_mixture):
     denoise, x, exact = flow_of_the_mixture
     error = [
-        float((sampler(denoise, x, karras_sigmas(steps, 2e-3, 20.0)) - exact).square().mean().sqrt())
+        float(
+            (sampler(denoise, x, karras_sigmas(steps, 2e-3, 20.0)) - exact).square().mean().sqrt()
+        )
         for steps in (24, 48, 96)
     ]
     assert error[0] > 0.75 * 2**order * error[1] > (0.75 * 2**order) ** 2 * error[2]
@@ -367,7 +416,10 @@ def test_deterministic_samplers_converge_to_the_same_flow(sampler, order, flow_o
 
 def test_exponential_is_nearer_with_fewer_calls(flow_of_the_mixture):
     denoise, x, exact = flow_of_the_mixture
-    few, many = exponential(denoise, x, karras_sigmas(12, 0.03, 20.0)), heun(denoise, x, karras_sigmas(24, 0.03, 20.0))
+    few, many = (
+        exponential(denoise, x, karras_sigmas(12, 0.03, 20.0)),
+        heun(denoise, x, karras_sigmas(24, 0.03, 20.0)),
+    )
     assert float((few - exact).square().mean()) < float((many - exact).square().mean())
 
 
@@ -384,10 +436,14 @@ def test_samplers_make_as_many_weak_as_strong_fields(sampler, steps):
     """And nothing in between. 200 maps: the share of weak ones is within 4 standard deviations of a half, 6e-5."""
     strengths, noise = (0.6, 1.5), MapNoise(200, seeded(8))
     denoise = Mixture(strengths)
-    maps = sampler(denoise, start(noise, 80.0, denoise.gaussian), karras_sigmas(steps, 0.02, 80.0), noise)
+    maps = sampler(
+        denoise, start(noise, 80.0, denoise.gaussian), karras_sigmas(steps, 0.02, 80.0), noise
+    )
     strength = red_field().whiten(maps - 0.3).square().mean((-2, -1)).sqrt()
     weak, strong = ((strength / s - 1).abs() < 0.25 for s in strengths)
-    assert (weak | strong).all() and abs(float(weak.double().mean()) - 0.5) < 4 * 0.5 / math.sqrt(200)
+    assert (weak | strong).all() and abs(float(weak.double().mean()) - 0.5) < 4 * 0.5 / math.sqrt(
+        200
+    )
 
 
 @pytest.mark.parametrize("sampler", [heun, dpm_solver, exponential])
@@ -408,7 +464,9 @@ def test_samplers_carry_quantiles_of_a_mixture(sampler):
     x = torch.linspace(-40, 40, 256, dtype=DOUBLE).reshape(1, 16, 16)
     found = sampler(denoise, x, karras_sigmas(300, 0.002, 20.0)).flatten().numpy()
     middle = np.abs(cdf(found, 0.0) - 0.5) < 0.49
-    np.testing.assert_allclose(cdf(found, 0.0)[middle], cdf(x.flatten().numpy(), 20.0)[middle], atol=2e-3)
+    np.testing.assert_allclose(
+        cdf(found, 0.0)[middle], cdf(x.flatten().numpy(), 20.0)[middle], atol=2e-3
+    )
     assert middle.sum() > 100
 
 
@@ -437,8 +495,13 @@ def test_ancestral_is_ddpms(flow_of_the_mixture):
     now = math.sqrt(kept[0]) * x
     for bar, bar_next in pairwise(kept):
         beta = 1 - bar / bar_next
-        clean = denoise(now / math.sqrt(bar), torch.full((len(x),), math.sqrt(1 / bar - 1), dtype=DOUBLE))
-        now = math.sqrt(bar_next) * beta / (1 - bar) * clean + math.sqrt(1 - beta) * (1 - bar_next) / (1 - bar) * now
+        clean = denoise(
+            now / math.sqrt(bar), torch.full((len(x),), math.sqrt(1 / bar - 1), dtype=DOUBLE)
+        )
+        now = (
+            math.sqrt(bar_next) * beta / (1 - bar) * clean
+            + math.sqrt(1 - beta) * (1 - bar_next) / (1 - bar) * now
+        )
         if bar_next < 1:
             now = now + math.sqrt((1 - bar_next) / (1 - bar) * beta) * source(16, now)
     found = ancestral(denoise, x, sigmas, MapNoise(4, seeded(9)))
@@ -482,7 +545,9 @@ def test_one_seed_one_result_in_any_batch(sampler):
         make(MapNoise(7, seeded(11))), whole
     )
     parts = MapNoise(9, seeded(10))
-    torch.testing.assert_close(torch.cat([make(parts[:3]), make(parts[3:7])]), whole, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.cat([make(parts[:3]), make(parts[3:7])]), whole, rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -490,12 +555,17 @@ def test_one_seed_one_result_in_any_batch(sampler):
 def test_samplers_keep_the_dtype_and_count_their_calls(sampler, dtype):
     denoise, steps = Exact(FIELD), 7
     maps = sampler(
-        denoise, torch.zeros(3, 16, 16, dtype=dtype), karras_sigmas(steps, 0.02, 20.0), MapNoise(3, seeded(12))
+        denoise,
+        torch.zeros(3, 16, 16, dtype=dtype),
+        karras_sigmas(steps, 0.02, 20.0),
+        MapNoise(3, seeded(12)),
     )
     assert maps.dtype == dtype and maps.shape == (3, 16, 16)
     assert denoise.calls == (2 * steps - 1 if sampler in (heun, stochastic) else steps)
 
 
 def test_exponential_needs_to_know_the_gaussian_part():
-    with pytest.raises(ValueError, match="needs a denoiser with a Gaussian part, a GaussianField `gaussian`"):
+    with pytest.raises(
+        ValueError, match="needs a denoiser with a Gaussian part, a GaussianField `gaussian`"
+    ):
         exponential(FIELD.denoise, torch.zeros(1, 16, 16), karras_sigmas(4, 0.02, 20.0))

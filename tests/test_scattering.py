@@ -11,18 +11,27 @@ import pytest
 import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.stats.scattering import reduced_scattering, scattering, scattering_order, scattering_scales
+from lensnb.stats.scattering import (
+    reduced_scattering,
+    scattering,
+    scattering_order,
+    scattering_scales,
+)
 
 
 def noise(*shape: int, seed: int = 1) -> torch.Tensor:
     """White noise of the size of κ, float64."""
-    return 0.01 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return 0.01 * torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def fields(n: int, maps: int) -> torch.Tensor:
     """White, lognormal and steep Gaussian maps, float64, shape ``(3 maps, n, n)``."""
     grid, generator = MapGrid(n, 5.0), torch.Generator().manual_seed(2)
-    variance = GaussianField.from_power(grid, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
+    variance = GaussianField.from_power(
+        grid, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    ).variance
     steep = GaussianField.from_power(grid, lambda ell: 0.1 * ell**-3).sample(maps, generator)
     skewed = LognormalField.from_correlation(variance, 0.03).sample(maps, generator)
     return torch.cat([noise(maps, n, n), steep.double(), skewed.double()])
@@ -43,17 +52,23 @@ def wavelet(n: int, j: int, theta: float, orientations: int) -> np.ndarray:
     return np.fft.fft2(signal.reshape(2 * copies + 1, n, 2 * copies + 1, n).sum((0, 2)))
 
 
-def direct(maps: torch.Tensor, scales: int, orientations: int = 4) -> tuple[np.ndarray, np.ndarray]:
+def direct(
+    maps: torch.Tensor, scales: int, orientations: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
     """S1, shape ``(maps, J, L)``, and S2, ``(maps, pairs, L, L)``, by full convolutions."""
     n, fft, ifft = maps.shape[-1], np.fft.fft2, np.fft.ifft2
     angles = np.pi * np.arange(orientations) / orientations
-    psi = np.array([[wavelet(n, j, theta, orientations) for theta in angles] for j in range(scales)])
+    psi = np.array(
+        [[wavelet(n, j, theta, orientations) for theta in angles] for j in range(scales)]
+    )
     first, second = [], []
     for kappa in maps.numpy():
         u = np.abs(ifft(fft(kappa) * psi))
         first.append(u.mean((-2, -1)))
         u = fft(u)[:, :, None]
-        second.append([np.abs(ifft(u[a] * psi[b])).mean((-2, -1)) for a, b in combinations(range(scales), 2)])
+        second.append(
+            [np.abs(ifft(u[a] * psi[b])).mean((-2, -1)) for a, b in combinations(range(scales), 2)]
+        )
     return np.array(first), np.array(second)
 
 
@@ -66,7 +81,9 @@ def reduced(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- against other computations
 
 
-@pytest.mark.parametrize("n, scales, orientations", [(32, 4, 4), (31, 3, 4), (16, 3, 2), (24, 2, 8)])
+@pytest.mark.parametrize(
+    "n, scales, orientations", [(32, 4, 4), (31, 3, 4), (16, 3, 2), (24, 2, 8)]
+)
 def test_small_maps_are_exact(n, scales, orientations):
     maps = noise(2, n, n)
     first, second = direct(maps, scales, orientations)
@@ -76,7 +93,9 @@ def test_small_maps_are_exact(n, scales, orientations):
     assert found.shape == (2, scales * orientations + pairs * orientations**2)
     expected = np.concatenate([first.reshape(2, -1), second.reshape(2, -1)], 1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    np.testing.assert_allclose(reduced_scattering(maps, scales, orientations), reduced(first, second), rtol=1e-6)
+    np.testing.assert_allclose(
+        reduced_scattering(maps, scales, orientations), reduced(first, second), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("n, orientations", [(64, 4), (81, 4), (128, 4), (64, 8)])
@@ -96,7 +115,10 @@ def test_coarser_grids_are_close(n, orientations):
 def test_coefficients_are_kymatios():
     """Full-size convolutions with the filters of kymatio 0.3.0, filter_bank(32, 32, J=4, L=4), which takes π for 3.1415."""
     y, x = np.meshgrid(*2 * [2 * np.pi * np.arange(32) / 32], indexing="ij")
-    kappa = 0.02 * np.exp(np.sin(x + 2 * np.cos(y)) + np.cos(3 * x - 5 * y) + np.sin(7 * y + 4 * x)) - 0.03
+    kappa = (
+        0.02 * np.exp(np.sin(x + 2 * np.cos(y)) + np.cos(3 * x - 5 * y) + np.sin(7 * y + 4 * x))
+        - 0.03
+    )
     expected = [
         0.00999567, 0.01210191, 0.00603934, 0.00774505,
         0.20571342, 0.14183678, 0.18440479, 0.12514519, 0.17037237, 0.13489576,
@@ -118,7 +140,9 @@ def test_a_plane_wave_has_the_height_of_the_wavelets_transform(n, row, column):
         psi = [wavelet(n, j, np.pi * direction / 4, 4) for direction in range(4)]
         ahead, behind = (np.abs([p[s * row, s * column] for p in psi]) for s in (1, -1))
         clear = np.minimum(ahead, behind) < 1e-6 * np.maximum(ahead, behind)
-        np.testing.assert_allclose(found[j][clear], 0.01 * np.maximum(ahead, behind)[clear], rtol=1e-3, atol=1e-9)
+        np.testing.assert_allclose(
+            found[j][clear], 0.01 * np.maximum(ahead, behind)[clear], rtol=1e-3, atol=1e-9
+        )
         assert (found[j] < 0.01 * (ahead + behind) + 1e-9).all()
         assert (found[j] > 0.01 * np.abs(ahead - behind) - 1e-9).all()
 
@@ -126,9 +150,13 @@ def test_a_plane_wave_has_the_height_of_the_wavelets_transform(n, row, column):
 def test_a_plane_wave_at_the_peak_of_a_wavelet_has_no_second_order():
     """Along row and column: k = 3π/8 · 2^(−j)... per pixel, where the wavelet of its scale and direction is 1 − β² high."""
     position = 2 * np.pi * np.arange(64) / 64
-    kappa = torch.from_numpy(np.broadcast_to(0.02 * np.cos(12 * position), (64, 64)).copy())  # 12 of 64: ξ of scale 1
+    kappa = torch.from_numpy(
+        np.broadcast_to(0.02 * np.cos(12 * position), (64, 64)).copy()
+    )  # 12 of 64: ξ of scale 1
     first = scattering(kappa, 3)[:12].reshape(3, 4)
-    assert float(first[1, 0]) == pytest.approx(0.01 * (1 - math.exp(-((0.6 * math.pi) ** 2))), rel=1e-3)
+    assert float(first[1, 0]) == pytest.approx(
+        0.01 * (1 - math.exp(-((0.6 * math.pi) ** 2))), rel=1e-3
+    )
     assert int(first.argmax()) == 4
     turned = scattering(kappa.T.contiguous(), 3)[:12].reshape(3, 4)
     assert int(turned.argmax()) == 6
@@ -141,7 +169,9 @@ def test_white_noise_has_the_rayleigh_mean_of_the_wavelets_power():
     """
     n, n_maps = 32, 400
     first = scattering(noise(n_maps, n, n, seed=3), 4)[:, 4:16].numpy()
-    psi = np.array([wavelet(n, j, np.pi * direction / 4, 4) for j in (1, 2, 3) for direction in range(4)])
+    psi = np.array(
+        [wavelet(n, j, np.pi * direction / 4, 4) for j in (1, 2, 3) for direction in range(4)]
+    )
     expected = 0.01 * np.sqrt(np.pi / 4 * (np.abs(psi) ** 2).sum((1, 2)) / n**2)
     error = first.std(0, ddof=1) / math.sqrt(n_maps)
     assert (error < 0.02 * expected).all()
@@ -151,19 +181,31 @@ def test_white_noise_has_the_rayleigh_mean_of_the_wavelets_power():
 def test_coefficients_are_bounded_by_the_power():
     """⟨|κ * ψ|⟩² ≤ ⟨|κ * ψ|²⟩ = Σ |κ̂ ψ̂|² / N², and so in the second order."""
     maps, scales = fields(32, 2), 4
-    psi = np.array([[wavelet(32, j, np.pi * direction / 4, 4) for direction in range(4)] for j in range(scales)])
+    psi = np.array(
+        [
+            [wavelet(32, j, np.pi * direction / 4, 4) for direction in range(4)]
+            for j in range(scales)
+        ]
+    )
     power = (np.abs(np.fft.fft2(maps.numpy())[:, None, None] * psi) ** 2).sum((-2, -1)) / 32**4
     coefficients = scattering(maps, scales).numpy()
-    first, second = coefficients[:, :16].reshape(-1, 4, 4), coefficients[:, 16:].reshape(-1, 6, 4, 4)
+    first, second = (
+        coefficients[:, :16].reshape(-1, 4, 4),
+        coefficients[:, 16:].reshape(-1, 6, 4, 4),
+    )
     assert (first**2 <= power).all()
-    variance = power - first**2  # that of |κ * ψ|, of which a wavelet, less than 1 high, takes a part
+    variance = (
+        power - first**2
+    )  # that of |κ * ψ|, of which a wavelet, less than 1 high, takes a part
     for pair, (a, b) in enumerate(combinations(range(scales), 2)):
         assert (second[:, pair] ** 2 <= (1 + 1e-6) * variance[:, a, :, None]).all(), (a, b)
 
 
 def test_first_order_is_linear_and_the_ratios_are_without_a_scale():
     maps = noise(2, 64, 64)
-    torch.testing.assert_close(scattering(-3 * maps + 0.1), 3 * scattering(maps), rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        scattering(-3 * maps + 0.1), 3 * scattering(maps), rtol=1e-9, atol=0
+    )
     expected = reduced_scattering(maps)
     expected[:, :5] *= 3
     torch.testing.assert_close(reduced_scattering(-3 * maps + 0.1), expected, rtol=1e-9, atol=0)
@@ -188,7 +230,10 @@ def test_a_quarter_turn_moves_the_directions_on():
     maps = noise(2, 64, 64)
     found, turned = scattering(maps), scattering(maps.rot90(1, (-2, -1)))
     torch.testing.assert_close(
-        turned[:, :20].reshape(2, 5, 4), found[:, :20].reshape(2, 5, 4).roll(2, -1), rtol=1e-12, atol=0
+        turned[:, :20].reshape(2, 5, 4),
+        found[:, :20].reshape(2, 5, 4).roll(2, -1),
+        rtol=1e-12,
+        atol=0,
     )
     torch.testing.assert_close(
         turned[:, 20:].reshape(2, 10, 4, 4), found[:, 20:].reshape(2, 10, 4, 4).roll((2, 2), (-2, -1)),
@@ -201,7 +246,9 @@ def test_isotropic_coefficients_keep_under_periodic_shifts(n, tolerance):
     maps = fields(n, 3)
     expected = reduced_scattering(maps)
     for shift in [(1, 0), (5, -11), (n // 2, 3)]:
-        torch.testing.assert_close(reduced_scattering(maps.roll(shift, (-2, -1))), expected, rtol=tolerance, atol=0)
+        torch.testing.assert_close(
+            reduced_scattering(maps.roll(shift, (-2, -1))), expected, rtol=tolerance, atol=0
+        )
 
 
 # ---------------------------------------------------------------- the rest
@@ -213,7 +260,10 @@ def test_the_order_of_the_entries():
     for n, scales in [(4, 1), (8, 2), (32, 4), (64, 5), (100, 5), (256, 7)]:
         assert scattering_scales(MapGrid(n, 5.0)) == scales
     assert reduced_scattering(noise(64, 64)).shape == (len(scattering_order(5)),)
-    assert reduced_scattering(noise(32, 32), 1).shape == scattering(noise(32, 32), 1, 2).mean()[None].shape
+    assert (
+        reduced_scattering(noise(32, 32), 1).shape
+        == scattering(noise(32, 32), 1, 2).mean()[None].shape
+    )
 
 
 def test_single_precision_batches_and_leading_dimensions():
@@ -246,7 +296,11 @@ def test_flat_maps_have_no_texture_and_finite_gradients(dtype):
 @pytest.mark.parametrize(
     "shape, arguments, sentence",
     [
-        ((32, 32), {"scales": 5}, "maps of 32² pixels have 1 to 4 scattering scales, found scales = 5"),
+        (
+            (32, 32),
+            {"scales": 5},
+            "maps of 32² pixels have 1 to 4 scattering scales, found scales = 5",
+        ),
         ((32, 32), {"scales": 0}, "have 1 to 4 scattering scales, found scales = 0"),
         ((32, 32), {"orientations": 3}, "the number of orientations must be even, found 3"),
         ((32, 32), {"orientations": 0}, "the number of orientations must be even, found 0"),

@@ -14,7 +14,9 @@ SEED = torch.Generator().manual_seed
 def field(n: int = 32) -> torch.Tensor:
     """Two periodic κ maps, float64."""
     return (
-        GaussianField.from_power(MapGrid(n, 5.0), lambda ell: 1e-9 * (ell / 1000) ** -1.5).sample(2, SEED(1)).double()
+        GaussianField.from_power(MapGrid(n, 5.0), lambda ell: 1e-9 * (ell / 1000) ** -1.5)
+        .sample(2, SEED(1))
+        .double()
     )
 
 
@@ -22,7 +24,9 @@ def field(n: int = 32) -> torch.Tensor:
 def test_round_trip_is_exact_but_for_the_mean(n):
     kappa = field(n)
     kappa_e, kappa_b = kaiser_squires(shear(kappa), periodic=True)
-    torch.testing.assert_close(kappa_e, kappa - kappa.mean((-2, -1), keepdim=True), rtol=0, atol=1e-15)
+    torch.testing.assert_close(
+        kappa_e, kappa - kappa.mean((-2, -1), keepdim=True), rtol=0, atol=1e-15
+    )
     assert kappa_b.abs().max() < 1e-15
 
 
@@ -43,7 +47,9 @@ def test_shear_round_a_mass_is_tangential():
     kappa = torch.zeros(33, 33, dtype=torch.float64)
     kappa[16, 16] = 1
     gamma = shear(kappa)
-    assert gamma[16, 20].real < 0 < gamma[20, 16].real  # right of the mass images stand upright, above they lie flat
+    assert (
+        gamma[16, 20].real < 0 < gamma[20, 16].real
+    )  # right of the mass images stand upright, above they lie flat
     assert gamma[20, 20].imag < 0 < gamma[20, 12].imag
 
 
@@ -56,7 +62,9 @@ def test_the_wrong_sign_of_one_component_shows_in_the_b_mode():
 
 def test_edges_disturb_less_when_surrounded_by_zeros():
     """Windows of larger skies, which do not wrap round: the B mode is all from the edges (0.50 to 0.58 in five seeds)."""
-    whole = GaussianField.from_power(MapGrid(128, 5.0), lambda ell: 1e-9 * (ell / 1000) ** -1.5).sample(8, SEED(1))
+    whole = GaussianField.from_power(
+        MapGrid(128, 5.0), lambda ell: 1e-9 * (ell / 1000) ** -1.5
+    ).sample(8, SEED(1))
     window, truth = shear(whole)[:, :64, :64], whole[:, :64, :64].double()
     padded, wrapped = (kaiser_squires(window, periodic=periodic) for periodic in (False, True))
     assert padded[1].var() < 0.7 * wrapped[1].var()
@@ -81,10 +89,14 @@ def test_shape_noise_is_the_scatter_of_kappa_from_rotated_galaxies():
     x, y = (grid.flatten().repeat(each) for grid in torch.meshgrid(at, at, indexing="xy"))
     gamma = torch.full((len(x),), sigma_e, dtype=torch.complex128)
     turned = rotate(gamma, SEED(3))
-    assert turned.abs().sub(sigma_e).abs().max() < 1e-12 and turned.mean().abs() < 5 * sigma_e / math.sqrt(len(x))
+    assert turned.abs().sub(
+        sigma_e
+    ).abs().max() < 1e-12 and turned.mean().abs() < 5 * sigma_e / math.sqrt(len(x))
     mean, count = bin_shear(x, y, turned, n, float(n))
     noise = shape_noise(turned, count)
-    torch.testing.assert_close(noise, torch.full((n, n), sigma_e / math.sqrt(2 * each), dtype=torch.float64))
+    torch.testing.assert_close(
+        noise, torch.full((n, n), sigma_e / math.sqrt(2 * each), dtype=torch.float64)
+    )
     for kappa in kaiser_squires(mean, periodic=True):
         assert abs(kappa.std() / noise[0, 0] - 1) < 5 / math.sqrt(2 * n * n)
     assert shape_noise(turned, torch.zeros(1, 1)).isinf().all()

@@ -57,8 +57,12 @@ def test_steps_hit_every_plane(cone):
     steps = cone.steps()
     assert steps[0] == cone.a_start and steps[-1] == cone.scale_factors[0]
     assert (np.diff(steps) > 0).all() and np.diff(steps).max() <= cone.max_step + 1e-12
-    assert set(cone.scale_factors) <= set(steps)  # exactly, since that is how a plane is recognised
-    np.testing.assert_allclose(theory.comoving_distance(1 / cone.scale_factors - 1), cone.chi, rtol=1e-5)
+    assert set(cone.scale_factors) <= set(
+        steps
+    )  # exactly, since that is how a plane is recognised
+    np.testing.assert_allclose(
+        theory.comoving_distance(1 / cone.scale_factors - 1), cone.chi, rtol=1e-5
+    )
     np.testing.assert_allclose(np.diff(cone.chi), cone.box_size)
 
 
@@ -66,13 +70,20 @@ def test_one_particle_is_shared_by_the_four_nearest_nodes():
     cell = TINY.box_size / TINY.plane_size
     position = np.array([[5.25, 10.5, 63.75]]) * cell
     expected = {
-        0: {(10, 63): 0.125, (10, 0): 0.375, (11, 63): 0.125, (11, 0): 0.375},  # along the first axis; it wraps round
+        0: {
+            (10, 63): 0.125,
+            (10, 0): 0.375,
+            (11, 63): 0.125,
+            (11, 0): 0.375,
+        },  # along the first axis; it wraps round
         1: {(5, 63): 0.1875, (5, 0): 0.5625, (6, 63): 0.0625, (6, 0): 0.1875},
         2: {(5, 10): 0.375, (5, 11): 0.375, (6, 10): 0.125, (6, 11): 0.125},
     }
     for axis, weights in expected.items():
         counts = (project(position, axis, TINY) + 1) / TINY.plane_size**2
-        found = {tuple(map(int, node)): float(counts[tuple(node)]) for node in np.argwhere(counts > 0)}
+        found = {
+            tuple(map(int, node)): float(counts[tuple(node)]) for node in np.argwhere(counts > 0)
+        }
         assert found == pytest.approx(weights)
 
 
@@ -84,7 +95,9 @@ def test_projection_conserves_mass_and_is_periodic():
         assert abs(plane.mean()) < 1e-12
         shifted = project((position + TINY.box_size / 4) % TINY.box_size, axis, TINY)
         np.testing.assert_allclose(shifted, np.roll(plane, (16, 16), (0, 1)), atol=1e-9)
-    edge = project(np.full((1, 3), TINY.box_size), 0, TINY)  # rounding may put a particle on the far side itself
+    edge = project(
+        np.full((1, 3), TINY.box_size), 0, TINY
+    )  # rounding may put a particle on the far side itself
     assert edge.argmax() == 0 and abs(edge.mean()) < 1e-12
 
 
@@ -94,7 +107,9 @@ def test_pixels_average_the_plane(chi, shift):
     """Constant and linear planes come back exactly; a node counts once in all, spread over the pixels that see it."""
     cone, n_pix = LightCone(), 64
     weights = pixel_weights(cone, chi, n_pix, 5.0, shift).astype(float)
-    cells = math.radians(5.0) * chi / cone.box_size * cone.plane_size / n_pix  # a pixel's side in cells
+    cells = (
+        math.radians(5.0) * chi / cone.box_size * cone.plane_size / n_pix
+    )  # a pixel's side in cells
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
     start = shift * cone.plane_size
     x = (
@@ -105,7 +120,9 @@ def test_pixels_average_the_plane(chi, shift):
     inner = centre < cone.plane_size - 2 - cells
     np.testing.assert_allclose((weights @ x)[inner], centre[inner], rtol=1e-5, atol=1e-4)
     seen = (x > 1) & (x < n_pix * cells - 1)
-    spacing = cells / math.ceil(2 * cells)  # of the points that sample the interpolation, a hat two cells wide
+    spacing = cells / math.ceil(
+        2 * cells
+    )  # of the points that sample the interpolation, a hat two cells wide
     ripple = (
         2 * (np.sinc(np.arange(1, 100_000) / spacing) ** 2).sum()
     )  # Poisson's sum: how far a sampled hat is from its area
@@ -129,7 +146,10 @@ def test_born_weights_are_the_integral_of_the_kernel(z_source):
 
 
 def test_a_source_behind_the_cone_is_refused():
-    with pytest.raises(ValueError, match=r"z_source = 1.5 is at \d+ Mpc/h, behind the light cone, which ends at 2332"):
+    with pytest.raises(
+        ValueError,
+        match=r"z_source = 1.5 is at \d+ Mpc/h, behind the light cone, which ends at 2332",
+    ):
         born_weights(LightCone(), 1.5)
 
 
@@ -152,7 +172,9 @@ def folder(tmp_path_factory):
 def test_maps_know_their_box_and_their_making(folder):
     maps = kappa_maps([3, 5], folder, 4, TWO, 0.1, n_pix=16)
     assert maps.maps.shape == (8, 16, 16) and maps.maps.dtype == np.float32
-    assert maps.labels.tolist() == [3] * 4 + [5] * 4 and maps.side_deg == 5.0 and maps.z_source == 0.1
+    assert (
+        maps.labels.tolist() == [3] * 4 + [5] * 4 and maps.side_deg == 5.0 and maps.z_source == 0.1
+    )
     assert maps.provenance["cone"] == json.loads(json.dumps(TWO.as_dict()))
     assert len(np.unique(maps.maps[:, 0, 0])) == 8
 
@@ -176,7 +198,9 @@ def test_several_redshifts_see_the_same_planes(folder):
     together = kappa_maps([3, 4], folder, 2, TWO, Z_TWO, n_pix=16)
     assert [maps.z_source for maps in together] == list(Z_TWO)
     for maps in together:
-        assert np.array_equal(maps.maps, kappa_maps([3, 4], folder, 2, TWO, maps.z_source, n_pix=16).maps)
+        assert np.array_equal(
+            maps.maps, kappa_maps([3, 4], folder, 2, TWO, maps.z_source, n_pix=16).maps
+        )
 
 
 def test_uniform_planes_give_the_sum_of_their_weights():
@@ -196,11 +220,16 @@ def test_each_plane_is_seen_along_all_axes_and_in_all_eight_symmetries():
     whole = math.degrees(cone.box_size / cone.chi[0])
     seen = set()
     for seed in range(300):
-        kappa = born_map(planes, cone, np.random.default_rng(seed), [0.06], 32, whole)[0] / born_weights(cone, 0.06)[0]
+        kappa = (
+            born_map(planes, cone, np.random.default_rng(seed), [0.06], 32, whole)[0]
+            / born_weights(cone, 0.06)[0]
+        )
         down, across = ((np.roll(kappa, -1, axis) - kappa) for axis in (0, 1))
         down, across = (down**3).mean(), (across**3).mean()
         seen.add((round(kappa.mean() / 100), down > 0, across > 0, abs(down) > abs(across)))
-    assert len(seen) == 3 * 8  # each is as likely as any other: one is missed by chance with probability 7e-5
+    assert (
+        len(seen) == 3 * 8
+    )  # each is as likely as any other: one is missed by chance with probability 7e-5
 
 
 def test_angles_and_distances_meet_in_the_spectrum(tmp_path):
@@ -218,7 +247,10 @@ def test_angles_and_distances_meet_in_the_spectrum(tmp_path):
     found = power_spectrum(maps.tensor(), 5.0, edges).numpy().reshape(24, 4, -1).mean(1)
     grid, cell = MapGrid(n_pix, 5.0), cone.box_size / cone.plane_size / cone.chi[1]
     row = grid.ell_min * np.fft.fftfreq(n_pix, 1 / n_pix)
-    along = np.sinc(row * cell / (2 * np.pi)) ** 4 * np.sinc(row * math.radians(5 / n_pix) / (2 * np.pi)) ** 2
+    along = (
+        np.sinc(row * cell / (2 * np.pi)) ** 4
+        * np.sinc(row * math.radians(5 / n_pix) / (2 * np.pi)) ** 2
+    )
     windows = (along[:, None] * along[None, : n_pix // 2 + 1]) * grid.multiplicity.numpy()
     ell = grid.ell.numpy()
     for i, (low, high) in enumerate(zip(edges, edges[1:])):
@@ -229,12 +261,17 @@ def test_angles_and_distances_meet_in_the_spectrum(tmp_path):
 
 
 def test_a_missing_box_is_named(folder):
-    with pytest.raises(FileNotFoundError, match="box_00009.npy is missing: run simulate_boxes for box 9 first"):
+    with pytest.raises(
+        FileNotFoundError, match="box_00009.npy is missing: run simulate_boxes for box 9 first"
+    ):
         kappa_maps([3, 9], folder, 1, TWO, 0.1, n_pix=8)
 
 
 def test_a_field_wider_than_the_box_is_refused(folder):
-    with pytest.raises(ValueError, match="a field of 60.0 deg is 333 Mpc/h wide .* wider than the box of 212.0 Mpc/h"):
+    with pytest.raises(
+        ValueError,
+        match="a field of 60.0 deg is 333 Mpc/h wide .* wider than the box of 212.0 Mpc/h",
+    ):
         kappa_maps([3], folder, 1, TWO, 0.1, n_pix=8, side_deg=60.0)
 
 
@@ -290,7 +327,13 @@ def test_an_interrupted_box_leaves_no_half_file(tmp_path, quick, monkeypatch, er
 
 @pytest.mark.parametrize(
     "other",
-    [{"seed": 1}, {"n_particles": 64}, {"cosmology": Cosmology(sigma8=0.7)}, {"box_size": 212.5}, {"max_step": 0.2}],
+    [
+        {"seed": 1},
+        {"n_particles": 64},
+        {"cosmology": Cosmology(sigma8=0.7)},
+        {"box_size": 212.5},
+        {"max_step": 0.2},
+    ],
 )
 def test_a_folder_of_other_settings_is_refused(tmp_path, quick, other):
     simulate_boxes([1], tmp_path, TINY)
@@ -302,7 +345,9 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, quick, other):
 
 def test_without_pmpp_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pmpp", None)
-    with pytest.raises(ImportError, match=r"simulations need PM\+\+, .*: pip install 'lensnb\[sims\]'"):
+    with pytest.raises(
+        ImportError, match=r"simulations need PM\+\+, .*: pip install 'lensnb\[sims\]'"
+    ):
         simulate_box(0, LightCone(n_planes=1, seed=12345))
 
 
@@ -327,7 +372,9 @@ def test_planes_are_projected_density_contrasts(tiny_boxes):
     first, second = (planes[0, 0].ravel(), planes[0, 1].ravel())
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.5  # another axis, another view
     for axis in range(3):
-        assert np.corrcoef(planes[0, axis].ravel(), planes[1, axis].ravel())[0, 1] > 0.9  # the same view, later
+        assert (
+            np.corrcoef(planes[0, axis].ravel(), planes[1, axis].ravel())[0, 1] > 0.9
+        )  # the same view, later
 
 
 def test_a_box_is_decided_by_its_number(tiny_boxes):
@@ -338,7 +385,10 @@ def test_a_box_is_decided_by_its_number(tiny_boxes):
 
 
 def test_another_seed_is_another_suite(tiny_boxes):
-    white = [sims._import_pmpp().initial_conditions.white_noise(s, sims._pmpp_setup(TINY)[0]) for s in (0, 1_000_003)]
+    white = [
+        sims._import_pmpp().initial_conditions.white_noise(s, sims._pmpp_setup(TINY)[0])
+        for s in (0, 1_000_003)
+    ]
     assert not np.allclose(*white)
     assert replace(TINY, seed=1) != TINY
 
@@ -359,7 +409,9 @@ def test_linear_power_of_the_simulation_is_theorys_at_every_step(pmpp):
     k = np.geomspace(0.01, 5, 8)
     for a in [*TINY.steps(), 1.0]:
         expected = theory.matter_power(k, 1 / a - 1, TINY.cosmology, linear=True)
-        np.testing.assert_allclose(np.asarray(linear_power(k, a, cosmo, conf)), expected, rtol=2e-3)
+        np.testing.assert_allclose(
+            np.asarray(linear_power(k, a, cosmo, conf)), expected, rtol=2e-3
+        )
 
 
 def ratio_to_halofit(position: np.ndarray, cone: LightCone, z: float, edges) -> np.ndarray:
@@ -381,7 +433,13 @@ def ratio_to_halofit(position: np.ndarray, cone: LightCone, z: float, edges) -> 
     f = [np.fft.fftfreq(n), np.fft.fftfreq(n), np.fft.rfftfreq(n)]
     window = np.sinc(f[0])[:, None, None] * np.sinc(f[1])[:, None] * np.sinc(f[2])
     power = np.abs(modes) ** 2 / window**4 * cone.box_size**3 / n**6
-    k = 2 * np.pi * n / cone.box_size * np.sqrt(f[0][:, None, None] ** 2 + f[1][:, None] ** 2 + f[2] ** 2)
+    k = (
+        2
+        * np.pi
+        * n
+        / cone.box_size
+        * np.sqrt(f[0][:, None, None] ** 2 + f[1][:, None] ** 2 + f[2] ** 2)
+    )
     nodes = np.geomspace(0.02, 10, 200)
     ratios = []
     for low, high in zip(edges, edges[1:]):
@@ -424,7 +482,9 @@ def cut_out_power(grid: MapGrid, power) -> np.ndarray:
     total = np.zeros((n, n))
     for alias in np.ndindex(5, 5):
         row, column = (grid.ell_min / pad * (separation + n * (shift - 2)) for shift in alias)
-        window = np.sinc(row * pixel / (2 * np.pi))[:, None] * np.sinc(column * pixel / (2 * np.pi))
+        window = np.sinc(row * pixel / (2 * np.pi))[:, None] * np.sinc(
+            column * pixel / (2 * np.pi)
+        )
         total += window**2 * power(np.hypot(row[:, None], column).clip(1))
     share = (1 - np.abs(separation) / grid.n).clip(0)
     correlation = np.fft.ifft2(total).real * share[:, None] * share
@@ -443,8 +503,12 @@ def test_cut_out_power_is_that_of_cut_outs():
     def power(ell):
         return 1e-8 * (1 + (ell / 100) ** 2) ** -1.3
 
-    half_pixel = torch.sinc(torch.fft.fftfreq(256, dtype=torch.float64)) ** 2  # its share of the whole pixel's window
-    variance = GaussianField.from_power(whole, power).variance * half_pixel[:, None] * half_pixel[:129]
+    half_pixel = (
+        torch.sinc(torch.fft.fftfreq(256, dtype=torch.float64)) ** 2
+    )  # its share of the whole pixel's window
+    variance = (
+        GaussianField.from_power(whole, power).variance * half_pixel[:, None] * half_pixel[:129]
+    )
     fields = GaussianField(variance).sample(60, torch.Generator().manual_seed(3))
     pixels = torch.nn.functional.avg_pool2d(fields[:, None], 2)[:, 0]
     tiles = pixels.reshape(60, 4, 32, 4, 32).transpose(2, 3).reshape(60, 16, 32, 32)
@@ -456,11 +520,16 @@ def test_cut_out_power_is_that_of_cut_outs():
         assert abs(found[:, i].mean() - expected) < 4 * found[:, i].std(ddof=1) / math.sqrt(60)
 
 
-def share_of_resolved_modes(ell: float, z_source: float, k_max: float, cosmology: Cosmology) -> float:
+def share_of_resolved_modes(
+    ell: float, z_source: float, k_max: float, cosmology: Cosmology
+) -> float:
     """How much of theory's C_ℓ comes from k < ``k_max``, from χ > ℓ/k_max."""
     reach = float(theory.comoving_distance(z_source, cosmology))
     chi = (np.arange(400) + 0.5) / 400 * reach
-    power = [theory.matter_power(ell / x, 1 / theory.scale_factor(x, cosmology) - 1, cosmology) for x in chi]
+    power = [
+        theory.matter_power(ell / x, 1 / theory.scale_factor(x, cosmology) - 1, cosmology)
+        for x in chi
+    ]
     part = (theory.lensing_kernel(chi, z_source, cosmology) / chi) ** 2 * power
     return part[ell / chi < k_max].sum() / part.sum()
 
@@ -470,7 +539,10 @@ def shipped():
     """The three sets of the sample, and C_ℓ in three bins, averaged over the maps of each box."""
     if not (SAMPLE / "sample.json").exists():
         pytest.skip("no sample is shipped yet")
-    sets, edges = [load_sample(name) for name in ("train", "truth", "null")], np.array([71.9, 150.0, 225.0, 300.0])
+    sets, edges = (
+        [load_sample(name) for name in ("train", "truth", "null")],
+        np.array([71.9, 150.0, 225.0, 300.0]),
+    )
     spectra = []
     for maps in sets:
         power = power_spectrum(maps.tensor(), maps.side_deg, edges).numpy()
@@ -486,7 +558,11 @@ def test_power_of_the_sample_is_theorys_where_the_mesh_resolves_it(shipped):
     known to 1.5, 0.9 and 0.8 %.
     """
     sets, edges, spectra = shipped
-    grid, z, cosmology = sets[0].grid, sets[0].z_source, Cosmology(**sets[0].provenance["cone"]["cosmology"])
+    grid, z, cosmology = (
+        sets[0].grid,
+        sets[0].z_source,
+        Cosmology(**sets[0].provenance["cone"]["cosmology"]),
+    )
     assert share_of_resolved_modes(edges[-1], z, 0.6, cosmology) > 0.8
     ell = np.geomspace(1, 3e4, 300)
     limber = np.log(theory.convergence_power(ell, z, cosmology))

@@ -54,7 +54,9 @@ def skewed() -> torch.Tensor:
 
 FUNCTIONS = {
     "power": lambda m, mask=None: power_spectrum(m, 5.0, EDGES, mask),
-    "power, corrected": lambda m, mask=None: power_spectrum(m, 5.0, EDGES, mask, noise=1e-9, window=True),
+    "power, corrected": lambda m, mask=None: power_spectrum(
+        m, 5.0, EDGES, mask, noise=1e-9, window=True
+    ),
     "pdf": lambda m, mask=None: pdf(m, KAPPA, mask),
     "moments": moments,
     "reduced moments": reduced_moments,
@@ -148,11 +150,15 @@ def test_periodic_shifts_keep_a_statistic(name):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda m, mask: power_spectrum(m, 5.0, [70.0, 200.0, 400.0], mask, noise=1e-9, window=True),
+        lambda m, mask: power_spectrum(
+            m, 5.0, [70.0, 200.0, 400.0], mask, noise=1e-9, window=True
+        ),
         lambda m, mask: cross_spectra(m, 5.0, [70.0, 200.0, 400.0], mask),
         moments,
         reduced_moments,
-        lambda m, mask: at_scales(moments, 5.0, [0, 30.0])(m) if mask is None else moments(m, mask),
+        lambda m, mask: (
+            at_scales(moments, 5.0, [0, 30.0])(m) if mask is None else moments(m, mask)
+        ),
     ],
     ids=["power", "cross", "moments", "reduced", "scales"],
 )
@@ -187,7 +193,9 @@ def test_a_mask_that_hides_nothing_changes_nothing(name):
 def test_under_a_mask_pixels_count_exactly():
     maps, mask = noise(3, 20, 24).exp(), holes(3, 20, 24)
     seen = [one[where].numpy() for one, where in zip(maps, mask)]
-    edges = np.array([-0.01, 0.98, 0.99, 1.0, 1.005, 1.02])  # the first would hold hidden pixels set to zero
+    edges = np.array(
+        [-0.01, 0.98, 0.99, 1.0, 1.005, 1.02]
+    )  # the first would hold hidden pixels set to zero
     expected = [np.histogram(values, edges)[0] / len(values) / np.diff(edges) for values in seen]
     np.testing.assert_allclose(pdf(maps, edges, mask), expected, rtol=1e-12)
     expected = [(v.var(), scipy.stats.skew(v), scipy.stats.kurtosis(v)) for v in seen]
@@ -222,17 +230,24 @@ def test_under_a_mask_minkowski_functionals_use_whole_stencils():
         rows = []
         for i, j in itertools.product(range(1, 15), range(1, 15)):
             if where[i - 1 : i + 2, j - 1 : j + 2].all():
-                y, x = (one[i + 1, j] - one[i - 1, j]) / 2 / step, (one[i, j + 1] - one[i, j - 1]) / 2 / step
+                y, x = (
+                    (one[i + 1, j] - one[i - 1, j]) / 2 / step,
+                    (one[i, j + 1] - one[i, j - 1]) / 2 / step,
+                )
                 yy = (one[i + 1, j] + one[i - 1, j] - 2 * one[i, j]) / step**2
                 xx = (one[i, j + 1] + one[i, j - 1] - 2 * one[i, j]) / step**2
-                cross = one[i + 1, j + 1] + one[i - 1, j - 1] - one[i + 1, j - 1] - one[i - 1, j + 1]
+                cross = (
+                    one[i + 1, j + 1] + one[i - 1, j - 1] - one[i + 1, j - 1] - one[i - 1, j + 1]
+                )
                 curve = (2 * x * y * cross / 4 / step**2 - x**2 * yy - y**2 * xx) / (x**2 + y**2)
                 rows.append((one[i, j], np.hypot(x, y), curve))
         level, slope, curve = np.array(rows).T
         width, centre, total = np.diff(KAPPA), (KAPPA[1:] + KAPPA[:-1]) / 2, len(rows)
         assert 30 < total < 150
         np.testing.assert_allclose(v0, [(level >= nu).mean() for nu in centre], rtol=1e-12)
-        np.testing.assert_allclose(v1, np.histogram(level, KAPPA, weights=slope)[0] / 4 / total / width, rtol=1e-9)
+        np.testing.assert_allclose(
+            v1, np.histogram(level, KAPPA, weights=slope)[0] / 4 / total / width, rtol=1e-9
+        )
         expected = np.histogram(level, KAPPA, weights=curve)[0] / 2 / np.pi / total / width
         np.testing.assert_allclose(v2, expected, rtol=1e-9)
 
@@ -302,7 +317,9 @@ def test_neighbours_need_three_pixels(name):
         FUNCTIONS[name](noise(2, 2, 2))
 
 
-@pytest.mark.parametrize("edges", [[0.0], [0.0, 0.0], [0.0, 1.0, 0.5], [0.0, np.nan], [[0.0, 1.0], [0.0, 1.0]]])
+@pytest.mark.parametrize(
+    "edges", [[0.0], [0.0, 0.0], [0.0, 1.0, 0.5], [0.0, np.nan], [[0.0, 1.0], [0.0, 1.0]]]
+)
 def test_edges_that_do_not_rise_are_refused(edges):
     for function in (pdf, peak_counts):
         with pytest.raises(ValueError, match="bin edges must be two or more rising numbers"):
@@ -311,16 +328,27 @@ def test_edges_that_do_not_rise_are_refused(edges):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    "edges", [np.linspace(-0.031, 0.047, 29), np.linspace(1e3, 1e3 + 1e-2, 8), np.geomspace(1, 9, 6)]
+    "edges",
+    [np.linspace(-0.031, 0.047, 29), np.linspace(1e3, 1e3 + 1e-2, 8), np.geomspace(1, 9, 6)],
 )
 def test_values_on_and_beside_an_edge_fall_where_they_belong(edges, dtype):
     """Evenly spaced edges take a fast way, those far from zero and others a search; both are exact."""
     exact = torch.tensor(edges, dtype=dtype).unique()
-    beside = [exact, exact.nextafter(exact + 1), exact.nextafter(exact - 1), exact - 1e4, exact + 1e4]
+    beside = [
+        exact,
+        exact.nextafter(exact + 1),
+        exact.nextafter(exact - 1),
+        exact - 1e4,
+        exact + 1e4,
+    ]
     values = torch.cat([*beside, torch.linspace(*edges[[0, -1]], 555, dtype=dtype)])
-    expected = np.histogram(values.numpy(), [*exact.tolist(), np.inf])[0][:-1]  # an edge belongs to the bin above
+    expected = np.histogram(values.numpy(), [*exact.tolist(), np.inf])[0][
+        :-1
+    ]  # an edge belongs to the bin above
     widths = np.diff(exact.double().numpy())
-    np.testing.assert_allclose(pdf(values[None], exact.double()), expected / len(values) / widths, rtol=1e-9)
+    np.testing.assert_allclose(
+        pdf(values[None], exact.double()), expected / len(values) / widths, rtol=1e-9
+    )
 
 
 # ---------------------------------------------------------------- the suite
@@ -339,7 +367,11 @@ def test_the_suite_has_the_statistics_of_the_report(skewed):
 def test_a_statistic_is_one_finite_vector_a_map_whatever_the_batch(skewed, name):
     statistic = suite(skewed, 5.0)[name]
     vectors = statistic(skewed[:50])
-    assert statistic.name == name and vectors.shape == (50, len(statistic.x)) and vectors.dtype == np.float64
+    assert (
+        statistic.name == name
+        and vectors.shape == (50, len(statistic.x))
+        and vectors.dtype == np.float64
+    )
     assert np.isfinite(vectors).all() and (vectors.std(0) > 0).any()
     rounding = 1e-5 * np.abs(vectors).max()  # of float32 maps
     np.testing.assert_allclose(statistic(skewed[:50], batch=7), vectors, rtol=1e-5, atol=rounding)
@@ -361,7 +393,12 @@ def test_the_suites_bins_lie_within_the_reference(skewed):
     share = statistics["pdf"](skewed).mean(0).sum() * (bins[1] - bins[0])
     assert share == pytest.approx(1 - 60 / skewed.numel(), abs=2 / skewed.numel())
     for name in ("peaks", "minima", "minkowski"):
-        assert float(skewed.min()) < statistics[name].x.min() < statistics[name].x.max() < float(skewed.max())
+        assert (
+            float(skewed.min())
+            < statistics[name].x.min()
+            < statistics[name].x.max()
+            < float(skewed.max())
+        )
 
 
 def test_every_bin_of_the_suite_scatters(skewed):
@@ -393,7 +430,9 @@ def test_moments_of_the_suite_are_taken_at_four_scales(skewed):
         np.testing.assert_allclose(vectors[:, 3 * k : 3 * k + 3], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("n, low, high", [(16, 100, 220), (17, 100, 220), (64, 150, 220), (256, 150, 220)])
+@pytest.mark.parametrize(
+    "n, low, high", [(16, 100, 220), (17, 100, 220), (64, 150, 220), (256, 150, 220)]
+)
 def test_the_suite_fits_its_length_to_the_grid(n, low, high):
     """A thousand maps support the correlations of 150 to 220 numbers; small maps have fewer."""
     field = GaussianField.from_power(MapGrid(n, 5.0), power)
@@ -408,7 +447,9 @@ def test_the_suite_takes_a_selection(skewed):
     assert list(chosen) == ["peaks", "power"] == list(suite(skewed, 5.0, names=("peaks", "power")))
     np.testing.assert_array_equal(chosen["peaks"].x, suite(skewed, 5.0)["peaks"].x)
     assert list(suite(skewed, 5.0, "scattering")) == ["scattering"]
-    with pytest.raises(ValueError, match="there is no statistic 'wavelets'; choose from power, bispectrum, pdf"):
+    with pytest.raises(
+        ValueError, match="there is no statistic 'wavelets'; choose from power, bispectrum, pdf"
+    ):
         suite(skewed, 5.0, ["power", "wavelets"])
 
 

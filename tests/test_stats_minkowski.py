@@ -41,7 +41,9 @@ def bin_averages(edges: np.ndarray, sigma0: float, sigma1: float) -> np.ndarray:
     centre, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges)[:, None] / 2
     nu = centre[:, None] + half * node
     fine = gaussian_minkowski(nu.ravel(), sigma0, sigma1).reshape(3, len(centre), 8) @ (weight / 2)
-    return np.stack([gaussian_minkowski(centre, sigma0, sigma1).reshape(3, -1)[0], fine[1], fine[2]])
+    return np.stack(
+        [gaussian_minkowski(centre, sigma0, sigma1).reshape(3, -1)[0], fine[1], fine[2]]
+    )
 
 
 def field_sigma(field: GaussianField, response=1.0) -> float:
@@ -56,7 +58,9 @@ def test_minkowski_of_a_resolved_gaussian_field():
     The spectrum ends at a 29th of the Nyquist frequency, so that finite differences are only 0.6 % low in σ₁².
     """
     grid, n_maps = MapGrid(128, 5.0), 60
-    field = GaussianField.from_power(grid, lambda ell: 1e-8 * torch.exp(-((ell / 160) ** 2)) + 1e-18)
+    field = GaussianField.from_power(
+        grid, lambda ell: 1e-8 * torch.exp(-((ell / 160) ** 2)) + 1e-18
+    )
     sigma0, sigma1 = field_sigma(field), field_sigma(field, (grid.ell * ARCMIN) ** 2)
     edges = gaussian_levels(sigma0)
     found = minkowski(field.sample(n_maps, seeded(6)).double(), grid.side_deg, edges).numpy()
@@ -71,7 +75,10 @@ def test_minkowski_of_a_rough_gaussian_field_as_discretised():
     """
     n_maps, step = 400, GRID.pixel_arcmin
     field = GaussianField.from_power(GRID, power)
-    row, column = (GRID.ell_min * ARCMIN * step * torch.fft.fftfreq(32, 1 / 32, dtype=torch.float64) for _ in range(2))
+    row, column = (
+        GRID.ell_min * ARCMIN * step * torch.fft.fftfreq(32, 1 / 32, dtype=torch.float64)
+        for _ in range(2)
+    )
     column = column[:17].abs()
     first = (row.sin() ** 2)[:, None] + column.sin() ** 2
     second = (2 - 2 * row.cos())[:, None] + (2 - 2 * column.cos())
@@ -79,7 +86,9 @@ def test_minkowski_of_a_rough_gaussian_field_as_discretised():
     slope, curve = field_sigma(field, first / step**2), field_sigma(field, second / step**2)
     assert curve > 1.2 * slope  # so rough that the two differ
     edges = gaussian_levels(sigma0)
-    expected = np.r_[bin_averages(edges, sigma0, slope)[:2].ravel(), bin_averages(edges, sigma0, curve)[2]]
+    expected = np.r_[
+        bin_averages(edges, sigma0, slope)[:2].ravel(), bin_averages(edges, sigma0, curve)[2]
+    ]
     found = minkowski(field.sample(n_maps, seeded(7)), GRID.side_deg, edges).numpy()
     error = found.std(0, ddof=1) / math.sqrt(n_maps)
     assert (np.abs(found.mean(0) - expected) < 4 * error).all()
@@ -104,7 +113,9 @@ def ring(row, column):
     return 0.75 * torch.exp(-((radius - 42) ** 2) / (2 * 9.0**2))
 
 
-HILLS = hill(60.2, 60.6, 1.0) + hill(60.2, 105.1, 0.8) + hill(70.4, 220.8, 0.9)  # a saddle joins the first two
+HILLS = (
+    hill(60.2, 60.6, 1.0) + hill(60.2, 105.1, 0.8) + hill(70.4, 220.8, 0.9)
+)  # a saddle joins the first two
 RINGS = ring(200.3, 90.7) + ring(200.3, 174.2)  # they touch, which makes a figure of eight
 
 
@@ -129,11 +140,15 @@ def test_v1_is_a_quarter_of_the_boundary_length():
     cone, pixel = -torch.hypot(y - 99.3, x - 99.8), MapGrid(200, 5.0).pixel_arcmin
     edges = np.array([-80.0, -70.0, -60.0, -50.0, -40.0])
     v1 = minkowski(cone, 5.0, edges)[4:8].numpy()
-    radius = np.array([75.0, 65.0, 55.0, 45.0])  # in pixels; the average over a bin is that at its centre
+    radius = np.array(
+        [75.0, 65.0, 55.0, 45.0]
+    )  # in pixels; the average over a bin is that at its centre
     np.testing.assert_allclose(v1, 2 * np.pi * radius / (4 * 198**2 * pixel), rtol=0.01)
 
 
 def test_minkowski_units_are_arcminutes():
     maps = noise(2, 16, 16)
     small, large = (minkowski(maps, side, KAPPA).reshape(2, 3, -1) for side in (5.0, 10.0))
-    torch.testing.assert_close(large, small / torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)[:, None])
+    torch.testing.assert_close(
+        large, small / torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)[:, None]
+    )

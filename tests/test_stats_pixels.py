@@ -33,10 +33,15 @@ def test_pdf_is_the_histogram():
 
 
 def test_pdf_integrates_to_the_share_inside():
-    maps, edges = noise(4, 16, 16), np.array([-0.01, 0.0, 0.002, 0.015])  # bins of different widths
+    maps, edges = (
+        noise(4, 16, 16),
+        np.array([-0.01, 0.0, 0.002, 0.015]),
+    )  # bins of different widths
     inside = ((maps >= -0.01) & (maps < 0.015)).double().mean((-2, -1))
     assert 0.5 < float(inside.min()) < float(inside.max()) < 0.9
-    torch.testing.assert_close(pdf(maps, edges) @ torch.from_numpy(np.diff(edges)), inside, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        pdf(maps, edges) @ torch.from_numpy(np.diff(edges)), inside, rtol=1e-12, atol=0
+    )
 
 
 def test_pdf_counts_a_value_on_an_edge_once():
@@ -57,7 +62,13 @@ def test_moments_are_scipys():
 
 def test_planted_peaks_are_counted_at_their_heights():
     kappa = torch.zeros(12, 12)
-    for row, column, height in [(2, 2, 0.15), (2, 6, 0.25), (6, 2, 0.25), (6, 6, 0.95), (9, 9, 1.5)]:
+    for row, column, height in [
+        (2, 2, 0.15),
+        (2, 6, 0.25),
+        (6, 2, 0.25),
+        (6, 6, 0.95),
+        (9, 9, 1.5),
+    ]:
         kappa[row, column] = height
     assert peak_counts(kappa, [0.1, 0.2, 0.3, 1.0]).tolist() == [1, 2, 1]  # 1.5 lies outside
     assert peak_counts(kappa, [0.1, math.inf]).tolist() == [5]
@@ -114,7 +125,10 @@ def test_heights_in_units_of_each_maps_own_standard_deviation():
     mask = torch.ones(20, 20, dtype=torch.bool)
     mask[:4] = False
     expected = peak_counts(maps[:, 4:], edges, in_sigma=True)
-    assert torch.equal(peak_counts(maps, edges, mask, in_sigma=True), expected) and float(expected.sum()) > 50
+    assert (
+        torch.equal(peak_counts(maps, edges, mask, in_sigma=True), expected)
+        and float(expected.sum()) > 50
+    )
 
 
 # ---------------------------------------------------------------- reduced cumulants and smoothing scales
@@ -138,7 +152,9 @@ def test_reduced_moments_of_a_lognormal_variable():
     np.testing.assert_allclose(found, expected, rtol=0.01)
 
 
-@pytest.mark.parametrize("dtype, close", [(torch.float64, 1e-9), (torch.float32, 1e-4), (torch.float16, 1e-4)])
+@pytest.mark.parametrize(
+    "dtype, close", [(torch.float64, 1e-9), (torch.float32, 1e-4), (torch.float16, 1e-4)]
+)
 def test_at_scales_measures_smoothed_maps(dtype, close):
     maps = noise(2, 3, 17, 17)
     maps, scales = (maps + 30 * maps**2).to(dtype), [0, 12.5, 40.0]

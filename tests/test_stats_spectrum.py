@@ -34,12 +34,16 @@ def noise(*shape: int, seed: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("n", [15, 16])
 def test_power_is_that_of_the_written_out_transform(n):
     maps, side, edges = noise(3, n, n), 5.0, np.array([0.0, 90.0, 300.0, 500.0, 700.0])
-    frequency = (np.arange(n) + n // 2) % n - n // 2  # the sign of the Nyquist frequency does not matter
+    frequency = (
+        np.arange(n) + n // 2
+    ) % n - n // 2  # the sign of the Nyquist frequency does not matter
     wave = np.exp(-2j * np.pi * np.outer(frequency, np.arange(n)) / n)
     squares = np.abs(np.einsum("ik,mkl,jl->mij", wave, maps.numpy(), wave)) ** 2
     ell = 2 * np.pi / np.radians(side) * np.hypot(frequency[:, None], frequency)
     bins = [(ell >= low) & (ell < high) for low, high in zip(edges, edges[1:])]
-    expected = np.stack([squares[:, inside].mean(1) for inside in bins], 1) * np.radians(side) ** 2 / n**4
+    expected = (
+        np.stack([squares[:, inside].mean(1) for inside in bins], 1) * np.radians(side) ** 2 / n**4
+    )
     np.testing.assert_allclose(power_spectrum(maps, side, edges), expected, rtol=1e-10)
 
 
@@ -80,7 +84,9 @@ def _weight(low: float, high: float) -> np.ndarray:
 def test_power_scales_with_the_field():
     """The same pixels over twice the side: modes at half the ℓ, with four times the C_ℓ."""
     maps = noise(2, 32, 32)
-    torch.testing.assert_close(power_spectrum(maps, 10.0, EDGES / 2), 4 * power_spectrum(maps, 5.0, EDGES))
+    torch.testing.assert_close(
+        power_spectrum(maps, 10.0, EDGES / 2), 4 * power_spectrum(maps, 5.0, EDGES)
+    )
 
 
 def test_power_keeps_under_symmetries_and_periodic_shifts():
@@ -94,14 +100,19 @@ def test_power_keeps_under_symmetries_and_periodic_shifts():
 
 @pytest.mark.parametrize("edges", [[10.0, 50.0], [60.0, 200.0, 201.0], [4000.0, 5000.0]])
 def test_power_refuses_a_bin_without_modes(edges):
-    with pytest.raises(ValueError, match=r"the ℓ bin [01] of [12] holds no Fourier mode: use wider bins"):
+    with pytest.raises(
+        ValueError, match=r"the ℓ bin [01] of [12] holds no Fourier mode: use wider bins"
+    ):
         power_spectrum(noise(1, 32, 32), 5.0, edges)
 
 
 def test_power_of_half_and_single_precision():
     maps = noise(2, 32, 32)
     expected = power_spectrum(maps, 5.0, EDGES)
-    single, half = power_spectrum(maps.float(), 5.0, EDGES), power_spectrum(maps.half(), 5.0, EDGES)
+    single, half = (
+        power_spectrum(maps.float(), 5.0, EDGES),
+        power_spectrum(maps.half(), 5.0, EDGES),
+    )
     assert single.dtype == half.dtype == torch.float64
     torch.testing.assert_close(single, expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(half, expected, rtol=0.01, atol=0)  # rounding noise is 3e-4 of κ
@@ -130,7 +141,11 @@ def test_cross_spectra_are_those_of_the_written_out_product():
     order = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
     assert order == list(combinations_with_replacement(range(3), 2))
     products = np.stack([(wave[:, i] * wave[:, j].conj()).real for i, j in order], 1)
-    expected = np.stack([products[..., inside].mean(-1) for inside in bins], -1) * np.radians(5) ** 2 / 16**4
+    expected = (
+        np.stack([products[..., inside].mean(-1) for inside in bins], -1)
+        * np.radians(5) ** 2
+        / 16**4
+    )
     np.testing.assert_allclose(cross_spectra(maps, 5.0, edges), expected, rtol=1e-10, atol=1e-20)
     single = cross_spectra(maps.float(), 5.0, edges)
     assert single.shape == (2, 6, 4) and single.dtype == torch.float64
@@ -142,7 +157,9 @@ def test_auto_spectra_are_the_power_spectra():
     maps = noise(2, 3, 32, 32)
     found = cross_spectra(maps, 5.0, EDGES)[:, [0, 3, 5]]
     torch.testing.assert_close(found, power_spectrum(maps, 5.0, EDGES), rtol=1e-10, atol=0)
-    torch.testing.assert_close(cross_spectra(maps[0, :1], 5.0, EDGES)[0], found[0, 0], rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        cross_spectra(maps[0, :1], 5.0, EDGES)[0], found[0, 0], rtol=1e-10, atol=0
+    )
 
 
 def test_cross_spectrum_of_correlated_fields_is_what_they_share():
@@ -157,7 +174,9 @@ def test_cross_spectrum_of_correlated_fields_is_what_they_share():
 
 @pytest.mark.parametrize("maps", [torch.zeros(32, 32), torch.zeros(32)])
 def test_cross_spectra_need_channels(maps):
-    with pytest.raises(ValueError, match=r"cross-spectra need maps of the shape \(..., channels, n, n\)"):
+    with pytest.raises(
+        ValueError, match=r"cross-spectra need maps of the shape \(..., channels, n, n\)"
+    ):
         cross_spectra(maps, 5.0, EDGES)
 
 
@@ -178,7 +197,9 @@ def test_shape_noise_is_subtracted():
 def test_noise_is_a_matter_of_the_auto_spectra():
     maps, levels = noise(2, 2, 32, 32), [1e-9, 3e-9]
     difference = cross_spectra(maps, 5.0, EDGES) - cross_spectra(maps, 5.0, EDGES, noise=levels)
-    expected = torch.tensor([1e-9, 0.0, 3e-9], dtype=torch.float64)[:, None].expand(2, 3, len(EDGES) - 1)
+    expected = torch.tensor([1e-9, 0.0, 3e-9], dtype=torch.float64)[:, None].expand(
+        2, 3, len(EDGES) - 1
+    )
     torch.testing.assert_close(difference, expected, rtol=1e-6, atol=1e-18)
     with pytest.raises(ValueError, match="one level, or one for each of 2 channels"):
         cross_spectra(maps, 5.0, EDGES, noise=[1e-9, 1e-9, 1e-9])
@@ -186,11 +207,16 @@ def test_noise_is_a_matter_of_the_auto_spectra():
 
 def test_noise_lies_outside_the_window():
     grid, level, edges = MapGrid(16, 5.0), 1e-9, np.array([70.0, 300.0, 800.0])
-    with_noise, without = (power_spectrum(noise(1, 16, 16), 5.0, edges, noise=n, window=True)[0] for n in (level, 0.0))
+    with_noise, without = (
+        power_spectrum(noise(1, 16, 16), 5.0, edges, noise=n, window=True)[0] for n in (level, 0.0)
+    )
     frequency = np.fft.fftfreq(16)
     window = np.sinc(frequency)[:, None] * np.sinc(frequency)
     ell = grid.ell_min * 16 * np.hypot(frequency[:, None], frequency)
-    inverse = [(1 / window[(ell >= low) & (ell < high)] ** 2).mean() for low, high in zip(edges, edges[1:])]
+    inverse = [
+        (1 / window[(ell >= low) & (ell < high)] ** 2).mean()
+        for low, high in zip(edges, edges[1:])
+    ]
     np.testing.assert_allclose(without - with_noise, level * np.array(inverse), rtol=1e-9)
 
 
@@ -206,11 +232,15 @@ def test_the_pixel_window_undoes_averaging_over_pixels(n):
         amplitude, phase = rng.normal(), rng.uniform(0, 2 * np.pi)
         wave = lambda y, x: amplitude * np.cos(2 * np.pi * (i * y[:, None] + j * x) / n + phase)  # noqa: E731, B023
         points += wave(np.arange(n), np.arange(n))
-        pixels += np.einsum("apbq,p,q->ab", wave(fine, fine).reshape(n, 12, n, 12), weight / 2, weight / 2)
+        pixels += np.einsum(
+            "apbq,p,q->ab", wave(fine, fine).reshape(n, 12, n, 12), weight / 2, weight / 2
+        )
     edges, maps = [70.0, 250.0, 420.0, 700.0], torch.tensor(np.stack([points, pixels]))
     at_centre, averaged = power_spectrum(maps, 5.0, edges)
     assert float(averaged[2] / at_centre[2]) < 0.7
-    torch.testing.assert_close(power_spectrum(maps[1], 5.0, edges, window=True), at_centre, rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        power_spectrum(maps[1], 5.0, edges, window=True), at_centre, rtol=1e-10, atol=0
+    )
 
 
 def test_the_pixel_window_at_nyquist():
@@ -236,19 +266,27 @@ def test_white_noise_under_a_mask_keeps_its_level():
     assert 0.2 < float(mask.double().mean()) < 0.35
     taken = power_spectrum(mask.double() / mask.double().mean(), GRID.side_deg, EDGES) / GRID.area
     assert 0.02 < float(taken[0]) < 0.2 and float(taken[-1]) < 0.01
-    assert ((found.mean(0) - expected * (1 - taken)).abs() < 4 * found.std(0) / math.sqrt(300)).all()
+    assert (
+        (found.mean(0) - expected * (1 - taken)).abs() < 4 * found.std(0) / math.sqrt(300)
+    ).all()
 
 
 def test_a_mask_subtracts_the_mean_and_divides_by_the_sky():
     maps, mask = noise(2, 3, 16, 16), torch.rand(2, 3, 16, 16, generator=seeded(18)) < 0.7
     edges, seen = [70.0, 300.0, 800.0], mask.double()
-    field = (maps - (maps * seen).sum((-2, -1), keepdim=True) / seen.sum((-2, -1), keepdim=True)) * seen
+    field = (
+        maps - (maps * seen).sum((-2, -1), keepdim=True) / seen.sum((-2, -1), keepdim=True)
+    ) * seen
     pairs = combinations_with_replacement(range(3), 2)
     share = torch.stack([(seen[:, i] * seen[:, j]).mean((-2, -1)) for i, j in pairs], 1)
     expected = cross_spectra(field, 5.0, edges) / share[..., None]
     hidden = torch.where(mask, maps, torch.nan)
-    torch.testing.assert_close(cross_spectra(hidden, 5.0, edges, mask), expected, rtol=1e-9, atol=1e-20)
-    torch.testing.assert_close(power_spectrum(maps, 5.0, edges, mask), expected[:, [0, 3, 5]], rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        cross_spectra(hidden, 5.0, edges, mask), expected, rtol=1e-9, atol=1e-20
+    )
+    torch.testing.assert_close(
+        power_spectrum(maps, 5.0, edges, mask), expected[:, [0, 3, 5]], rtol=1e-9, atol=0
+    )
 
 
 def test_channels_that_share_no_sky_are_refused():

@@ -46,11 +46,20 @@ def stored(tmp_path) -> Path:
 
 def test_a_set_comes_back_as_it_was_written(stored):
     maps = open_maps(stored)
-    assert isinstance(maps.maps, StoredMaps) and maps.maps.shape == (10, 8, 8) and maps.maps.dtype == np.float32
+    assert (
+        isinstance(maps.maps, StoredMaps)
+        and maps.maps.shape == (10, 8, 8)
+        and maps.maps.dtype == np.float32
+    )
     np.testing.assert_array_equal(maps.maps, kappa(10))
     assert maps.labels.tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1]
     assert (maps.side_deg, maps.z_source, maps.provenance["made"]) == (5, 1, "here")
-    assert sorted(path.name for path in (stored / "maps").iterdir()) == ["0.0.0", "1.0.0", "2.0.0", "zarr.json"]
+    assert sorted(path.name for path in (stored / "maps").iterdir()) == [
+        "0.0.0",
+        "1.0.0",
+        "2.0.0",
+        "zarr.json",
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -66,7 +75,10 @@ def test_dtype_and_labels_are_kept(tmp_path, dtype, labels):
 def test_any_reader_of_zarr_opens_it(stored):
     group = zarr.open_group(str(stored), mode="r")
     np.testing.assert_array_equal(group["maps"][:], kappa(10))
-    assert group["labels"][:].tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1] and group.attrs["side_deg"] == 5
+    assert (
+        group["labels"][:].tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1]
+        and group.attrs["side_deg"] == 5
+    )
 
 
 INDICES = [
@@ -81,7 +93,11 @@ def test_parts_are_those_of_an_array_and_read_nothing(stored, index, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(StoredMaps, "_read", None)
         part = maps[index][::-1]
-    assert isinstance(part, StoredMaps) and part.shape == array[index].shape and len(part) == len(array[index])
+    assert (
+        isinstance(part, StoredMaps)
+        and part.shape == array[index].shape
+        and len(part) == len(array[index])
+    )
     np.testing.assert_array_equal(part, array[index][::-1])
 
 
@@ -107,7 +123,12 @@ def test_what_is_picked_out_is_read(stored):
 def test_what_was_read_can_be_changed_without_changing_the_set(stored):
     maps = open_maps(stored).maps
     maps[0][:] = 1
-    for part in (slice(2), slice(4), slice(4), slice(8, 10)):  # of a chunk, a chunk again and again, the last
+    for part in (
+        slice(2),
+        slice(4),
+        slice(4),
+        slice(8, 10),
+    ):  # of a chunk, a chunk again and again, the last
         np.asarray(maps[part])[:] = 1
     np.testing.assert_array_equal(maps, kappa(10))
 
@@ -122,7 +143,9 @@ def test_what_was_read_of_an_array_of_views_can_be_changed_too():
 def test_going_through_in_order_reads_each_chunk_once(stored, monkeypatch):
     maps, read = open_maps(stored), []
     whole = StoredMaps._whole
-    monkeypatch.setattr(StoredMaps, "_whole", lambda self, *at: read.append(at) or whole(self, *at))
+    monkeypatch.setattr(
+        StoredMaps, "_whole", lambda self, *at: read.append(at) or whole(self, *at)
+    )
     part = maps[maps.labels != 7].maps
     for _ in part:
         pass
@@ -135,7 +158,9 @@ def test_going_through_in_order_reads_each_chunk_once(stored, monkeypatch):
 def test_a_split_is_that_of_the_set_in_memory(stored):
     there = open_maps(stored)
     here = MapSet(kappa(10), 5.0, 1.0, there.labels)
-    for a, b in zip(there.split(1 / 3, 1 / 3, 1 / 3, seed=2), here.split(1 / 3, 1 / 3, 1 / 3, seed=2)):
+    for a, b in zip(
+        there.split(1 / 3, 1 / 3, 1 / 3, seed=2), here.split(1 / 3, 1 / 3, 1 / 3, seed=2)
+    ):
         assert isinstance(a.maps, StoredMaps) and a.labels.tolist() == b.labels.tolist()
         assert torch.equal(a.tensor(), b.tensor())
 
@@ -181,7 +206,22 @@ def test_a_flipped_bit_anywhere_in_a_chunk_is_noticed(stored):
     path = stored / "maps" / "1.0.0"
     raw = path.read_bytes()
     rng = np.random.default_rng(0)
-    places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, *range(len(raw) - 6, len(raw)), *rng.integers(len(raw), size=40)}
+    places = {
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+        11,
+        *range(len(raw) - 6, len(raw)),
+        *rng.integers(len(raw), size=40),
+    }
     for at in sorted(map(int, places)):
         for bit in range(8) if at < 12 else [at % 8]:  # every bit of the header
             flipped(path, at, bit)
@@ -189,7 +229,8 @@ def test_a_flipped_bit_anywhere_in_a_chunk_is_noticed(stored):
                 found = np.asarray(open_maps(stored).maps)
             except ValueError as error:
                 assert re.fullmatch(
-                    rf"{stored} is not a whole zarr folder \(its chunk maps/1\.0\.0: [^\n]+\)", str(error)
+                    rf"{stored} is not a whole zarr folder \(its chunk maps/1\.0\.0: [^\n]+\)",
+                    str(error),
                 )
             else:  # a bit of the frame's header that says nothing of its content
                 assert at < 12
@@ -203,7 +244,9 @@ def test_a_chunk_that_is_cut_off_is_noticed(stored, keep):
     path.write_bytes(path.read_bytes()[:keep])
     maps = open_maps(stored).maps
     np.testing.assert_array_equal(maps[:4], kappa(10)[:4])  # the others can be read
-    with pytest.raises(ValueError, match=r"set\.zarr is not a whole zarr folder \(its chunk maps/1\.0\.0: ") as caught:
+    with pytest.raises(
+        ValueError, match=r"set\.zarr is not a whole zarr folder \(its chunk maps/1\.0\.0: "
+    ) as caught:
         maps[5]
     assert caught.value.__suppress_context__
 
@@ -212,7 +255,8 @@ def test_a_chunk_that_is_missing_is_noticed(stored):
     maps = open_maps(stored).maps
     (stored / "maps" / "1.0.0").unlink()
     with pytest.raises(
-        ValueError, match=r"set\.zarr is not a whole zarr folder \(its chunk maps/1\.0\.0: it is missing"
+        ValueError,
+        match=r"set\.zarr is not a whole zarr folder \(its chunk maps/1\.0\.0: it is missing",
     ):
         np.asarray(maps)
     with pytest.raises(ValueError, match="2 of the 3 chunks of its maps are there"):
@@ -226,7 +270,9 @@ def test_the_bad_chunk_among_many_small_ones_is_named(tmp_path):
     assert maps.chunk == 4 and not maps.checked
     path = tmp_path / "maps.zarr" / "c/6/0/0"
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(ValueError, match=r"maps\.zarr is not a whole zarr folder \(its chunk c/6/0/0: "):
+    with pytest.raises(
+        ValueError, match=r"maps\.zarr is not a whole zarr folder \(its chunk c/6/0/0: "
+    ):
         np.asarray(maps)
 
 
@@ -258,7 +304,9 @@ def test_pixels_are_checked_when_they_are_written(tmp_path, dtype, value, words)
 def test_maps_that_cannot_be_kappa_are_refused(tmp_path):
     maps = kappa(10)
     maps[7] += 100
-    with pytest.raises(ValueError, match=r"x\.npy cannot be κ: .* has the median 100 in map 12 of 15"):
+    with pytest.raises(
+        ValueError, match=r"x\.npy cannot be κ: .* has the median 100 in map 12 of 15"
+    ):
         check_pixels("x.npy", maps, 5, 15)
 
 
@@ -309,7 +357,10 @@ def test_a_reader_sees_whole_chunks_while_a_writer_appends(tmp_path):
 
 def test_no_two_writers_at_a_time(stored):
     pytest.importorskip("fcntl")
-    with MapWriter(stored, 5.0, 1.0), pytest.raises(ValueError, match="is being written by another process"):
+    with (
+        MapWriter(stored, 5.0, 1.0),
+        pytest.raises(ValueError, match="is being written by another process"),
+    ):
         MapWriter(stored, 5.0, 1.0)
     MapWriter(stored, 5.0, 1.0).close()
 
@@ -325,25 +376,38 @@ REFUSED = {
         [0, 0, 0],
         r"takes one label a map, 2 whole numbers or names, found int64 of the shape \(3,\)",
     ),
-    "fractions": (kappa(2), [0.5, 0.5], "takes one label a map, 2 whole numbers or names, found float64"),
+    "fractions": (
+        kappa(2),
+        [0.5, 0.5],
+        "takes one label a map, 2 whole numbers or names, found float64",
+    ),
     "names": (kappa(2), ["a", "b"], "labels its simulations by numbers, found names"),
 }
 
 
 @pytest.mark.parametrize("maps, labels, words", REFUSED.values(), ids=REFUSED.keys())
 def test_what_does_not_fit_is_refused_and_changes_nothing(stored, maps, labels, words):
-    with MapWriter(stored, 5.0, 1.0) as writer, pytest.raises(ValueError, match=rf"set\.zarr {words}"):
+    with (
+        MapWriter(stored, 5.0, 1.0) as writer,
+        pytest.raises(ValueError, match=rf"set\.zarr {words}"),
+    ):
         writer.append(maps, labels)
     np.testing.assert_array_equal(open_maps(stored).maps, kappa(10))
 
 
 def test_another_set_is_refused(stored, tmp_path):
-    with pytest.raises(ValueError, match=r"set\.zarr has side_deg = 5.0; expected maps with the same, not 10.0"):
+    with pytest.raises(
+        ValueError, match=r"set\.zarr has side_deg = 5.0; expected maps with the same, not 10.0"
+    ):
         MapWriter(stored, 10.0, 1.0)
-    with pytest.raises(ValueError, match=r"set\.zarr has z_source = 1.0; expected maps with the same, not None"):
+    with pytest.raises(
+        ValueError, match=r"set\.zarr has z_source = 1.0; expected maps with the same, not None"
+    ):
         MapWriter(stored, 5.0)
     zarr.create_array(str(tmp_path / "other.zarr"), data=kappa(2))
-    with pytest.raises(ValueError, match=r"other\.zarr is no set that lensnb wrote; expected one, or a new folder"):
+    with pytest.raises(
+        ValueError, match=r"other\.zarr is no set that lensnb wrote; expected one, or a new folder"
+    ):
         MapWriter(tmp_path / "other.zarr", 5.0)
     with pytest.raises(ValueError, match=r"a folder that ends in \.zarr, found .*maps"):
         MapWriter(tmp_path / "maps", 5.0)
@@ -442,7 +506,8 @@ def test_a_writer_without_space_keeps_what_it_wrote(tmp_path, monkeypatch):
 
     monkeypatch.setattr(LocalStore, "set", full)
     with pytest.raises(
-        OSError, match=r"could not write .*set\.zarr \(No space left on device\); the 4 maps before are"
+        OSError,
+        match=r"could not write .*set\.zarr \(No space left on device\); the 4 maps before are",
     ):
         with MapWriter(tmp_path / "set.zarr", 5.0) as writer:
             writer.append(kappa(10), 0)
@@ -455,7 +520,10 @@ def test_a_writer_that_finds_space_again_goes_on(tmp_path, monkeypatch):
 
     with MapWriter(tmp_path / "set.zarr", 5.0) as writer:
         writer.append(kappa(5), 0)
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="the 4 maps before are intact"):
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(OSError, match="the 4 maps before are intact"),
+        ):
             patch.setattr(LocalStore, "set", full)
             writer.append(kappa(10)[5:8], 0)
         assert len(writer) == 8
@@ -470,13 +538,17 @@ def write_files(folder: Path) -> list[Path]:
     """Maps of 16 × 16 pixels: one file, many in one, an older zarr, big-endian, with labels of their own or none."""
     np.save(folder / "a.npy", kappa(1, 16)[0])
     np.save(folder / "b.npy", kappa(9, 16, 1, ">f4"))
-    zarr.create_array(str(folder / "c.zarr"), data=kappa(6, 16, 2), chunks=(1, 16, 16), zarr_format=2)
+    zarr.create_array(
+        str(folder / "c.zarr"), data=kappa(6, 16, 2), chunks=(1, 16, 16), zarr_format=2
+    )
     np.savez(folder / "d.npz", maps=kappa(3, 16, 3))
     return [folder / name for name in ("a.npy", "b.npy", "c.zarr", "d.npz")]
 
 
 @pytest.mark.parametrize("pixels, tile", [(None, None), (8, None), (8, 4), (None, 5)])
-@pytest.mark.parametrize("labels", [None, np.arange(19) // 2, [f"box {i // 4}" for i in range(19)], "each"])
+@pytest.mark.parametrize(
+    "labels", [None, np.arange(19) // 2, [f"box {i // 4}" for i in range(19)], "each"]
+)
 def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
     files = write_files(tmp_path)
     expected = open_maps(files, 5.0, 1.0, labels, pixels=pixels, tile=tile)
@@ -494,7 +566,9 @@ def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
 def test_convert_keeps_the_labels_of_the_files(tmp_path):
     MapSet(kappa(5), 5.0, labels=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
     save_zarr(MapSet(kappa(3), 5.0, labels=np.array([2, 2, 3])), tmp_path / "b.zarr")
-    assert convert([tmp_path / "a.npz", tmp_path / "b.zarr"], tmp_path / "c.zarr").labels.tolist() == [
+    assert convert(
+        [tmp_path / "a.npz", tmp_path / "b.zarr"], tmp_path / "c.zarr"
+    ).labels.tolist() == [
         0,
         0,
         1,
@@ -508,9 +582,16 @@ def test_convert_keeps_the_labels_of_the_files(tmp_path):
         with pytest.raises(ValueError, match="uses the simulation label 0 of an earlier file"):
             convert([tmp_path / file for file in files], tmp_path / f"{name}.zarr")
     np.save(tmp_path / "none.npy", kappa(2))
-    with pytest.raises(ValueError, match="none.npy carries no simulation labels but others do; expected labels="):
+    with pytest.raises(
+        ValueError, match="none.npy carries no simulation labels but others do; expected labels="
+    ):
         convert([tmp_path / "none.npy", tmp_path / "a.npz"], tmp_path / "f.zarr", 5.0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.zarr", "c.zarr", "none.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.npz",
+        "b.zarr",
+        "c.zarr",
+        "none.npy",
+    ]
 
 
 def test_convert_holds_one_file_at_a_time(tmp_path, monkeypatch):
@@ -538,13 +619,21 @@ def of(folder: Path, name: str, array: np.ndarray) -> Path:
 
 
 UNCONVERTED = {
-    "NaN": (lambda p: [nan_at(p, 17)], {}, r"nan\.npy has 1 pixels that are NaN .* in map 17 of 20 "),
+    "NaN": (
+        lambda p: [nan_at(p, 17)],
+        {},
+        r"nan\.npy has 1 pixels that are NaN .* in map 17 of 20 ",
+    ),
     "few labels": (
         lambda p: [of(p, "a.npy", kappa(9))],
         {"labels": [1] * 8},
         r"labels has the shape \(8,\); expected \(9,\)",
     ),
-    "many labels": (lambda p: [of(p, "a.npy", kappa(9))], {"labels": [1] * 10}, r"the shape \(10,\); expected \(9,\)"),
+    "many labels": (
+        lambda p: [of(p, "a.npy", kappa(9))],
+        {"labels": [1] * 10},
+        r"the shape \(10,\); expected \(9,\)",
+    ),
     "wider": (
         lambda p: [of(p, "a.npy", kappa(2)), of(p, "b.npy", kappa(2).astype(float))],
         {},
@@ -632,7 +721,10 @@ except (MemoryError, RuntimeError) as error:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the limit is Linux's")
 def test_sets_of_several_times_the_memory(tmp_path):
     """Made, converted, split, measured and trained on within 50 MB; 250 MB, read at once, do not fit into them."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", WITHIN, str(tmp_path), str(50 * 2**20)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -42,7 +42,12 @@ def test_bands_part_all_modes_but_the_mean(strength):
     assert used[0, 0] == 0 and used.sum() == used.numel() - 1
     y = strong_and_weak(1, 11)
     x = torch.arange(N, dtype=torch.float64)
-    for wave, band in ((1, 0), (3, 1), (7, 2), (12, 3)):  # edges at 32 / √2 to the power of 1/4, 1/2, 3/4
+    for wave, band in (
+        (1, 0),
+        (3, 1),
+        (7, 2),
+        (12, 3),
+    ):  # edges at 32 / √2 to the power of 1/4, 1/2, 3/4
         changed = strength(y + 3 * torch.cos(2 * math.pi * wave * x / N)) != strength(y)
         labels = (strength(y + torch.cos(2 * math.pi * wave * x / N)) - strength(y)).abs() > 1e-9
         assert labels[0].nonzero().flatten().tolist() == [band] and changed[0, band]
@@ -52,7 +57,9 @@ def test_bands_part_all_modes_but_the_mean(strength):
 def test_labels_of_the_training_maps_have_no_mean_and_unit_scatter(strength):
     labels = strength(strong_and_weak(300, 0))
     torch.testing.assert_close(labels, strength.labels)
-    torch.testing.assert_close(labels.mean(0), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        labels.mean(0), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0
+    )
     torch.testing.assert_close(labels.std(0), torch.ones(4, dtype=torch.float64))
 
 
@@ -72,7 +79,10 @@ def test_drawn_labels_have_the_density_that_is_said(strength):
     torch.testing.assert_close(torch.cov(drawn.T), wanted, atol=0.05, rtol=0)
     covariance = 0.2**2 * strength.root @ strength.root
     density = lambda s, mean: MultivariateNormal(mean, covariance).log_prob(s)
-    known, noisy = strength.labels[:6], strength.blur(strength.labels[:6], torch.randn(6, 4, generator=seeded(2)))
+    known, noisy = (
+        strength.labels[:6],
+        strength.blur(strength.labels[:6], torch.randn(6, 4, generator=seeded(2))),
+    )
     mixture = torch.logsumexp(density(noisy[:, None], strength.labels), 1) - math.log(300)
     torch.testing.assert_close(strength.log_ratio(noisy, known), mixture - density(noisy, known))
 
@@ -128,7 +138,9 @@ def test_the_likelihood_of_a_model_that_does_not_listen_is_a_lower_bound(listeni
     found = listening.log_prob(y, steps=3, generator=seeded(6))
     exact = FIELD.log_prob(y)
     lost = exact - found
-    assert 0 < float(lost.mean()) < 4 * math.log(1 / 0.2) + 1  # four numbers known to 0.2 of their scatter
+    assert (
+        0 < float(lost.mean()) < 4 * math.log(1 / 0.2) + 1
+    )  # four numbers known to 0.2 of their scatter
     torch.testing.assert_close(listening.log_prob(y, steps=3, generator=seeded(6), batch=7), found)
 
 

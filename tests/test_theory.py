@@ -41,8 +41,13 @@ def expansion(z: float, cosmology: Cosmology) -> float:
 @pytest.mark.parametrize("cosmology", COSMOLOGIES)
 def test_distance_is_the_integral_over_redshift(cosmology):
     z = np.array([[0.01, 0.3], [1.0, 3.0]])
-    expected = [HUBBLE_DISTANCE * quad(lambda x: 1 / expansion(x, cosmology), 0, end)[0] for end in z.ravel()]
-    np.testing.assert_allclose(comoving_distance(z, cosmology), np.reshape(expected, z.shape), rtol=1e-5)
+    expected = [
+        HUBBLE_DISTANCE * quad(lambda x: 1 / expansion(x, cosmology), 0, end)[0]
+        for end in z.ravel()
+    ]
+    np.testing.assert_allclose(
+        comoving_distance(z, cosmology), np.reshape(expected, z.shape), rtol=1e-5
+    )
     assert comoving_distance(0.0, cosmology) == 0
 
 
@@ -58,7 +63,15 @@ def test_kernel_is_its_formula_and_ends_at_the_source(cosmology):
     chi = np.array([0.0, 200.0, 900.0])
     z = [0.0] + [float(1 / scale_factor(x, cosmology) - 1) for x in chi[1:]]
     source = HUBBLE_DISTANCE * quad(lambda x: 1 / expansion(x, cosmology), 0, 1.0)[0]
-    expected = 1.5 * cosmology.omega_m / HUBBLE_DISTANCE**2 * chi * (source - chi) / source * (1 + np.array(z))
+    expected = (
+        1.5
+        * cosmology.omega_m
+        / HUBBLE_DISTANCE**2
+        * chi
+        * (source - chi)
+        / source
+        * (1 + np.array(z))
+    )
     np.testing.assert_allclose(lensing_kernel(chi, 1.0, cosmology), expected, rtol=1e-4)
     behind = float(comoving_distance(1.0, cosmology)) * np.array([1.0, 1.001, 1.5])
     assert (lensing_kernel(behind, 1.0, cosmology) == 0).all()
@@ -71,7 +84,9 @@ def test_linear_power_has_the_sigma8_that_was_asked_for(cosmology):
     x = 8 * k
     window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
     integrand = k**3 * matter_power(k, 0.0, cosmology, linear=True) * window**2 / (2 * np.pi**2)
-    assert math.sqrt(np.trapezoid(integrand, np.log(k))) == pytest.approx(cosmology.sigma8, rel=1e-3)
+    assert math.sqrt(np.trapezoid(integrand, np.log(k))) == pytest.approx(
+        cosmology.sigma8, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("cosmology", COSMOLOGIES)
@@ -79,11 +94,15 @@ def test_linear_power_grows_by_heaths_integral(cosmology):
     """D ∝ H ∫ da / (a H)³ (Heath 1977)."""
 
     def growth(z):
-        integral = quad(lambda a: (a * expansion(1 / a - 1, cosmology)) ** -3, 1e-8, 1 / (1 + z))[0]
+        integral = quad(lambda a: (a * expansion(1 / a - 1, cosmology)) ** -3, 1e-8, 1 / (1 + z))[
+            0
+        ]
         return expansion(z, cosmology) * integral
 
     for z in (0.5, 2.0):
-        found = matter_power(0.1, z, cosmology, linear=True) / matter_power(0.1, 0.0, cosmology, linear=True)
+        found = matter_power(0.1, z, cosmology, linear=True) / matter_power(
+            0.1, 0.0, cosmology, linear=True
+        )
         assert found == pytest.approx((growth(z) / growth(0)) ** 2, rel=1e-3)
 
 
@@ -94,7 +113,9 @@ def test_convergence_power_is_pyccls(z_source, cosmology):
     ell = np.geomspace(50, 5000, 12)
     universe = theory.ccl_cosmology(cosmology)
     plane = pyccl.CMBLensingTracer(universe, z_source=z_source)
-    expected = pyccl.angular_cl(universe, plane, plane, ell - 0.5)  # pyccl puts ℓ + ½ into Limber's formula
+    expected = pyccl.angular_cl(
+        universe, plane, plane, ell - 0.5
+    )  # pyccl puts ℓ + ½ into Limber's formula
     np.testing.assert_allclose(convergence_power(ell, z_source, cosmology), expected, rtol=5e-3)
 
 
@@ -112,12 +133,17 @@ def test_convergence_power_keeps_the_shape(shape):
     ell = np.geomspace(100, 2000, 4)[: math.prod(shape)].reshape(shape)
     found = convergence_power(ell, 1.0)
     assert np.shape(found) == shape
-    np.testing.assert_allclose(np.ravel(found), convergence_power(np.geomspace(100, 2000, 4), 1.0)[: ell.size])
+    np.testing.assert_allclose(
+        np.ravel(found), convergence_power(np.geomspace(100, 2000, 4), 1.0)[: ell.size]
+    )
 
 
 def test_without_pyccl_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyccl", None)
-    with pytest.raises(ImportError, match=r"theory needs pyccl, which is not installed: pip install 'lensnb\[sims\]'"):
+    with pytest.raises(
+        ImportError,
+        match=r"theory needs pyccl, which is not installed: pip install 'lensnb\[sims\]'",
+    ):
         comoving_distance(1.0, Cosmology(omega_m=0.123))
 
 
@@ -129,8 +155,12 @@ def test_pyccls_spectrum_in_is_the_measured_spectrum_out():
     grid, universe = MapGrid(64, 5.0), theory.ccl_cosmology(Cosmology())
     plane = pyccl.CMBLensingTracer(universe, z_source=1.0)
     ell, index = np.unique(grid.ell.clamp(min=grid.ell_min).numpy(), return_inverse=True)
-    power = torch.from_numpy(pyccl.angular_cl(universe, plane, plane, ell - 0.5)[index].reshape(grid.ell.shape))
-    maps = GaussianField.from_power(grid, lambda _: power).sample(200, torch.Generator().manual_seed(0))
+    power = torch.from_numpy(
+        pyccl.angular_cl(universe, plane, plane, ell - 0.5)[index].reshape(grid.ell.shape)
+    )
+    maps = GaussianField.from_power(grid, lambda _: power).sample(
+        200, torch.Generator().manual_seed(0)
+    )
     edges = ell_edges(grid)
     found = power_spectrum(maps, 5.0, edges).mean(0).numpy()
     for value, low, high in zip(found, edges, edges[1:]):

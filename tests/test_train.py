@@ -29,8 +29,12 @@ GRID = MapGrid(16, 5.0)
 
 def kappa(n: int, seed: int) -> torch.Tensor:
     """Lognormal κ-maps, float32, shape ``(n, 16, 16)``."""
-    variance = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8).variance
-    return LognormalField.from_correlation(variance, 0.03).sample(n, torch.Generator().manual_seed(seed))
+    variance = GaussianField.from_power(
+        GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+    ).variance
+    return LognormalField.from_correlation(variance, 0.03).sample(
+        n, torch.Generator().manual_seed(seed)
+    )
 
 
 MAPS, HELD_OUT = kappa(20, 1), kappa(10, 2)
@@ -47,9 +51,19 @@ def build(family: str = "flow") -> torch.nn.Module:
 
 def run(model, folder=None, maps=MAPS, **options) -> list[dict]:
     """Train for a few steps, with settings that make everything happen; the records."""
-    defaults = {"steps": STEPS, "batch": 8, "lr": 1e-2, "ema": 0.8, "every": 4, "save_every": 3, "device": "cpu"}
+    defaults = {
+        "steps": STEPS,
+        "batch": 8,
+        "lr": 1e-2,
+        "ema": 0.8,
+        "every": 4,
+        "save_every": 3,
+        "device": "cpu",
+    }
     defaults["precision"] = "float32"  # on every machine
-    return list(fit(model, maps, folder=folder, **(defaults | {"augment": random_symmetry} | options)))
+    return list(
+        fit(model, maps, folder=folder, **(defaults | {"augment": random_symmetry} | options))
+    )
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -64,14 +78,18 @@ def assert_equal(found: dict, expected: dict):
 
 def without_time(records: list[dict]) -> list[dict]:
     clock = ("seconds", "images_per_second")
-    return [{key: value for key, value in record.items() if key not in clock} for record in records]
+    return [
+        {key: value for key, value in record.items() if key not in clock} for record in records
+    ]
 
 
 def interrupt_at(step: int):
     """An augmentation that presses Ctrl-C in its ``step``-th call, before the first being 0."""
     calls = []
 
-    @functools.wraps(random_symmetry)  # the same augmentation, as far as a resumed training can tell
+    @functools.wraps(
+        random_symmetry
+    )  # the same augmentation, as far as a resumed training can tell
     def augment(maps, generator):
         calls.append(None)
         if len(calls) == step + 1:
@@ -100,13 +118,17 @@ def test_records_say_where_the_training_is(uninterrupted):
         assert set(record) - {"stopped"} == told
         assert record["images"] == 8 * record["step"]
         assert record["lr"] == pytest.approx(1e-2 * schedule(record["step"], STEPS))
-        assert all(isinstance(record[key], float) for key in ("loss", "lr", "seconds", "validation"))
+        assert all(
+            isinstance(record[key], float) for key in ("loss", "lr", "seconds", "validation")
+        )
     assert ["stopped" in record for record in records] == [False, False, True]
     assert records[-1]["stopped"] == "finished"
     seconds = [record["seconds"] for record in records]
     assert 0 < seconds[0] < seconds[1] < seconds[2]
     for before, record in zip([{"seconds": 0.0}, *records], records):
-        assert record["images_per_second"] == pytest.approx(4 * 8 / (record["seconds"] - before["seconds"]))
+        assert record["images_per_second"] == pytest.approx(
+            4 * 8 / (record["seconds"] - before["seconds"])
+        )
 
 
 def settled(model, maps, held_out, steps=60, **settings):
@@ -131,7 +153,9 @@ def test_training_lowers_the_loss_of_a_diffusion_model():
     """Maps of two values only: the Gaussian denoiser, whose loss is 1, is far from the best guess (a loss of 0.5)."""
     two = 0.01 * torch.randn(288, 16, 16, generator=torch.Generator().manual_seed(3)).sign()
     torch.manual_seed(0)
-    model = Diffusion(16, KappaTransform.fit(two, logarithm=False), network=UNet(2, 1, (8, 16), patch=1))
+    model = Diffusion(
+        16, KappaTransform.fit(two, logarithm=False), network=UNet(2, 1, (8, 16), patch=1)
+    )
     _, last = settled(model, two[:256], two[256:], steps=120, lr=3e-3)
     assert 0.45 < last < 0.8
 
@@ -146,7 +170,9 @@ def test_the_loss_of_a_record_is_the_mean_since_the_last(tmp_path):
 
 def test_history_holds_the_records(tmp_path):
     records = run(build(), tmp_path, validation=HELD_OUT)
-    assert [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()] == records
+    assert [
+        json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()
+    ] == records
 
 
 def test_without_folder_or_validation_nothing_is_written(tmp_path, monkeypatch):
@@ -161,14 +187,18 @@ def test_the_schedule_rises_and_falls():
     peak = rates.index(max(rates))
     assert 48 <= peak <= 50 and rates[peak] > 0.99
     assert rates[500] == pytest.approx(0.5) and rates[1000] == pytest.approx(0, abs=1e-12)
-    assert all(a < b for a, b in zip(rates[:peak], rates[1:])) and all(a > b for a, b in zip(rates[50:], rates[51:]))
+    assert all(a < b for a, b in zip(rates[:peak], rates[1:])) and all(
+        a > b for a, b in zip(rates[50:], rates[51:])
+    )
     assert all(0 < schedule(step, steps) <= 1 for steps in (1, 2, 19, 40) for step in range(steps))
 
 
 @pytest.mark.parametrize("maps, batch", [(20, 8), (20, 5), (7, 16), (8, 8)])
 def test_each_epoch_covers_each_map_once(maps, batch):
     epochs = 4
-    drawn = torch.cat([loop._draw(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))])
+    drawn = torch.cat(
+        [loop._draw(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))]
+    )
     orders = drawn[: maps * epochs].reshape(epochs, maps)
     assert torch.equal(orders.sort(1).values, torch.arange(maps).expand(epochs, maps))
     assert len({tuple(order.tolist()) for order in orders}) == epochs  # in another order each time
@@ -208,7 +238,16 @@ def test_the_model_keeps_the_moving_average(tmp_path):
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     raw, steps = {}, iter(range(1, STEPS + 1))
     for record in fit(
-        model, MAPS, STEPS, batch=8, lr=0.03, ema=0.4, every=1, device="cpu", precision="float32", folder=tmp_path
+        model,
+        MAPS,
+        STEPS,
+        batch=8,
+        lr=0.03,
+        ema=0.4,
+        every=1,
+        device="cpu",
+        precision="float32",
+        folder=tmp_path,
     ):
         if "stopped" in record:
             break
@@ -221,7 +260,9 @@ def test_the_model_keeps_the_moving_average(tmp_path):
         last = tensors[f"model.{name}"]  # the raw weights after the last step
         expected = average[name].lerp(last, 1 - min(0.4, STEPS / (STEPS + 9)))
         torch.testing.assert_close(p.detach(), expected, rtol=1e-5, atol=1e-7)
-    assert any(not torch.equal(tensors[f"model.{name}"], p) for name, p in model.named_parameters())
+    assert any(
+        not torch.equal(tensors[f"model.{name}"], p) for name, p in model.named_parameters()
+    )
     assert not model.training
 
 
@@ -233,7 +274,9 @@ def test_the_saved_model_is_the_one_that_was_left(tmp_path):
     assert header["step"] == STEPS and header["settings"]["batch"] == 8
     rebuilt = Flow.from_config(header["config"])
     rebuilt.load_state_dict(tensors)
-    place(rebuilt, torch.device("cpu"))  # with channels last, as the trained one: the other layout may round otherwise
+    place(
+        rebuilt, torch.device("cpu")
+    )  # with channels last, as the trained one: the other layout may round otherwise
     draws = [m.sample(2, torch.Generator().manual_seed(3)) for m in (rebuilt, model)]
     assert torch.equal(*draws)
 
@@ -257,7 +300,10 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(uninterrupte
     model = build(family)
     resumed = run(model, tmp_path, validation=HELD_OUT)
     assert_equal(weights(model), expected)
-    assert resumed[-1]["stopped"] == "finished" and resumed[-1]["validation"] == records[-1]["validation"]
+    assert (
+        resumed[-1]["stopped"] == "finished"
+        and resumed[-1]["validation"] == records[-1]["validation"]
+    )
     assert resumed[-1]["seconds"] > stopped[-1]["seconds"]  # time goes on too
 
 
@@ -285,7 +331,9 @@ def test_ctrl_c_in_a_validation_leaves_the_raw_weights(uninterrupted, tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="no signals here")
 @pytest.mark.parametrize("where", ["optimizer", "average"])
-def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(uninterrupted, tmp_path, monkeypatch, where):
+def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(
+    uninterrupted, tmp_path, monkeypatch, where
+):
     """A step that is half done, weights moved but not counted, would be done twice after resuming."""
     family, expected, _ = uninterrupted
     calls = []
@@ -327,7 +375,9 @@ def test_a_training_that_is_no_longer_asked_for_goes_on(uninterrupted, tmp_path)
 
 
 @pytest.mark.parametrize("checkpoint", [3, 9])
-def test_a_training_whose_process_died_goes_on_from_its_checkpoint(uninterrupted, tmp_path, checkpoint):
+def test_a_training_whose_process_died_goes_on_from_its_checkpoint(
+    uninterrupted, tmp_path, checkpoint
+):
     """What lay on the disk after the checkpoint of that step, and nothing later."""
     family, expected, _ = uninterrupted
     records = fit(build(family), MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=1, save_every=3,
@@ -357,13 +407,16 @@ def test_a_finished_training_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda raw: raw[:-100], lambda raw: raw[:5], lambda raw: b"", lambda raw: b"x" * 500]
+    "damage",
+    [lambda raw: raw[:-100], lambda raw: raw[:5], lambda raw: b"", lambda raw: b"x" * 500],
 )
 def test_a_corrupt_training_is_refused_in_a_sentence(tmp_path, damage):
     run(build(), tmp_path, steps=2)
     path = tmp_path / "training.safetensors"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=f"{re.escape(str(path))} is corrupt or no checkpoint") as caught:
+    with pytest.raises(
+        ValueError, match=f"{re.escape(str(path))} is corrupt or no checkpoint"
+    ) as caught:
         run(build(), tmp_path, steps=2)
     assert "\n" not in str(caught.value)
 
@@ -374,7 +427,9 @@ def test_another_file_is_no_checkpoint(tmp_path):
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="no checkpoint of lensnb"):
         read_checkpoint(tmp_path / "other.safetensors")
-    with pytest.raises(FileNotFoundError, match="missing.safetensors does not exist; expected a checkpoint"):
+    with pytest.raises(
+        FileNotFoundError, match="missing.safetensors does not exist; expected a checkpoint"
+    ):
         read_checkpoint(tmp_path / "missing.safetensors")
 
 
@@ -415,10 +470,17 @@ def test_a_loss_that_is_not_finite_is_refused_and_spoils_nothing(tmp_path):
     def break_(maps, generator):
         return maps * float("nan")
 
-    model, sentence = build(), r"the loss is nan and its gradient nan at step 6; a smaller lr \(now .*\) may help; "
-    with pytest.raises(ValueError, match=sentence + r".*training.safetensors holds the last good state"):
+    model, sentence = (
+        build(),
+        r"the loss is nan and its gradient nan at step 6; a smaller lr \(now .*\) may help; ",
+    )
+    with pytest.raises(
+        ValueError, match=sentence + r".*training.safetensors holds the last good state"
+    ):
         run(model, tmp_path, augment=break_)
-    assert_equal(weights(model), read_checkpoint(tmp_path / "model.safetensors")[0])  # what was learnt is in the model
+    assert_equal(
+        weights(model), read_checkpoint(tmp_path / "model.safetensors")[0]
+    )  # what was learnt is in the model
     assert not model.training
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -445,14 +507,22 @@ def test_weights_are_never_moved_by_a_gradient_that_is_not_finite():
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:17"])
 def test_an_unknown_device_is_refused(name):
-    with pytest.raises(ValueError, match=rf"the device '{name}' is not there \(.*\); expected auto or cpu") as caught:
+    with pytest.raises(
+        ValueError, match=rf"the device '{name}' is not there \(.*\); expected auto or cpu"
+    ) as caught:
         run(build(), device=name)
     assert "\n" not in str(caught.value)
 
 
 def test_the_device_is_chosen_or_taken():
     assert choose_device("cpu") == torch.device("cpu")
-    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    expected = (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
     assert choose_device().type == expected
     assert place(build(), torch.device("cpu")).transform.mean.dtype == torch.float64
 
@@ -490,14 +560,17 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, full_disk, how):
     before = path.read_bytes()
     full_disk(how)
     with pytest.raises(
-        OSError, match=r"could not write .*model.safetensors \(No space left on device\); what was there"
+        OSError,
+        match=r"could not write .*model.safetensors \(No space left on device\); what was there",
     ):
         save_checkpoint(path, build("diffusion"), step=2)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("how", ["write", "replace"])
-def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(tmp_path, full_disk, how, monkeypatch):
+def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(
+    tmp_path, full_disk, how, monkeypatch
+):
     @functools.wraps(random_symmetry)
     def fill_later(maps, generator):
         if len(calls) == 4:
@@ -508,12 +581,20 @@ def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(tmp_p
     calls, expected = [], build()
     run(expected)
     model = build()
-    with pytest.raises(OSError, match=r"could not write .*training.safetensors \(No space left on device\)") as caught:
+    with pytest.raises(
+        OSError, match=r"could not write .*training.safetensors \(No space left on device\)"
+    ) as caught:
         run(model, tmp_path, augment=fill_later)
     assert caught.value.__suppress_context__  # one sentence, not the story of how it came about
-    assert len(calls) == 7 and not model.training  # at the checkpoint of step 6, when the next loss was known
+    assert (
+        len(calls) == 7 and not model.training
+    )  # at the checkpoint of step 6, when the next loss was known
     monkeypatch.undo()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.jsonl", "model.safetensors", "training.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "history.jsonl",
+        "model.safetensors",
+        "training.safetensors",
+    ]
     assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == 3
     assert read_checkpoint(tmp_path / "model.safetensors")[1]["step"] == 3
     model = build()
@@ -521,7 +602,9 @@ def test_a_disk_that_fills_up_in_mid_training_loses_nothing_that_was_saved(tmp_p
     assert_equal(weights(model), weights(expected))
 
 
-def test_a_disk_that_is_full_from_the_start_leaves_what_was_learnt_in_the_model(tmp_path, full_disk):
+def test_a_disk_that_is_full_from_the_start_leaves_what_was_learnt_in_the_model(
+    tmp_path, full_disk
+):
     expected, model = build(), build()
     run(expected)
     full_disk("write")
@@ -544,7 +627,9 @@ def test_a_training_with_patience_ends_and_keeps_the_best_weights(tmp_path):
     model, records = overfit(tmp_path)
     losses = [record["validation"] for record in records]
     best = min(range(len(losses)), key=losses.__getitem__)
-    assert records[-1]["stopped"] == "early" and records[-1]["step"] < 60 and len(losses) == best + 3
+    assert (
+        records[-1]["stopped"] == "early" and records[-1]["step"] < 60 and len(losses) == best + 3
+    )
     assert records[-1]["kept"] == records[best]["step"]
     _, whole = overfit(patience=0)  # what it was impatient about
     assert without_time(records[:-1]) == without_time(whole[: len(records) - 1])
@@ -581,11 +666,14 @@ def test_an_impatient_training_goes_on_as_if_nothing_had_happened(tmp_path, step
 def test_patience_that_is_never_tried_keeps_the_best_weights_too():
     model, records = overfit(steps=20, patience=100)
     losses = {record["step"]: record["validation"] for record in records}
-    assert records[-1]["stopped"] == "finished" and records[-1]["kept"] == min(losses, key=losses.get)
+    assert records[-1]["stopped"] == "finished" and records[-1]["kept"] == min(
+        losses, key=losses.get
+    )
 
 
 def test_patience_needs_held_out_maps():
     with pytest.raises(
-        ValueError, match="patience waits for the loss of held-out maps to fall; give them as validation"
+        ValueError,
+        match="patience waits for the loss of held-out maps to fall; give them as validation",
     ):
         run(build(), patience=2)

@@ -19,7 +19,9 @@ from lensnb.transform import KappaTransform
 
 CPU = torch.device("cpu")
 COMPILER = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-compiles = pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"no {COMPILER} to compile with")
+compiles = pytest.mark.skipif(
+    shutil.which(COMPILER) is None, reason=f"no {COMPILER} to compile with"
+)
 
 
 def trained(family: str, **options):
@@ -43,10 +45,19 @@ def value_and_gradient(model, context) -> tuple[float, torch.Tensor]:
 def test_the_precision_is_chosen_or_taken(monkeypatch):
     for fast, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(devices, "has_bfloat16", lambda device, fast=fast: fast)
-        assert choose_precision("auto", CPU) == choose_precision("auto", CPU, "bfloat16") == expected
-        assert choose_precision("auto", CPU, "float32") == "float32"  # a resumed training keeps its own
-        assert [choose_precision(name, CPU, "float32") for name in devices.PRECISIONS] == ["float32", "bfloat16"]
-    with pytest.raises(ValueError, match="precision must be auto, float32 or bfloat16, found 'float16'"):
+        assert (
+            choose_precision("auto", CPU) == choose_precision("auto", CPU, "bfloat16") == expected
+        )
+        assert (
+            choose_precision("auto", CPU, "float32") == "float32"
+        )  # a resumed training keeps its own
+        assert [choose_precision(name, CPU, "float32") for name in devices.PRECISIONS] == [
+            "float32",
+            "bfloat16",
+        ]
+    with pytest.raises(
+        ValueError, match="precision must be auto, float32 or bfloat16, found 'float16'"
+    ):
         choose_precision("float16", CPU)
 
 
@@ -56,9 +67,13 @@ def test_hardware_for_bfloat16_is_recognised(monkeypatch):
         (False, True, None, True), (True, False, "Intel Xeon", True), (False, False, "AMD EPYC", False),
     ]:  # fmt: skip
         found = {"amx_bf16": amx, "avx512_bf16": avx} | ({"cpu_name": name} if name else {})
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        monkeypatch.setattr(
+            torch.cpu, "get_capabilities", lambda found=found: found, raising=False
+        )
         assert has_bfloat16(CPU) is there
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False
+    )
     assert not has_bfloat16(CPU) and not has_bfloat16(torch.device("mps"))
 
 
@@ -73,7 +88,9 @@ def test_both_ways_to_ask_the_cpu_agree(monkeypatch):
 def test_bfloat16_gives_the_loss_and_the_gradient_of_float32(family):
     """To the rounding of bfloat16, 2⁻⁹ a number; maps and log-determinants keep theirs."""
     model = trained(family)
-    (loss, gradient), (rounded, other) = (value_and_gradient(model, autocast(CPU, p)) for p in devices.PRECISIONS)
+    (loss, gradient), (rounded, other) = (
+        value_and_gradient(model, autocast(CPU, p)) for p in devices.PRECISIONS
+    )
     assert rounded == pytest.approx(loss, rel=5e-3) and rounded != loss
     assert float((other - gradient).norm() / gradient.norm()) < 0.03
     assert all(p.dtype == torch.float32 for p in model.parameters())
@@ -87,7 +104,13 @@ def test_only_the_steps_are_in_bfloat16(family):
     for precision in devices.PRECISIONS:
         model.load_state_dict(state)
         records = run(model, steps=1, lr=0.0, precision=precision, validation=HELD_OUT)
-        told.append((records[-1]["validation"], model.sample(2, torch.Generator().manual_seed(2)), records[-1]["loss"]))
+        told.append(
+            (
+                records[-1]["validation"],
+                model.sample(2, torch.Generator().manual_seed(2)),
+                records[-1]["loss"],
+            )
+        )
     assert told[0][0] == told[1][0] and torch.equal(told[0][1], told[1][1])
     assert told[0][2] != told[1][2]
 
@@ -112,7 +135,9 @@ def test_channels_last_changes_results_by_rounding_only(family):
     assert any(p.dim() == 4 and not p.is_contiguous() for p in placed.parameters())
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()
-    (loss, gradient), (other, moved) = (value_and_gradient(m, autocast(CPU, "float32")) for m in (model, placed))
+    (loss, gradient), (other, moved) = (
+        value_and_gradient(m, autocast(CPU, "float32")) for m in (model, placed)
+    )
     assert other == pytest.approx(loss, rel=1e-5)
     torch.testing.assert_close(moved, gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()))
 
@@ -123,7 +148,11 @@ def test_the_fused_optimiser_is_adam_whatever_the_memory_format():
     run(model, steps=8, clip=1e9)
     with pytest.MonkeyPatch.context() as patch:
         adam = torch.optim.Adam
-        patch.setattr(torch.optim, "Adam", lambda p, lr, betas, fused: adam(p, lr=lr, betas=betas, foreach=False))
+        patch.setattr(
+            torch.optim,
+            "Adam",
+            lambda p, lr, betas, fused: adam(p, lr=lr, betas=betas, foreach=False),
+        )
         run(plain, steps=8, clip=1e9)
     for p, q in zip(model.parameters(), plain.parameters()):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
@@ -138,7 +167,9 @@ class Plain(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = torch.nn.Sequential(
-            torch.nn.Conv2d(2, 8, 3, padding=1), torch.nn.SiLU(), torch.nn.Conv2d(8, 1, 3, padding=1)
+            torch.nn.Conv2d(2, 8, 3, padding=1),
+            torch.nn.SiLU(),
+            torch.nn.Conv2d(8, 1, 3, padding=1),
         )
 
     def forward(self, x, condition):
@@ -156,7 +187,10 @@ def small(family: str, maps: torch.Tensor):
 def annulus_power(samples: torch.Tensor) -> torch.Tensor:
     """Power of each map in annuli two modes wide, shape ``(maps, annuli)``."""
     grid = MapGrid(16, 5.0)
-    power, annulus = torch.fft.rfft2(samples.double()).abs() ** 2, (grid.ell / grid.ell_min / 2).long()
+    power, annulus = (
+        torch.fft.rfft2(samples.double()).abs() ** 2,
+        (grid.ell / grid.ell_min / 2).long(),
+    )
     return torch.stack([power[:, annulus == a].mean(1) for a in range(1, 5)], 1)
 
 
@@ -186,7 +220,9 @@ def test_bfloat16_gives_the_same_statistics(family):
 
 @compiles
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:torch")  # of torch, about itself
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:torch", "ignore::FutureWarning:torch"
+)  # of torch, about itself
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )  # by torch's tracing
@@ -207,7 +243,9 @@ def test_compiled_networks_give_the_same_loss_and_statistics(family, tmp_path, m
 
 def test_without_a_compiler_there_is_a_sentence(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(ValueError, match=r"compile=True needs a C\+\+ compiler, and no-such-compiler is not there"):
+    with pytest.raises(
+        ValueError, match=r"compile=True needs a C\+\+ compiler, and no-such-compiler is not there"
+    ):
         run(build(), compile=True)
 
 

@@ -15,7 +15,9 @@ from lensnb.train import loop, processes
 
 BLOCKS = [textwrap.dedent(b) for b in processes.__doc__.split("\n\n") if b.startswith("    ")]
 EXAMPLE = "\n\n".join(BLOCKS[:3])  # the script, literally
-COMMAND = next(line for block in BLOCKS for line in block.splitlines() if line.startswith("command"))
+COMMAND = next(
+    line for block in BLOCKS for line in block.splitlines() if line.startswith("command")
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -82,7 +84,12 @@ except ValueError as error:
 def test_all_processes_have_the_same_records_weights_and_errors(tmp_path):
     out = start(MORE, tmp_path)
     assert out.count("both were told") == 2
-    assert out.count("accumulate must be a positive multiple of the number of processes, found 3 for 2 processes") == 2
+    assert (
+        out.count(
+            "accumulate must be a positive multiple of the number of processes, found 3 for 2 processes"
+        )
+        == 2
+    )
     model = build("diffusion")
     run(model, steps=4, accumulate=2, batch=4, validation=HELD_OUT)
     saved, _ = read_checkpoint(tmp_path / "folder" / "model.safetensors")
@@ -125,6 +132,8 @@ def test_alone_there_is_nobody_to_ask():
 
 def test_other_devices_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="several processes train on CUDA or on the CPU, found the device mps"):
+    with pytest.raises(
+        ValueError, match="several processes train on CUDA or on the CPU, found the device mps"
+    ):
         with processes.joined(torch.device("mps")):
             pass

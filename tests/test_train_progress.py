@@ -18,13 +18,17 @@ from lensnb.maps import GaussianField, MapGrid
 from lensnb.train import fit, watch
 from lensnb.train.follow import show_all
 
-FIELD = GaussianField.from_power(MapGrid(16, 5.0), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
+FIELD = GaussianField.from_power(
+    MapGrid(16, 5.0), lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
+)
 
 
 def true_maps(n: int = 600, seed: int = 1) -> MapSet:
     """Gaussian maps whose amplitude varies from map to map by a fifth, so that their bins are correlated."""
     generator = torch.Generator().manual_seed(seed)
-    return MapSet(FIELD.sample(n, generator) * (1 + 0.2 * torch.randn(n, 1, 1, generator=generator)), 5.0)
+    return MapSet(
+        FIELD.sample(n, generator) * (1 + 0.2 * torch.randn(n, 1, 1, generator=generator)), 5.0
+    )
 
 
 class Maps:
@@ -50,11 +54,18 @@ def test_a_check_sees_the_averaged_weights_and_its_numbers_are_kept(tmp_path):
 
     model = build()
     records = run(model, tmp_path, check=check, check_every=6, every=4)
-    assert [(r["step"], r.get("number")) for r in records] == [(4, None), (6, 1.0), (8, None), (12, 2.0)]
+    assert [(r["step"], r.get("number")) for r in records] == [
+        (4, None),
+        (6, 1.0),
+        (8, None),
+        (12, 2.0),
+    ]
     assert records[-1]["broken"] is None  # JSON has no NaN
     assert_equal(seen[-1], read_checkpoint(tmp_path / "model.safetensors")[0])
     assert_equal(seen[-1], weights(model))
-    assert [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()] == records
+    assert [
+        json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()
+    ] == records
 
 
 def test_a_check_leaves_no_trace_in_the_training():
@@ -91,7 +102,9 @@ def test_checks_are_a_tenth_of_the_training_apart():
 
 
 def test_a_check_may_not_take_the_name_of_another_number():
-    with pytest.raises(ValueError, match="the check calls a number 'loss', which every record has"):
+    with pytest.raises(
+        ValueError, match="the check calls a number 'loss', which every record has"
+    ):
         run(build(), check=lambda model: {"loss": 1.0})
 
 
@@ -109,8 +122,12 @@ def test_an_interrupted_training_does_not_wait_for_a_check():
 def test_fidelity_of_true_maps():
     """600 against 600: errors of mean and scatter 1 % and 3 % a bin, of the slope 0.1; five of them: 1e-5 a seed."""
     found = Fidelity(true_maps(), n=600)(Maps(true_maps(seed=2).maps))
-    assert found["power_mean"] == pytest.approx(1, abs=0.1) and found["power_worst"] == pytest.approx(1, abs=0.15)
-    assert found["power_scatter"] == pytest.approx(1, abs=0.15) and found["power_slope"] == pytest.approx(1, abs=0.4)
+    assert found["power_mean"] == pytest.approx(1, abs=0.1) and found[
+        "power_worst"
+    ] == pytest.approx(1, abs=0.15)
+    assert found["power_scatter"] == pytest.approx(1, abs=0.15) and found[
+        "power_slope"
+    ] == pytest.approx(1, abs=0.4)
     assert found["broken_maps"] == 0
 
 
@@ -125,8 +142,12 @@ def test_fidelity_tells_what_is_wrong():
     """Twice the amplitude is four times the power and its scatter; maps without common amplitude have no correlations."""
     maps = true_maps()
     louder = Fidelity(maps, n=600)(Maps(2 * maps.maps))
-    assert louder["power_mean"] == pytest.approx(4, rel=1e-5) and louder["power_worst"] == pytest.approx(4, rel=1e-5)
-    assert louder["power_scatter"] == pytest.approx(4, rel=1e-5) and louder["power_slope"] == pytest.approx(1, rel=1e-5)
+    assert louder["power_mean"] == pytest.approx(4, rel=1e-5) and louder[
+        "power_worst"
+    ] == pytest.approx(4, rel=1e-5)
+    assert louder["power_scatter"] == pytest.approx(4, rel=1e-5) and louder[
+        "power_slope"
+    ] == pytest.approx(1, rel=1e-5)
     plain = Fidelity(maps, n=600)(Maps(FIELD.sample(600, torch.Generator().manual_seed(3))))
     assert abs(plain["power_slope"]) < 0.3  # 0 ± 0.05
 
@@ -145,7 +166,9 @@ def test_broken_maps_are_counted_and_left_out():
 
 def test_fidelity_needs_two_maps():
     for truth, n in ((true_maps(1), 10), (true_maps(10), 1)):
-        with pytest.raises(ValueError, match="fidelity needs at least two maps of each set, found"):
+        with pytest.raises(
+            ValueError, match="fidelity needs at least two maps of each set, found"
+        ):
             Fidelity(truth, n)
 
 
@@ -164,7 +187,14 @@ def test_fidelity_is_a_check(family, tmp_path):
 def test_watch_shows_speed_and_the_last_check(capsys, monkeypatch):
     told = {"lr": 0.1, "seconds": 1.0, "images": 8}
     records = [
-        {"step": 1, "loss": 2.0, "images_per_second": 123.4, "power_slope": 0.876, "broken_maps": None} | told,
+        {
+            "step": 1,
+            "loss": 2.0,
+            "images_per_second": 123.4,
+            "power_slope": 0.876,
+            "broken_maps": None,
+        }
+        | told,
         {"step": 2, "loss": None, "images_per_second": None, "stopped": "interrupted"} | told,
     ]
     assert watch(iter(records), 4, "flow") == records
@@ -175,7 +205,10 @@ def test_watch_shows_speed_and_the_last_check(capsys, monkeypatch):
     with pytest.raises(KeyboardInterrupt):  # nothing goes on with half a training
         watch(iter(records), 4, "flow")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "flow: step 1 of 4, loss 2.0000, 123 images/s, power_slope 0.876, broken_maps –, 1 s"
+    assert (
+        lines[0]
+        == "flow: step 1 of 4, loss 2.0000, 123 images/s, power_slope 0.876, broken_maps –, 1 s"
+    )
     monkeypatch.setenv("RANK", "1")  # a process that is not the first is silent
     with pytest.raises(KeyboardInterrupt):
         watch(iter(records), 4, "flow")
@@ -183,7 +216,21 @@ def test_watch_shows_speed_and_the_last_check(capsys, monkeypatch):
 
 
 def test_watch_reads_records_of_older_versions(capsys):
-    watch(iter([{"step": 1, "loss": 2.0, "lr": 0.1, "seconds": 1.0, "images": 8, "stopped": "finished"}]), 1)
+    watch(
+        iter(
+            [
+                {
+                    "step": 1,
+                    "loss": 2.0,
+                    "lr": 0.1,
+                    "seconds": 1.0,
+                    "images": 8,
+                    "stopped": "finished",
+                }
+            ]
+        ),
+        1,
+    )
     assert "loss 2.0000" in capsys.readouterr().out
 
 
@@ -198,9 +245,16 @@ def test_an_interrupt_while_a_record_is_shown_stops_the_training_as_any_other(tm
 
     records = lambda: fit(build(), MAPS, STEPS, batch=8, every=2, folder=tmp_path, device="cpu")
     show_all(records(), show)
-    assert [(r["step"], r.get("stopped")) for r in seen] == [(2, None), (4, None), (4, "interrupted")]
+    assert [(r["step"], r.get("stopped")) for r in seen] == [
+        (2, None),
+        (4, None),
+        (4, "interrupted"),
+    ]
     assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == 4
-    assert [(r["step"], r.get("stopped")) for r in records()][-2:] == [(10, None), (STEPS, "finished")]
+    assert [(r["step"], r.get("stopped")) for r in records()][-2:] == [
+        (10, None),
+        (STEPS, "finished"),
+    ]
 
     with pytest.raises(KeyboardInterrupt):  # nothing is left to be stopped
         show_all(iter([{"step": 4}]), show)

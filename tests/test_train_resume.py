@@ -51,13 +51,20 @@ def test_a_training_that_was_killed_goes_on_bit_for_bit(tmp_path, family, precis
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert read_checkpoint(tmp_path / "killed" / "training.safetensors")[1]["step"] == 6  # 8 steps were made
+    assert (
+        read_checkpoint(tmp_path / "killed" / "training.safetensors")[1]["step"] == 6
+    )  # 8 steps were made
     model = build(family)
     found = run(model, tmp_path / "killed", precision=precision)
     assert_equal(weights(model), weights(uninterrupted))
-    files = [read_checkpoint(tmp_path / name / "training.safetensors")[0] for name in ("killed", "whole")]
+    files = [
+        read_checkpoint(tmp_path / name / "training.safetensors")[0]
+        for name in ("killed", "whole")
+    ]
     assert_equal(*files)  # raw weights, averages and both moments of the optimiser
-    assert [(r["step"], r["lr"], r["images"]) for r in found] == [(r["step"], r["lr"], r["images"]) for r in expected]
+    assert [(r["step"], r["lr"], r["images"]) for r in found] == [
+        (r["step"], r["lr"], r["images"]) for r in expected
+    ]
     assert found[-1]["loss"] == expected[-1]["loss"]
 
 
@@ -73,11 +80,16 @@ def test_no_checkpoint_is_written_of_weights_whose_loss_is_not_finite(tmp_path):
         return loss(model, batch, generator) * (float("inf") if len(calls) == 7 else 1)
 
     model.loss = breaking
-    with pytest.raises(ValueError, match=r"the loss is -?inf .* at step 6; .*training.safetensors holds the last good"):
+    with pytest.raises(
+        ValueError,
+        match=r"the loss is -?inf .* at step 6; .*training.safetensors holds the last good",
+    ):
         run(model, tmp_path)
     for name in ("training", "model"):
         tensors, header = read_checkpoint(tmp_path / f"{name}.safetensors")
-        assert header["step"] == 3 and all(torch.isfinite(value).all() for value in tensors.values() if value.dim())
+        assert header["step"] == 3 and all(
+            torch.isfinite(value).all() for value in tensors.values() if value.dim()
+        )
     again, expected = build(), build()
     run(again, tmp_path)
     run(expected)
@@ -87,7 +99,11 @@ def test_no_checkpoint_is_written_of_weights_whose_loss_is_not_finite(tmp_path):
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     """A last step so large that it breaks the weights, whose loss nobody will ask for."""
     run(build(), tmp_path, augment=interrupt_at(5))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".safetensors"}
+    before = {
+        path.name: path.read_bytes()
+        for path in tmp_path.iterdir()
+        if path.suffix == ".safetensors"
+    }
     model, step = build(), torch.optim.Adam.step
 
     def exploding(self, *args):
@@ -97,9 +113,15 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", exploding)
-        with pytest.raises(ValueError, match="is not finite at step 6; .* holds the last good state"):
+        with pytest.raises(
+            ValueError, match="is not finite at step 6; .* holds the last good state"
+        ):
             run(model, tmp_path, augment=interrupt_at(1))
-    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".safetensors"}
+    after = {
+        path.name: path.read_bytes()
+        for path in tmp_path.iterdir()
+        if path.suffix == ".safetensors"
+    }
     assert after == before
 
 
@@ -127,7 +149,9 @@ def test_a_training_of_an_older_version_goes_on(tmp_path):
     rewrite(tmp_path, forget)
     run(model, tmp_path, precision="auto")
     assert_equal(weights(model), weights(expected))
-    assert read_checkpoint(tmp_path / "training.safetensors")[1]["settings"]["precision"] == "float32"
+    assert (
+        read_checkpoint(tmp_path / "training.safetensors")[1]["settings"]["precision"] == "float32"
+    )
 
 
 def test_arguments_that_are_newer_than_the_training_have_their_defaults(tmp_path):
@@ -140,7 +164,12 @@ def test_arguments_that_are_newer_than_the_training_have_their_defaults(tmp_path
 
         @classmethod
         def from_config(cls, config):
-            return cls(config["n"], steps=config["steps"], hidden=config["hidden"], extra=config.get("extra", 1))
+            return cls(
+                config["n"],
+                steps=config["steps"],
+                hidden=config["hidden"],
+                extra=config.get("extra", 1),
+            )
 
     newer = lambda extra: Newer(16, KappaTransform.fit(MAPS), steps=2, hidden=4, extra=extra)
     run(build(), tmp_path, augment=interrupt_at(5))
@@ -152,7 +181,10 @@ def test_arguments_that_are_newer_than_the_training_have_their_defaults(tmp_path
 
 def test_another_precision_goes_on_with_a_sentence(tmp_path):
     run(build(), tmp_path, augment=interrupt_at(5))
-    with pytest.warns(UserWarning, match=r"began with precision = 'float32' \(now 'bfloat16'\): the training goes on"):
+    with pytest.warns(
+        UserWarning,
+        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training goes on",
+    ):
         records = run(build(), tmp_path, precision="bfloat16")
     assert records[-1]["stopped"] == "finished"
     with warnings.catch_warnings():
@@ -177,7 +209,12 @@ def test_augmentations_are_known_by_name():
 
 def test_transforms_are_known_by_six_digits():
     """The thirteenth digit depends on the number of threads that measured it."""
-    assert numbers(KappaTransform(0.1, mean=1.0)) == {"low": "0.1", "shift": "inf", "mean": "1", "std": "1"}
+    assert numbers(KappaTransform(0.1, mean=1.0)) == {
+        "low": "0.1",
+        "shift": "inf",
+        "mean": "1",
+        "std": "1",
+    }
     assert numbers(KappaTransform(0.1 + 1e-13)) == numbers(KappaTransform(0.1))
     assert numbers(KappaTransform(0.10001)) != numbers(KappaTransform(0.1))
     assert json.dumps(numbers(None)) == "{}"

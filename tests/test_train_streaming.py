@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_train import HELD_OUT, MAPS, assert_equal, build, interrupt_at, run, weights, without_time
+from test_train import (
+    HELD_OUT,
+    MAPS,
+    assert_equal,
+    build,
+    interrupt_at,
+    run,
+    weights,
+    without_time,
+)
 
 import lensnb.store
 from lensnb.data import MapSet
@@ -64,7 +73,9 @@ def test_a_batch_does_not_depend_on_those_before_it(stored):
 
 def test_a_block_mixes_three_chunks_and_reads_each_once(stored, monkeypatch):
     read, whole = [], StoredMaps._whole
-    monkeypatch.setattr(StoredMaps, "_whole", lambda self, *at: read.append(at[0] // 2) or whole(self, *at))
+    monkeypatch.setattr(
+        StoredMaps, "_whole", lambda self, *at: read.append(at[0] // 2) or whole(self, *at)
+    )
     one, neighbours = stream(stored.maps), 0
     for block in range(3):
         drawn = which(torch.cat([one.take(6 * block + 2 * i, 2) for i in range(3)]))
@@ -86,7 +97,9 @@ def test_a_streamed_training_goes_on_bit_for_bit(tmp_path, stored, family):
     expected, model = build(family), build(family)
     whole = run(expected, maps=stored, validation=HELD_OUT)
     run(build(family), tmp_path / "run", maps=stored, validation=HELD_OUT, augment=interrupt_at(7))
-    again = run(model, tmp_path / "run", maps=open_maps(tmp_path / "set.zarr"), validation=HELD_OUT)
+    again = run(
+        model, tmp_path / "run", maps=open_maps(tmp_path / "set.zarr"), validation=HELD_OUT
+    )
     assert_equal(weights(model), weights(expected))
     assert without_time(again)[-1] == without_time(whole)[-1]
 
@@ -123,7 +136,9 @@ def test_a_streamed_training_that_was_killed_goes_on_bit_for_bit(tmp_path, store
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGKILL)
-    assert read_checkpoint(tmp_path / "run" / "training.safetensors")[1]["step"] == 6  # 8 steps were made
+    assert (
+        read_checkpoint(tmp_path / "run" / "training.safetensors")[1]["step"] == 6
+    )  # 8 steps were made
     run(model, tmp_path / "run", maps=stored)
     assert_equal(weights(model), weights(expected))
 

@@ -19,7 +19,9 @@ MIX = np.random.default_rng(0).normal(size=(BINS, BINS)) + 1.0  # strongly corre
 
 def accuracy_on_maps(sample, truth, labels=None, truth_labels=None, rounds=200, seed=0):
     """Of one set."""
-    return accuracies_on_maps({"sample": (sample, labels)}, truth, truth_labels, rounds, seed)["sample"]
+    return accuracies_on_maps({"sample": (sample, labels)}, truth, truth_labels, rounds, seed)[
+        "sample"
+    ]
 
 
 def draw(n: int, seed: int) -> np.ndarray:
@@ -30,7 +32,10 @@ def draw(n: int, seed: int) -> np.ndarray:
 def clustered(boxes: int, each: int, seed: int) -> Ensemble:
     """Vectors that share a third of their variance with the others of their box."""
     labels = np.repeat(np.arange(boxes), each)
-    return Ensemble(np.sqrt(1 / 3) * draw(boxes, seed)[labels] + np.sqrt(2 / 3) * draw(boxes * each, seed + 1), labels)
+    return Ensemble(
+        np.sqrt(1 / 3) * draw(boxes, seed)[labels] + np.sqrt(2 / 3) * draw(boxes * each, seed + 1),
+        labels,
+    )
 
 
 def fields(n: int, seed: int, pixels: int = 32) -> torch.Tensor:
@@ -49,10 +54,15 @@ def sigmas(estimate) -> float:
 # ---------------------------------------------------------------- vectors
 
 
-@pytest.mark.parametrize("make", [lambda seed: Ensemble(draw(300, seed)), lambda seed: clustered(24, 12, seed)])
+@pytest.mark.parametrize(
+    "make", [lambda seed: Ensemble(draw(300, seed)), lambda seed: clustered(24, 12, seed)]
+)
 def test_equal_samples_leave_a_coin(make):
     """Of 40 pairs, independent and in boxes: at most 6 beyond 1.96 errors (5 % each: fails by chance in 1.4 %), none beyond 5."""
-    found = [sigmas(accuracy_on_statistics(make(4 * s), make(4 * s + 2), rounds=100, seed=s)) for s in range(40)]
+    found = [
+        sigmas(accuracy_on_statistics(make(4 * s), make(4 * s + 2), rounds=100, seed=s))
+        for s in range(40)
+    ]
     assert sum(abs(z) > 1.96 for z in found) <= 6
     assert max(map(abs, found)) < 5
     assert abs(np.mean(found)) < 4 / np.sqrt(40)  # and no side is favoured: 6e-5
@@ -95,14 +105,18 @@ def test_planted_faults_are_found(fault, at_least):
 def test_counts_and_constant_bins_do_no_harm():
     """Bins that never vary, and rare counts, of equal samples: within 4 errors, 6e-5."""
     rng = np.random.default_rng(1)
-    make = lambda: Ensemble(np.hstack([rng.poisson(0.02, (200, 8)), np.full((200, 2), 0.1), rng.normal(size=(200, 3))]))
+    make = lambda: Ensemble(
+        np.hstack([rng.poisson(0.02, (200, 8)), np.full((200, 2), 0.1), rng.normal(size=(200, 3))])
+    )
     assert abs(sigmas(accuracy_on_statistics(make(), make()))) < 4
 
 
 def test_units_do_not_matter():
     a, b = draw(100, 1) + 0.3, draw(100, 2)
     scale = 10.0 ** np.linspace(-10, 4, BINS)
-    plain, scaled = (accuracy_on_statistics(Ensemble(a * f), Ensemble(b * f), rounds=5) for f in (1, scale))
+    plain, scaled = (
+        accuracy_on_statistics(Ensemble(a * f), Ensemble(b * f), rounds=5) for f in (1, scale)
+    )
     assert plain.value == pytest.approx(scaled.value, abs=0.011)  # rounding may turn a map or two
 
 
@@ -117,7 +131,9 @@ def test_one_seed_one_answer():
 
 
 def test_a_handful_of_maps_is_enough_to_run():
-    found = accuracy_on_statistics(Ensemble(draw(4, 1), [0, 0, 1, 1]), Ensemble(draw(4, 2), [0, 0, 1, 1]), rounds=5)
+    found = accuracy_on_statistics(
+        Ensemble(draw(4, 1), [0, 0, 1, 1]), Ensemble(draw(4, 2), [0, 0, 1, 1]), rounds=5
+    )
     assert 0 <= found.value <= 1
 
 
@@ -156,7 +172,10 @@ def test_equal_maps_leave_a_coin():
 def test_maps_of_other_boxes_leave_a_coin():
     """The shipped null against the truth, 16 boxes each, within 3.5 errors: 5e-4."""
     null, truth = (load_sample(name)[::4] for name in ("null", "truth"))
-    assert abs(sigmas(accuracy_on_maps(null.tensor(), truth.tensor(), null.labels, truth.labels))) < 3.5
+    assert (
+        abs(sigmas(accuracy_on_maps(null.tensor(), truth.tensor(), null.labels, truth.labels)))
+        < 3.5
+    )
 
 
 def halves(x: torch.Tensor) -> torch.Tensor:
@@ -166,9 +185,15 @@ def halves(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda x: GaussianField.fit(x).sample(len(x), torch.Generator().manual_seed(2)),  # same spectrum
-        lambda x: x + 0.2 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(3)),
-        lambda x: x + 0.1 * x.std() * (-1.0) ** (torch.arange(32) + torch.arange(32)[:, None]),  # a checkerboard
+        lambda x: GaussianField.fit(x).sample(
+            len(x), torch.Generator().manual_seed(2)
+        ),  # same spectrum
+        lambda x: (
+            x + 0.2 * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+        ),
+        lambda x: (
+            x + 0.1 * x.std() * (-1.0) ** (torch.arange(32) + torch.arange(32)[:, None])
+        ),  # a checkerboard
         lambda x: x.mean() + 0.8 * (x - x.mean()),
         halves,  # each pixel is right; a seam is in the middle
     ],
@@ -185,14 +210,18 @@ def test_periodic_maps_are_told_from_cut_outs():
     """The same Gaussian field, cut out of a larger one and periodic by itself: its edges fit. Equal ones: 0.5 ± 0.03."""
     cut = fields(400, 1, pixels=64)[:, :32, :32]
     periodic = GaussianField.fit(cut).sample(400, torch.Generator().manual_seed(1))
-    gaussian = GaussianField.fit(fields(400, 1, pixels=64)).sample(400, torch.Generator().manual_seed(2))[:, :32, :32]
+    gaussian = GaussianField.fit(fields(400, 1, pixels=64)).sample(
+        400, torch.Generator().manual_seed(2)
+    )[:, :32, :32]
     assert accuracy_on_maps(periodic, gaussian).value > 0.6
 
 
 def test_symmetries_do_not_matter():
     a, b = fields(80, 1), fields(80, 2)
     plain = accuracy_on_maps(a, b, rounds=5)
-    assert accuracy_on_maps(a.rot90(1, (-2, -1)), b.flip(-1), rounds=5).value == pytest.approx(plain.value, abs=0.02)
+    assert accuracy_on_maps(a.rot90(1, (-2, -1)), b.flip(-1), rounds=5).value == pytest.approx(
+        plain.value, abs=0.02
+    )
 
 
 def test_one_seed_one_answer_on_maps_and_no_global_seed():
@@ -212,7 +241,9 @@ def test_large_maps_take_no_longer_and_show_faults_of_all_scales():
     )
     one, two = noise.split(30)
     assert abs(sigmas(accuracy_on_maps(one, two, rounds=50))) < 4
-    assert accuracy_on_maps(one + 0.3 * waves, two, rounds=50).value > 0.7  # two waves across the map
+    assert (
+        accuracy_on_maps(one + 0.3 * waves, two, rounds=50).value > 0.7
+    )  # two waves across the map
     assert accuracy_on_maps(one + 0.2 * (-1.0) ** torch.arange(256), two, rounds=50).value > 0.9
 
 

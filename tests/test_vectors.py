@@ -18,8 +18,12 @@ from lensnb.train import fit
 pytest.importorskip("zuko")
 DOUBLE = torch.float64
 BINS = 4
-SCALE = torch.tensor([1e-9, 3.0, 0.2, 50.0], dtype=DOUBLE)  # spectra, counts and fractions in one vector
-CORRELATION = torch.tensor([[0.9 ** abs(i - j) for j in range(BINS)] for i in range(BINS)], dtype=DOUBLE)
+SCALE = torch.tensor(
+    [1e-9, 3.0, 0.2, 50.0], dtype=DOUBLE
+)  # spectra, counts and fractions in one vector
+CORRELATION = torch.tensor(
+    [[0.9 ** abs(i - j) for j in range(BINS)] for i in range(BINS)], dtype=DOUBLE
+)
 MEAN = 5 * SCALE
 
 
@@ -66,16 +70,22 @@ def test_bins_that_sum_to_one_can_be_whitened():
     share = torch.rand(200, 3, generator=seeded(4)).softmax(-1)
     whitening = Whitening.fit(share)
     assert torch.isfinite(whitening.log_det()) and torch.isfinite(whitening(share)).all()
-    torch.testing.assert_close(whitening.inverse(whitening(share)), share.double(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        whitening.inverse(whitening(share)), share.double(), rtol=1e-6, atol=0
+    )
 
 
 def test_what_cannot_be_whitened_is_refused_in_a_sentence():
     v = vectors(10, 5)
     v[:, 2] = 0.25
-    with pytest.raises(ValueError, match=r"bins that vary; these are the same in every vector: \[2\]"):
+    with pytest.raises(
+        ValueError, match=r"bins that vary; these are the same in every vector: \[2\]"
+    ):
         Whitening.fit(v)
     v[3, 1] = math.nan
-    with pytest.raises(ValueError, match=r"finite vectors of shape \(maps, bins\), found \(10, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"finite vectors of shape \(maps, bins\), found \(10, 4\)"
+    ):
         Whitening.fit(v)
 
 
@@ -105,8 +115,12 @@ def test_round_trip_and_log_det(transform):
     z, log_det = made.to_noise(v)
     torch.testing.assert_close(made.to_data(z), v, rtol=1e-9, atol=0)
     for i in range(3):
-        jacobian = torch.autograd.functional.jacobian(lambda one: made.to_noise(one[None])[0][0], v[i])
-        torch.testing.assert_close(log_det[i], torch.linalg.slogdet(jacobian)[1], rtol=1e-9, atol=1e-9)
+        jacobian = torch.autograd.functional.jacobian(
+            lambda one: made.to_noise(one[None])[0][0], v[i]
+        )
+        torch.testing.assert_close(
+            log_det[i], torch.linalg.slogdet(jacobian)[1], rtol=1e-9, atol=1e-9
+        )
 
 
 def test_loss_is_bits_per_dimension():
@@ -125,7 +139,9 @@ def test_training_leaves_a_gaussian_a_gaussian():
     made = VectorFlow(BINS, Whitening.fit(v), transforms=2, hidden=16)
     list(fit(made, v, 150, batch=256, lr=2e-3, device="cpu"))
     drawn = made.sample(20_000, seeded(11)).double()
-    torch.testing.assert_close((drawn.mean(0) - MEAN) / SCALE, torch.zeros(BINS, dtype=DOUBLE), rtol=0, atol=0.06)
+    torch.testing.assert_close(
+        (drawn.mean(0) - MEAN) / SCALE, torch.zeros(BINS, dtype=DOUBLE), rtol=0, atol=0.06
+    )
     covariance = torch.cov(drawn.T) / SCALE[:, None] / SCALE
     torch.testing.assert_close(covariance, CORRELATION, rtol=0, atol=0.1)
 
@@ -135,8 +151,12 @@ def test_training_learns_a_skewed_density():
     is 0.2 off; mean, covariance and skewness (1.75, 0.95) of draws. The worst of eight other seeds: 0.014 bits, 2.6 % and
     5.5 % of the variance, 12 % of the skewness; fails by chance with probability about 1e-3."""
     width = torch.tensor([0.5, 0.3], dtype=DOUBLE)
-    truth = MultivariateNormal(torch.zeros(2, dtype=DOUBLE), torch.outer(width, width) * (0.6 + 0.4 * torch.eye(2)))
-    draw = lambda n, seed: (torch.randn(n, 2, generator=seeded(seed), dtype=DOUBLE) @ truth.scale_tril.T).exp()
+    truth = MultivariateNormal(
+        torch.zeros(2, dtype=DOUBLE), torch.outer(width, width) * (0.6 + 0.4 * torch.eye(2))
+    )
+    draw = lambda n, seed: (
+        torch.randn(n, 2, generator=seeded(seed), dtype=DOUBLE) @ truth.scale_tril.T
+    ).exp()
     v, unseen = draw(8000, 12).float(), draw(4000, 13)
     torch.manual_seed(0)
     made = VectorFlow(2, Whitening.fit(v), transforms=2, hidden=32)
@@ -146,11 +166,18 @@ def test_training_learns_a_skewed_density():
     list(fit(made, v, 400, batch=256, lr=3e-3, device="cpu"))
     assert before > 0.1 and abs(bits()) < 0.03
     drawn = made.sample(20_000, seeded(14)).double()
-    variance = torch.expm1(truth.covariance_matrix) * torch.outer(*2 * [(width.square() / 2).exp()])
+    variance = torch.expm1(truth.covariance_matrix) * torch.outer(
+        *2 * [(width.square() / 2).exp()]
+    )
     error = variance.diag().sqrt()
-    torch.testing.assert_close(drawn.mean(0), (width.square() / 2).exp(), rtol=0, atol=0.05 * float(error.max()))
     torch.testing.assert_close(
-        torch.cov(drawn.T) / torch.outer(error, error), variance / torch.outer(error, error), rtol=0, atol=0.12
+        drawn.mean(0), (width.square() / 2).exp(), rtol=0, atol=0.05 * float(error.max())
+    )
+    torch.testing.assert_close(
+        torch.cov(drawn.T) / torch.outer(error, error),
+        variance / torch.outer(error, error),
+        rtol=0,
+        atol=0.12,
     )
     w = width.square().exp()
     skewness = (((drawn - drawn.mean(0)) / drawn.std(0)) ** 3).mean(0)

@@ -17,7 +17,9 @@ from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise,
 from lensnb.models import Diffusion, Flow, Strength
 from lensnb.transform import KappaTransform
 
-widgets = pytest.importorskip("lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError)
+widgets = pytest.importorskip(
+    "lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError
+)
 traitlets = pytest.importorskip("traitlets")
 from lensnb.widgets import pictures, quiz, training  # noqa: E402  (they need anywidget)
 from lensnb.widgets.explorer import relative  # noqa: E402
@@ -49,7 +51,9 @@ def received(sent: dict) -> np.ndarray:
 
 
 def vectors(explorer: widgets.Explorer, name: str) -> np.ndarray:
-    return np.frombuffer(explorer._plot["vectors"][name], "<f4").reshape(-1, len(explorer._plot["x"]))
+    return np.frombuffer(explorer._plot["vectors"][name], "<f4").reshape(
+        -1, len(explorer._plot["x"])
+    )
 
 
 # ---------------------------------------------------------------- what goes to the browser
@@ -60,8 +64,12 @@ def test_maps_arrive_within_half_a_step(maps):
     truth = maps["truth"].double().numpy()
     assert np.abs(received(sent) - truth).max() <= 0.5001 * sent["step"]
     assert sent["step"] == pytest.approx((truth.max() - truth.min()) / 65535)
-    np.testing.assert_allclose(np.frombuffer(sent["mean"], "<f4"), truth.mean((1, 2)), rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(np.frombuffer(sent["std"], "<f4"), truth.std((1, 2), ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(
+        np.frombuffer(sent["mean"], "<f4"), truth.mean((1, 2)), rtol=1e-4, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        np.frombuffer(sent["std"], "<f4"), truth.std((1, 2), ddof=1), rtol=1e-4
+    )
 
 
 def test_constant_maps_arrive_as_they_are():
@@ -80,7 +88,11 @@ def test_colour_maps_rise_in_lightness_and_are_matplotlibs(name):
 
 def test_each_set_arrives_with_the_vectors_of_all_its_maps(explorer, maps):
     suite = stats.suite(maps["truth"], 5.0)
-    assert explorer._plot["statistic"] == "power" and explorer._plot["log_x"] and explorer._plot["ratio"]
+    assert (
+        explorer._plot["statistic"] == "power"
+        and explorer._plot["log_x"]
+        and explorer._plot["ratio"]
+    )
     for name, kappa in maps.items():
         assert np.abs(received(explorer._maps["sets"][name]) - kappa.numpy()).max() < 1e-5
         np.testing.assert_allclose(vectors(explorer, name), suite["power"](kappa), rtol=1e-6)
@@ -90,7 +102,11 @@ def test_each_set_arrives_with_the_vectors_of_all_its_maps(explorer, maps):
 
 
 def test_a_large_set_is_sampled_evenly(maps):
-    truth = MapSet(np.tile(maps["truth"].numpy(), (5, 1, 1)).astype(np.float16), 5.0, labels=np.repeat([1, 2, 3], 20))
+    truth = MapSet(
+        np.tile(maps["truth"].numpy(), (5, 1, 1)).astype(np.float16),
+        5.0,
+        labels=np.repeat([1, 2, 3], 20),
+    )
     explorer = widgets.explore({"truth": truth, "flow": maps["flow"]}, maps=7)
     (first, second) = explorer._about["sets"]
     assert first["indices"] == [0, 10, 20, 30, 39, 49, 59] and first["total"] == 60
@@ -119,7 +135,9 @@ def test_smoothing_and_noise_change_maps_statistics_and_bins(explorer, maps):
     for name, kappa in expected.items():
         assert np.abs(received(explorer._maps["sets"][name]) - kappa.numpy()).max() < 1e-5
         np.testing.assert_allclose(vectors(explorer, name), pdf(kappa), rtol=1e-6)
-    chosen = {key: explorer._plot[key] for key in ("statistic", "smoothing_arcmin", "n_gal_arcmin2")}
+    chosen = {
+        key: explorer._plot[key] for key in ("statistic", "smoothing_arcmin", "n_gal_arcmin2")
+    }
     assert chosen == {"statistic": "pdf", "smoothing_arcmin": 10.0, "n_gal_arcmin2": 30.0}
     low, high = explorer._maps["limits"]
     assert expected["truth"].min() < low < high < expected["truth"].max()
@@ -143,7 +161,9 @@ def test_minkowski_functionals_are_the_thirds_of_the_suite(explorer, maps):
     whole, parts = stats.suite(maps["truth"], 5.0)["minkowski"], []
     for name in ("V0", "V1", "V2"):
         explorer.statistic = name
-        assert explorer._plot["x_label"] == "threshold κ" and explorer._plot["ratio"] == (name != "V2")
+        assert explorer._plot["x_label"] == "threshold κ" and explorer._plot["ratio"] == (
+            name != "V2"
+        )
         parts.append(vectors(explorer, "flow"))
     np.testing.assert_allclose(np.hstack(parts), whole(maps["flow"]), rtol=1e-6)
 
@@ -167,7 +187,9 @@ def test_only_what_is_offered_can_be_chosen(explorer):
         with pytest.raises(traitlets.TraitError):
             setattr(explorer, trait, value)
     assert explorer.statistic == "power" and explorer.index == 0
-    with pytest.raises(traitlets.TraitError, match="statistic must be one of power, pdf, .*; found 'spectrum'"):
+    with pytest.raises(
+        traitlets.TraitError, match="statistic must be one of power, pdf, .*; found 'spectrum'"
+    ):
         explorer.statistic = "spectrum"
 
 
@@ -229,16 +251,28 @@ BAD = {
     ),
     "no statistic": ([{"a": M, "b": M}, 5.0, []], "found none"),
     "one set": ([{"a": M}, 5.0], "at least one other set, found 1"),
-    "other pixels": ([{"a": M, "b": M[:, :8, :8]}, 5.0], r"'b' has maps of 8 × 8 pixels, 'a' of 16 × 16"),
+    "other pixels": (
+        [{"a": M, "b": M[:, :8, :8]}, 5.0],
+        r"'b' has maps of 8 × 8 pixels, 'a' of 16 × 16",
+    ),
     "not square": (
         [{"a": M[:, :8], "b": M}, 5.0],
         r"'a' must hold maps of the shape \(maps, n, n\), found \(4, 8, 16\)",
     ),
-    "one map": ([{"a": M, "b": M[:1]}, 5.0], "'b' has 1 maps to show; a scatter needs at least two"),
+    "one map": (
+        [{"a": M, "b": M[:1]}, 5.0],
+        "'b' has 1 maps to show; a scatter needs at least two",
+    ),
     "a map alone": ([{"a": M, "b": M[0]}, 5.0], r"found \(16, 16\)"),
     "NaN": ([{"a": M, "b": WITH_NAN}, 5.0], "'b' has 1 maps with NaN or infinity among 4"),
-    "no field": ([{"a": M, "b": M}], "side_deg must be the side of the field in degrees, found None"),
-    "other field": ([{"a": MapSet(M, 5.0), "b": MapSet(M, 3.5)}], "'b' has a field of 3.5°, expected 5°"),
+    "no field": (
+        [{"a": M, "b": M}],
+        "side_deg must be the side of the field in degrees, found None",
+    ),
+    "other field": (
+        [{"a": MapSet(M, 5.0), "b": MapSet(M, 3.5)}],
+        "'b' has a field of 3.5°, expected 5°",
+    ),
     "constant": ([{"a": M * 0, "b": M}, 5.0], "the maps of 'a' are all one constant"),
 }
 
@@ -251,15 +285,20 @@ def test_errors_are_a_sentence(arguments, sentence):
 
 
 @pytest.mark.parametrize(
-    "offered", [{"smoothing_arcmin": [-1]}, {"n_gal_arcmin2": []}, {"smoothing_arcmin": [math.nan]}]
+    "offered",
+    [{"smoothing_arcmin": [-1]}, {"n_gal_arcmin2": []}, {"smoothing_arcmin": [math.nan]}],
 )
 def test_smoothing_and_noise_are_not_negative(offered):
-    with pytest.raises(ValueError, match=f"{next(iter(offered))} must list numbers that are not negative"):
+    with pytest.raises(
+        ValueError, match=f"{next(iter(offered))} must list numbers that are not negative"
+    ):
         widgets.explore({"a": M, "b": M}, 5.0, **offered)
 
 
 def test_a_generator_that_makes_one_constant_can_be_looked_at():
-    explorer = widgets.explore({"truth": M, "flow": M * 0}, 5.0, ["power", "pdf", "peaks", "minima", "V0", "V2"])
+    explorer = widgets.explore(
+        {"truth": M, "flow": M * 0}, 5.0, ["power", "pdf", "peaks", "minima", "V0", "V2"]
+    )
     for statistic in explorer._offered["statistic"]:
         explorer.statistic = statistic
         assert "problem" not in explorer._plot
@@ -271,7 +310,10 @@ def test_the_window_lies_within_the_maps(explorer):
     assert explorer.window == [0, 0, 16] and explorer.view == "side by side"
     explorer.window = [8, 0, 8]
     for window in ([9, 0, 8], [0, -1, 4], [0, 0, 0], [0, 0]):
-        with pytest.raises(traitlets.TraitError, match="window must be a row, a column and a side within 16 pixels"):
+        with pytest.raises(
+            traitlets.TraitError,
+            match="window must be a row, a column and a side within 16 pixels",
+        ):
             explorer.window = window
 
 
@@ -292,21 +334,40 @@ def test_questions_are_fair_and_those_of_the_seed(maps, asked):
     assert asked.questions == widgets.spot_the_fake(maps, 5.0, questions=60, seed=3).questions
     assert asked.questions != widgets.spot_the_fake(maps, 5.0, questions=60, seed=4).questions
     assert 15 < sum(q["side"] for q in asked.questions) < 45
-    by = {name: [q["fake"] for q in asked.questions if q["generator"] == name] for name in ("flow", "diffusion")}
+    by = {
+        name: [q["fake"] for q in asked.questions if q["generator"] == name]
+        for name in ("flow", "diffusion")
+    }
     assert 15 < len(by["flow"]) < 45 and len(by["flow"]) + len(by["diffusion"]) == 60
-    for shown, count in ((by["flow"], 9), (by["diffusion"], 5), ([q["true"] for q in asked.questions], 12)):
+    for shown, count in (
+        (by["flow"], 9),
+        (by["diffusion"], 5),
+        ([q["true"] for q in asked.questions], 12),
+    ):
         for start in range(0, len(shown) - count + 1, count):
             assert sorted(shown[start : start + count]) == list(range(count))
 
 
 def test_the_score_counts_by_generator(asked):
-    assert asked.score() == quiz.score(0, 0) and math.isnan(asked.score().share) and asked.score().by_chance == 1
+    assert (
+        asked.score() == quiz.score(0, 0)
+        and math.isnan(asked.score().share)
+        and asked.score().by_chance == 1
+    )
     truth = [q["side"] for q in asked.questions]
-    asked.answers = [side if k % 3 else 1 - side for k, side in enumerate(truth[:30])]  # every third is wrong
+    asked.answers = [
+        side if k % 3 else 1 - side for k, side in enumerate(truth[:30])
+    ]  # every third is wrong
     whole, flow, diffusion = asked.score(), asked.score("flow"), asked.score("diffusion")
-    assert (whole.answers, whole.right) == (30, 20) == (flow.answers + diffusion.answers, flow.right + diffusion.right)
+    assert (
+        (whole.answers, whole.right)
+        == (30, 20)
+        == (flow.answers + diffusion.answers, flow.right + diffusion.right)
+    )
     assert "20 of 30 right" in repr(asked)
-    with pytest.raises(ValueError, match="there is no generator 'gan' in the quiz; it shows flow, diffusion"):
+    with pytest.raises(
+        ValueError, match="there is no generator 'gan' in the quiz; it shows flow, diffusion"
+    ):
         asked.score("gan")
     with pytest.raises(traitlets.TraitError, match="answers are 0 or 1, 60 at the most"):
         asked.answers = [2]
@@ -351,7 +412,13 @@ def model(maps) -> Diffusion:
     transform = KappaTransform.fit(maps["truth"])
     field = GaussianField.fit(transform(maps["truth"]))
     torch.manual_seed(0)
-    return Diffusion(16, transform, field, channels=(8, 8), strength=Strength.fit(transform(maps["truth"]), field, 2))
+    return Diffusion(
+        16,
+        transform,
+        field,
+        channels=(8, 8),
+        strength=Strength.fit(transform(maps["truth"]), field, 2),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +433,9 @@ def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
         assert {name: tuple(maps.shape) for name, maps in sets.items()} == {
             "noised": (6, 16, 16), "Gaussian": (6, 16, 16), "network": (6, 16, 16), "map": (1, 16, 16)
         }  # fmt: skip
-        torch.testing.assert_close(sets["network"], sets["Gaussian"], rtol=0, atol=1e-6)  # untrained, they are the same
+        torch.testing.assert_close(
+            sets["network"], sets["Gaussian"], rtol=0, atol=1e-6
+        )  # untrained, they are the same
         error = (sets["network"] - sets["map"]).flatten(1).std(1)
         assert error[0] < 0.1 * sets["map"].std() and error[0] < error[2] < error[-1], way
         torch.testing.assert_close(sets["noised"].flatten(1).std(1), torch.ones(6))
@@ -389,7 +458,9 @@ def test_a_picture_of_the_level_stays(scrubbed):
     data, metadata = scrubbed._repr_mimebundle_()
     assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith("A map under noise")
     scrubbed.level, scrubbed.way = 1, "make"
-    assert scrubbed.png() != base64.b64decode(data["image/png"]) and "level 2 of 6" in repr(scrubbed)
+    assert scrubbed.png() != base64.b64decode(data["image/png"]) and "level 2 of 6" in repr(
+        scrubbed
+    )
     with pytest.raises(traitlets.TraitError, match="level must lie between 0 and 5, found 6"):
         scrubbed.level = 6
 
@@ -400,7 +471,10 @@ def test_a_picture_of_the_level_stays(scrubbed):
         ({"side_deg": None}, "side_deg must be the side of the field in degrees, found None"),
         ({"levels": 3}, "the noise level needs at least four steps to be scrubbed, found 3"),
         ({"which": 12}, "there is no map 12 among 12"),
-        ({"maps": torch.ones(4, 8, 8)}, "the model was made for maps of 16 × 16 pixels, found 8 × 8"),
+        (
+            {"maps": torch.ones(4, 8, 8)},
+            "the model was made for maps of 16 × 16 pixels, found 8 × 8",
+        ),
     ],
 )
 def test_errors_of_the_noise_level_are_a_sentence(model, maps, change, sentence):
@@ -433,7 +507,8 @@ def test_all_maps_are_as_the_report_has_them(report):
         rho = np.frombuffer(sent["rho"], "<f4").reshape(len(shown["x"]), -1)
         np.testing.assert_allclose(rho, report.ensembles[name]["power"].correlation(), atol=1e-6)
     assert any(
-        text.startswith("mean 1.4") and text.endswith(": too high on average.") for text in shown["reasons"]["loud"]
+        text.startswith("mean 1.4") and text.endswith(": too high on average.")
+        for text in shown["reasons"]["loud"]
     )
 
 
@@ -445,7 +520,8 @@ def test_fewer_maps_have_larger_errors_and_are_kept(report):
         inspector.maps = maps
         sent = inspector._shown["sets"]
         assert (
-            sent["flow"]["maps"] == sent["null (true maps)"]["maps"] == (maps or 120) and sent["truth"]["maps"] == 120
+            sent["flow"]["maps"] == sent["null (true maps)"]["maps"] == (maps or 120)
+            and sent["truth"]["maps"] == 120
         )
         errors[maps] = np.mean(sent["flow"]["off"]["error"])
     assert errors[0] < errors[60] < errors[30]
@@ -465,16 +541,22 @@ def test_a_picture_of_the_report_stays(report):
     assert WIDGET_VIEW in data and "flow, loud" in metadata["image/png"]["alt"]
     inspector.statistic, inspector.chosen, inspector.matrix = "pdf", ["loud"], "over truth"
     assert (
-        inspector.png() != base64.b64decode(data["image/png"]) and repr(inspector) == "Inspector: loud; pdf, all maps"
+        inspector.png() != base64.b64decode(data["image/png"])
+        and repr(inspector) == "Inspector: loud; pdf, all maps"
     )
     inspector.chosen = []
     assert inspector.png()
 
 
 def test_errors_of_the_inspector_are_a_sentence(report):
-    with pytest.raises(ValueError, match="the report has the statistics power, .*; found 'spectrum'"):
+    with pytest.raises(
+        ValueError, match="the report has the statistics power, .*; found 'spectrum'"
+    ):
         widgets.inspect(report, "spectrum")
-    with pytest.raises(ValueError, match="sizes must be 16 maps or more, for a covariance to mean something, found 4"):
+    with pytest.raises(
+        ValueError,
+        match="sizes must be 16 maps or more, for a covariance to mean something, found 4",
+    ):
         widgets.inspect(report, sizes=[64, 4])
     inspector = widgets.inspect(report)
     with pytest.raises(traitlets.TraitError, match="maps must be one of 0, 64; found 63"):
@@ -504,11 +586,15 @@ def walked(flow, maps) -> widgets.Walk:
 
 
 def test_a_walk_goes_from_one_true_map_to_the_other(walked, flow, maps):
-    torch.testing.assert_close(walked.kappa[[0, -1]], maps["truth"][[0, 4]].float(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        walked.kappa[[0, -1]], maps["truth"][[0, 4]].float(), rtol=1e-3, atol=1e-5
+    )
     expected = flow.log_prob(walked.kappa).detach()
     torch.testing.assert_close(walked.log_prob.sum(-1), expected)
     sent = np.frombuffer(walked._path["log_prob"], "<f4").reshape(5, 3)
-    np.testing.assert_allclose(sent, walked.log_prob - walked._typical.mean(0), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        sent, walked.log_prob - walked._typical.mean(0), rtol=1e-4, atol=1e-3
+    )
     pixels = np.frombuffer(walked._path["maps"]["pixels"], "<u2").reshape(5, 16, 16)
     kappa = walked._path["maps"]["low"] + walked._path["maps"]["step"] * pixels
     np.testing.assert_allclose(kappa, walked.kappa, atol=walked._path["maps"]["step"])
@@ -536,7 +622,9 @@ def test_a_scale_that_is_left_out_has_no_latents(walked, flow):
 
 def test_a_picture_of_the_walk_stays(walked):
     data, metadata = walked._repr_mimebundle_()
-    assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith("A map between two others")
+    assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith(
+        "A map between two others"
+    )
     walked.step, walked.temperature, walked.scales = 3, 0.6, ["coarse"]
     assert walked.png() != base64.b64decode(data["image/png"])
     assert repr(walked).startswith(
@@ -550,8 +638,14 @@ def test_a_picture_of_the_walk_stays(walked):
         ({"side_deg": None}, "side_deg must be the side of the field in degrees, found None"),
         ({"steps": 2}, "a walk needs at least three steps, found 2"),
         ({"last": 12}, "there is no map 12 among the 12 to choose from"),
-        ({"temperatures": [0.5, 2]}, r"temperatures must be positive and have 1 among them, found \[0.5, 2.0\]"),
-        ({"maps": torch.ones(4, 8, 8)}, "the model was made for maps of 16 × 16 pixels, found 8 × 8"),
+        (
+            {"temperatures": [0.5, 2]},
+            r"temperatures must be positive and have 1 among them, found \[0.5, 2.0\]",
+        ),
+        (
+            {"maps": torch.ones(4, 8, 8)},
+            "the model was made for maps of 16 × 16 pixels, found 8 × 8",
+        ),
     ],
 )
 def test_errors_of_the_walk_are_a_sentence(flow, maps, change, sentence):
@@ -592,12 +686,18 @@ def test_a_training_is_followed_to_its_end(shown):
     history = widgets.watch(records(6), 60, "flow")
     (widget,) = shown
     assert history == widget.history == list(records(6)) and widget.state == "finished"
-    assert widget._curves["step"] == [10, 20, 30, 40, 50, 60] and widget._curves["validation"][:2] == [None, 1.0]
-    assert widget._now["check"] == {"power_slope": 0.5}  # of the last check, though later records have none
+    assert widget._curves["step"] == [10, 20, 30, 40, 50, 60] and widget._curves["validation"][
+        :2
+    ] == [None, 1.0]
+    assert widget._now["check"] == {
+        "power_slope": 0.5
+    }  # of the last check, though later records have none
     assert "step 60 of 60" in repr(widget)
     data, metadata = widget._repr_mimebundle_()
     assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).width > 500
-    assert metadata["image/png"]["alt"].startswith("Loss and learning rate of a training. Training flow: finished")
+    assert metadata["image/png"]["alt"].startswith(
+        "Loss and learning rate of a training. Training flow: finished"
+    )
 
 
 def test_an_error_of_a_training_is_not_swallowed(shown):
@@ -616,7 +716,11 @@ def test_very_many_records_are_thinned_and_maps_are_sent_once(shown, maps):
 
     history = widgets.watch(records(2000), 20_000, check=Check())
     (widget,) = shown
-    assert len(history) == 2000 and 100 < len(widget._curves["step"]) <= 400 and widget._curves["step"][-1] == 20_000
+    assert (
+        len(history) == 2000
+        and 100 < len(widget._curves["step"]) <= 400
+        and widget._curves["step"][-1] == 20_000
+    )
     assert widget._maps["count"] == 4
     assert np.allclose(received(widget._maps), maps["flow"][:4], atol=1e-6)
 
@@ -657,7 +761,9 @@ def test_an_interrupt_while_a_record_is_drawn_reaches_the_training(shown, monkey
 
 def test_a_browser_is_told_a_few_times_a_second(shown, monkeypatch):
     told, tell = [], training.Training.tell
-    monkeypatch.setattr(training.Training, "tell", lambda self, samples=None: told.append(tell(self, samples)))
+    monkeypatch.setattr(
+        training.Training, "tell", lambda self, samples=None: told.append(tell(self, samples))
+    )
     began = time.monotonic()
     widgets.watch(records(500), 5000)
     assert len(told) <= (time.monotonic() - began) / training.PAUSE + 2

@@ -55,7 +55,9 @@ class Coordinates:
     spread: float
 
     @classmethod
-    def of(cls, reference: Ensemble, support: int, responses: np.ndarray | None = None) -> Coordinates:
+    def of(
+        cls, reference: Ensemble, support: int, responses: np.ndarray | None = None
+    ) -> Coordinates:
         """From the vectors of the reference.
 
         Args:
@@ -99,7 +101,9 @@ def distances(
         values = eigh(ours, true, eigvals_only=True)
     except np.linalg.LinAlgError:  # a bootstrap round that drew too few simulations
         values = np.full(len(ours), np.nan)
-    if not values[0] > 1e-10 * values[-1]:  # fewer maps than coordinates: no inverse, no divergence
+    if (
+        not values[0] > 1e-10 * values[-1]
+    ):  # fewer maps than coordinates: no inverse, no divergence
         return values, np.nan, np.nan, inverse_maps
     divergence = 0.5 * (values - 1 - np.log(values)).sum()
     return values, divergence, _area(ours, true, at.responses), inverse_maps
@@ -140,4 +144,7 @@ def amplitude_and_tilt(
         return (statistic(up) - statistic(down)).mean(0) / (2 * step)
 
     pairs = [(maps * (1 + step), maps * (1 - step)), (tilted(step), tilted(-step))]
-    return {name: np.stack([difference(s, *pair) for pair in pairs], 1) for name, s in statistics.items()}
+    return {
+        name: np.stack([difference(s, *pair) for pair in pairs], 1)
+        for name, s in statistics.items()
+    }

@@ -47,6 +47,8 @@ def ks_rejected(
     n = round(len(sample) * len(truth) / (len(sample) + len(truth)))
     p = kstwo.sf(distance(np.ones(len(sample)), np.ones(len(truth))), n)
     critical = kstwo.isf(level, n)
-    drawn = zip(sample.bootstrap_weights(rounds, seed + 1), truth.bootstrap_weights(rounds, seed + 2))
+    drawn = zip(
+        sample.bootstrap_weights(rounds, seed + 1), truth.bootstrap_weights(rounds, seed + 2)
+    )
     boot = np.array([(distance(*weights) > critical).mean() for weights in drawn])
     return p, Estimate(np.asarray((p < level).mean()), boot)

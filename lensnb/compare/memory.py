@@ -26,7 +26,9 @@ from torch import Tensor
 from ..ensemble import Ensemble
 from .estimate import Estimate
 
-CHUNK = 2**20  # numbers a transform works on at once: larger temporaries cost page faults, and time
+CHUNK = (
+    2**20
+)  # numbers a transform works on at once: larger temporaries cost page faults, and time
 
 
 @dataclass
@@ -89,7 +91,9 @@ def nearest(maps: Tensor, train: Tensor, most: int = 128, modes: int = 24) -> Ne
     n = maps.shape[-1]
     side = min(modes, n) // 2 * 2
     if most < 1 or side < 4:
-        raise ValueError(f"at least one map must be judged, by 4 modes or more; found most = {most}, modes = {side}")
+        raise ValueError(
+            f"at least one map must be judged, by 4 modes or more; found most = {most}, modes = {side}"
+        )
     trained = torch.cat([_modes(part, side) for part in train.split(max(1, CHUNK // n**2))])
     power = trained.abs().square().mean(0)
     response = torch.where(power > 1e-9 * power.max(), power.rsqrt(), 0)
@@ -101,7 +105,9 @@ def nearest(maps: Tensor, train: Tensor, most: int = 128, modes: int = 24) -> Ne
     return Nearest(judged, distance, np.array(index), np.array(symmetry), np.array(shift))
 
 
-def _search(g: Tensor, trained: Tensor, response: Tensor, n: int) -> tuple[float, int, int, tuple[int, int]]:
+def _search(
+    g: Tensor, trained: Tensor, response: Tensor, n: int
+) -> tuple[float, int, int, tuple[int, int]]:
     """(r, training map, symmetry, shift) of the largest correlation of one map ``(n, n)``."""
     side = len(response)
     turns = torch.stack([turned_back(g, k) for k in range(8)])
@@ -112,14 +118,26 @@ def _search(g: Tensor, trained: Tensor, response: Tensor, n: int) -> tuple[float
         best.append(torch.fft.irfft2(product, s=(side, side), norm="forward").amax((-2, -1)))
     pairs = torch.cat(best).flatten().topk(min(16, 8 * len(trained))).indices
     index, symmetry = pairs // 8, pairs % 8
-    full = torch.fft.irfft2(_padded(turns[symmetry] * trained[index].conj(), n), s=(n, n), norm="forward").flatten(1)
+    full = torch.fft.irfft2(
+        _padded(turns[symmetry] * trained[index].conj(), n), s=(n, n), norm="forward"
+    ).flatten(1)
     r, at = full.max(1)
     top = int(r.argmax())
-    return float(r[top]), int(index[top]), int(symmetry[top]), (int(at[top]) // n, int(at[top]) % n)
+    return (
+        float(r[top]),
+        int(index[top]),
+        int(symmetry[top]),
+        (int(at[top]) // n, int(at[top]) % n),
+    )
 
 
 def copies(
-    sample: Nearest, truth: Nearest, sample_labels=None, truth_labels=None, rounds: int = 200, seed: int = 0
+    sample: Nearest,
+    truth: Nearest,
+    sample_labels=None,
+    truth_labels=None,
+    rounds: int = 200,
+    seed: int = 0,
 ) -> tuple[Estimate, Estimate]:
     """Do maps lie nearer to the training maps than true maps of other simulations do?
 
@@ -139,15 +157,25 @@ def copies(
     Raises:
         ValueError: fewer than two simulations in one of them.
     """
-    by = [None if labels is None else np.asarray(labels) for labels in (sample_labels, truth_labels)]
+    by = [
+        None if labels is None else np.asarray(labels) for labels in (sample_labels, truth_labels)
+    ]
     sets = [
         Ensemble(found.distance[:, None], None if labels is None else labels[found.judged])
         for found, labels in zip((sample, truth), by)
     ]
     distances = [s.vectors[:, 0] for s in sets]
-    drawn = zip(*(s.bootstrap_weights(rounds, seed + 1 + i).astype(int) for i, s in enumerate(sets)))
-    boot = [_ratio_and_share(*(np.repeat(d, w) for d, w in zip(distances, weights))) for weights in drawn]
-    ratio, share = (Estimate(np.asarray(v), np.array(b)) for v, b in zip(_ratio_and_share(*distances), zip(*boot)))
+    drawn = zip(
+        *(s.bootstrap_weights(rounds, seed + 1 + i).astype(int) for i, s in enumerate(sets))
+    )
+    boot = [
+        _ratio_and_share(*(np.repeat(d, w) for d, w in zip(distances, weights)))
+        for weights in drawn
+    ]
+    ratio, share = (
+        Estimate(np.asarray(v), np.array(b))
+        for v, b in zip(_ratio_and_share(*distances), zip(*boot))
+    )
     return ratio, share
 
 
@@ -159,13 +187,17 @@ def _ratio_and_share(sample: np.ndarray, truth: np.ndarray) -> tuple[float, floa
 
 def _check(name: str, maps: Tensor) -> None:
     if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or not len(maps):
-        raise ValueError(f"{name} must have the shape (maps, n, n) with at least one map, found {tuple(maps.shape)}")
+        raise ValueError(
+            f"{name} must have the shape (maps, n, n) with at least one map, found {tuple(maps.shape)}"
+        )
     bad = int((~torch.isfinite(maps).flatten(1).all(1)).sum())
     if bad:
         raise ValueError(f"{bad} of {len(maps)} {name} have NaN or infinity; leave them out first")
     flat = int((maps.flatten(1).amax(1) == maps.flatten(1).amin(1)).sum())
     if flat:
-        raise ValueError(f"{flat} of {len(maps)} {name} are constant, and near to nothing; leave them out first")
+        raise ValueError(
+            f"{flat} of {len(maps)} {name} are constant, and near to nothing; leave them out first"
+        )
 
 
 def _modes(maps: Tensor, side: int) -> Tensor:
@@ -173,7 +205,9 @@ def _modes(maps: Tensor, side: int) -> Tensor:
     half = side // 2
     full = torch.fft.rfft2(maps.float())[..., : half + 1]
     kept = torch.cat([full[..., :half, :], full[..., -half:, :]], -2)
-    kept[..., half, :] = 0  # the Nyquist row and column stand for two waves each: they cannot be shifted
+    kept[..., half, :] = (
+        0  # the Nyquist row and column stand for two waves each: they cannot be shifted
+    )
     kept[..., half] = 0
     kept[..., 0, 0] = 0
     return kept

@@ -39,7 +39,9 @@ class Fidelity:
 
     def __init__(self, truth: MapSet, n: int = 512, seed: int = 0):
         if min(n, len(truth)) < 2:
-            raise ValueError(f"fidelity needs at least two maps of each set, found {len(truth)} true ones and n = {n}")
+            raise ValueError(
+                f"fidelity needs at least two maps of each set, found {len(truth)} true ones and n = {n}"
+            )
         maps = truth.tensor()
         self.statistics = suite(maps, truth.side_deg, ["power"])
         self.truth = measure(self.statistics, truth)["power"]
@@ -56,11 +58,20 @@ class Fidelity:
             where fewer than two maps are whole; ``broken_maps``: how many are not, because of NaN or a |κ| of more than
             three times the truth's largest. Those are left out of the other numbers.
         """
-        self.samples = model.sample(self.n, torch.Generator().manual_seed(self.seed)).detach().cpu()
-        whole = self.samples[self.samples.abs().amax((-2, -1)) <= self.bound]  # NaN compares as False
+        self.samples = (
+            model.sample(self.n, torch.Generator().manual_seed(self.seed)).detach().cpu()
+        )
+        whole = self.samples[
+            self.samples.abs().amax((-2, -1)) <= self.bound
+        ]  # NaN compares as False
         broken = {"broken_maps": self.n - len(whole)}
         if len(whole) < 2:
-            return dict.fromkeys(("power_mean", "power_worst", "power_scatter", "power_slope"), np.nan) | broken
+            return (
+                dict.fromkeys(
+                    ("power_mean", "power_worst", "power_scatter", "power_slope"), np.nan
+                )
+                | broken
+            )
         return _ratios(measure(self.statistics, whole)["power"], self.truth) | broken
 
 

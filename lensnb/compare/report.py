@@ -83,7 +83,10 @@ class FidelityReport:
         """The headline numbers, items 1 to 8; one that was not measured for any set is left out."""
         rows = []
         for quantity in QUANTITIES:
-            found = {name: _estimate(quantity, self.verdicts[name], self.extras[name]) for name in self.names}
+            found = {
+                name: _estimate(quantity, self.verdicts[name], self.extras[name])
+                for name in self.names
+            }
             if all(estimate is None for estimate in found.values()):
                 continue
             faults = {name: quantity.fault(found[name], found[NULL]) for name in self.names[1:]}
@@ -97,7 +100,9 @@ class FidelityReport:
             name: of one generator; None: all of them.
         """
         if name is not None and name not in self.names[1:]:
-            raise ValueError(f"there is no generator {name!r} in the report; it judges {', '.join(self.names[1:])}")
+            raise ValueError(
+                f"there is no generator {name!r} in the report; it judges {', '.join(self.names[1:])}"
+            )
         found = []
         for row in self.rows():
             null = row.estimates[NULL]
@@ -115,14 +120,18 @@ class FidelityReport:
 
     def _blame(self, quantity: Quantity, name: str) -> str:
         """Sample variance of the training simulations, or the model: what the same number says against the training set."""
-        two_sided = quantity.low and quantity.high  # the others never reach their right value: noise alone moves them
+        two_sided = (
+            quantity.low and quantity.high
+        )  # the others never reach their right value: noise alone moves them
         if not self.against_train or quantity.of is None or not two_sided:
             return ""
         low, high = quantity.of(self.against_train[name]).interval
         if not np.isfinite(low + high):
             return ""
         if low <= float(quantity.right) <= high:
-            return "; not against the training maps: they are too few, and the model is as they are"
+            return (
+                "; not against the training maps: they are too few, and the model is as they are"
+            )
         return "; against the training maps as well: it is the model"
 
     # ------------------------------------------------------------ show
@@ -143,7 +152,9 @@ class FidelityReport:
         for row in self.rows():
             q = row.quantity
             marked = [mark(q.text(row.estimates[n]), row.faults.get(n)) for n in self.names]
-            cells.append([f"{q.item} {ITEMS[q.item]}" if q.item != item else "", q.name, q.right, *marked])
+            cells.append(
+                [f"{q.item} {ITEMS[q.item]}" if q.item != item else "", q.name, q.right, *marked]
+            )
             item = q.item
         for k, (name, label) in enumerate(Cost.LABELS.items() if self.costs else ()):
             costs = [self.costs.get(n, Cost()).text(name) + " " for n in self.names]
@@ -151,14 +162,22 @@ class FidelityReport:
         return cells
 
     def _statistic_cells(self, what: str) -> list[list[str]]:
-        if what not in Verdict.__dataclass_fields__ or what.endswith(("_ratio", "_shift", "values")):
-            known = [n for n in Verdict.__dataclass_fields__ if not n.endswith(("_ratio", "_shift", "values"))]
+        if what not in Verdict.__dataclass_fields__ or what.endswith(
+            ("_ratio", "_shift", "values")
+        ):
+            known = [
+                n
+                for n in Verdict.__dataclass_fields__
+                if not n.endswith(("_ratio", "_shift", "values"))
+            ]
             raise ValueError(f"a verdict has no number {what!r}; it has {', '.join(known)}")
         cells = [["effective maps" if what == "inverse_maps" else what, *self.names]]
         for statistic in self.verdicts[NULL]:
             estimates = [getattr(self.verdicts[n][statistic], what) for n in self.names]
             q = Quantity(0, what, "", "low", "high", inverse=what == "inverse_maps")
-            cells.append([statistic, *(mark(q.text(e), q.fault(e, estimates[0])) for e in estimates)])
+            cells.append(
+                [statistic, *(mark(q.text(e), q.fault(e, estimates[0])) for e in estimates)]
+            )
         return cells
 
     def remarks(self) -> list[str]:
@@ -183,10 +202,17 @@ class FidelityReport:
     def _repr_html_(self) -> str:
         notes = "<br>".join(html.escape(line) for line in self.remarks())
         lines = [f"<li>{html.escape(line)}</li>" for line in self.failures()]
-        reasons = f"<p><b>Where they fail, worst first</b></p><ul>{''.join(lines[:8])}</ul>" if lines else ""
+        reasons = (
+            f"<p><b>Where they fail, worst first</b></p><ul>{''.join(lines[:8])}</ul>"
+            if lines
+            else ""
+        )
         if lines[8:]:
             reasons += f"<details><summary>and {len(lines) - 8} more</summary><ul>{''.join(lines[8:])}</ul></details>"
-        every = "".join(html_table(self._statistic_cells(what), 1) for what in ("mean", "shift", "scatter", "slope"))
+        every = "".join(
+            html_table(self._statistic_cells(what), 1)
+            for what in ("mean", "shift", "scatter", "slope")
+        )
         return (
             f"{html_table(self._cells(), 2)}<p>{notes}</p>{reasons}"
             f"<details><summary>Every statistic</summary>{every}</details>"
@@ -203,9 +229,15 @@ class FidelityReport:
             }
             for name, s in self.statistics.items()
         }  # fmt: skip
-        table = lambda verdicts: {n: {s: v.as_json() for s, v in by.items()} for n, by in verdicts.items()}
+        table = lambda verdicts: {
+            n: {s: v.as_json() for s, v in by.items()} for n, by in verdicts.items()
+        }
         null = self.verdicts[NULL]
-        inside = {n: {s: _inside(by[s], null[s]) for s in by} for n, by in self.verdicts.items() if n != NULL}
+        inside = {
+            n: {s: _inside(by[s], null[s]) for s in by}
+            for n, by in self.verdicts.items()
+            if n != NULL
+        }
         return {
             "headline": [_row_json(row) for row in self.rows()],
             "failures": self.failures(),
@@ -221,7 +253,9 @@ class FidelityReport:
         return write_json(path, self.as_json())
 
 
-def _estimate(quantity: Quantity, verdict: Mapping[str, Verdict], extras: Mapping[str, Estimate]) -> Estimate | None:
+def _estimate(
+    quantity: Quantity, verdict: Mapping[str, Verdict], extras: Mapping[str, Estimate]
+) -> Estimate | None:
     return extras.get(quantity.name) if quantity.of is None else quantity.of(verdict)
 
 
@@ -291,23 +325,32 @@ def compare(
     _check_sets(truth, null, train)
     taken = [name for name in generated if name in ("truth", NULL, "train")]
     if taken:
-        raise ValueError(f"a generator cannot be called {taken[0]!r}: that is the name of a set of true maps")
+        raise ValueError(
+            f"a generator cannot be called {taken[0]!r}: that is the name of a set of true maps"
+        )
     unknown = [name for name in costs or {} if name not in generated and name != NULL]
     if unknown:
-        raise ValueError(f"costs name {unknown[0]!r}, which is not among the generators {', '.join(generated)}")
+        raise ValueError(
+            f"costs name {unknown[0]!r}, which is not among the generators {', '.join(generated)}"
+        )
     pixels = {"truth": (truth.tensor(), truth.labels), NULL: (null.tensor(), null.labels)}
     if train is not None:
         pixels["train"] = (train.tensor(), train.labels)
     for name, maps in generated.items():
         labelled = isinstance(maps, MapSet)
         own = maps.labels if labelled else None
-        pixels[name] = (maps.tensor() if labelled else torch.as_tensor(maps).detach().cpu().float(), own)
+        pixels[name] = (
+            maps.tensor() if labelled else torch.as_tensor(maps).detach().cpu().float(),
+            own,
+        )
     shape, counts = tuple(truth.maps.shape[1:]), {}
     pixels = {name: _finite(name, *one, shape, counts) for name, one in pixels.items()}
     reference, labels = pixels["truth"]
     statistics = stats.suite(reference, truth.side_deg) if statistics is None else dict(statistics)
     if responses is None:
-        responses = amplitude_and_tilt(reference[:: max(1, len(reference) // 256)], truth.side_deg, statistics)
+        responses = amplitude_and_tilt(
+            reference[:: max(1, len(reference) // 256)], truth.side_deg, statistics
+        )
     judged, references = [NULL, *generated], ["truth"] + ["train"] * (train is not None)
     ensembles, ks, neighbours, on_maps = {}, {}, {}, {}
     with _bar(len(pixels) + 1 + len(judged) + 2 * look_at_maps) as bar:
@@ -319,18 +362,30 @@ def compare(
         joint = {name: Ensemble.join(by.values()) for name, by in ensembles.items()}
         bar.update()
         if look_at_maps:
-            neighbours = {n: nearest(pixels[n][0], pixels["train"][0]) for n in ["truth", *judged] if train is not None}
+            neighbours = {
+                n: nearest(pixels[n][0], pixels["train"][0])
+                for n in ["truth", *judged]
+                if train is not None
+            }
             bar.update()
-            on_maps = accuracies_on_maps({n: pixels[n] for n in judged}, reference, labels, rounds, seed)
+            on_maps = accuracies_on_maps(
+                {n: pixels[n] for n in judged}, reference, labels, rounds, seed
+            )
             bar.update()
         for name in judged:
             own = pixels[name][1]
-            extras[name]["classifier on statistics"] = accuracy_on_statistics(joint[name], joint["truth"], rounds, seed)
-            ks[name], extras[name]["bins with KS p < 0.05"] = ks_rejected(joint[name], joint["truth"], rounds, seed)
+            extras[name]["classifier on statistics"] = accuracy_on_statistics(
+                joint[name], joint["truth"], rounds, seed
+            )
+            ks[name], extras[name]["bins with KS p < 0.05"] = ks_rejected(
+                joint[name], joint["truth"], rounds, seed
+            )
             if look_at_maps:
                 extras[name]["classifier on maps"] = on_maps[name]
             if neighbours:
-                ratio, share = copies(neighbours[name], neighbours["truth"], own, labels, rounds, seed)
+                ratio, share = copies(
+                    neighbours[name], neighbours["truth"], own, labels, rounds, seed
+                )
                 extras[name] |= {"nearest training map": ratio, "share of near copies": share}
             bar.update()
     return FidelityReport(
@@ -350,9 +405,15 @@ def _check_sets(truth: MapSet, null: MapSet, train: MapSet | None) -> None:
     sets = {"truth": truth, "null": null} | ({} if train is None else {"training set": train})
     for name, other in sets.items():
         if len(other.simulations) < 2:
-            raise ValueError(f"the {name} comes from one simulation only; errors need at least two")
-        if other.maps.shape[1:] != truth.maps.shape[1:] or not math.isclose(other.side_deg, truth.side_deg):
-            raise ValueError(f"truth has {truth.grid}, the {name} has {other.grid}; they must be the same field")
+            raise ValueError(
+                f"the {name} comes from one simulation only; errors need at least two"
+            )
+        if other.maps.shape[1:] != truth.maps.shape[1:] or not math.isclose(
+            other.side_deg, truth.side_deg
+        ):
+            raise ValueError(
+                f"truth has {truth.grid}, the {name} has {other.grid}; they must be the same field"
+            )
     names = list(sets)
     for i, a in enumerate(names):
         for b in names[i + 1 :]:
@@ -375,8 +436,14 @@ def _finite(
     labels = (np.arange(len(maps)) if labels is None else labels)[finite.numpy()]
     maps = maps if finite.all() else maps[finite]
     if len(maps) < 2:
-        raise ValueError(f"{name} has {len(maps)} maps without NaN or infinity; a comparison needs at least two")
-    counts[name] = {"maps": len(maps), "simulations": len(np.unique(labels)), "dropped": int((~finite).sum())}
+        raise ValueError(
+            f"{name} has {len(maps)} maps without NaN or infinity; a comparison needs at least two"
+        )
+    counts[name] = {
+        "maps": len(maps),
+        "simulations": len(np.unique(labels)),
+        "dropped": int((~finite).sum()),
+    }
     return maps, labels
 
 
@@ -398,5 +465,9 @@ def _tails(
     for name, verdict in verdicts.items():
         ratio = verdict["pdf"].mean_ratio
         low, end = (Estimate(ratio.value[i], ratio.rounds[:, i]) for i in ends)
-        found[name] = {"peaks > 4σ": peaks[name]["peaks"].mean, "PDF low end": low, "PDF high end": end}
+        found[name] = {
+            "peaks > 4σ": peaks[name]["peaks"].mean,
+            "PDF low end": low,
+            "PDF high end": end,
+        }
     return found

@@ -28,10 +28,19 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 from ..ensemble import Ensemble
 from .estimate import Estimate
 
-FILTERS = {1: 24, 2: 32, 4: 48, 8: 48, 16: 48, 32: 48}  # how many, on maps averaged over blocks of 1, 2, … pixels
+FILTERS = {
+    1: 24,
+    2: 32,
+    4: 48,
+    8: 48,
+    16: 48,
+    32: 48,
+}  # how many, on maps averaged over blocks of 1, 2, … pixels
 
 
-def accuracy_on_statistics(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -> Estimate:
+def accuracy_on_statistics(
+    sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0
+) -> Estimate:
     """How often a classifier knows whether a vector is of the sample or of the truth; 0.5 is right.
 
     Args:
@@ -54,11 +63,15 @@ def accuracy_on_statistics(sample: Ensemble, truth: Ensemble, rounds: int = 200,
     rng = np.random.default_rng(seed)
     vectors = np.vstack([truth.vectors, sample.vectors])
     is_sample = np.repeat([False, True], [len(truth), len(sample)])
-    fold = np.concatenate([_folds(truth.labels, rng, "truth"), _folds(sample.labels, rng, "sample")])
+    fold = np.concatenate(
+        [_folds(truth.labels, rng, "truth"), _folds(sample.labels, rng, "sample")]
+    )
     right = np.zeros(len(vectors))
     for i in range(fold.max() + 1):
         seen = fold != i
-        right[~seen] = _classify(vectors[seen], is_sample[seen], vectors[~seen]) == is_sample[~seen]
+        right[~seen] = (
+            _classify(vectors[seen], is_sample[seen], vectors[~seen]) == is_sample[~seen]
+        )
     parts = (right[~is_sample], truth.bootstrap_weights(rounds, seed + 1)), (
         right[is_sample], sample.bootstrap_weights(rounds, seed + 2)
     )  # fmt: skip
@@ -105,7 +118,9 @@ def _folds(labels: np.ndarray, rng: np.random.Generator, name: str) -> np.ndarra
     """A fold 0…3 for each map, whole simulations together, shape ``(maps,)``."""
     simulations, index = np.unique(labels, return_inverse=True)
     if len(simulations) < 2:
-        raise ValueError(f"the {name} comes from one simulation only; cross-validation needs at least two")
+        raise ValueError(
+            f"the {name} comes from one simulation only; cross-validation needs at least two"
+        )
     return (rng.permutation(len(simulations)) % 4)[index]
 
 
@@ -117,7 +132,10 @@ def _classify(seen: np.ndarray, is_sample: np.ndarray, new: np.ndarray) -> np.nd
     _, size, axes = np.linalg.svd(seen, full_matrices=False)
     axes = axes[size**2 > 1e-4 * size[0] ** 2].T  # beyond these, sums of bins that hardly vary
     white_new, white_seen = (_standard(x @ axes, seen @ axes) for x in (new, seen))
-    new, seen = (np.hstack([x, _standard(w**2, white_seen**2)]) for x, w in ((new, white_new), (seen, white_seen)))
+    new, seen = (
+        np.hstack([x, _standard(w**2, white_seen**2)])
+        for x, w in ((new, white_new), (seen, white_seen))
+    )
     means = np.stack([seen[~is_sample].mean(0), seen[is_sample].mean(0)])
     covariance, _ = ledoit_wolf(seen - means[is_sample.astype(int)], assume_centered=True)
     direction = np.linalg.solve(covariance, means[1] - means[0])
@@ -127,7 +145,9 @@ def _classify(seen: np.ndarray, is_sample: np.ndarray, new: np.ndarray) -> np.nd
 def _standard(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Columns in units of the scatter of those seen, about their mean; cut at ±5, as counts have long tails."""
     std = seen.std(0)
-    varies = std > 1e-12 * np.abs(seen).max(0)  # a bin that was constant where it was seen tells nothing
+    varies = std > 1e-12 * np.abs(seen).max(
+        0
+    )  # a bin that was constant where it was seen tells nothing
     return np.clip(np.divide(x - seen.mean(0), std, out=np.zeros_like(x), where=varies), -5, 5)
 
 
@@ -145,16 +165,24 @@ class _Filters:
             filters = torch.randn(count, 3, 3, generator=generator)
             zero_mean = filters[count // 4 :]  # the others see the map's own mean too
             zero_mean -= zero_mean.mean((-2, -1), keepdim=True)
-            turns = torch.stack([f.rot90(k, (-2, -1)) for f in (filters, filters.mT) for k in range(4)], 1)
-            answers = self._answers(few, block, turns, torch.zeros(count)).transpose(0, 1).flatten(1)
+            turns = torch.stack(
+                [f.rot90(k, (-2, -1)) for f in (filters, filters.mT) for k in range(4)], 1
+            )
+            answers = (
+                self._answers(few, block, turns, torch.zeros(count)).transpose(0, 1).flatten(1)
+            )
             answers = answers[:, :: -(-answers.shape[1] // 2**16)].sort(1).values
             # thresholds from −2σ to 2.5σ of a normal variable, as quantiles of what the filter answers
-            levels = torch.special.ndtr(torch.linspace(-2, 2.5, count))[torch.randperm(count, generator=generator)]
+            levels = torch.special.ndtr(torch.linspace(-2, 2.5, count))[
+                torch.randperm(count, generator=generator)
+            ]
             thresholds = answers[torch.arange(count), (levels * (answers.shape[1] - 1)).long()]
             self.banks.append((block, turns, thresholds))
 
     def __call__(self, maps: Tensor) -> np.ndarray:
-        return np.concatenate([self._vectors(part) for part in maps.split(4)])  # few enough for the cache
+        return np.concatenate(
+            [self._vectors(part) for part in maps.split(4)]
+        )  # few enough for the cache
 
     def _vectors(self, maps: Tensor) -> np.ndarray:
         answers = [self._answers(maps, *bank) for bank in self.banks]
@@ -173,7 +201,9 @@ class _Filters:
 
 def check_bins(sample: Ensemble, truth: Ensemble) -> None:
     if sample.vectors.shape[1] != truth.vectors.shape[1]:
-        raise ValueError(f"the sample has {sample.vectors.shape[1]} bins, the truth {truth.vectors.shape[1]}")
+        raise ValueError(
+            f"the sample has {sample.vectors.shape[1]} bins, the truth {truth.vectors.shape[1]}"
+        )
 
 
 def _check(name: str, maps: Tensor, truth: Tensor) -> None:
@@ -183,4 +213,6 @@ def _check(name: str, maps: Tensor, truth: Tensor) -> None:
         )
     bad = int((~torch.isfinite(maps).flatten(1).all(1)).sum())
     if bad:
-        raise ValueError(f"{bad} of {len(maps)} maps of the {name} have NaN or infinity; leave them out first")
+        raise ValueError(
+            f"{bad} of {len(maps)} maps of the {name} have NaN or infinity; leave them out first"
+        )

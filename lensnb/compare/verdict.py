@@ -105,7 +105,10 @@ def judge_all(
     parts = {name: slice(*pair) for name, pair in zip(first, zip(ends[:-1], ends[1:]))}
     if len(parts) > 1:
         parts["joint"] = slice(0, ends[-1])
-        responses = responses and {**responses, "joint": np.concatenate([responses[name] for name in first])}
+        responses = responses and {
+            **responses,
+            "joint": np.concatenate([responses[name] for name in first]),
+        }
     joint = {name: Ensemble.join(by.values()) for name, by in sets.items()}
     quick = {name: _summed(e) for name, e in joint.items()}
     pairs = [
@@ -113,8 +116,14 @@ def judge_all(
         for r in references for name, part in parts.items() for s in judged
     ]  # fmt: skip
     value = _round(quick, None, pairs)
-    draws = {name: e.bootstrap_weights(rounds, seed + 1 + i) for i, (name, e) in enumerate(quick.items())}
-    boot = [_round(quick, {name: weights[i] for name, weights in draws.items()}, pairs) for i in range(rounds)]
+    draws = {
+        name: e.bootstrap_weights(rounds, seed + 1 + i)
+        for i, (name, e) in enumerate(quick.items())
+    }
+    boot = [
+        _round(quick, {name: weights[i] for name, weights in draws.items()}, pairs)
+        for i in range(rounds)
+    ]
     found = {r: {s: {} for s in judged} for r in references}
     for k, pair in enumerate(pairs):
         columns = zip(*(numbers[k] for numbers in boot))
@@ -126,7 +135,15 @@ def judge_all(
 class _Pair:
     """One statistic of one set against a reference, with what does not change from round to round."""
 
-    def __init__(self, joint: Mapping[str, Ensemble], reference: str, sample: str, name: str, part: slice, responses):
+    def __init__(
+        self,
+        joint: Mapping[str, Ensemble],
+        reference: str,
+        sample: str,
+        name: str,
+        part: slice,
+        responses,
+    ):
         self.reference, self.sample, self.name, self.part = reference, sample, name, part
         cut = {n: Ensemble(e.vectors[:, part], e.labels) for n, e in joint.items()}
         true, ours = cut[reference], cut[sample]
@@ -137,7 +154,9 @@ class _Pair:
 
     def numbers(self, sample: tuple, truth: tuple, resampled: bool) -> tuple:
         """All numbers of a :class:`Verdict` from the (mean, covariance) of both sets."""
-        (mean_s, cov_s), (mean_t, cov_t) = ((m[self.part], c[self.part, self.part]) for m, c in (sample, truth))
+        (mean_s, cov_s), (mean_t, cov_t) = (
+            (m[self.part], c[self.part, self.part]) for m, c in (sample, truth)
+        )
         std_s, std_t = np.sqrt(np.diag(cov_s)), np.sqrt(np.diag(cov_t))
         divide = lambda a, b, where: np.divide(a, b, out=np.full_like(a, np.nan), where=where)
         ratio = divide(mean_s, mean_t, self.known & (mean_t != 0))
@@ -172,7 +191,9 @@ def _summed(ensemble: Ensemble) -> Ensemble | StreamingEnsemble:
 
 
 def _round(
-    joint: Mapping[str, Ensemble | StreamingEnsemble], weights: Mapping[str, np.ndarray] | None, pairs: list[_Pair]
+    joint: Mapping[str, Ensemble | StreamingEnsemble],
+    weights: Mapping[str, np.ndarray] | None,
+    pairs: list[_Pair],
 ) -> list[tuple]:
     drawn = {n: None if weights is None else weights[n] for n in joint}
     moments = {n: (e.mean(drawn[n]), e.covariance(drawn[n])) for n, e in joint.items()}

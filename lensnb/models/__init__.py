@@ -17,7 +17,9 @@ from .vectors import VectorFlow
 
 __all__ = ["TRAINED", "Diffusion", "Flow", "Strength", "VectorFlow", "card", "draw", "load"]
 
-TRAINED = Path(__file__).parent.parent / "trained"  # the models that come with lensnb, and their cards
+TRAINED = (
+    Path(__file__).parent.parent / "trained"
+)  # the models that come with lensnb, and their cards
 
 
 def load(path: str | Path) -> Flow | Diffusion | VectorFlow:

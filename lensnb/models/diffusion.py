@@ -82,7 +82,9 @@ class Denoiser(nn.Module):
         else:
             skip, scale = SKIP_AND_SCALE[self.prediction](sigma)
             start = skip.to(x.dtype)[:, None, None] * x
-        size_x, size_estimate, scale = (s.to(x.dtype)[:, None, None] for s in (size_x, size_estimate, scale))
+        size_x, size_estimate, scale = (
+            s.to(x.dtype)[:, None, None] for s in (size_x, size_estimate, scale)
+        )
         return start, scale, torch.stack([x / size_x, estimate / size_estimate], 1)
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -100,7 +102,9 @@ class Denoiser(nn.Module):
         """The denoiser of maps whose labels are known, ``(x, sigma)`` → clean maps, with its ``gaussian``."""
         return _Given(self, labels)
 
-    def residual(self, y: Tensor, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def residual(
+        self, y: Tensor, x: Tensor, sigma: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the network says of ``x`` and what it should say, given the clean maps ``y``; both of the size of one."""
         start, scale, inputs = self.split(x, sigma)
         return self._network(inputs, sigma, labels), (y - start) / scale
@@ -170,7 +174,9 @@ class Diffusion(nn.Module):
     ):
         super().__init__()
         unet = {} if unet is None else dict(unet)
-        unit = unet.get("patch", 2) * 2 ** (len(channels) - 1) if network is None else 1  # it folds pixels, then halves
+        unit = (
+            unet.get("patch", 2) * 2 ** (len(channels) - 1) if network is None else 1
+        )  # it folds pixels, then halves
         if n % unit or n < 16:
             raise ValueError(
                 f"the U-Net needs maps whose side is a multiple of {unit} and at least 16 pixels, found {n}"
@@ -187,7 +193,9 @@ class Diffusion(nn.Module):
         self.transform = KappaTransform() if transform is None else transform
         gaussian = GaussianField(torch.ones(n, n // 2 + 1)) if gaussian is None else gaussian
         labels = 0 if strength is None else strength.bands
-        network = UNet(2, 1, tuple(channels), labels=labels, **unet) if network is None else network
+        network = (
+            UNet(2, 1, tuple(channels), labels=labels, **unet) if network is None else network
+        )
         self.strength = strength
         self.denoiser = Denoiser(network, gaussian, prediction)
         self.criterion = criterion
@@ -197,8 +205,15 @@ class Diffusion(nn.Module):
     def from_config(cls, config: dict) -> Diffusion:
         """An untrained model of the same shape, for a checkpoint to fill; what an old checkpoint lacks is the default."""
         losses = {f.__name__: f for f in (F.mse_loss, F.l1_loss, F.huber_loss)}
-        known, shape = {"criterion": losses.get(config["criterion"], F.mse_loss)}, config.get("strength")
-        return cls(**config | known | {"strength": Strength.of_shape(config["n"], *shape) if shape else None})
+        known, shape = (
+            {"criterion": losses.get(config["criterion"], F.mse_loss)},
+            config.get("strength"),
+        )
+        return cls(
+            **config
+            | known
+            | {"strength": Strength.of_shape(config["n"], *shape) if shape else None}
+        )
 
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Mean loss of κ-maps ``(batch, n, n)`` over the training's noise levels, a scalar.
@@ -214,7 +229,9 @@ class Diffusion(nn.Module):
         if self.strength is not None:
             white = torch.randn(len(y), self.strength.bands, generator=generator, device=device)
             labels = self.strength.blur(self.strength(y), white)
-        said, wanted = self.denoiser.residual(y, y + sigma.to(y.dtype)[:, None, None] * noise, sigma, labels)
+        said, wanted = self.denoiser.residual(
+            y, y + sigma.to(y.dtype)[:, None, None] * noise, sigma, labels
+        )
         return self.criterion(said, wanted)
 
     def _training_sigmas(self, n: int, generator: torch.Generator | None) -> Tensor:
@@ -246,14 +263,25 @@ class Diffusion(nn.Module):
         """
         noise = MapNoise(n, generator)
         sigmas = steps if isinstance(steps, Tensor) else karras_sigmas(steps, *self.sigma_range)
-        drawn = [self._sample_batch(noise[start : start + batch], sigmas, sampler) for start in range(0, n, batch)]
+        drawn = [
+            self._sample_batch(noise[start : start + batch], sigmas, sampler)
+            for start in range(0, n, batch)
+        ]
         return torch.cat(drawn)
 
-    def _sample_batch(self, noise: MapNoise, sigmas: Tensor, sampler: Callable[..., Tensor]) -> Tensor:
-        denoise = self.denoiser if self.strength is None else self.denoiser.given(self.strength.sample(noise))
+    def _sample_batch(
+        self, noise: MapNoise, sigmas: Tensor, sampler: Callable[..., Tensor]
+    ) -> Tensor:
+        denoise = (
+            self.denoiser
+            if self.strength is None
+            else self.denoiser.given(self.strength.sample(noise))
+        )
         like = self.transform.mean  # float64: the sampler's state
         # the maps at the highest level are all but Gaussian: start from the Gaussian field's own distribution there
-        x = self.denoiser.gaussian.colour(noise(self.n, like)) + float(sigmas[0]) * noise(self.n, like)
+        x = self.denoiser.gaussian.colour(noise(self.n, like)) + float(sigmas[0]) * noise(
+            self.n, like
+        )
         return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
 
     @torch.no_grad()
@@ -292,11 +320,18 @@ class Diffusion(nn.Module):
             ValueError: maps of another size.
         """
         self._check(kappa)
-        noise, sigmas = MapNoise(len(kappa), generator), karras_sigmas(steps, *self.sigma_range).flip(0)
+        noise, sigmas = (
+            MapNoise(len(kappa), generator),
+            karras_sigmas(steps, *self.sigma_range).flip(0),
+        )
         parts = (slice(start, start + batch) for start in range(0, len(kappa), batch))
-        return torch.cat([self._log_prob_batch(kappa[part], noise[part], sigmas, probes) for part in parts])
+        return torch.cat(
+            [self._log_prob_batch(kappa[part], noise[part], sigmas, probes) for part in parts]
+        )
 
-    def _log_prob_batch(self, kappa: Tensor, noise: MapNoise, sigmas: Tensor, probes: int | None) -> Tensor:
+    def _log_prob_batch(
+        self, kappa: Tensor, noise: MapNoise, sigmas: Tensor, probes: int | None
+    ) -> Tensor:
         field, y = self.denoiser.gaussian, self.transform(wide(kappa))
         denoise, told = self.denoiser, 0.0
         if self.strength is not None:
@@ -316,7 +351,9 @@ class Diffusion(nn.Module):
     def _check(self, batch: Tensor) -> None:
         if batch.shape[-2:] != (self.n, self.n):
             found = " × ".join(map(str, batch.shape[-2:]))
-            raise ValueError(f"the model was made for maps of {self.n} × {self.n} pixels, found {found}")
+            raise ValueError(
+                f"the model was made for maps of {self.n} × {self.n} pixels, found {found}"
+            )
 
 
 class _Traced:
@@ -332,7 +369,9 @@ class _Traced:
             x = x.detach().requires_grad_()
             clean = self.denoise(x, sigma)
             rest = clean - self.gaussian.denoise(x, sigma)
-            products = (v * torch.autograd.grad(rest, x, v, retain_graph=True)[0] for v in self._vectors(x))
+            products = (
+                v * torch.autograd.grad(rest, x, v, retain_graph=True)[0] for v in self._vectors(x)
+            )
             self.traces.append(sum(product.sum((-2, -1)) for product in products))
         return clean.detach()
 
@@ -340,7 +379,9 @@ class _Traced:
         """Vectors v with Σ v vᵀ = 1, exactly or on average."""
         size = x.shape[-1]
         if self.probes is None:
-            return (unit.expand_as(x) for unit in torch.eye(size**2).to(x).unflatten(1, (size, size)))
+            return (
+                unit.expand_as(x) for unit in torch.eye(size**2).to(x).unflatten(1, (size, size))
+            )
         return (self.noise(size, x).sign() / math.sqrt(self.probes) for _ in range(self.probes))
 
 

@@ -25,7 +25,9 @@ class Drawing(NamedTuple):
     about: Path
 
 
-def draw(model: nn.Module, n: int, path: str | Path, seed: int = 0, block: int = 256, **how) -> Path:
+def draw(
+    model: nn.Module, n: int, path: str | Path, seed: int = 0, block: int = 256, **how
+) -> Path:
     """Draw ``n`` κ-maps into a ``.npy`` file, float32, shape ``(n, pixels, pixels)``; a drawing that was stopped goes on.
 
     Each block has a seed of its own, so that it does not matter whether a drawing was stopped; memory is needed for one
@@ -48,14 +50,27 @@ def draw(model: nn.Module, n: int, path: str | Path, seed: int = 0, block: int =
     if path.suffix != ".npy":
         raise ValueError(f"maps are drawn into a file that ends in .npy, found {path}")
     if n < 1 or block < 1:
-        raise ValueError(f"the numbers of maps and of maps in a block must be positive, found {n} and {block}")
+        raise ValueError(
+            f"the numbers of maps and of maps in a block must be positive, found {n} and {block}"
+        )
     if not isinstance(getattr(model, "n", None), int):
-        raise ValueError(f"maps are drawn from a model of maps; a {type(model).__name__} makes none")
+        raise ValueError(
+            f"maps are drawn from a model of maps; a {type(model).__name__} makes none"
+        )
     files = Drawing(path, path.with_name(path.name + ".part"), path.with_suffix(".json"))
-    settings = {"maps": n, "seed": seed, "block": block, "model": fingerprint(model), "how": plain(how)}
+    settings = {
+        "maps": n,
+        "seed": seed,
+        "block": block,
+        "model": fingerprint(model),
+        "how": plain(how),
+    }
     done = _begin(files, settings, model.n)
     if not path.exists():
-        with open(files.part, "r+b") as file, tqdm(total=n, initial=done, desc=path.name, unit="map") as bar:
+        with (
+            open(files.part, "r+b") as file,
+            tqdm(total=n, initial=done, desc=path.name, unit="map") as bar,
+        ):
             file.seek(0, os.SEEK_END)
             for maps in blocks(model, n, seed, block, first=done // block, **how):
                 file.write(maps.numpy().astype("<f4").tobytes())
@@ -65,7 +80,9 @@ def draw(model: nn.Module, n: int, path: str | Path, seed: int = 0, block: int =
     return path
 
 
-def blocks(model: nn.Module, n: int, seed: int = 0, block: int = 256, first: int = 0, **how) -> Iterator[Tensor]:
+def blocks(
+    model: nn.Module, n: int, seed: int = 0, block: int = 256, first: int = 0, **how
+) -> Iterator[Tensor]:
     """The maps of :func:`draw`, ``(block, pixels, pixels)`` at a time, on the CPU, from block number ``first`` on."""
     for number in range(first, -(-n // block)):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
@@ -76,14 +93,19 @@ def fingerprint(model: nn.Module) -> str:
     """A short name for a model's weights and buffers: 16 digits of their SHA-256."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(
+            name.encode()
+            + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()[:16]
 
 
 def plain(how: dict) -> dict:
     """Arguments of ``sample`` as plain JSON values."""
     named = {key: getattr(value, "__name__", value) for key, value in how.items()}
-    return {key: value.tolist() if isinstance(value, Tensor) else value for key, value in named.items()}
+    return {
+        key: value.tolist() if isinstance(value, Tensor) else value for key, value in named.items()
+    }
 
 
 def _begin(files: Drawing, settings: dict, pixels: int) -> int:
@@ -92,7 +114,9 @@ def _begin(files: Drawing, settings: dict, pixels: int) -> int:
     if files.maps.exists() or files.part.exists():
         found = json.loads(files.about.read_text()) if files.about.exists() else {}
         words = {"maps": "number of maps", "block": "size of a block", "how": "way to sample"}
-        other = [words.get(name, name) for name, value in settings.items() if found.get(name) != value]
+        other = [
+            words.get(name, name) for name, value in settings.items() if found.get(name) != value
+        ]
         if other:
             raise ValueError(
                 f"{files.maps} was drawn with another {' and '.join(other)}; delete it and its .part and .json, "

@@ -81,10 +81,15 @@ class Flow(nn.Module):
     ):
         super().__init__()
         if n not in (16, 32, 64, 128, 256):
-            raise ValueError(f"the flow needs maps whose side is a power of two from 16 to 256 pixels, found {n}")
+            raise ValueError(
+                f"the flow needs maps whose side is a power of two from 16 to 256 pixels, found {n}"
+            )
         if steps % 2:
             raise ValueError(f"the flow needs an even number of steps a level, found {steps}")
-        couplings = {"affine": AffineCoupling, "spline": partial(SplineCoupling, bins=bins, bound=bound)}
+        couplings = {
+            "affine": AffineCoupling,
+            "spline": partial(SplineCoupling, bins=bins, bound=bound),
+        }
         if coupling not in couplings:
             raise ValueError(f"the couplings of a flow are affine or spline, found {coupling!r}")
         self.config = {
@@ -98,13 +103,19 @@ class Flow(nn.Module):
         build = network if network is not None else (lambda i, o: CouplingNet(i, o, hidden))
         self.gain = Gain(n) if base is not None else None
         self.levels = nn.ModuleList()
-        self.choose = nn.ModuleList()  # mixes the squeezed channels before half of them are split off
+        self.choose = (
+            nn.ModuleList()
+        )  # mixes the squeezed channels before half of them are split off
         for level, channels in enumerate((4, 8, 16)):
             self.choose.append(Mixing(channels if level == 0 else 2 * channels))
             chain = [
                 layer
                 for _ in range(steps)
-                for layer in (ActNorm(channels), Mixing(channels), couplings[coupling](channels, build))
+                for layer in (
+                    ActNorm(channels),
+                    Mixing(channels),
+                    couplings[coupling](channels, build),
+                )
             ]
             self.levels.append(nn.ModuleList(chain))
 
@@ -113,7 +124,9 @@ class Flow(nn.Module):
         """An untrained model of the same shape, for a checkpoint to fill."""
         n = config["n"]
         base = GaussianField(torch.ones(n, n // 2 + 1)) if config["gaussian_base"] else None
-        later = {key: config[key] for key in ("coupling", "bins", "bound") if key in config}  # not in the first files
+        later = {
+            key: config[key] for key in ("coupling", "bins", "bound") if key in config
+        }  # not in the first files
         return cls(n, None, base, config["steps"], config["hidden"], **later)
 
     def latents(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -121,7 +134,9 @@ class Flow(nn.Module):
         h, log_dets, parts = x[:, None], list(wide(x.new_zeros(3, len(x)))), []
         for level, (choose, chain) in enumerate(zip(self.choose, self.levels)):
             h, change = choose.to_noise(squeeze(h))
-            finer = max(level - 1, 0)  # choosing what is split off belongs to the scale that is split off
+            finer = max(
+                level - 1, 0
+            )  # choosing what is split off belongs to the scale that is split off
             log_dets[finer] = log_dets[finer] + change
             if level > 0:  # the reference architecture squeezes, then splits
                 h, out = h.chunk(2, 1)
@@ -159,7 +174,9 @@ class Flow(nn.Module):
         """κ-maps → latents before the gain, and ln |det| in κ units of each level, ``(batch, 3)``, finest first."""
         if kappa.shape[-2:] != (self.n, self.n):
             found = " × ".join(map(str, kappa.shape[-2:]))
-            raise ValueError(f"the model was made for maps of {self.n} × {self.n} pixels, found {found}")
+            raise ValueError(
+                f"the model was made for maps of {self.n} × {self.n} pixels, found {found}"
+            )
         parts, log_dets = self.latents(self.transform(kappa))
         first = torch.tensor([1, 0, 0], device=log_dets.device)
         return parts, log_dets + first * self.transform.log_det(kappa)[:, None]
@@ -204,8 +221,12 @@ class Flow(nn.Module):
             return log_dets + torch.stack([_log_normal(part) for part in parts], -1)
         mean, variance = self._base()
         centred = self.take_apart(wide(self.assemble(parts)) - mean)
-        unit = wide(torch.eye(64, device=kappa.device)).reshape(64, 8, 8)  # latents repeat their pattern every 8 pixels
-        return log_dets + _log_prob_of_bands(variance, _cells(self.take_apart(unit)), _cells(centred))
+        unit = wide(torch.eye(64, device=kappa.device)).reshape(
+            64, 8, 8
+        )  # latents repeat their pattern every 8 pixels
+        return log_dets + _log_prob_of_bands(
+            variance, _cells(self.take_apart(unit)), _cells(centred)
+        )
 
     def _base(self) -> tuple[Tensor, Tensor]:
         """Mean and mode variances of the latent map before the gain; with it the base is a field of another spectrum."""
@@ -218,7 +239,11 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, n: int, generator: torch.Generator | None = None, temperature: float = 1.0, batch: int = 64
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        batch: int = 64,
     ) -> Tensor:
         """Draw ``n`` κ-maps, float32, shape ``(n, pixels, pixels)``.
 
@@ -229,7 +254,13 @@ class Flow(nn.Module):
             batch: maps made at once; does not change the result.
         """
         device = self.transform.mean.device
-        white = torch.randn(n, self.n, self.n, generator=generator, device=generator.device if generator else device)
+        white = torch.randn(
+            n,
+            self.n,
+            self.n,
+            generator=generator,
+            device=generator.device if generator else device,
+        )
         white = temperature * white.to(device)
         z = white if self.base is None else self.base.colour(white)
         return torch.cat([self.to_data(part) for part in z.split(batch)])
@@ -268,7 +299,9 @@ class Flow(nn.Module):
         Returns:
             κ-maps in the precision of the model, shape ``(batch, n, n)``.
         """
-        z = (white if self.base is None else self.base.colour(white)).to(self.levels[0][0].shift.dtype)
+        z = (white if self.base is None else self.base.colour(white)).to(
+            self.levels[0][0].shift.dtype
+        )
         if set(scales) != set(SCALES):
             parts = self.take_apart(z if self.gain is None else self.gain.to_data(z))
             z = self.assemble([(name in scales) * part for name, part in zip(SCALES, parts)])
@@ -323,9 +356,14 @@ def _log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
     n, m = len(variance), len(variance) // 8
     row = torch.arange(n, device=variance.device)
     conjugate = row[None, :] > n // 2  # modes that rfft2 leaves out
-    full = variance[torch.where(conjugate, -row[:, None] % n, row[:, None]), torch.where(conjugate, n - row, row)]
+    full = variance[
+        torch.where(conjugate, -row[:, None] % n, row[:, None]),
+        torch.where(conjugate, n - row, row),
+    ]
     # Frequencies k, k + m, …, k + 7 m of the map all look like k to the cells; u is the pixel in a cell.
-    aliases = full.reshape(8, m, 8, m)[..., : m // 2 + 1].permute(1, 3, 0, 2).flatten(2)  # (m, m // 2 + 1, 64)
+    aliases = (
+        full.reshape(8, m, 8, m)[..., : m // 2 + 1].permute(1, 3, 0, 2).flatten(2)
+    )  # (m, m // 2 + 1, 64)
     pixel, aliased = row[:8].to(variance), row.reshape(8, m).T.to(variance)
     phase = 2 * math.pi / n * aliased[:, None, :] * pixel[:, None]  # (k, u, alias)
     wave = torch.polar(torch.full_like(phase, 8**-0.5), phase)

@@ -52,12 +52,18 @@ class Whitening(nn.Module):
         """
         v = vectors.double()
         if v.ndim != 2 or len(v) < 2 or not torch.isfinite(v).all():
-            raise ValueError(f"whitening needs finite vectors of shape (maps, bins), found {tuple(v.shape)}")
+            raise ValueError(
+                f"whitening needs finite vectors of shape (maps, bins), found {tuple(v.shape)}"
+            )
         mean, std = v.mean(0), v.std(0)
         constant = (std <= 1e-12 * mean.abs()).nonzero().flatten().tolist()
         if constant:
-            raise ValueError(f"a density needs bins that vary; these are the same in every vector: {constant}")
-        value, direction = torch.linalg.eigh(torch.cov(((v - mean) / std).T).reshape(v.shape[1], -1))
+            raise ValueError(
+                f"a density needs bins that vary; these are the same in every vector: {constant}"
+            )
+        value, direction = torch.linalg.eigh(
+            torch.cov(((v - mean) / std).T).reshape(v.shape[1], -1)
+        )
         return cls(mean, std, direction * value.clamp(min=floor).sqrt() @ direction.T)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -107,17 +113,33 @@ class VectorFlow(nn.Module):
                 "a flow for data vectors needs zuko; install it with pip install 'lensnb[vectors]'"
             ) from None
         # zuko's NSF has bins of 1.25 as well, but ends at 5, where the tails of skewed statistics go on.
-        knots = {"univariate": partial(MonotonicRQSTransform, bound=10.0), "shapes": [(16,), (16,), (15,)]}
+        knots = {
+            "univariate": partial(MonotonicRQSTransform, bound=10.0),
+            "shapes": [(16,), (16,), (15,)],
+        }
         kinds = {"spline": knots, "affine": {}}
         if transform not in kinds:
-            raise ValueError(f"the transforms of a vector flow are spline or affine, found {transform!r}")
+            raise ValueError(
+                f"the transforms of a vector flow are spline or affine, found {transform!r}"
+            )
         if whitening is not None and len(whitening.mean) != bins:
-            raise ValueError(f"the whitening is for vectors of {len(whitening.mean)} bins, expected {bins}")
-        self.config = {"bins": bins, "transform": transform, "transforms": transforms, "hidden": hidden}
+            raise ValueError(
+                f"the whitening is for vectors of {len(whitening.mean)} bins, expected {bins}"
+            )
+        self.config = {
+            "bins": bins,
+            "transform": transform,
+            "transforms": transforms,
+            "hidden": hidden,
+        }
         self.bins = bins
         one = torch.eye(bins)
-        self.whitening = Whitening(torch.zeros(bins), torch.ones(bins), one) if whitening is None else whitening
-        self.flow = MAF(bins, transforms=transforms, hidden_features=(hidden, hidden), **kinds[transform])
+        self.whitening = (
+            Whitening(torch.zeros(bins), torch.ones(bins), one) if whitening is None else whitening
+        )
+        self.flow = MAF(
+            bins, transforms=transforms, hidden_features=(hidden, hidden), **kinds[transform]
+        )
         for name, parameter in self.flow.named_parameters():
             if ".hyper." not in name or ".hyper.4." in name:  # the last layer of each network
                 nn.init.zeros_(parameter)
@@ -125,14 +147,20 @@ class VectorFlow(nn.Module):
     @classmethod
     def from_config(cls, config: dict) -> VectorFlow:
         """An untrained model of the same shape, for a checkpoint to fill."""
-        return cls(config["bins"], None, config["transform"], config["transforms"], config["hidden"])
+        return cls(
+            config["bins"], None, config["transform"], config["transforms"], config["hidden"]
+        )
 
     def to_noise(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors ``(maps, bins)`` → latent vectors and ln |det ∂z/∂v|, float64, ``(maps,)``."""
         if vectors.shape[-1] != self.bins:
-            raise ValueError(f"the model was made for vectors of {self.bins} bins, found {vectors.shape[-1]}")
+            raise ValueError(
+                f"the model was made for vectors of {self.bins} bins, found {vectors.shape[-1]}"
+            )
         y = self.whitening(vectors).to(next(self.flow.parameters()).dtype)
-        with torch.autocast(y.device.type, enabled=False):  # the networks are small, and so are the vectors
+        with torch.autocast(
+            y.device.type, enabled=False
+        ):  # the networks are small, and so are the vectors
             z, log_det = self.flow().transform.call_and_ladj(y)
         return z, wide(log_det) + self.whitening.log_det()
 
@@ -152,7 +180,9 @@ class VectorFlow(nn.Module):
         return -self.log_prob(batch).mean() / (math.log(2) * self.bins)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None, batch: int = 4096) -> Tensor:
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, batch: int = 4096
+    ) -> Tensor:
         """Draw ``n`` vectors, float32, shape ``(n, bins)``.
 
         Args:
@@ -161,5 +191,7 @@ class VectorFlow(nn.Module):
             batch: vectors made at once; does not change the result.
         """
         device = self.whitening.mean.device
-        z = torch.randn(n, self.bins, generator=generator, device=generator.device if generator else device)
+        z = torch.randn(
+            n, self.bins, generator=generator, device=generator.device if generator else device
+        )
         return torch.cat([self.to_data(part) for part in z.to(device).split(batch)])

@@ -36,7 +36,9 @@ def read_npz(path: Path) -> FileMaps:
     if ours:
         saved = MapSet.load(path)
         return FileMaps(saved.maps, saved.side_deg, saved.z_source, saved.labels, saved.provenance)
-    maps = [key for key, array in arrays.items() if array.ndim in (2, 3) and array.dtype.kind == "f"]
+    maps = [
+        key for key, array in arrays.items() if array.ndim in (2, 3) and array.dtype.kind == "f"
+    ]
     if len(maps) != 1:
         raise ValueError(
             f"{path} has {len(maps)} floating-point arrays of 2 or 3 dimensions among its keys "
@@ -62,7 +64,9 @@ def read_zarr(path: Path) -> FileMaps:
         maps = root.get("maps") if group else root
         if maps is not None:
             _check_chunks(Path(path), maps)
-            root = zarr.open(str(path), mode="r")  # again: a set that grows has its labels before its maps
+            root = zarr.open(
+                str(path), mode="r"
+            )  # again: a set that grows has its labels before its maps
         keys, about = sorted(root.keys()) if group else [], dict(root.attrs)
         checked, labels = bool(about.get("pixels_checked")), None  # as MapWriter does
         if maps is not None and "labels" in keys:
@@ -75,7 +79,9 @@ def read_zarr(path: Path) -> FileMaps:
         )
     side, z_source = about.get("side_deg"), about.get("z_source")
     if labels is not None and labels.shape != maps.shape[:1]:
-        raise ValueError(f"{path} has labels of shape {labels.shape}; expected one a map of {maps.shape}")
+        raise ValueError(
+            f"{path} has labels of shape {labels.shape}; expected one a map of {maps.shape}"
+        )
     return FileMaps(
         maps,
         None if side is None else number(path, "field size", side),
@@ -88,15 +94,23 @@ def read_zarr(path: Path) -> FileMaps:
 def _check_chunks(path: Path, array) -> None:
     """No chunk is missing, or cut off where its codec would not notice: Blosc reads on beyond the end of the file."""
     if array.nchunks_initialized != array.nchunks:
-        raise ValueError(f"{array.nchunks_initialized} of the {array.nchunks} chunks of its maps are there")
-    last = type(array.compressors[-1]).__name__.lower() if array.compressors else ""  # a checksum after it would notice
+        raise ValueError(
+            f"{array.nchunks_initialized} of the {array.nchunks} chunks of its maps are there"
+        )
+    last = (
+        type(array.compressors[-1]).__name__.lower() if array.compressors else ""
+    )  # a checksum after it would notice
     if "blosc" in last and array.shards is None:
         for file in (path / array.path).rglob("*"):
             if file.is_file() and not file.name.startswith(".") and file.name != "zarr.json":
                 with open(file, "rb") as chunk:
-                    size = int.from_bytes(chunk.read(16)[12:], "little")  # Blosc's header: the compressed size
+                    size = int.from_bytes(
+                        chunk.read(16)[12:], "little"
+                    )  # Blosc's header: the compressed size
                 if file.stat().st_size != size:
-                    raise ValueError(f"its chunk {file.name} has {file.stat().st_size} of {size} bytes")
+                    raise ValueError(
+                        f"its chunk {file.name} has {file.stat().st_size} of {size} bytes"
+                    )
 
 
 def save_zarr(maps: MapSet, path: str | Path) -> Path:
@@ -108,7 +122,10 @@ def save_zarr(maps: MapSet, path: str | Path) -> Path:
         ValueError: a pixel is NaN or infinite, or the maps cannot be κ.
     """
     path = Path(path)
-    with atomic_folder(path) as part, MapWriter(part, maps.side_deg, maps.z_source, maps.provenance) as writer:
+    with (
+        atomic_folder(path) as part,
+        MapWriter(part, maps.side_deg, maps.z_source, maps.provenance) as writer,
+    ):
         writer.append(maps.maps, maps.labels)
     return path
 
@@ -123,7 +140,12 @@ def _masked(path: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"{mask} holds {inside.dtype} of shape {inside.shape}; expected a boolean mask (rows, columns)"
         )
-    if packed.dtype.kind != "f" or packed.ndim < 1 or packed.shape[-1] != inside.sum() or not packed.size:
+    if (
+        packed.dtype.kind != "f"
+        or packed.ndim < 1
+        or packed.shape[-1] != inside.sum()
+        or not packed.size
+    ):
         raise ValueError(
             f"{path} holds {packed.dtype} of shape {packed.shape}; expected floating-point κ, {inside.sum()} values a "
             f"map, as many as {Path(mask).name} has pixels inside"
@@ -172,7 +194,9 @@ def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
         )
     at = inside.cumsum().reshape(inside.shape) - 1  # where in the packed values a pixel is
     index = np.stack([at[row : row + pixels, column : column + pixels] for row, column in corners])
-    maps = StoredMaps(_Tiled(packed.reshape(-1, packed.shape[-1]), index), path, kind="a whole .npy file")
+    maps = StoredMaps(
+        _Tiled(packed.reshape(-1, packed.shape[-1]), index), path, kind="a whole .npy file"
+    )
     simulations = packed.shape[0] if packed.ndim > 1 else 1
     labels = np.repeat(np.arange(simulations), len(maps) // simulations)
     return FileMaps(maps, pixels * FAIR_PIXEL / 60, labels=labels, provenance={"tiles": corners})

@@ -21,9 +21,18 @@ from .filemaps import FileMaps, options_needed, reading
 
 SLICS = re.compile(r"GalCatalog_LOS_cone(\d+)\.fits")
 SLICS_SIDE = 600.0  # arcminutes
-REDSHIFTS = ("z", "z_spectroscopic", "z_spec", "z_true", "z_cgal", "redshift")  # photometric ones are no truth
+REDSHIFTS = (
+    "z",
+    "z_spectroscopic",
+    "z_spec",
+    "z_true",
+    "z_cgal",
+    "redshift",
+)  # photometric ones are no truth
 LAYOUTS = (("x_arcmin", "y_arcmin", "shear1", "shear2"), ("ra", "dec", "gamma1", "gamma2"))
-EMPTY = 0.05  # a set of maps has no mask: more empty pixels than this are refused, fewer have no shear
+EMPTY = (
+    0.05  # a set of maps has no mask: more empty pixels than this are refused, fewer have no shear
+)
 
 
 @dataclass
@@ -51,7 +60,9 @@ class ShearCatalogue:
         return len(self.x)
 
 
-def read_shear(path: str | Path, side_deg: float | None = None, source=None, signs=(1, 1)) -> ShearCatalogue:
+def read_shear(
+    path: str | Path, side_deg: float | None = None, source=None, signs=(1, 1)
+) -> ShearCatalogue:
     """The galaxies of a catalogue.
 
     Args:
@@ -72,7 +83,9 @@ def read_shear(path: str | Path, side_deg: float | None = None, source=None, sig
             f"{path} is a catalogue; expected the argument source to be redshifts (from, to), not {source!r}"
         )
     if len(signs) != 2 or not set(signs) <= {1, -1}:
-        raise ValueError(f"{path} is a catalogue; expected the argument signs to be two of 1 and -1, not {signs!r}")
+        raise ValueError(
+            f"{path} is a catalogue; expected the argument signs to be two of 1 and -1, not {signs!r}"
+        )
     columns = _columns(path)
     layout = next((names for names in LAYOUTS if set(names) <= set(columns)), None)
     if layout is None:
@@ -90,7 +103,9 @@ def read_shear(path: str | Path, side_deg: float | None = None, source=None, sig
     for name, values in used.items():
         bad = len(values) - np.count_nonzero(np.isfinite(values))
         if bad:
-            raise ValueError(f"{path} has {bad} galaxies with NaN or infinite {name}; expected finite numbers")
+            raise ValueError(
+                f"{path} has {bad} galaxies with NaN or infinite {name}; expected finite numbers"
+            )
     gamma = signs[0] * used[layout[2]] + 1j * signs[1] * used[layout[3]]
     if layout[0] == "ra":
         options_needed(path, "a catalogue of positions on the sky", side_deg=side_deg)
@@ -108,13 +123,19 @@ def read_shear(path: str | Path, side_deg: float | None = None, source=None, sig
         keep &= (redshift >= source[0]) & (redshift < source[1])
     if not keep.any():
         chosen = "" if source is None else f" and redshifts from {source[0]:g} to {source[1]:g}"
-        raise ValueError(f"{path} has no galaxy within {side_deg:g}°{chosen}, of {len(keep)}; expected some")
+        raise ValueError(
+            f"{path} has no galaxy within {side_deg:g}°{chosen}, of {len(keep)}; expected some"
+        )
     parts = [None if values is None else values[keep] for values in (redshift, used.get("kappa"))]
     return ShearCatalogue(x[keep], y[keep], gamma[keep], side_deg, *parts, outside)
 
 
 def read_catalogue(
-    path: Path, pixels: int, side_deg: float | None = None, source=None, signs: tuple[int, int] = (1, 1)
+    path: Path,
+    pixels: int,
+    side_deg: float | None = None,
+    source=None,
+    signs: tuple[int, int] = (1, 1),
 ) -> FileMaps:
     """One Kaiser–Squires map, E mode, of a shear catalogue; arguments as for :func:`read_shear`.
 
@@ -149,8 +170,12 @@ def read_catalogue(
     if galaxies.redshift is not None:
         about["mean_redshift"] = float(galaxies.redshift.mean())
     if galaxies.kappa is not None:
-        truth = bin_shear(x, y, torch.from_numpy(galaxies.kappa), pixels, 60 * galaxies.side_deg)[0].real
-        correlation = float(torch.corrcoef(torch.stack([kappa_e.flatten(), truth.flatten()]))[0, 1])
+        truth = bin_shear(x, y, torch.from_numpy(galaxies.kappa), pixels, 60 * galaxies.side_deg)[
+            0
+        ].real
+        correlation = float(
+            torch.corrcoef(torch.stack([kappa_e.flatten(), truth.flatten()]))[0, 1]
+        )
         if correlation < 0:
             raise ValueError(
                 f"{path} gives a map that has the correlation {correlation:.2f} with its own column kappa; expected "
@@ -159,7 +184,13 @@ def read_catalogue(
         about["correlation_with_kappa"] = correlation
     name = SLICS.fullmatch(path.name)
     labels = np.array([int(name[1])]) if name else None
-    return FileMaps(kappa_e.float().numpy(), galaxies.side_deg, labels=labels, provenance=about, named=bool(name))
+    return FileMaps(
+        kappa_e.float().numpy(),
+        galaxies.side_deg,
+        labels=labels,
+        provenance=about,
+        named=bool(name),
+    )
 
 
 def is_catalogue(path: Path) -> bool:
@@ -169,7 +200,11 @@ def is_catalogue(path: Path) -> bool:
         warnings.simplefilter("ignore")
         try:
             with fits.open(path, memmap=False) as hdus:
-                return not hdus[0].header.get("NAXIS") and len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU)
+                return (
+                    not hdus[0].header.get("NAXIS")
+                    and len(hdus) > 1
+                    and isinstance(hdus[1], fits.BinTableHDU)
+                )
         except Exception:  # what is wrong with it is said by whoever reads it
             return False
 
@@ -178,7 +213,9 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     """Numbers, one a galaxy, of the table in HDU 1, float64, by lower-case name."""
     fits = optional(path, "astropy.io.fits")
     with reading(path, "a whole FITS table in HDU 1"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what astropy only warns of, a cut-off file say, fails below
+        warnings.simplefilter(
+            "ignore"
+        )  # what astropy only warns of, a cut-off file say, fails below
         with fits.open(path, memmap=False) as hdus:
             table = hdus[1].data
             shapes = {name: table[name] for name in table.names}
@@ -189,7 +226,9 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
             }
 
 
-def _tangent_plane(path: Path, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tangent_plane(
+    path: Path, ra: np.ndarray, dec: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gnomonic coordinates about the middle of the extent, degrees east and north; how far north is turned, radians.
 
     Meridians converge, so that away from the centre east and north are turned against x and y by
@@ -197,9 +236,13 @@ def _tangent_plane(path: Path, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndar
     """
     wcs = optional(path, "astropy.wcs").WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [1, 1]
-    around = np.degrees(np.angle(np.exp(1j * np.radians(ra)).sum())) % 360  # so that a field may lie across α = 0
+    around = (
+        np.degrees(np.angle(np.exp(1j * np.radians(ra)).sum())) % 360
+    )  # so that a field may lie across α = 0
     wcs.wcs.crval = around, (dec.min() + dec.max()) / 2
-    for _ in range(5):  # the middle of the extent moves with the plane that it is taken in, less each time
+    for _ in range(
+        5
+    ):  # the middle of the extent moves with the plane that it is taken in, less each time
         x, y = wcs.wcs_world2pix(ra, dec, 1)
         wcs.wcs.crval = wcs.wcs_pix2world((x.min() + x.max()) / 2, (y.min() + y.max()) / 2, 1)
     x, y = wcs.wcs_world2pix(ra, dec, 1) - wcs.wcs.crpix[:, None]

@@ -37,7 +37,9 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
         ImportError: h5py or healpy is not installed.
     """
     path = Path(path)
-    options_needed(path, "a full-sky map, to be cut into patches", side_deg=side_deg, pixels=pixels)
+    options_needed(
+        path, "a full-sky map, to be cut into patches", side_deg=side_deg, pixels=pixels
+    )
     h5py, healpy = optional(path, "h5py"), optional(path, "healpy")
     with reading(path, "a whole HDF5 file"), h5py.File(path, "r") as file:
         group = next((file[name] for name in GROUPS if name in file), {})
@@ -55,11 +57,19 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
         )
     unseen = np.count_nonzero(healpy.mask_bad(sky))
     if unseen:
-        raise ValueError(f"{path} has {unseen} pixels of {wanted} marked as unseen; expected a full sky")
+        raise ValueError(
+            f"{path} has {unseen} pixels of {wanted} marked as unseen; expected a full sky"
+        )
     nside = healpy.npix2nside(sky.size)
     centres = patch_centres(side_deg, nside)
     maps = np.stack([sky[patch_pixels(*centre, side_deg, pixels, nside)] for centre in centres])
-    return FileMaps(maps, side_deg, labels=np.full(len(maps), _run(path)), provenance={"bin": wanted}, named=True)
+    return FileMaps(
+        maps,
+        side_deg,
+        labels=np.full(len(maps), _run(path)),
+        provenance={"bin": wanted},
+        named=True,
+    )
 
 
 def patch_centres(side_deg: float, nside: int = 512) -> np.ndarray:
@@ -79,7 +89,9 @@ def patch_centres(side_deg: float, nside: int = 512) -> np.ndarray:
     """
     healpy = optional(Path("a HEALPix map"), "healpy")
     half = math.atan(math.radians(side_deg) / 2)
-    half += healpy.max_pixrad(nside) / math.cos(half)  # edges of the margin converge towards the corners, as cos does
+    half += healpy.max_pixrad(nside) / math.cos(
+        half
+    )  # edges of the margin converge towards the corners, as cos does
     t, rings, latitude = math.tan(half), [], 0.0
     while latitude + half < math.pi / 2:
         reach = math.atan2(t, math.cos(latitude) - t * math.sin(latitude))
@@ -93,12 +105,16 @@ def patch_centres(side_deg: float, nside: int = 512) -> np.ndarray:
     return np.concatenate(rings)
 
 
-def patch_pixels(longitude: float, latitude: float, side_deg: float, pixels: int, nside: int) -> np.ndarray:
+def patch_pixels(
+    longitude: float, latitude: float, side_deg: float, pixels: int, nside: int
+) -> np.ndarray:
     """Numbers (RING) of the HEALPix pixels under those of a patch, shape ``(pixels, pixels)``; angles in degrees."""
     import healpy
     from healpy.projector import GnomonicProj
 
-    plane = GnomonicProj(rot=(longitude, latitude, 0), xsize=pixels, ysize=pixels, reso=side_deg * 60 / pixels)
+    plane = GnomonicProj(
+        rot=(longitude, latitude, 0), xsize=pixels, ysize=pixels, reso=side_deg * 60 / pixels
+    )
     x, y = plane.ij2xy()
     return healpy.vec2pix(nside, *plane.xy2vec(x.ravel(), y.ravel())).reshape(pixels, pixels)
 

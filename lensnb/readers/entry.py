@@ -110,10 +110,16 @@ def open_maps(
             known.add(file, one)
         files.append(file)
         found.append(one)
-    maps = found[0].maps if len(found) == 1 else np.concatenate([np.asarray(one.maps) for one in found])
+    maps = (
+        found[0].maps
+        if len(found) == 1
+        else np.concatenate([np.asarray(one.maps) for one in found])
+    )
     alone = _alone(labels)
     labels = known.joined() if labels is None or alone else _given_labels(labels, len(maps))
-    whole = MapSet(maps, found[0].side_deg, found[0].z_source, labels, _joined_provenance(found, files))
+    whole = MapSet(
+        maps, found[0].side_deg, found[0].z_source, labels, _joined_provenance(found, files)
+    )
     whole = _cut(files[0], whole, tile)
     return replace(whole, labels=np.arange(len(whole))) if alone else whole
 
@@ -169,12 +175,20 @@ def convert(
             found.append(one)
         if given is not None:
             _check_count(name, given, count, given.shape != (count,))
-        writer.provenance = _joined_provenance(found, files) | ({} if tile is None else {"steps": [f"tiles {tile}"]})
+        writer.provenance = _joined_provenance(found, files) | (
+            {} if tile is None else {"steps": [f"tiles {tile}"]}
+        )
     return open_maps(out)
 
 
 def _append(
-    file: Path, maps, labels: np.ndarray, writer: MapWriter, pixels: int | None, tile: int | None, alone: bool
+    file: Path,
+    maps,
+    labels: np.ndarray,
+    writer: MapWriter,
+    pixels: int | None,
+    tile: int | None,
+    alone: bool,
 ) -> None:
     """The maps of a file to the end of a set, piece by piece."""
     for start, piece in pieces(maps):
@@ -183,7 +197,9 @@ def _append(
         own = MapSet(_averaged(piece, pixels), 1.0, labels=labels[start : start + len(piece)])
         own = _cut(file, own, tile)
         if len(writer) and not np.can_cast(own.maps.dtype, writer.dtype):
-            raise ValueError(f"{file} holds {own.maps.dtype}; expected {writer.dtype}, as the files before it")
+            raise ValueError(
+                f"{file} holds {own.maps.dtype}; expected {writer.dtype}, as the files before it"
+            )
         writer.append(own.maps, len(writer) + np.arange(len(own)) if alone else own.labels)
 
 
@@ -207,7 +223,9 @@ def _none_of(maps) -> np.ndarray:
     return np.empty((0, *maps.shape[1:]), maps.dtype)
 
 
-def _each(path, side_deg: float | None, z_source: float, options: Options) -> Iterator[tuple[Path, FileMaps]]:
+def _each(
+    path, side_deg: float | None, z_source: float, options: Options
+) -> Iterator[tuple[Path, FileMaps]]:
     """The files that a path stands for, one after the other, and what they say: all alike, their pixels unchecked."""
     files, pixels = _files(path), options.pixels
     z_source = math.nan if z_source is None else z_source
@@ -222,14 +240,19 @@ def _each(path, side_deg: float | None, z_source: float, options: Options) -> It
         one.side_deg = _settled(file, "side_deg", one.side_deg, side_deg)
         one.z_source = _settled(file, "z_source", one.z_source, z_source)
         if one.side_deg is None:
-            raise ValueError(f"{file} {one.unsized}; expected the argument side_deg, the side of the field in degrees")
+            raise ValueError(
+                f"{file} {one.unsized}; expected the argument side_deg, the side of the field in degrees"
+            )
         first = replace(one, maps=_none_of(one.maps)) if first is None else first
         _check_alike(file, one, files[0], first, pixels)
         yield file, one
 
 
 def read_file(
-    path: Path, side_deg: float | None = None, z_source: float = math.nan, options: Options | None = None
+    path: Path,
+    side_deg: float | None = None,
+    z_source: float = math.nan,
+    options: Options | None = None,
 ) -> FileMaps:
     """What a file says, by the reader that its name and its content call for; arguments as for :func:`open_maps`.
 
@@ -244,7 +267,9 @@ def read_file(
         given.only(path)
         return read_zarr(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected {EXPECTED}, or a pattern such as {path / '*.fits'}")
+        raise ValueError(
+            f"{path} is a folder; expected {EXPECTED}, or a pattern such as {path / '*.fits'}"
+        )
     if name.endswith(".npy"):
         if given.only(path, "mask").mask is None:
             return read_npy(path)
@@ -275,9 +300,14 @@ def _is_cosmogrid(path: Path) -> bool:
     h5py = optional(path, "h5py")
     with reading(path, "a whole HDF5 file"), h5py.File(path, "r") as file:
         keys = sorted(file)
-        cosmogrid, theirs = any(group in file for group in GROUPS), any(re.fullmatch(r"z\d+", key) for key in keys)
+        cosmogrid, theirs = (
+            any(group in file for group in GROUPS),
+            any(re.fullmatch(r"z\d+", key) for key in keys),
+        )
     if cosmogrid == theirs:
-        raise ValueError(f"{path} has the keys {', '.join(keys) or 'none'}; expected kg (CosmoGrid) or z<NN> (κTNG)")
+        raise ValueError(
+            f"{path} has the keys {', '.join(keys) or 'none'}; expected kg (CosmoGrid) or z<NN> (κTNG)"
+        )
     return cosmogrid
 
 
@@ -292,7 +322,9 @@ def _files(path) -> list[Path]:
         files = [Path(one).expanduser() for one in path]
         missing = [file for file in files if not file.exists()]
         if missing:
-            shown = ", ".join(str(file) for file in missing[:10]) + (", …" if len(missing) > 10 else "")
+            shown = ", ".join(str(file) for file in missing[:10]) + (
+                ", …" if len(missing) > 10 else ""
+            )
             raise FileNotFoundError(
                 f"{len(missing)} of the {len(files)} files of the list do not exist; expected {shown}"
             )
@@ -317,7 +349,9 @@ def _natural(name: str) -> list:
 def _square(path: Path, maps, pixels: int | None):
     """The maps as ``(maps, n, n)``, if they are of a kind and shape that κ can be, and can be averaged to ``pixels``."""
     if maps.dtype.kind != "f":
-        raise ValueError(f"{path} holds values of type {maps.dtype.newbyteorder('=')}; expected floating-point κ")
+        raise ValueError(
+            f"{path} holds values of type {maps.dtype.newbyteorder('=')}; expected floating-point κ"
+        )
     square = maps.ndim in (2, 3) and maps.shape[-1] == maps.shape[-2] >= 2
     if not square or maps.shape[0] == 0:
         raise ValueError(
@@ -356,18 +390,24 @@ def _settled(path: Path, name: str, said: float | None, given: float | None) -> 
     if _unknown(said):
         return given
     if not _unknown(given) and not math.isclose(said, given, rel_tol=1e-3):
-        raise ValueError(f"{path} says {name} = {said:g}; the argument says {given:g}, expected the same or none")
+        raise ValueError(
+            f"{path} says {name} = {said:g}; the argument says {given:g}, expected the same or none"
+        )
     return said
 
 
-def _check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps, pixels: int | None) -> None:
+def _check_alike(
+    path: Path, one: FileMaps, first_path: Path, first: FileMaps, pixels: int | None
+) -> None:
     """Files of one set agree in pixels (once they are averaged), field size and source redshift."""
     sizes = ((pixels or m.maps.shape[-1], m.side_deg) for m in (one, first))
     here, there = (f"{n} × {n} pixels over {side:g}°" for n, side in sizes)
     if here != there:
         raise ValueError(f"{path} has maps of {here}; expected {there}, as in {first_path}")
     if not np.isclose(one.z_source, first.z_source, rtol=1e-3, equal_nan=True):
-        raise ValueError(f"{path} says z_source = {one.z_source:g}; expected {first.z_source:g}, as in {first_path}")
+        raise ValueError(
+            f"{path} says z_source = {one.z_source:g}; expected {first.z_source:g}, as in {first_path}"
+        )
 
 
 def _joined_provenance(found: list[FileMaps], files: list[Path]) -> dict:
@@ -375,7 +415,9 @@ def _joined_provenance(found: list[FileMaps], files: list[Path]) -> dict:
     each = [one.provenance for one in found]
     keys = [key for key in each[0] if all(key in one for one in each)]
     said = {
-        key: each[0][key] if all(one[key] == each[0][key] for one in each) else [one[key] for one in each]
+        key: each[0][key]
+        if all(one[key] == each[0][key] for one in each)
+        else [one[key] for one in each]
         for key in keys
     }
     return said | {"files": [file.name for file in files]}
@@ -397,7 +439,9 @@ class _Labels:
         """The labels of one more file; None where it carries none, nor did those before."""
         if self._first is not None and (one.labels is None) == bool(self._parts):
             without = file if one.labels is None else self._first
-            raise ValueError(f"{without} carries no simulation labels but others do; expected labels=")
+            raise ValueError(
+                f"{without} carries no simulation labels but others do; expected labels="
+            )
         self._first = self._first or file
         if one.labels is None:
             return None
@@ -428,7 +472,9 @@ def _given_labels(labels, count: int) -> np.ndarray:
 
 def _check_count(name: str | Path, labels: np.ndarray, count: int, other: bool) -> None:
     if other:
-        raise ValueError(f"{name} has the shape {labels.shape}; expected ({count},), one label a map")
+        raise ValueError(
+            f"{name} has the shape {labels.shape}; expected ({count},), one label a map"
+        )
 
 
 def _read_labels(labels) -> tuple[str | Path, np.ndarray]:
@@ -437,12 +483,16 @@ def _read_labels(labels) -> tuple[str | Path, np.ndarray]:
     if isinstance(labels, str | PathLike):
         name = Path(labels).expanduser()
         if not name.exists():
-            raise FileNotFoundError(f"{name} does not exist; expected an .npy file with one label a map")
+            raise FileNotFoundError(
+                f"{name} does not exist; expected an .npy file with one label a map"
+            )
         with reading(name, "a whole .npy file of plain numbers"):
             labels = np.array(np.lib.format.open_memmap(name, mode="r"))
     labels = np.asarray(labels)
     if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all():
         labels = labels.astype(np.int64)
     if labels.ndim == 1 and labels.dtype.kind not in "iuU":
-        raise ValueError(f"{name} holds values of type {labels.dtype}; expected whole numbers or names of simulations")
+        raise ValueError(
+            f"{name} holds values of type {labels.dtype}; expected whole numbers or names of simulations"
+        )
     return name, labels

@@ -52,7 +52,9 @@ def read_ktng(path: Path, source: int | None = None) -> FileMaps:
             f"number of one of them, found {source!r}"
         )
     if kappa.shape != (SIDE, SIDE):
-        raise ValueError(f"{path} holds {wanted}/kappa of shape {kappa.shape}; expected {(SIDE, SIDE)}")
+        raise ValueError(
+            f"{path} holds {wanted}/kappa of shape {kappa.shape}; expected {(SIDE, SIDE)}"
+        )
     name = HDF5.fullmatch(path.name)
     labels = np.array([int(name[1])]) if name else None
     return FileMaps(kappa, 5.0, _redshift(path, int(wanted[1:])), labels, named=True)
@@ -67,17 +69,29 @@ def read_ktng_binary(path: Path) -> FileMaps:
     path = Path(path)
     name = BINARY.fullmatch(path.name)
     if not name:
-        raise ValueError(f"{path} has another name than κTNG gives its maps; expected kappa<NN>.dat")
+        raise ValueError(
+            f"{path} has another name than κTNG gives its maps; expected kappa<NN>.dat"
+        )
     size, expected = path.stat().st_size, 8 * SIDE**2 + 8
     if size != expected:
         raise ValueError(
             f"{path} has {size:,} bytes; expected {expected:,}, {SIDE} × {SIDE} float64 numbers between two int32"
         )
     for order in "<>":
-        layout = np.dtype([("before", f"{order}i4"), ("kappa", f"{order}f8", (SIDE, SIDE)), ("after", f"{order}i4")])
+        layout = np.dtype(
+            [
+                ("before", f"{order}i4"),
+                ("kappa", f"{order}f8", (SIDE, SIDE)),
+                ("after", f"{order}i4"),
+            ]
+        )
         record = np.fromfile(path, layout)[0]
         if record["before"] == record["after"] == SIDE:
-            check_raw(path, record["kappa"], f"float64 numbers in the byte order of the markers ({order})")
+            check_raw(
+                path,
+                record["kappa"],
+                f"float64 numbers in the byte order of the markers ({order})",
+            )
             return FileMaps(record["kappa"], 5.0, _redshift(path, int(name[1])))
     markers = [int(np.fromfile(path, "<i4", 1, offset=at)[0]) for at in (0, size - 4)]
     raise ValueError(

@@ -16,7 +16,10 @@ from .filemaps import FileMaps, check_raw
 
 NAME = re.compile(r"(\d+\.\d+)kappa_weight\.dat_LOS(\d+)")
 SIDE = 7745  # pixels a side in the file; the last row and column are dropped, and 7744 = 16 × 484
-SOURCES = {0.042: 0.086, 2.899: 3.0}  # lens plane: far side of its slab, for the first and the last
+SOURCES = {
+    0.042: 0.086,
+    2.899: 3.0,
+}  # lens plane: far side of its slab, for the first and the last
 
 
 def read_slics(path: Path, z_source: float = math.nan) -> FileMaps:
@@ -34,10 +37,14 @@ def read_slics(path: Path, z_source: float = math.nan) -> FileMaps:
     path = Path(path)
     name = NAME.fullmatch(path.name)
     if not name:
-        raise ValueError(f"{path} has another name than SLICS gives its maps; expected <z>kappa_weight.dat_LOS<n>")
+        raise ValueError(
+            f"{path} has another name than SLICS gives its maps; expected <z>kappa_weight.dat_LOS<n>"
+        )
     size, expected = path.stat().st_size, 4 * SIDE**2
     if size != expected:
-        raise ValueError(f"{path} has {size:,} bytes; expected {expected:,}, {SIDE} × {SIDE} float32 numbers")
+        raise ValueError(
+            f"{path} has {size:,} bytes; expected {expected:,}, {SIDE} × {SIDE} float32 numbers"
+        )
     z_lens = float(name[1])
     if math.isnan(z_source) and z_lens not in SOURCES:
         raise ValueError(
@@ -52,5 +59,9 @@ def read_slics(path: Path, z_source: float = math.nan) -> FileMaps:
     step = max(1, SIDE // 64)
     check_raw(path, np.array(raw[::step, ::step]), "little-endian float32 numbers")
     return FileMaps(
-        raw[:-1, :-1] * np.float32(64), 10.0, SOURCES.get(z_lens, z_source), np.array([int(name[2])]), named=True
+        raw[:-1, :-1] * np.float32(64),
+        10.0,
+        SOURCES.get(z_lens, z_source),
+        np.array([int(name[2])]),
+        named=True,
     )

@@ -14,11 +14,22 @@ def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
 
     # nothing from the web: no MathJax, no RequireJS, no widget manager
     offline = dict.fromkeys(
-        ("mathjax_url", "require_js_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"), ""
+        (
+            "mathjax_url",
+            "require_js_url",
+            "jquery_url",
+            "jupyter_widgets_base_url",
+            "mermaid_js_url",
+        ),
+        "",
     )
     # the classic template, because lab's drops the figures' alternative texts
     exporter = HTMLExporter(
-        template_name="classic", exclude_input=True, exclude_output_prompt=True, embed_images=True, **offline
+        template_name="classic",
+        exclude_input=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+        **offline,
     )
     book = nbformat.read(notebook, as_version=4)
     for output in (output for cell in book.cells for output in cell.get("outputs", ())):

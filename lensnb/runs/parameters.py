@@ -41,7 +41,9 @@ def coerce(name: str, value, kind: str | type):
     kind = kind if isinstance(kind, str) else kind.__name__
     readers = {"int": _integer, "float": _number, "bool": _boolean, "str": str}
     if kind not in readers:
-        raise ValueError(f"parameter {name} is declared as {kind}; expected one of {', '.join(readers)}")
+        raise ValueError(
+            f"parameter {name} is declared as {kind}; expected one of {', '.join(readers)}"
+        )
     try:
         return readers[kind](value)
     except (ValueError, TypeError, KeyError):
@@ -108,12 +110,21 @@ def check_names(notebook: str | Path, parameters: Mapping) -> dict:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"
             raise ValueError(f"{notebook} has no parameter {name}; {hint}")
-    return {name: coerce(name, value, known[name]["inferred_type_name"]) for name, value in parameters.items()}
+    return {
+        name: coerce(name, value, known[name]["inferred_type_name"])
+        for name, value in parameters.items()
+    }
 
 
-def all_parameters(notebook: str | Path, given: Mapping, but: tuple[str, ...] = ("folder",)) -> dict:
+def all_parameters(
+    notebook: str | Path, given: Mapping, but: tuple[str, ...] = ("folder",)
+) -> dict:
     """Every parameter that a notebook declares, as given or by default; without the run folder, which names no run."""
     import papermill
 
     declared = papermill.inspect_notebook(str(notebook))
-    return {n: given.get(n, ast.literal_eval(p["default"])) for n, p in declared.items() if n not in but}
+    return {
+        n: given.get(n, ast.literal_eval(p["default"]))
+        for n, p in declared.items()
+        if n not in but
+    }

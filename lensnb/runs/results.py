@@ -35,5 +35,10 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
     table = str(report)
     with atomic_write(Path(folder) / "report.txt") as file:
         file.write((table + "\n").encode())
-    results = {"parameters": dict(parameters), "versions": versions(), **more, "table": table.splitlines()}
+    results = {
+        "parameters": dict(parameters),
+        "versions": versions(),
+        **more,
+        "table": table.splitlines(),
+    }
     return write_json(Path(folder) / "results.json", results | {"comparison": report.as_json()})

@@ -68,11 +68,22 @@ def run(
     with _alone(folder):
         record = read_record(folder)
         if (other := Path(record.get("notebook", "")).name) not in ("", notebook.name):
-            raise ValueError(f"{folder} holds a run of {other}; expected another name for one of {notebook.name}")
+            raise ValueError(
+                f"{folder} holds a run of {other}; expected another name for one of {notebook.name}"
+            )
         this = {"notebook": str(notebook), "code": _code(notebook), "parameters": used}
-        if not again and record.get("status") == "done" and all(record[key] == value for key, value in this.items()):
-            (folder / "done").touch()  # a workflow engine takes its outputs away before it asks again
-            print(f"{folder} is done already, by the same notebook with the same parameters", flush=True)
+        if (
+            not again
+            and record.get("status") == "done"
+            and all(record[key] == value for key, value in this.items())
+        ):
+            (
+                folder / "done"
+            ).touch()  # a workflow engine takes its outputs away before it asks again
+            print(
+                f"{folder} is done already, by the same notebook with the same parameters",
+                flush=True,
+            )
             return folder
         (folder / "done").unlink(missing_ok=True)
         record = this | {
@@ -86,10 +97,18 @@ def run(
             _complete(folder, executed, notebook, time.perf_counter() - clock)
         except BaseException as error:
             stopped = isinstance(error, Unfinished | KeyboardInterrupt)
-            _note(folder, record, "unfinished" if stopped else "failed", clock, " ".join(str(error).split()))
+            _note(
+                folder,
+                record,
+                "unfinished" if stopped else "failed",
+                clock,
+                " ".join(str(error).split()),
+            )
             raise
         _note(folder, record, "done", clock)
-        (folder / "done").touch()  # for workflow engines, which look at files; run.json is what counts
+        (
+            folder / "done"
+        ).touch()  # for workflow engines, which look at files; run.json is what counts
     print(f"{notebook.name} took {time.perf_counter() - clock:.0f} s", flush=True)
     return folder
 
@@ -110,7 +129,9 @@ def read_record(folder: str | Path, name: str = RECORD) -> dict:
 
 def _note(folder: Path, record: dict, status: str, clock: float, error: str | None = None) -> None:
     more = {} if error is None else {"error": error}
-    write_json(folder / RECORD, record | {"status": status, "seconds": time.perf_counter() - clock} | more)
+    write_json(
+        folder / RECORD, record | {"status": status, "seconds": time.perf_counter() - clock} | more
+    )
 
 
 def _execute(notebook: Path, folder: Path, given: dict) -> Path:
@@ -135,8 +156,12 @@ def _execute(notebook: Path, folder: Path, given: dict) -> Path:
         except papermill.PapermillExecutionError as error:
             where = f"in cell {error.exec_count}"
             if asked:
-                raise Unfinished(f"{notebook} was stopped by {asked[0]} {where}; the same command goes on") from None
-            raise RuntimeError(f"{notebook} failed {where}: {error.ename}: {error.evalue} (see {executed})") from None
+                raise Unfinished(
+                    f"{notebook} was stopped by {asked[0]} {where}; the same command goes on"
+                ) from None
+            raise RuntimeError(
+                f"{notebook} failed {where}: {error.ename}: {error.evalue} (see {executed})"
+            ) from None
         finally:
             os.environ.pop("LENSNB_BATCH")
             if before is not None:
@@ -160,7 +185,9 @@ def _found_here(value):
 def _stoppable() -> Iterator[list[str]]:
     """While the block lasts, SIGTERM and SIGUSR1 interrupt the kernel; the list has the names of those that came."""
     asked: list[str] = []
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only there can signals be handled
         yield asked
         return
 
@@ -202,7 +229,11 @@ def _code(notebook: Path) -> str:
     """A hash of the notebook's code cells."""
     import nbformat
 
-    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    cells = [
+        cell.source
+        for cell in nbformat.read(notebook, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
     return hashlib.sha256("\n\n".join(cells).encode()).hexdigest()[:16]
 
 
@@ -215,7 +246,10 @@ def _git(folder: Path) -> dict | None:
         ).stdout
 
     try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "changed": bool(git("status", "--porcelain").strip())}
+        return {
+            "commit": git("rev-parse", "HEAD").strip(),
+            "changed": bool(git("status", "--porcelain").strip()),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -230,7 +264,12 @@ def _complete(folder: Path, executed: Path, notebook: Path, seconds: float) -> N
     import nbformat
 
     book = nbformat.read(executed, as_version=4)
-    shown = [o.data["image/png"] for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})]
+    shown = [
+        o.data["image/png"]
+        for c in book.cells
+        for o in c.get("outputs", ())
+        if "image/png" in o.get("data", {})
+    ]
     if not (folder / "figures").exists():
         for number, picture in enumerate(shown, 1):
             with atomic_write(folder / "figures" / f"figure_{number:02d}.png") as file:
@@ -239,7 +278,9 @@ def _complete(folder: Path, executed: Path, notebook: Path, seconds: float) -> N
     path = folder / "results.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     write_json(
-        path, {"notebook": notebook.name, "seconds": seconds, "parameters": used, "versions": versions()} | found
+        path,
+        {"notebook": notebook.name, "seconds": seconds, "parameters": used, "versions": versions()}
+        | found,
     )
 
 
@@ -248,7 +289,9 @@ def _check_finished(executed: Path) -> None:
     import nbformat
 
     book = nbformat.read(executed, as_version=4)
-    status = [c.metadata.get("papermill", {}).get("status") for c in book.cells if c.cell_type == "code"]
+    status = [
+        c.metadata.get("papermill", {}).get("status") for c in book.cells if c.cell_type == "code"
+    ]
     if any(s != "completed" for s in status) or not book.metadata.papermill.get("end_time"):
         done = sum(s == "completed" for s in status)
         raise RuntimeError(

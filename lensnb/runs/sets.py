@@ -9,7 +9,12 @@ from ..readers import open_maps
 
 
 def load_sets(
-    maps: str = "", side_deg: float = 0.0, z_source: float = 0.0, labels: str = "", pixels: int = 0, seed: int = 0
+    maps: str = "",
+    side_deg: float = 0.0,
+    z_source: float = 0.0,
+    labels: str = "",
+    pixels: int = 0,
+    seed: int = 0,
 ) -> tuple[MapSet, MapSet, MapSet]:
     """The three sets of a run, from disjoint simulations: training maps, truth and null.
 
@@ -40,6 +45,8 @@ def load_sets(
     n = sets[0].grid.n
     if pixels not in (0, n):
         if pixels < 0 or n % pixels:
-            raise ValueError(f"maps of {n} × {n} pixels cannot be averaged down to {pixels} × {pixels}")
+            raise ValueError(
+                f"maps of {n} × {n} pixels cannot be averaged down to {pixels} × {pixels}"
+            )
         sets = [block_average(part, n // pixels) for part in sets]
     return tuple(sets)

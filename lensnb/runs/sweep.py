@@ -88,7 +88,9 @@ def read_study(file: str | Path) -> Study:
     try:
         import yaml
     except ImportError:
-        raise ImportError("a sweep needs PyYAML and Snakemake: pip install 'lensnb[sweep]'") from None
+        raise ImportError(
+            "a sweep needs PyYAML and Snakemake: pip install 'lensnb[sweep]'"
+        ) from None
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist; expected a study, a YAML file")
@@ -100,14 +102,26 @@ def read_study(file: str | Path) -> Study:
         wrong = sorted(set(said) - set(KEYS)) if isinstance(said, dict) else []
         found = f"found {', '.join(map(repr, wrong))}" if wrong else "found no notebook"
         raise ValueError(f"{file}: {found}; expected the keys {', '.join(KEYS)}")
-    same, grid, others = said.get("parameters") or {}, said.get("grid") or {}, said.get("runs") or []
-    for key, kind, value in (("parameters", dict, same), ("grid", dict, grid), ("runs", list, others)):
+    same, grid, others = (
+        said.get("parameters") or {},
+        said.get("grid") or {},
+        said.get("runs") or [],
+    )
+    for key, kind, value in (
+        ("parameters", dict, same),
+        ("grid", dict, grid),
+        ("runs", list, others),
+    ):
         if not isinstance(value, kind):
-            raise ValueError(f"{file}: {key} must be a {'mapping' if kind is dict else 'list'}, found {value!r}")
+            raise ValueError(
+                f"{file}: {key} must be a {'mapping' if kind is dict else 'list'}, found {value!r}"
+            )
     short = [name for name, values in grid.items() if not isinstance(values, list) or not values]
     if short:
         raise ValueError(f"{file}: grid.{short[0]} must list values, found {grid[short[0]]!r}")
-    cells = [dict(zip(grid, values)) for values in itertools.product(*grid.values())] if grid else []
+    cells = (
+        [dict(zip(grid, values)) for values in itertools.product(*grid.values())] if grid else []
+    )
     notebook = file.parent / said["notebook"]
     runs = {}
     for one in [*cells, *others]:
@@ -162,7 +176,15 @@ def sweep(
             "a sweep needs Snakemake: pip install 'lensnb[sweep]'; without it, --only runs one run of the study"
         ) from None
     workflow = write_workflow(study, root)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow), "--directory", str(root.resolve())]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(workflow),
+        "--directory",
+        str(root.resolve()),
+    ]
     command += [
         "--keep-going",
         "--rerun-incomplete",
@@ -173,7 +195,9 @@ def sweep(
         "--quiet",
         "progress",
     ]
-    command += ["--nolock"]  # runs lock their folders themselves, and their locks go with their processes
+    command += [
+        "--nolock"
+    ]  # runs lock their folders themselves, and their locks go with their processes
     command += ["--profile", profile] if profile else ["--cores", str(cores) if cores else "all"]
     command += ["--dry-run"] if dry else []
     done = subprocess.run([*command, *more])
@@ -181,7 +205,9 @@ def sweep(
         return []
     found = failures(study, root)
     if done.returncode and not found:
-        raise RuntimeError(f"Snakemake ended with {done.returncode} before all runs were done; its messages are above")
+        raise RuntimeError(
+            f"Snakemake ended with {done.returncode} before all runs were done; its messages are above"
+        )
     return found
 
 
@@ -208,11 +234,20 @@ def run_one(file: str | Path, which: str | int, root: str | Path | None = None) 
         which = int(which)
     if isinstance(which, int):
         if not 0 <= which < len(names):
-            raise ValueError(f"{file} has {len(names)} runs, from 0 to {len(names) - 1}; found {which}")
+            raise ValueError(
+                f"{file} has {len(names)} runs, from 0 to {len(names) - 1}; found {which}"
+            )
         which = names[which]
     if which not in study.runs:
-        raise ValueError(f"{file} has no run {which}; it has {', '.join(names[:3])}{', …' if len(names) > 3 else ''}")
-    return run(study.notebook, which, study.runs[which], Path("runs") / study.file.stem if root is None else root)
+        raise ValueError(
+            f"{file} has no run {which}; it has {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        )
+    return run(
+        study.notebook,
+        which,
+        study.runs[which],
+        Path("runs") / study.file.stem if root is None else root,
+    )
 
 
 def failures(study: Study, root: Path) -> list[str]:
@@ -221,7 +256,9 @@ def failures(study: Study, root: Path) -> list[str]:
     for name in study.runs:
         record = read_record(root / name)
         if record.get("status") != "done":
-            values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in study.runs[name].items())
+            values = ", ".join(
+                f"{key} = {json.dumps(value)}" for key, value in study.runs[name].items()
+            )
             why = record.get("error") or f"it left no error; see {root / name / 'log.txt'}"
             found.append(f"{name} ({values}) is {record.get('status', 'not started')}: {why}")
     return found

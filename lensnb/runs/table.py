@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     import pandas
 
 # what `lensnb runs` has room for
-SHOWN = ("C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area", "classifier on statistics")
+SHOWN = (
+    "C_ℓ mean",
+    "C_ℓ scatter",
+    "C_ℓ slope",
+    "slope of all bins",
+    "contour area",
+    "classifier on statistics",
+)
 RESULTS = "results.json"
 
 
@@ -68,7 +75,11 @@ def _rows(root: Path) -> Iterator[dict]:
             "run": str(folder.relative_to(root)), "notebook": Path(record.get("notebook", "")).name,
             "status": record.get("status"), "seconds": record.get("seconds"),
         }  # fmt: skip
-        about |= {name: value for name, value in record.get("parameters", {}).items() if name not in about}
+        about |= {
+            name: value
+            for name, value in record.get("parameters", {}).items()
+            if name not in about
+        }
         for name, numbers in (headline(folder) or {None: {}}).items():
             columns = {}
             for quantity, (value, error) in numbers.items():
@@ -78,14 +89,18 @@ def _rows(root: Path) -> Iterator[dict]:
 
 def text(root: str | Path = "runs") -> str:
     """The runs below a folder and their headline numbers, for a terminal; why a run failed stands under it."""
-    lines = [f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} " + " ".join(f"{one:>17s}" for one in SHOWN)]
+    lines = [
+        f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} "
+        + " ".join(f"{one:>17s}" for one in SHOWN)
+    ]
     for folder, record in _found(Path(root)):
         found, seconds = headline(folder), record.get("seconds")
         start = f"{str(folder.relative_to(root)):40s} {record.get('status', '?'):11s} "
         start += f"{'' if seconds is None else f'{seconds:.0f} s':>7s}"
         for name, numbers in (found or {"": {}}).items():
             lines.append(
-                f"{start}  {name:20s} " + " ".join(f"{_number(numbers, one):>{max(17, len(one))}s}" for one in SHOWN)
+                f"{start}  {name:20s} "
+                + " ".join(f"{_number(numbers, one):>{max(17, len(one))}s}" for one in SHOWN)
             )
             start = " " * len(start)
         if record.get("error"):

@@ -58,7 +58,11 @@ def squeezed(edges) -> list[tuple[int, int, int]]:
 
 
 def bispectrum(
-    maps: Tensor, side_deg: float, edges, triangles: list[tuple[int, int, int]], mask: Tensor | None = None
+    maps: Tensor,
+    side_deg: float,
+    edges,
+    triangles: list[tuple[int, int, int]],
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Angular bispectrum B averaged over the closed triangles of modes from three shells.
 
@@ -116,23 +120,31 @@ def _radii(grid: MapGrid, edges) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=32)
-def _number(n: int, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+def _number(
+    n: int, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]
+) -> np.ndarray:
     """How many closed triangles of modes each triple of shells has, shape ``(triangles,)``."""
     shells = len(radii) - 1
     if not triangles:
         raise ValueError("name at least one triangle, such as those of equilateral(edges)")
     for triple in triangles:
         if len(triple) != 3 or not all(0 <= i < shells for i in triple):
-            raise ValueError(f"a triangle is three of the {shells} shells, numbered from 0, found {triple}")
+            raise ValueError(
+                f"a triangle is three of the {shells} shells, numbered from 0, found {triple}"
+            )
     ones = torch.ones(1, n, n // 2 + 1, dtype=torch.complex128)
     number = _sums(ones, radii, triangles)[0].round().numpy()
     for triple, found in zip(triangles, number):
         if found < 1:
-            raise ValueError(f"the shells {triple} hold no closed triangle of modes: use wider shells or drop it")
+            raise ValueError(
+                f"the shells {triple} hold no closed triangle of modes: use wider shells or drop it"
+            )
     return number
 
 
-def _sums(modes: Tensor, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]) -> Tensor:
+def _sums(
+    modes: Tensor, radii: tuple[float, ...], triangles: tuple[tuple[int, int, int], ...]
+) -> Tensor:
     """Σ κ̃₁ κ̃₂ κ̃₃ over the closed triangles, ``rfft2`` modes ``(rows, n, n // 2 + 1)`` → ``(rows, triangles)``.
 
     The product of three long waves is taken on a grid coarser by powers of two, where it gives the same sum: modes that the
@@ -140,7 +152,10 @@ def _sums(modes: Tensor, radii: tuple[float, ...], triangles: tuple[tuple[int, i
     """
     n, fields, sums = modes.shape[-2], {}, []
     for triple in triangles:
-        m, reach = n, sum(math.ceil(radii[i + 1]) - 1 for i in triple)  # no three modes add up to more than this
+        m, reach = (
+            n,
+            sum(math.ceil(radii[i + 1]) - 1 for i in triple),
+        )  # no three modes add up to more than this
         while m % 4 == 0 and m // 2 > reach:
             m //= 2
         for i in triple:
@@ -164,4 +179,6 @@ def _shell(modes: Tensor, radii: tuple[float, ...], shell: int, m: int) -> Tenso
 def _numbers(m: int, radii: tuple[float, ...]) -> np.ndarray:
     """The shell of each mode of ``rfft2``, shape ``(m, m // 2 + 1)``; −1 and ``len(radii) − 1`` lie outside."""
     radius = np.hypot(np.fft.fftfreq(m, 1 / m)[:, None], np.arange(m // 2 + 1))
-    return np.searchsorted(np.array(radii) * (1 - 1e-9), radius, side="right") - 1  # a mode on an edge lies above it
+    return (
+        np.searchsorted(np.array(radii) * (1 - 1e-9), radius, side="right") - 1
+    )  # a mode on an edge lies above it

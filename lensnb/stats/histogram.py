@@ -31,7 +31,9 @@ def each(maps: Tensor, mask: Tensor | None = None) -> Tensor:
 def _rows(maps: Tensor, mask: Tensor | None) -> Tensor:
     maps = torch.as_tensor(maps)
     if maps.ndim < 2 or maps.numel() == 0:
-        raise ValueError(f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}")
+        raise ValueError(
+            f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}"
+        )
     if not maps.is_floating_point() or maps.dtype in (torch.float16, torch.bfloat16):
         maps = maps.float()
     if mask is not None:
@@ -44,7 +46,9 @@ def _refuse_nan(rows: Tensor, first: int, total: int) -> None:
     bad = ~torch.isfinite(rows.detach().flatten(1).sum(1))  # any NaN or infinity reaches the sum
     if bad.any():
         number = first + int(bad.nonzero()[0])
-        raise ValueError(f"map {number} of {total} holds NaN or infinity: leave it out or mask its bad pixels")
+        raise ValueError(
+            f"map {number} of {total} holds NaN or infinity: leave it out or mask its bad pixels"
+        )
 
 
 def each_mask(mask: Tensor | None, maps: Tensor) -> Tensor | None:
@@ -59,13 +63,17 @@ def _fitting(mask: Tensor, maps: Tensor) -> Tensor:
     if mask.ndim < 2:
         raise ValueError(f"a mask needs the shape (n, m), or one a map, found {tuple(mask.shape)}")
     if mask.dtype != torch.bool:
-        raise ValueError(f"a mask must be boolean, True where the sky was observed; found {mask.dtype}")
+        raise ValueError(
+            f"a mask must be boolean, True where the sky was observed; found {mask.dtype}"
+        )
     try:
         fits = torch.broadcast_shapes(mask.shape, maps.shape) == maps.shape
     except RuntimeError:
         fits = False
     if not fits:
-        raise ValueError(f"a mask of the shape {tuple(mask.shape)} does not fit maps of the shape {tuple(maps.shape)}")
+        raise ValueError(
+            f"a mask of the shape {tuple(mask.shape)} does not fit maps of the shape {tuple(maps.shape)}"
+        )
     return mask
 
 
@@ -76,10 +84,14 @@ def square(maps: Tensor, side_deg: float) -> MapGrid:
         ValueError: the maps are not square.
     """
     if maps.ndim < 2:
-        raise ValueError(f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}")
+        raise ValueError(
+            f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}"
+        )
     n, m = maps.shape[-2:]
     if n != m:
-        raise ValueError(f"this statistic needs square maps, found {n} × {m} pixels; cut them with lensnb.data.tiles")
+        raise ValueError(
+            f"this statistic needs square maps, found {n} × {m} pixels; cut them with lensnb.data.tiles"
+        )
     return MapGrid(n, side_deg)
 
 
@@ -109,7 +121,9 @@ def per_map(
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         if not shows_nan:
-            _refuse_nan(part, start, len(rows))  # batch by batch: the pixels are then in the cache for what follows
+            _refuse_nan(
+                part, start, len(rows)
+            )  # batch by batch: the pixels are then in the cache for what follows
         found.append(function(part, None if seen is None else seen[start : start + size]))
         if shows_nan:
             _refuse_nan(found[-1], start, len(rows))
@@ -139,7 +153,9 @@ def whole_stencils(rows: Tensor, seen: Tensor | None) -> Tensor | None:
     """
     n, m = rows.shape[-2:]
     if min(n, m) < 3:
-        raise ValueError(f"a pixel with 8 neighbours needs maps of at least 3 × 3 pixels, found {n} × {m}")
+        raise ValueError(
+            f"a pixel with 8 neighbours needs maps of at least 3 × 3 pixels, found {n} × {m}"
+        )
     if seen is None:
         return None
     along = seen[..., :-2] & seen[..., 1:-1] & seen[..., 2:]
@@ -180,7 +196,9 @@ def bin_sums(index: Tensor, bins: int, *weights: Tensor | None) -> list[Tensor]:
     Returns:
         float64, shape ``(rows, bins + 2)`` each; the first and last hold what lies outside the bins.
     """
-    row = torch.arange(len(index), device=index.device, dtype=torch.int32).view(-1, *[1] * (index.ndim - 1))
+    row = torch.arange(len(index), device=index.device, dtype=torch.int32).view(
+        -1, *[1] * (index.ndim - 1)
+    )
     return [_sums(index + (bins + 2) * row, w, len(index), bins) for w in weights]
 
 
@@ -202,8 +220,12 @@ def binned(values: Tensor, edges, weights: Tensor | None = None) -> Tensor:
     bins = len(edges) - 1
     if weights is not None and weights.dtype == torch.bool:
         place = weights.flatten().nonzero().squeeze(1)  # in rising order: each row's are together
-        ends = torch.searchsorted(place, values.shape[1] * torch.arange(len(values) + 1, device=place.device))
+        ends = torch.searchsorted(
+            place, values.shape[1] * torch.arange(len(values) + 1, device=place.device)
+        )
         first = (bins + 2) * torch.arange(len(values), device=place.device)
-        flat = bin_index(values.flatten()[place], edges) + first.repeat_interleave(ends.diff(), output_size=len(place))
+        flat = bin_index(values.flatten()[place], edges) + first.repeat_interleave(
+            ends.diff(), output_size=len(place)
+        )
         return _sums(flat, None, len(values), bins)[:, 1:-1]
     return bin_sums(bin_index(values, edges), bins, weights)[0][:, 1:-1]

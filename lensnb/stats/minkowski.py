@@ -36,14 +36,21 @@ def minkowski(maps: Tensor, side_deg: float, edges, mask: Tensor | None = None) 
     halves = np.append(np.stack([edges[:-1], centre], 1).ravel(), edges[-1:])
 
     def functionals(rows: Tensor, seen: Tensor | None) -> Tensor:
-        rows, step, whole = rows.detach(), square(rows, side_deg).pixel_arcmin, whole_stencils(rows, seen)
+        rows, step, whole = (
+            rows.detach(),
+            square(rows, side_deg).pixel_arcmin,
+            whole_stencils(rows, seen),
+        )
         level, pixels = rows[:, 1:-1, 1:-1], observed(rows[:, 1:-1, 1:-1], whole)
         index = bin_index(level, halves)
         if whole is not None:
             index = torch.where(whole, index, len(halves))  # beyond the last bin
         counts, slope, curve = bin_sums(index, len(halves) - 1, None, *_gradients(rows, step))
         v0 = 1 - counts.cumsum(1)[:, 1:-1:2] / pixels
-        v1, v2 = (sums[:, 1:-1].unflatten(1, (-1, 2)).sum(-1) / (pixels * width.to(pixels)) for sums in (slope, curve))
+        v1, v2 = (
+            sums[:, 1:-1].unflatten(1, (-1, 2)).sum(-1) / (pixels * width.to(pixels))
+            for sums in (slope, curve)
+        )
         return torch.cat([v0, v1 / 4, v2 / (2 * math.pi)], 1)
 
     return per_map(functionals, maps, mask)
@@ -52,14 +59,21 @@ def minkowski(maps: Tensor, side_deg: float, edges, mask: Tensor | None = None) 
 def _gradients(rows: Tensor, step: float) -> tuple[Tensor, Tensor]:
     """|∇κ| and the curvature term of V₂ on interior pixels, shape ``(rows, n − 2, n − 2)``."""
     c = rows[:, 1:-1, 1:-1]
-    up, down, left, right = rows[:, :-2, 1:-1], rows[:, 2:, 1:-1], rows[:, 1:-1, :-2], rows[:, 1:-1, 2:]
+    up, down, left, right = (
+        rows[:, :-2, 1:-1],
+        rows[:, 2:, 1:-1],
+        rows[:, 1:-1, :-2],
+        rows[:, 1:-1, 2:],
+    )
     # Central differences without their factors 1/2p, 1/p² and 1/4p², which come at the end.
     ky, kx = down - up, right - left
     kyy, kxx = down - 2 * c + up, right - 2 * c + left
     kxy = rows[:, 2:, 2:] - rows[:, 2:, :-2] - rows[:, :-2, 2:] + rows[:, :-2, :-2]
     kx2, ky2 = kx * kx, ky * ky
     square = kx2 + ky2
-    curve = (kx * ky * kxy / 2 - kx2 * kyy - ky2 * kxx) / square.clamp(min=torch.finfo(square.dtype).tiny)
+    curve = (kx * ky * kxy / 2 - kx2 * kyy - ky2 * kxx) / square.clamp(
+        min=torch.finfo(square.dtype).tiny
+    )
     return square.sqrt() / (2 * step), curve / step**2
 
 
@@ -81,4 +95,6 @@ def gaussian_minkowski(nu, sigma0: float, sigma1: float) -> np.ndarray:
     u = np.asarray(nu, float) / sigma0
     bell, ratio = np.exp(-(u**2) / 2), sigma1 / sigma0
     v0 = erfc(u / math.sqrt(2)) / 2
-    return np.concatenate([v0, ratio * bell / (8 * math.sqrt(2)), ratio**2 * u * bell / (2 * (2 * math.pi) ** 1.5)])
+    return np.concatenate(
+        [v0, ratio * bell / (8 * math.sqrt(2)), ratio**2 * u * bell / (2 * (2 * math.pi) ** 1.5)]
+    )

@@ -8,7 +8,9 @@ from torch import Tensor
 from .histogram import binned, each, observed, per_map, whole_stencils
 from .pixels import moments
 
-PIXELS = 2**20  # in a batch: the few peaks of many maps are counted at once, and what 4 MB need still fits into a cache
+PIXELS = (
+    2**20
+)  # in a batch: the few peaks of many maps are counted at once, and what 4 MB need still fits into a cache
 
 
 def peak_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
@@ -27,12 +29,18 @@ def peak_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool 
     Returns:
         Counts a map, float64, shape ``(..., bins)``.
     """
-    return per_map(lambda rows, seen: _counts(rows, seen, edges, in_sigma, +1), maps, mask, pixels=PIXELS)
+    return per_map(
+        lambda rows, seen: _counts(rows, seen, edges, in_sigma, +1), maps, mask, pixels=PIXELS
+    )
 
 
-def minima_counts(maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False) -> Tensor:
+def minima_counts(
+    maps: Tensor, edges, mask: Tensor | None = None, in_sigma: bool = False
+) -> Tensor:
     """Number of minima in bins of their κ: interior pixels lower than all 8 neighbours; see :func:`peak_counts`."""
-    return per_map(lambda rows, seen: _counts(rows, seen, edges, in_sigma, -1), maps, mask, pixels=PIXELS)
+    return per_map(
+        lambda rows, seen: _counts(rows, seen, edges, in_sigma, -1), maps, mask, pixels=PIXELS
+    )
 
 
 def peak_heights(maps: Tensor) -> Tensor:

@@ -107,10 +107,14 @@ def at_scales(
     return partial(per_map, partial(_at_each_scale, function, side_deg, tuple(scales_arcmin)))
 
 
-def _at_each_scale(function: Callable, side_deg: float, scales_arcmin: tuple[float, ...], rows: Tensor, _) -> Tensor:
+def _at_each_scale(
+    function: Callable, side_deg: float, scales_arcmin: tuple[float, ...], rows: Tensor, _
+) -> Tensor:
     n = square(rows, side_deg).n
     wider = rows.double() if rows.is_cuda else rows  # a GPU may round products of float32 to TF32
-    return torch.cat([function(_smoothed(wider, s, n, side_deg) if s else rows) for s in scales_arcmin], -1)
+    return torch.cat(
+        [function(_smoothed(wider, s, n, side_deg) if s else rows) for s in scales_arcmin], -1
+    )
 
 
 def _smoothed(rows: Tensor, sigma_arcmin: float, n: int, side_deg: float) -> Tensor:

@@ -25,7 +25,10 @@ from ..maps import MapGrid
 from .histogram import each, square
 
 BATCH = 2**17  # pixels at a time: what fits in a processor's cache
-FIRST, SECOND = 4.0, 1.5  # points a side of the coarser grids, in units of n / 2^j, for the first and second order
+FIRST, SECOND = (
+    4.0,
+    1.5,
+)  # points a side of the coarser grids, in units of n / 2^j, for the first and second order
 COARSEST = 32  # points a side, at least
 
 
@@ -114,13 +117,17 @@ def _modes(field: Tensor) -> Tensor:
     return torch.fft.fftshift(torch.fft.fft2(field), (-2, -1))
 
 
-def _amplitudes(modes: Tensor, n: int, j: int, orientations: int, points: float) -> Iterator[Tensor]:
+def _amplitudes(
+    modes: Tensor, n: int, j: int, orientations: int, points: float
+) -> Iterator[Tensor]:
     """|field * ψ_{j,l}| of one direction l after the other, from the field's modes: ``(..., p, p)`` → ``(..., m, m)``.
 
     The modulus stays the same when the same wave vector is taken off all waves of a band, so that a coarse grid need only
     resolve the width of the band, not its waves: the band's modes are cut out and transformed back as they are.
     """
-    first, response = _bands(n, modes.shape[-1], j, orientations, points, modes.dtype == torch.complex64)
+    first, response = _bands(
+        n, modes.shape[-1], j, orientations, points, modes.dtype == torch.complex64
+    )
     m = response.shape[-1]
     for (row, column), wavelet in zip(first, torch.as_tensor(response, device=modes.device)):
         band = modes[..., row : row + m, column : column + m] * wavelet
@@ -158,7 +165,9 @@ def _bands(
     return first, np.stack(responses).astype(np.complex64 if single else np.complex128)
 
 
-def _morlet(row: np.ndarray, column: np.ndarray, n: int, j: int, theta: float, orientations: int) -> np.ndarray:
+def _morlet(
+    row: np.ndarray, column: np.ndarray, n: int, j: int, theta: float, orientations: int
+) -> np.ndarray:
     """ψ̂ at wave numbers (row, column) of a map of n × n pixels: the transform of the wavelet sampled at the pixels.
 
     Sampling folds waves shorter than two pixels back, which also makes ψ̂ the same at both ends of the Nyquist row.
@@ -170,8 +179,13 @@ def _morlet(row: np.ndarray, column: np.ndarray, n: int, j: int, theta: float, o
         total = 0
         for y in (2 * math.pi * (row / n + fold) for fold in folds):
             for x in (2 * math.pi * (column / n + fold) for fold in folds):
-                along, across = x * math.cos(theta) + y * math.sin(theta), y * math.cos(theta) - x * math.sin(theta)
-                total = total + np.exp(-0.5 * sigma**2 * ((along - xi) ** 2 + (across / slant) ** 2))
+                along, across = (
+                    x * math.cos(theta) + y * math.sin(theta),
+                    y * math.cos(theta) - x * math.sin(theta),
+                )
+                total = total + np.exp(
+                    -0.5 * sigma**2 * ((along - xi) ** 2 + (across / slant) ** 2)
+                )
         return total
 
     mean = gaussian(0.0, 0.0, xi) / gaussian(0.0, 0.0, 0.0)

@@ -55,7 +55,12 @@ def shape_noise_power(n_gal_arcmin2: float, sigma_e: float = 0.4) -> float:
 
 
 def power_spectrum(
-    maps: Tensor, side_deg: float, edges, mask: Tensor | None = None, noise: float = 0.0, window: bool = False
+    maps: Tensor,
+    side_deg: float,
+    edges,
+    mask: Tensor | None = None,
+    noise: float = 0.0,
+    window: bool = False,
 ) -> Tensor:
     """Angular power spectrum, C_ℓ = ⟨(|κ̃(ℓ)|² A / N − noise) / W²(ℓ)⟩ averaged over the modes in each bin.
 
@@ -111,16 +116,22 @@ def cross_spectra(
     """
     maps = torch.as_tensor(maps)
     if maps.ndim < 3:
-        raise ValueError(f"cross-spectra need maps of the shape (..., channels, n, n), found {tuple(maps.shape)}")
+        raise ValueError(
+            f"cross-spectra need maps of the shape (..., channels, n, n), found {tuple(maps.shape)}"
+        )
     grid, channels = square(maps, side_deg), maps.shape[-3]
     pairs = list(combinations_with_replacement(range(channels), 2))
     # In float64 on a GPU, where float32 products may be rounded to TF32.
     dtype = torch.float64 if maps.is_cuda or maps.dtype == torch.float64 else torch.float32
-    average, of_white = _averages(grid, tuple(torch.as_tensor(edges, dtype=torch.float64).tolist()), window, dtype)
+    average, of_white = _averages(
+        grid, tuple(torch.as_tensor(edges, dtype=torch.float64).tolist()), window, dtype
+    )
     average = average.to(maps.device)
     bias = torch.as_tensor(noise, dtype=torch.float64)
     if bias.shape not in ((), (channels,)):
-        raise ValueError(f"noise must be one level, or one for each of {channels} channels, found {tuple(bias.shape)}")
+        raise ValueError(
+            f"noise must be one level, or one for each of {channels} channels, found {tuple(bias.shape)}"
+        )
     bias = bias.expand(channels)[:, None] * of_white
     bias = torch.stack([bias[i] if i == j else 0 * bias[i] for i, j in pairs])
 
@@ -129,13 +140,21 @@ def cross_spectra(
         if seen is not None:
             part, share = _masked(part, seen, pairs)
         wave = torch.view_as_real(torch.fft.rfft2(part)).flatten(-2)
-        products = [wave[:, 0].square_()] if channels == 1 else (wave[:, i] * wave[:, j] for i, j in pairs)
-        power = torch.stack([_folded(product).to(dtype) @ average for product in products], 1).double()
+        products = (
+            [wave[:, 0].square_()]
+            if channels == 1
+            else (wave[:, i] * wave[:, j] for i, j in pairs)
+        )
+        power = torch.stack(
+            [_folded(product).to(dtype) @ average for product in products], 1
+        ).double()
         return power if seen is None else power / share[..., None]
 
     # Larger batches than elsewhere: each one reads the matrix again, and a product of few rows is slow.
     power = per_map(spectra, maps, mask, channels, pixels=2**21, shows_nan=True)
-    return power * (grid.area / grid.n**4) - bias.to(maps.device)  # of the unitary transform: over n² once more
+    return power * (grid.area / grid.n**4) - bias.to(
+        maps.device
+    )  # of the unitary transform: over n² once more
 
 
 def _folded(product: Tensor) -> Tensor:
@@ -148,7 +167,9 @@ def _folded(product: Tensor) -> Tensor:
 def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
     """Maps ``(rows, channels, n, n)`` less the mean of their observed pixels, and f_sky of each pair ``(rows, pairs)``."""
     weight = seen.to(rows.dtype)
-    share = torch.stack([(weight[:, i] * weight[:, j]).mean((-2, -1)) for i, j in pairs], 1).double()
+    share = torch.stack(
+        [(weight[:, i] * weight[:, j]).mean((-2, -1)) for i, j in pairs], 1
+    ).double()
     if (share == 0).any():
         raise ValueError("the mask leaves nothing of a map, or nothing that two channels share")
     mean = rows.sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True)
@@ -156,14 +177,18 @@ def _masked(rows: Tensor, seen: Tensor, pairs: list) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=8)
-def _averages(grid: MapGrid, edges: tuple[float, ...], window: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _averages(
+    grid: MapGrid, edges: tuple[float, ...], window: bool, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """What averages over the modes of each bin, divided by W² where asked for, and the average that it makes of ones.
 
     The modes are those that :func:`_folded` leaves, each twice, for the real and the imaginary part: the matrix has the
     shape ``((n // 2 + 1) · 2 (n // 2 + 1), bins)``, the averages ``(bins,)``, float64.
     """
     edges = torch.tensor(edges, dtype=torch.float64)
-    inside = (grid.ell.flatten()[:, None] >= edges[:-1]) & (grid.ell.flatten()[:, None] < edges[1:])
+    inside = (grid.ell.flatten()[:, None] >= edges[:-1]) & (
+        grid.ell.flatten()[:, None] < edges[1:]
+    )
     weight = inside * grid.multiplicity.flatten()[:, None]
     modes = weight.sum(0)
     if (modes == 0).any():

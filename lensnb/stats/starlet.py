@@ -56,7 +56,9 @@ def _checked(scales: int, rows: Tensor) -> int:
         math.log2(max(min(n, m) - 1, 1))
     )  # the last kernel reaches 2^J pixels, and mirrors all but the edge itself
     if not 1 <= scales <= most:
-        raise ValueError(f"maps of {n} × {m} pixels have 1 to {most} starlet scales, found scales = {scales}")
+        raise ValueError(
+            f"maps of {n} × {m} pixels have 1 to {most} starlet scales, found scales = {scales}"
+        )
     return scales
 
 
@@ -111,14 +113,26 @@ def starlet_l1(maps: Tensor, edges, scales: int) -> Tensor:
     return _by_scale(maps, edges, scales, _l1)
 
 
-def _by_scale(maps: Tensor, edges, scales: int, measure: Callable[[Tensor, np.ndarray], Tensor]) -> Tensor:
+def _by_scale(
+    maps: Tensor, edges, scales: int, measure: Callable[[Tensor, np.ndarray], Tensor]
+) -> Tensor:
     rows = each(maps)
     _checked(scales, rows)
     edges = np.asarray(edges, float)
-    if edges.ndim != 2 or len(edges) != scales or edges.shape[1] < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"the edges must be {scales} rising rows, one a scale, found the shape {edges.shape}")
+    if (
+        edges.ndim != 2
+        or len(edges) != scales
+        or edges.shape[1] < 2
+        or not (np.diff(edges) > 0).all()
+    ):
+        raise ValueError(
+            f"the edges must be {scales} rising rows, one a scale, found the shape {edges.shape}"
+        )
     parts = rows.split(max(1, BATCH // rows[0].numel()))
-    vectors = [torch.cat([measure(w, row) for w, row in zip(_scales(part, scales), edges)], -1) for part in parts]
+    vectors = [
+        torch.cat([measure(w, row) for w, row in zip(_scales(part, scales), edges)], -1)
+        for part in parts
+    ]
     return torch.cat(vectors).reshape(*maps.shape[:-2], -1)
 
 
@@ -126,11 +140,15 @@ def _l1(w: Tensor, edges: np.ndarray) -> Tensor:
     """Σ |w| in bins, ``(rows, n, m)`` → ``(rows, bins)``; by lines of the map first, so that float32 sums stay short."""
     bins, n = len(edges) - 1, w.shape[-2]
     lines = w.flatten(0, 1)
-    sums = lines.new_zeros(len(lines), bins + 2).scatter_add(1, bin_index(lines.detach(), edges).long(), lines.abs())
+    sums = lines.new_zeros(len(lines), bins + 2).scatter_add(
+        1, bin_index(lines.detach(), edges).long(), lines.abs()
+    )
     return sums.double().reshape(-1, n, bins + 2).sum(1)[:, 1:-1]
 
 
-def starlet_edges(reference: Tensor, scales: int, bins: int = 12, peaks: bool = False) -> np.ndarray:
+def starlet_edges(
+    reference: Tensor, scales: int, bins: int = 12, peaks: bool = False
+) -> np.ndarray:
     """Evenly spaced bins of w_j that reach as far as a scatter can be measured in reference maps, such as the true ones.
 
     Each bin holds ten in a hundred maps or more, and so do the values beyond either end: ten peaks, or ten coefficients
@@ -158,7 +176,9 @@ def starlet_edges(reference: Tensor, scales: int, bins: int = 12, peaks: bool = 
     least = [0.1 * len(rows) * (1 if peaks else 4**j) for j in range(scales)]
     edges = [_populated(torch.cat(w).cpu().numpy(), bins, k) for w, k in zip(zip(*parts), least)]
     if empty := [j for j, e in enumerate(edges) if e is None]:
-        raise ValueError(f"scale {empty[0]} of the reference maps has too little structure for {bins} bins")
+        raise ValueError(
+            f"scale {empty[0]} of the reference maps has too little structure for {bins} bins"
+        )
     return np.stack(edges)
 
 

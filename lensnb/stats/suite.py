@@ -58,7 +58,9 @@ class Statistic:
         return np.concatenate(parts).astype(np.float64, copy=False)
 
 
-def suite(reference: Tensor, side_deg: float, names: Sequence[str] | None = None) -> dict[str, Statistic]:
+def suite(
+    reference: Tensor, side_deg: float, names: Sequence[str] | None = None
+) -> dict[str, Statistic]:
     """The statistics of the fidelity report, with bins made from a reference set (the true maps).
 
     Bins in κ reach as far as the reference set has enough pixels or peaks for a scatter to be measured (ten in a hundred
@@ -110,8 +112,12 @@ class _Levels:
     @classmethod
     def of(cls, reference: Tensor) -> _Levels:
         if not reference.max() > reference.min():
-            raise ValueError("the reference maps are all one constant; there is nothing to make bins from")
-        tail = max(10 * 1e-2 / reference[0].numel(), 1e-6)  # a share of pixels seen ten times in a hundred maps
+            raise ValueError(
+                "the reference maps are all one constant; there is nothing to make bins from"
+            )
+        tail = max(
+            10 * 1e-2 / reference[0].numel(), 1e-6
+        )  # a share of pixels seen ten times in a hundred maps
         pixels = reference.flatten()[:: max(1, reference.numel() // 4_000_000)].cpu().numpy()
         low, high = np.quantile(pixels, [tail, 1 - tail])
         return cls(float(reference.mean()), float(reference.std()), float(low), float(high))
@@ -120,7 +126,9 @@ class _Levels:
 def _reach(heights: Tensor, maps: int) -> tuple[float, float]:
     """The heights of peaks, in so many maps, beyond which there are ten in a hundred maps at either end."""
     share = min(0.1 * maps / max(len(heights), 1), 0.25)
-    low, high = np.quantile(heights.cpu().numpy(), [share, 1 - share]) if len(heights) else (0.0, 0.0)
+    low, high = (
+        np.quantile(heights.cpu().numpy(), [share, 1 - share]) if len(heights) else (0.0, 0.0)
+    )
     if not low < high:
         raise ValueError("the reference maps have too few peaks or minima to make bins from")
     return float(low), float(high)
@@ -159,7 +167,9 @@ def _moments(grid: MapGrid) -> Statistic:
 
 def _peaks(reference: Tensor, levels: _Levels) -> Statistic:
     low, high = _reach(peak_heights(reference), len(reference))
-    edges = np.linspace(max(low, levels.mean - levels.sigma), min(high, levels.mean + 6 * levels.sigma), 15)
+    edges = np.linspace(
+        max(low, levels.mean - levels.sigma), min(high, levels.mean + 6 * levels.sigma), 15
+    )
     function = partial(peak_counts, edges=edges)
     return Statistic("peaks", function, _middle(edges), "peak height κ", "peaks a map", log_y=True)
 
@@ -174,7 +184,10 @@ def _minkowski(levels: _Levels, side_deg: float) -> Statistic:
     low = max(levels.low, levels.mean - 2 * levels.sigma)
     edges = np.linspace(low, min(levels.high, levels.mean + 4 * levels.sigma), 14)
     function = partial(minkowski, side_deg=side_deg, edges=edges)
-    x, labels = np.tile(_middle(edges), 3), ("threshold κ  (V₀ | V₁ | V₂)", "V₀, V₁ [1/arcmin], V₂ [1/arcmin²]")
+    x, labels = (
+        np.tile(_middle(edges), 3),
+        ("threshold κ  (V₀ | V₁ | V₂)", "V₀, V₁ [1/arcmin], V₂ [1/arcmin²]"),
+    )
     return Statistic("minkowski", function, x, *labels)
 
 
@@ -183,7 +196,14 @@ def _starlet_peaks(reference: Tensor, grid: MapGrid) -> Statistic:
     edges = starlet_edges(reference, scales, 6, peaks=True)
     function = partial(starlet_peak_counts, edges=edges, scales=scales)
     label = f"bin of the height w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
-    return Statistic("starlet peaks", function, np.arange(6.0 * scales), label, "starlet peaks a map", log_y=True)
+    return Statistic(
+        "starlet peaks",
+        function,
+        np.arange(6.0 * scales),
+        label,
+        "starlet peaks a map",
+        log_y=True,
+    )
 
 
 def _starlet_l1(reference: Tensor, grid: MapGrid) -> Statistic:
@@ -191,11 +211,15 @@ def _starlet_l1(reference: Tensor, grid: MapGrid) -> Statistic:
     edges = starlet_edges(reference, scales, 6)
     function = partial(starlet_l1, edges=edges, scales=scales)
     label = f"bin of the coefficient w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
-    return Statistic("starlet l1", function, np.arange(6.0 * scales), label, "Σ |w|  [κ]", log_y=True)
+    return Statistic(
+        "starlet l1", function, np.arange(6.0 * scales), label, "Σ |w|  [κ]", log_y=True
+    )
 
 
 def _scattering(grid: MapGrid) -> Statistic:
     scales = min(6, scattering_scales(grid))
     function = partial(reduced_scattering, scales=scales)
     x = np.arange(float(len(scattering_order(scales))))
-    return Statistic("scattering", function, x, "s₁(j), then s₂(j₁, j₂) / s₁(j₁)", "scattering coefficient")
+    return Statistic(
+        "scattering", function, x, "s₁(j), then s₂(j₁, j₂) / s₁(j₁)", "scattering coefficient"
+    )

@@ -26,7 +26,13 @@ def choose_device(name: str = "auto") -> torch.device:
         ValueError: the named device is not there.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -130,7 +136,9 @@ class Compiled:
             return
         compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
         if device.type == "cpu" and shutil.which(compiler) is None:
-            raise ValueError(f"compile=True needs a C++ compiler, and {compiler} is not there; train without it")
+            raise ValueError(
+                f"compile=True needs a C++ compiler, and {compiler} is not there; train without it"
+            )
         for name, module in model.named_modules():
             if name.rsplit(".", 1)[-1] == "network":
                 self.forwards[module] = torch.compile(module.forward, dynamic=False)

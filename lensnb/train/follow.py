@@ -42,7 +42,9 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
             shown = record["seconds"]
             print(f"{name}: step {record['step']} of {steps}, {said}, {shown:.0f} s", flush=True)
 
-    with tqdm(total=steps, desc=name, unit="step", file=sys.stdout, disable=batch or not first) as bar:
+    with tqdm(
+        total=steps, desc=name, unit="step", file=sys.stdout, disable=batch or not first
+    ) as bar:
         show_all(records, show)
     stopped = bool(history) and history[-1].get("stopped") == "interrupted"
     if first and stopped:
@@ -50,7 +52,9 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
             f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
         )
     elif first and "kept" in (history[-1] if history else {}):
-        print(f"{name} keeps the weights of step {history[-1]['kept']}, whose loss of held-out maps was the lowest")
+        print(
+            f"{name} keeps the weights of step {history[-1]['kept']}, whose loss of held-out maps was the lowest"
+        )
     if (
         batch and stopped
     ):  # nobody is there to look at a model that is half trained: what stopped the training stops the run
@@ -82,4 +86,6 @@ def _said(record: dict) -> str:
 def _numbers(record: dict) -> str:
     """What a check added to a record."""
     more = {key: value for key, value in record.items() if key not in OWN}
-    return "".join(f", {key} {'–' if value is None else f'{value:.3g}'}" for key, value in more.items())
+    return "".join(
+        f", {key} {'–' if value is None else f'{value:.3g}'}" for key, value in more.items()
+    )

@@ -101,12 +101,18 @@ def fit(
             has no sense.
     """
     if patience and validation is None:
-        raise ValueError("patience waits for the loss of held-out maps to fall; give them as validation")
+        raise ValueError(
+            "patience waits for the loss of held-out maps to fall; give them as validation"
+        )
     device = choose_device(device) if isinstance(device, str) else device
     folder, maps = None if folder is None else Path(folder), training_maps(maps)
     with processes.joined(device) as device:
         saved = processes.from_first(lambda: read_training(folder))
-        began = None if saved is None else saved[1].get("settings", {}).get("precision", _formerly(device))
+        began = (
+            None
+            if saved is None
+            else saved[1].get("settings", {}).get("precision", _formerly(device))
+        )
         settings = {
             "family": model.family, "config": model.config, "steps": steps, "batch": batch, "accumulate": accumulate, "lr": lr,
             "ema": ema, "clip": clip, "seed": seed, "maps": len(maps), "data": fingerprint(maps), "augment": name_of(augment),
@@ -122,7 +128,15 @@ def fit(
         compiled = Compiled(model, device, compile)
         reporter = _Reporter(run, validation, check, device)
         check_every = max(1, steps // 10) if check_every is None else check_every
-        yield from _loop(run, _Batches(maps, augment, device, seed), compiled, reporter, every, check_every, save_every)
+        yield from _loop(
+            run,
+            _Batches(maps, augment, device, seed),
+            compiled,
+            reporter,
+            every,
+            check_every,
+            save_every,
+        )
 
 
 def schedule(step: int, steps: int) -> float:
@@ -140,9 +154,13 @@ def _begin(model: nn.Module, settings: dict, folder: Path | None, saved: tuple |
     """The state to go on from: what was saved, or the model's weights (those of the first process)."""
     if settings["accumulate"] < 1 or settings["accumulate"] % processes.size():
         found = f"found {settings['accumulate']} for {processes.size()} processes"
-        raise ValueError(f"accumulate must be a positive multiple of the number of processes, {found}")
+        raise ValueError(
+            f"accumulate must be a positive multiple of the number of processes, {found}"
+        )
     if processes.size() > 1:
-        model.load_state_dict(processes.from_first(lambda: {k: v.cpu() for k, v in model.state_dict().items()}))
+        model.load_state_dict(
+            processes.from_first(lambda: {k: v.cpu() for k, v in model.state_dict().items()})
+        )
     run = Training(model.train(), settings, folder)
     if saved is not None:
         run.resume(*saved)
@@ -178,7 +196,9 @@ def _loop(
                         break
                     yield run.log(record)
         except KeyboardInterrupt:
-            if processes.size() > 1:  # the others stand at other places: no agreeing on a last record
+            if (
+                processes.size() > 1
+            ):  # the others stand at other places: no agreeing on a last record
                 raise
             stopped = "interrupted"
         except GeneratorExit:  # the caller stopped asking
@@ -188,7 +208,9 @@ def _loop(
         if stopped == "early":
             last = record | {"stopped": stopped}
         else:
-            last = reporter.record(reporter.check is not None and stopped == "finished", stopped=stopped)
+            last = reporter.record(
+                reporter.check is not None and stopped == "finished", stopped=stopped
+            )
         if run.settings["patience"]:
             if stopped == "finished":
                 run.weigh(last)
@@ -206,7 +228,9 @@ def _loop(
 class _Batches:
     """The micro-batches of a training by their number."""
 
-    def __init__(self, maps: Tensor | StoredMaps, augment: Augment | None, device: torch.device, seed: int):
+    def __init__(
+        self, maps: Tensor | StoredMaps, augment: Augment | None, device: torch.device, seed: int
+    ):
         self.maps, self.augment, self.device, self.seed = maps, augment, device, seed
         self.stream = Stream(maps, partial(_epoch, seed)) if isinstance(maps, StoredMaps) else None
 
@@ -217,7 +241,9 @@ class _Batches:
             kappa = self.maps[_draw(len(self.maps), batch, self.seed, number)]
         else:
             kappa = self.stream.take(number * batch, batch)
-        return (kappa if self.augment is None else self.augment(kappa, generator)).to(self.device), generator
+        return (kappa if self.augment is None else self.augment(kappa, generator)).to(
+            self.device
+        ), generator
 
 
 def _gradient(run: Training, batches: _Batches, compiled: Compiled) -> float:
@@ -303,7 +329,9 @@ def _generator(seed: int, number: int) -> torch.Generator:
 class _Reporter:
     """Records: losses and time since the last one, validation and checks under the averaged weights."""
 
-    def __init__(self, run: Training, validation: Tensor | None, check: Check | None, device: torch.device):
+    def __init__(
+        self, run: Training, validation: Tensor | None, check: Check | None, device: torch.device
+    ):
         self.run, self.validation, self.check, self.device = run, validation, check, device
         self.losses: list[float] = []
         self.since = run.seconds
@@ -338,7 +366,9 @@ class _Reporter:
 
 
 @torch.no_grad()
-def _validate(model: nn.Module, validation: Tensor | None, batch: int, device: torch.device, seed: int) -> dict:
+def _validate(
+    model: nn.Module, validation: Tensor | None, batch: int, device: torch.device, seed: int
+) -> dict:
     """Loss of held-out maps, with the same noise each time."""
     if validation is None:
         return {}
@@ -357,5 +387,7 @@ def _checked(check: Check, model: nn.Module, record: dict) -> dict:
         model.train()
     taken = [name for name in found if name in (*record, "validation", "stopped")]
     if taken:
-        raise ValueError(f"the check calls a number {taken[0]!r}, which every record has; give it another name")
+        raise ValueError(
+            f"the check calls a number {taken[0]!r}, which every record has; give it another name"
+        )
     return {name: plain(value) for name, value in found.items()}

@@ -68,11 +68,15 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         yield device
         return
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"several processes train on CUDA or on the CPU, found the device {device}")
+        raise ValueError(
+            f"several processes train on CUDA or on the CPU, found the device {device}"
+        )
     if device.type == "cuda":
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():
-            raise ValueError(f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}")
+            raise ValueError(
+                f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}"
+            )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     if not dist.is_initialized():  # once for all trainings of the script: joining again can hang

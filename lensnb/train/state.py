@@ -37,11 +37,19 @@ class Training:
         self.model, self.settings, self.folder = model, settings, folder
         self.parameters = dict(model.named_parameters())
         fused = next(iter(self.parameters.values())).device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=settings["lr"], betas=(0.9, 0.99), fused=fused)
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(), lr=settings["lr"], betas=(0.9, 0.99), fused=fused
+        )
         self.average = {k: p.detach().clone() for k, p in self.parameters.items()}
         self.step, self.seconds = 0, 0.0
-        self.best: dict[str, Tensor] = {}  # the averaged weights of the lowest validation loss, where that is asked for
-        self.lowest = {"validation": math.inf, "step": 0, "records": 0}  # that loss, its step, and the records since
+        self.best: dict[
+            str, Tensor
+        ] = {}  # the averaged weights of the lowest validation loss, where that is asked for
+        self.lowest = {
+            "validation": math.inf,
+            "step": 0,
+            "records": 0,
+        }  # that loss, its step, and the records since
 
     # ------------------------------------------------------------ weights
 
@@ -78,7 +86,10 @@ class Training:
         self.lowest["records"] += 1
         if record["validation"] < self.lowest["validation"]:  # NaN is not
             best = {name: value.clone() for name, value in self.average.items()}
-            self.best, self.lowest = best, {"validation": record["validation"], "step": self.step, "records": 0}
+            self.best, self.lowest = (
+                best,
+                {"validation": record["validation"], "step": self.step, "records": 0},
+            )
 
     @property
     def impatient(self) -> bool:
@@ -125,7 +136,9 @@ class Training:
             return
         for name, parameter in self.parameters.items():
             if not (torch.isfinite(parameter).all() and torch.isfinite(self.average[name]).all()):
-                raise ValueError(f"the weight {name} is not finite at step {self.step}{self.kept()}")
+                raise ValueError(
+                    f"the weight {name} is not finite at step {self.step}{self.kept()}"
+                )
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
@@ -135,7 +148,12 @@ class Training:
         header |= {"lowest": self.lowest} if self.best else {}
         write_tensors(self.folder / "training.safetensors", tensors, header)
         with self._lent(self.best or self.average):
-            save_checkpoint(self.folder / "model.safetensors", self.model, step=self.step, settings=self.settings)
+            save_checkpoint(
+                self.folder / "model.safetensors",
+                self.model,
+                step=self.step,
+                settings=self.settings,
+            )
 
     def kept(self) -> str:
         """The end of a sentence about a failure: which checkpoint there is."""
@@ -149,11 +167,15 @@ class Training:
             ValueError: it belongs to a training with other settings.
         """
         self._check(header)
-        part = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        part = lambda prefix: {
+            k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+        }
         self.model.load_state_dict(part("model."))
         for name, value in part("average.").items():
             self.average[name].copy_(value)
-        self.best = {name: value.to(self.average[name].device) for name, value in part("best.").items()}
+        self.best = {
+            name: value.to(self.average[name].device) for name, value in part("best.").items()
+        }
         self.lowest = header.get("lowest", self.lowest)
         parameters, adam = list(self.parameters.values()), self.optimizer.state_dict()
         for key, value in part("adam.").items():
@@ -169,7 +191,9 @@ class Training:
         wanted, path = json.loads(json.dumps(self.settings)), self.folder / "training.safetensors"
         found = wanted | {"accumulate": 1} | header.get("settings", {})
         if found["family"] == wanted["family"] and found["config"] != wanted["config"]:
-            with torch.random.fork_rng(devices=[]):  # arguments that are newer than the file have their defaults
+            with torch.random.fork_rng(
+                devices=[]
+            ):  # arguments that are newer than the file have their defaults
                 found["config"] = type(self.model).from_config(found["config"]).config
             found = json.loads(json.dumps(found))
         other = {k: f"{k} = {found[k]!r} (now {v!r})" for k, v in wanted.items() if found[k] != v}

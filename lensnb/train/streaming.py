@@ -13,13 +13,17 @@ from torch import Tensor
 
 from ..store import StoredMaps
 
-BLOCK = 2**26  # pixels, 268 MB of float32; sets that are not larger are read at once, and trained on like any others
+BLOCK = (
+    2**26
+)  # pixels, 268 MB of float32; sets that are not larger are read at once, and trained on like any others
 
 
 def training_maps(maps) -> Tensor | StoredMaps:
     """The maps of a tensor, an array or a :class:`~lensnb.data.MapSet`: float32 in memory, or on disk where they are many."""
     maps = getattr(maps, "maps", maps)
-    if isinstance(maps, Tensor) or (isinstance(maps, StoredMaps) and len(maps) * maps.shape[-1] ** 2 > BLOCK):
+    if isinstance(maps, Tensor) or (
+        isinstance(maps, StoredMaps) and len(maps) * maps.shape[-1] ** 2 > BLOCK
+    ):
         return maps
     return torch.from_numpy(np.array(maps, np.float32))
 
@@ -62,12 +66,18 @@ class Stream:
                     blocks.append(torch.cat(held))
                     held, size = [], 0
             blocks += [torch.cat(held)] if held else []
-            self._epoch = epoch, [block[torch.randperm(len(block), generator=generator)] for block in blocks]
+            self._epoch = (
+                epoch,
+                [block[torch.randperm(len(block), generator=generator)] for block in blocks],
+            )
         return self._epoch[1]
 
     def _read(self, epoch: int, number: int) -> Tensor:
         if self._block is None or self._block[0] != (epoch, number):
             self._block = None  # before the next one takes its place in memory
             indices = self._blocks(epoch)[number].numpy()
-            self._block = (epoch, number), torch.from_numpy(np.array(self._maps[indices], np.float32))
+            self._block = (
+                (epoch, number),
+                torch.from_numpy(np.array(self._maps[indices], np.float32)),
+            )
         return self._block[1]

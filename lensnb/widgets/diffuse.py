@@ -51,18 +51,27 @@ def diffuse(
     if side_deg is None or not side_deg > 0:
         raise ValueError(f"side_deg must be the side of the field in degrees, found {side_deg}")
     if levels < 4:
-        raise ValueError(f"the noise level needs at least four steps to be scrubbed, found {levels}")
+        raise ValueError(
+            f"the noise level needs at least four steps to be scrubbed, found {levels}"
+        )
     total = len(maps)
     if not 0 <= which < total:
         raise ValueError(f"there is no map {which} among {total}")
     reference = pick("maps", maps, 64).kappa
     if reference.shape[-1] != model.n:
         found = " × ".join(map(str, reference.shape[-2:]))
-        raise ValueError(f"the model was made for maps of {model.n} × {model.n} pixels, found {found}")
+        raise ValueError(
+            f"the model was made for maps of {model.n} × {model.n} pixels, found {found}"
+        )
     kappa = maps[which : which + 1]
-    kappa = kappa.tensor() if isinstance(kappa, MapSet) else torch.as_tensor(np.asarray(kappa)).float()
+    kappa = (
+        kappa.tensor() if isinstance(kappa, MapSet) else torch.as_tensor(np.asarray(kappa)).float()
+    )
     sigmas = karras_sigmas(levels, *model.sigma_range)[:-1]  # falling; without the 0 at the end
-    found = {"noise": _under_noise(model, kappa, sigmas, seed), "make": _on_its_way(model, sigmas, seed)}
+    found = {
+        "noise": _under_noise(model, kappa, sigmas, seed),
+        "make": _on_its_way(model, sigmas, seed),
+    }
     return Diffuse(found, reference, side_deg, sigmas)
 
 
@@ -83,7 +92,11 @@ def _under_noise(model: Diffusion, kappa: Tensor, sigmas: Tensor, seed: int) -> 
     """A true map under the same noise at all levels, and what either denoiser makes of it, each ``(levels, n, n)``."""
     y, noise = model.transform(kappa.double()), MapNoise(1, torch.Generator().manual_seed(seed))
     x = y + sigmas.to(y)[:, None, None] * noise(model.n, y)
-    denoise = model.denoiser if model.strength is None else model.denoiser.given(model.strength(y).expand(len(x), -1))
+    denoise = (
+        model.denoiser
+        if model.strength is None
+        else model.denoiser.given(model.strength(y).expand(len(x), -1))
+    )
     return _guesses(model, denoise, x, sigmas) | {"map": kappa}
 
 
@@ -91,12 +104,20 @@ def _under_noise(model: Diffusion, kappa: Tensor, sigmas: Tensor, seed: int) -> 
 def _on_its_way(model: Diffusion, sigmas: Tensor, seed: int) -> dict[str, Tensor]:
     """The same of a new map on its way from noise, as the exponential sampler makes it."""
     noise, like = MapNoise(1, torch.Generator().manual_seed(seed)), model.transform.mean
-    denoise = model.denoiser if model.strength is None else model.denoiser.given(model.strength.sample(noise))
-    start = model.denoiser.gaussian.colour(noise(model.n, like)) + float(sigmas[0]) * noise(model.n, like)
+    denoise = (
+        model.denoiser
+        if model.strength is None
+        else model.denoiser.given(model.strength.sample(noise))
+    )
+    start = model.denoiser.gaussian.colour(noise(model.n, like)) + float(sigmas[0]) * noise(
+        model.n, like
+    )
     noted = _Noted(denoise)
     end = exponential(noted, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
     x = torch.cat(noted.given)
-    same = lambda x, sigma: torch.cat([denoise(x[i : i + 1], sigma[i : i + 1]) for i in range(len(x))])
+    same = lambda x, sigma: torch.cat(
+        [denoise(x[i : i + 1], sigma[i : i + 1]) for i in range(len(x))]
+    )
     return _guesses(model, same, x, sigmas) | {"map": model.transform.inverse(end).float()}
 
 
@@ -132,7 +153,13 @@ class Diffuse(Pictured):
 
     _about = traitlets.Dict().tag(sync=True)  # all of it: nothing changes later
 
-    def __init__(self, found: dict[str, dict[str, Tensor]], reference: Tensor, side_deg: float, sigmas: Tensor):
+    def __init__(
+        self,
+        found: dict[str, dict[str, Tensor]],
+        reference: Tensor,
+        side_deg: float,
+        sigmas: Tensor,
+    ):
         order = torch.arange(len(sigmas) - 1, -1, -1)  # the lowest level first
         self.shown = {
             way: {name: maps if name == "map" else maps[order] for name, maps in sets.items()}
@@ -182,7 +209,9 @@ class Diffuse(Pictured):
         """What the widget shows now."""
         sets, level = self.shown[self.way], self.level
         figure = plot.Figure(figsize=(11.5, 3.4), layout="constrained", facecolor="white")
-        figure.suptitle(f"{WAYS[self.way].capitalize()}: noise level σ = {self.sigmas[level]:.2g}", fontsize=11)
+        figure.suptitle(
+            f"{WAYS[self.way].capitalize()}: noise level σ = {self.sigmas[level]:.2g}", fontsize=11
+        )
         axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.25))
         table = "gray" if self.colours == "grey" else self.colours
         for ax, name, title in zip(axes, ("noised", "Gaussian", "network"), self._titles()):
@@ -192,7 +221,14 @@ class Diffuse(Pictured):
             ax.set_title(title, fontsize=10)
             if name != "noised":
                 ax.set(ylabel="", yticklabels=[])
-        figure.colorbar(image, ax=axes[1:3], orientation="horizontal", label="convergence κ", extend="both", aspect=40)
+        figure.colorbar(
+            image,
+            ax=axes[1:3],
+            orientation="horizontal",
+            label="convergence κ",
+            extend="both",
+            aspect=40,
+        )
         s, vectors = self._statistics["power"], self._vectors[self.way]["power"]
         axes[3].loglog(s.x, vectors["map"][0], color=plot.TRUTH, label=self._last())
         for name, colour in zip(("Gaussian", "network"), plot.CYCLE):

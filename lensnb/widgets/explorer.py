@@ -20,7 +20,16 @@ from .. import plot, stats
 from ..data import MapSet
 from ..ensemble import Ensemble
 from ..maps import add_shape_noise, smooth
-from .pictures import COLOUR_MAPS, Pictured, check_shapes, colour_table, field_of, pick, quantise, script
+from .pictures import (
+    COLOUR_MAPS,
+    Pictured,
+    check_shapes,
+    colour_table,
+    field_of,
+    pick,
+    quantise,
+    script,
+)
 
 # What can be chosen: title, name in stats.suite, and for the Minkowski functionals which third of the vector.
 STATISTICS = {
@@ -73,13 +82,22 @@ def explore(
         ValueError: an unknown statistic, fewer than two sets, a set of fewer than two maps or with NaN, sets of different
             shapes or fields, no field size.
     """
-    statistics = [statistics] if isinstance(statistics, str) else list(STATISTICS if statistics is None else statistics)
+    statistics = (
+        [statistics]
+        if isinstance(statistics, str)
+        else list(STATISTICS if statistics is None else statistics)
+    )
     unknown = [name for name in statistics if name not in STATISTICS]
     if unknown or not statistics:
         found = repr(unknown[0]) if unknown else "none"
-        raise ValueError(f"the statistics to choose from are {', '.join(STATISTICS)}; found {found}")
+        raise ValueError(
+            f"the statistics to choose from are {', '.join(STATISTICS)}; found {found}"
+        )
     offered = {"statistic": statistics}
-    for name, values in {"smoothing_arcmin": smoothing_arcmin, "n_gal_arcmin2": n_gal_arcmin2}.items():
+    for name, values in {
+        "smoothing_arcmin": smoothing_arcmin,
+        "n_gal_arcmin2": n_gal_arcmin2,
+    }.items():
         offered[name] = [float(v) for v in values]
         if not offered[name] or not all(0 <= v < math.inf for v in offered[name]):
             raise ValueError(f"{name} must list numbers that are not negative, found {values}")
@@ -152,7 +170,12 @@ class Explorer(Pictured):
             window=[0, 0, next(iter(self._kappa.values())).shape[-1]],
             _about={
                 "sets": [
-                    {"name": name, "total": one.total, "indices": one.indices.tolist(), "colour": palette.get(name)}
+                    {
+                        "name": name,
+                        "total": one.total,
+                        "indices": one.indices.tolist(),
+                        "colour": palette.get(name),
+                    }
                     for name, one in chosen.items()
                 ],
                 "n": next(iter(self._kappa.values())).shape[-1],
@@ -179,21 +202,31 @@ class Explorer(Pictured):
     def _check_index(self, proposal):
         last = max(map(len, self._kappa.values())) - 1
         if not 0 <= proposal["value"] <= last:
-            raise traitlets.TraitError(f"index must lie between 0 and {last}, found {proposal['value']}")
+            raise traitlets.TraitError(
+                f"index must lie between 0 and {last}, found {proposal['value']}"
+            )
         return proposal["value"]
 
     @traitlets.validate("window")
     def _check_window(self, proposal):
         n, window = next(iter(self._kappa.values())).shape[-1], proposal["value"]
-        if not (len(window) == 3 and window[2] >= 1 and all(0 <= first <= n - window[2] for first in window[:2])):
-            raise traitlets.TraitError(f"window must be a row, a column and a side within {n} pixels, found {window}")
+        if not (
+            len(window) == 3
+            and window[2] >= 1
+            and all(0 <= first <= n - window[2] for first in window[:2])
+        ):
+            raise traitlets.TraitError(
+                f"window must be a row, a column and a side within {n} pixels, found {window}"
+            )
         return window
 
     @traitlets.validate("limits")
     def _check_limits(self, proposal):
         limits = proposal["value"]
         if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
-            raise traitlets.TraitError(f"limits must be two values of κ, the lower first, or None; found {limits}")
+            raise traitlets.TraitError(
+                f"limits must be two values of κ, the lower first, or None; found {limits}"
+            )
         return limits
 
     # ------------------------------------------------------------ compute
@@ -206,10 +239,16 @@ class Explorer(Pictured):
             maps = dict(self._kappa)
             for name, kappa in maps.items():
                 if self.n_gal_arcmin2:
-                    kappa = add_shape_noise(kappa, self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw)
+                    kappa = add_shape_noise(
+                        kappa, self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw
+                    )
                 maps[name] = smooth(kappa, self.smoothing_arcmin, self._side_deg)
             names = dict.fromkeys(name for _, name, _ in STATISTICS.values())
-            self._processed = key, maps, stats.suite(next(iter(maps.values())), self._side_deg, names)
+            self._processed = (
+                key,
+                maps,
+                stats.suite(next(iter(maps.values())), self._side_deg, names),
+            )
         return self._processed[1:]
 
     def _measure(self) -> tuple[stats.Statistic, dict[str, np.ndarray]]:
@@ -223,14 +262,21 @@ class Explorer(Pictured):
         if part is not None:
             bins = len(statistic.x) // len(MINKOWSKI_LABELS)
             third = slice(part * bins, (part + 1) * bins)
-            statistic = replace(statistic, x=statistic.x[third], x_label="threshold κ", y_label=MINKOWSKI_LABELS[part])
+            statistic = replace(
+                statistic,
+                x=statistic.x[third],
+                x_label="threshold κ",
+                y_label=MINKOWSKI_LABELS[part],
+            )
             vectors = {of: v[:, third] for of, v in vectors.items()}
         return statistic, vectors
 
     def _limits(self) -> list[float]:
         """The ends of the colour scale by default."""
         truth = next(iter(self._process()[0].values()))
-        return np.percentile(truth.flatten()[:: max(1, truth.numel() // 10**6)], [0.5, 99.7]).tolist()
+        return np.percentile(
+            truth.flatten()[:: max(1, truth.numel() // 10**6)], [0.5, 99.7]
+        ).tolist()
 
     def _update(self) -> None:
         """Send what changed: the maps where noise or smoothing did, and the statistic."""
@@ -251,7 +297,12 @@ class Explorer(Pictured):
         except ValueError as error:
             if not self._plot:
                 raise
-            self._plot = {**self._plot, **setting, "statistic": self.statistic, "problem": str(error)}
+            self._plot = {
+                **self._plot,
+                **setting,
+                "statistic": self.statistic,
+                "problem": str(error),
+            }
 
     # ------------------------------------------------------------ the picture that stays
 
@@ -262,7 +313,14 @@ class Explorer(Pictured):
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
         maps = left.subplots(1, 2)
         image = self._draw_maps(*maps)
-        left.colorbar(image, ax=maps, orientation="horizontal", label="convergence κ", extend="both", aspect=45)
+        left.colorbar(
+            image,
+            ax=maps,
+            orientation="horizontal",
+            label="convergence κ",
+            extend="both",
+            aspect=45,
+        )
         panels = right.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         self._draw_statistic(*panels)
         right.align_ylabels(panels)
@@ -302,12 +360,22 @@ class Explorer(Pictured):
         above.plot([], [], color="0.4", lw=0.9, ls="--", label="maps shown")
         above.legend(frameon=False, fontsize=9)
         below.set(xlabel=statistic.x_label)
-        below.set(**({"ylabel": "ratio", "ylim": (0, 2)} if is_positive(truth) else {"ylabel": "shift / σ"}))
+        below.set(
+            **(
+                {"ylabel": "ratio", "ylim": (0, 2)}
+                if is_positive(truth)
+                else {"ylabel": "shift / σ"}
+            )
+        )
         below.grid(alpha=0.25)
 
     def _described(self) -> str:
         """The statistic and what was done to the maps, in a few words."""
-        noise = f", shape noise of {self.n_gal_arcmin2:g} galaxies/arcmin²" if self.n_gal_arcmin2 else ""
+        noise = (
+            f", shape noise of {self.n_gal_arcmin2:g} galaxies/arcmin²"
+            if self.n_gal_arcmin2
+            else ""
+        )
         smoothing = f", smoothed by {self.smoothing_arcmin:g}′" if self.smoothing_arcmin else ""
         return STATISTICS[self.statistic][0] + noise + smoothing
 

@@ -38,7 +38,11 @@ OF_ONE = [
 
 
 def inspect(
-    report: FidelityReport, statistic: str = "power", *, sizes: Sequence[int] | None = None, seed: int = 0
+    report: FidelityReport,
+    statistic: str = "power",
+    *,
+    sizes: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> Inspector:
     """Choose a statistic, generators and how many maps of each to use, and see where and why a generator fails.
 
@@ -61,12 +65,16 @@ def inspect(
         ValueError: no such statistic, or a size of less than 16 maps.
     """
     if statistic not in report.statistics:
-        raise ValueError(f"the report has the statistics {', '.join(report.statistics)}; found {statistic!r}")
+        raise ValueError(
+            f"the report has the statistics {', '.join(report.statistics)}; found {statistic!r}"
+        )
     most = min(report.counts[name]["maps"] for name in report.names)
     if sizes is None:
         sizes = [2**k for k in range(6, 20)]
     elif any(size < 16 for size in sizes):
-        raise ValueError(f"sizes must be 16 maps or more, for a covariance to mean something, found {min(sizes)}")
+        raise ValueError(
+            f"sizes must be 16 maps or more, for a covariance to mean something, found {min(sizes)}"
+        )
     return Inspector(report, statistic, [int(size) for size in sizes if size < most], seed)
 
 
@@ -116,10 +124,14 @@ class Inspector(Pictured):
 
     @traitlets.validate("statistic", "maps")
     def _check_offered(self, proposal):
-        offered = list(self._report.statistics) if proposal["trait"].name == "statistic" else self._sizes
+        offered = (
+            list(self._report.statistics) if proposal["trait"].name == "statistic" else self._sizes
+        )
         if proposal["value"] not in offered:
             known = ", ".join(map(str, offered))
-            raise traitlets.TraitError(f"{proposal['trait'].name} must be one of {known}; found {proposal['value']!r}")
+            raise traitlets.TraitError(
+                f"{proposal['trait'].name} must be one of {known}; found {proposal['value']!r}"
+            )
         return proposal["value"]
 
     @traitlets.validate("chosen")
@@ -140,14 +152,19 @@ class Inspector(Pictured):
         verdicts = {of: by[name] for of, by in whole.verdicts.items()}
         if self.maps:
             for of in whole.names:
-                few = np.random.default_rng(self._seed).permutation(len(ensembles[of]))[: self.maps]
+                few = np.random.default_rng(self._seed).permutation(len(ensembles[of]))[
+                    : self.maps
+                ]
                 ensembles[of] = Ensemble(ensembles[of].vectors[few], ensembles[of].labels[few])
             sets = {of: {name: one} for of, one in ensembles.items()}
             found = judge_all(sets, whole.names, ["truth"], None, ROUNDS, self._seed)["truth"]
             verdicts = {of: by[name] for of, by in found.items()}
         one = lambda sets: {of: {name: value} for of, value in sets.items()}
         return replace(
-            whole, statistics={name: whole.statistics[name]}, ensembles=one(ensembles), verdicts=one(verdicts)
+            whole,
+            statistics={name: whole.statistics[name]},
+            ensembles=one(ensembles),
+            verdicts=one(verdicts),
         )
 
     def _update(self) -> None:
@@ -186,7 +203,11 @@ class Inspector(Pictured):
 
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
-        cut, name, palette = self._found[self.statistic, self.maps][0], self.statistic, plot.colours(self._report.names)
+        cut, name, palette = (
+            self._found[self.statistic, self.maps][0],
+            self.statistic,
+            plot.colours(self._report.names),
+        )
         s, truth = cut.statistics[name], cut.ensembles["truth"][name]
         figure = plot.Figure(figsize=(11.5, 6.2), layout="constrained", facecolor="white")
         above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
@@ -197,16 +218,28 @@ class Inspector(Pictured):
             left.plot(s.x, cut.ensembles[of][name].mean(), color=palette[of], lw=1.4, label=of)
         left.set_ylabel(plot.typeset(s.y_label))
         left.legend(frameon=False, fontsize=8)
-        plot.ratio(middle, cut, name, "mean_ratio" if self._shown["ratio"] else "mean_shift", self.chosen)
+        plot.ratio(
+            middle, cut, name, "mean_ratio" if self._shown["ratio"] else "mean_shift", self.chosen
+        )
         plot.ratio(right, cut, name, "scatter_ratio", self.chosen)
         over = self.matrix == "over truth"
         sets = [NULL, *self.chosen] if over else ["truth", NULL, *self.chosen]
         axes = np.atleast_1d(below.subplots(1, len(sets), sharey=True))
         for ax, of in zip(axes, sets):
             one = cut.ensembles[of][name]
-            image = plot.correlation_ratio(ax, one, truth, of, s) if over else plot.correlation(ax, one, of, s)
+            image = (
+                plot.correlation_ratio(ax, one, truth, of, s)
+                if over
+                else plot.correlation(ax, one, of, s)
+            )
             ax.label_outer()
-        below.colorbar(image, ax=axes, label=MATRICES[self.matrix][2], shrink=0.8, extend="both" if over else "neither")
+        below.colorbar(
+            image,
+            ax=axes,
+            label=MATRICES[self.matrix][2],
+            shrink=0.8,
+            extend="both" if over else "neither",
+        )
         return figure
 
     def _title(self) -> str:

@@ -22,7 +22,9 @@ COLOUR_MAPS = {
     "cividis": "00224e 002e6c 1e3a6f 35456c 47516c 575d6d 666970 757575 848279 948e77 a59c74 b7a96e c8b866 dbc75a eed649 fee838",
     "grey": "000000 ffffff",
 }  # fmt: skip
-PIXELS = 2**22  # at most so many pixels of a set go to the browser unless more maps are asked for, 8 MB
+PIXELS = (
+    2**22
+)  # at most so many pixels of a set go to the browser unless more maps are asked for, 8 MB
 
 
 def script(*names: str) -> str:
@@ -55,12 +57,16 @@ class Pictured(anywidget.AnyWidget):
 def field_of(sets: Mapping, side_deg: float | None) -> float:
     """The side of the field that all sets agree on, degrees."""
     if len(sets) < 2:
-        raise ValueError(f"a comparison needs the true maps and at least one other set, found {len(sets)}")
+        raise ValueError(
+            f"a comparison needs the true maps and at least one other set, found {len(sets)}"
+        )
     for name, one in sets.items():
         if isinstance(one, MapSet):
             side_deg = one.side_deg if side_deg is None else side_deg
             if not math.isclose(one.side_deg, side_deg):
-                raise ValueError(f"{name!r} has a field of {one.side_deg:g}°, expected {side_deg:g}° as for the others")
+                raise ValueError(
+                    f"{name!r} has a field of {one.side_deg:g}°, expected {side_deg:g}° as for the others"
+                )
     if side_deg is None or not side_deg > 0:
         raise ValueError(f"side_deg must be the side of the field in degrees, found {side_deg}")
     return float(side_deg)
@@ -77,19 +83,35 @@ class Chosen:
 
 def pick(name: str, one: MapSet | Tensor | np.ndarray, most: int | None) -> Chosen:
     """At most ``most`` maps, spread evenly over a set; None: 200, fewer where they have more than 4 million pixels."""
-    kappa = one.maps if isinstance(one, MapSet) else one if isinstance(one, Tensor) else np.asarray(one)
+    kappa = (
+        one.maps
+        if isinstance(one, MapSet)
+        else one
+        if isinstance(one, Tensor)
+        else np.asarray(one)
+    )
     if kappa.ndim != 3 or kappa.shape[1] != kappa.shape[2]:
-        raise ValueError(f"{name!r} must hold maps of the shape (maps, n, n), found {tuple(kappa.shape)}")
+        raise ValueError(
+            f"{name!r} must hold maps of the shape (maps, n, n), found {tuple(kappa.shape)}"
+        )
     total = len(kappa)
-    count = min(total, min(200, max(2, PIXELS // math.prod(kappa.shape[1:]))) if most is None else most)
+    count = min(
+        total, min(200, max(2, PIXELS // math.prod(kappa.shape[1:]))) if most is None else most
+    )
     if count < 2:
         raise ValueError(f"{name!r} has {count} maps to show; a scatter needs at least two")
     indices = np.linspace(0, total - 1, count).round().astype(int)
-    kappa = kappa[torch.from_numpy(indices)] if isinstance(kappa, Tensor) else np.asarray(kappa[indices], np.float32)
+    kappa = (
+        kappa[torch.from_numpy(indices)]
+        if isinstance(kappa, Tensor)
+        else np.asarray(kappa[indices], np.float32)
+    )
     kappa = torch.as_tensor(kappa).detach().cpu().float()
     bad = int((~torch.isfinite(kappa)).flatten(1).any(1).sum())
     if bad:
-        raise ValueError(f"{name!r} has {bad} maps with NaN or infinity among {count}; leave them out first")
+        raise ValueError(
+            f"{name!r} has {bad} maps with NaN or infinity among {count}; leave them out first"
+        )
     return Chosen(kappa, indices, total)
 
 
@@ -102,7 +124,9 @@ def check_shapes(chosen: Mapping[str, Chosen]) -> None:
                 f"{name!r} has maps of {sizes[0]} pixels, {first!r} of {sizes[1]}; they must be the same field"
             )
     if not truth.kappa.std() > 0:
-        raise ValueError(f"the maps of {first!r} are all one constant; there is nothing to compare with")
+        raise ValueError(
+            f"the maps of {first!r} are all one constant; there is nothing to compare with"
+        )
 
 
 def quantise(kappa: Tensor) -> dict:
@@ -117,7 +141,9 @@ def quantise(kappa: Tensor) -> dict:
     low, high = float(kappa.min()), float(kappa.max())
     step = (high - low) / 65535 or 1.0
     pixels = ((kappa.double() - low) / step).round().numpy().astype("<u2")
-    mean, std = (v.numpy().astype("<f4").tobytes() for v in (kappa.mean((1, 2)), kappa.std((1, 2))))
+    mean, std = (
+        v.numpy().astype("<f4").tobytes() for v in (kappa.mean((1, 2)), kappa.std((1, 2)))
+    )
     return {"pixels": pixels.tobytes(), "low": low, "step": step, "mean": mean, "std": std}
 
 

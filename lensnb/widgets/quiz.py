@@ -20,7 +20,16 @@ from torch import Tensor
 from .. import plot
 from ..data import MapSet
 from ..maps import smooth
-from .pictures import COLOUR_MAPS, Pictured, check_shapes, colour_table, field_of, pick, quantise, script
+from .pictures import (
+    COLOUR_MAPS,
+    Pictured,
+    check_shapes,
+    colour_table,
+    field_of,
+    pick,
+    quantise,
+    script,
+)
 
 
 class Score(NamedTuple):
@@ -94,9 +103,13 @@ class Quiz(Pictured):
 
     def __init__(self, maps: Mapping[str, Tensor], side_deg: float, questions: int, seed: int):
         self._maps, self._side_deg = dict(maps), side_deg
-        self.questions = _questions({name: len(kappa) for name, kappa in maps.items()}, questions, seed)
+        self.questions = _questions(
+            {name: len(kappa) for name, kappa in maps.items()}, questions, seed
+        )
         truth = next(iter(maps.values()))
-        self._limits = np.percentile(truth.flatten()[:: max(1, truth.numel() // 10**6)], [0.5, 99.7]).tolist()
+        self._limits = np.percentile(
+            truth.flatten()[:: max(1, truth.numel() // 10**6)], [0.5, 99.7]
+        ).tolist()
         super().__init__(
             _about={
                 "names": list(maps), "n": truth.shape[-1], "side_deg": side_deg, "limits": self._limits,
@@ -110,7 +123,9 @@ class Quiz(Pictured):
     def _check_answers(self, proposal):
         answers = proposal["value"]
         if len(answers) > len(self.questions) or not set(answers) <= {0, 1}:
-            raise traitlets.TraitError(f"answers are 0 or 1, {len(self.questions)} at the most; found {answers}")
+            raise traitlets.TraitError(
+                f"answers are 0 or 1, {len(self.questions)} at the most; found {answers}"
+            )
         return answers
 
     def score(self, generator: str | None = None) -> Score:
@@ -121,8 +136,14 @@ class Quiz(Pictured):
         """
         names = list(self._maps)[1:]
         if generator is not None and generator not in names:
-            raise ValueError(f"there is no generator {generator!r} in the quiz; it shows {', '.join(names)}")
-        asked = [(q, a) for q, a in zip(self.questions, self.answers) if generator in (None, q["generator"])]
+            raise ValueError(
+                f"there is no generator {generator!r} in the quiz; it shows {', '.join(names)}"
+            )
+        asked = [
+            (q, a)
+            for q, a in zip(self.questions, self.answers)
+            if generator in (None, q["generator"])
+        ]
         return score(sum(q["side"] == answer for q, answer in asked), len(asked))
 
     def figure(self) -> plot.Figure:
@@ -132,13 +153,26 @@ class Quiz(Pictured):
         pair = [(truth, question["true"]), (question["generator"], question["fake"])]
         figure = plot.Figure(figsize=(7.2, 3.9), layout="constrained", facecolor="white")
         axes = figure.subplots(1, 2)
-        for ax, (name, one), side in zip(axes, pair[:: 1 if question["side"] else -1], ("left", "right")):
-            image = plot.kappa_map(ax, self._maps[name][one], self._side_deg, tuple(self._limits), "magma")
+        for ax, (name, one), side in zip(
+            axes, pair[:: 1 if question["side"] else -1], ("left", "right")
+        ):
+            image = plot.kappa_map(
+                ax, self._maps[name][one], self._side_deg, tuple(self._limits), "magma"
+            )
             image.set_interpolation("nearest")
             ax.set_title(side, fontsize=10)
         axes[1].set(ylabel="", yticklabels=[])
-        figure.colorbar(image, ax=axes, orientation="horizontal", label="convergence κ", extend="both", aspect=45)
-        figure.suptitle("One of the two is generated. Which? (Run the notebook to answer.)", fontsize=11)
+        figure.colorbar(
+            image,
+            ax=axes,
+            orientation="horizontal",
+            label="convergence κ",
+            extend="both",
+            aspect=45,
+        )
+        figure.suptitle(
+            "One of the two is generated. Which? (Run the notebook to answer.)", fontsize=11
+        )
         return figure
 
     def __repr__(self) -> str:
@@ -165,5 +199,7 @@ def _questions(counts: Mapping[str, int], questions: int, seed: int) -> list[dic
     for _ in range(questions):
         name = generators[int(torch.randint(len(generators), (1,), generator=draw))]
         side = int(torch.randint(2, (1,), generator=draw))
-        found.append({"generator": name, "true": next_of(truth), "fake": next_of(name), "side": side})
+        found.append(
+            {"generator": name, "true": next_of(truth), "fake": next_of(name), "side": side}
+        )
     return found

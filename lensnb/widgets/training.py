@@ -27,7 +27,9 @@ SHOWN = ("step", "loss", "lr", "seconds", "images", "images_per_second", "valida
 KNOWN = (*SHOWN, "stopped", "kept")  # whatever else is in a record comes from a check
 
 
-def watch(records: Iterator[dict], steps: int, name: str = "training", check: Fidelity | None = None) -> list[dict]:
+def watch(
+    records: Iterator[dict], steps: int, name: str = "training", check: Fidelity | None = None
+) -> list[dict]:
     """Follow a training in a widget until it ends or is interrupted; return its records.
 
     In a batch job (``LENSNB_BATCH``, which ``lensnb run`` sets) and of several processes that share a training, it prints
@@ -67,7 +69,9 @@ def watch(records: Iterator[dict], steps: int, name: str = "training", check: Fi
         raise
     finally:
         if handle is not None:
-            handle.update(widget)  # once more, so that a stored notebook keeps the picture of the end
+            handle.update(
+                widget
+            )  # once more, so that a stored notebook keeps the picture of the end
     return widget.history
 
 
@@ -92,7 +96,9 @@ class Training(Pictured):
         self.history: list[dict] = []
         self._kept: list[dict] = []  # what is drawn
         self._every, self._checked, self._told = 1, {}, -math.inf
-        super().__init__(_about={"steps": steps, "name": name, "table": colour_table("magma").tobytes()})
+        super().__init__(
+            _about={"steps": steps, "name": name, "table": colour_table("magma").tobytes()}
+        )
 
     def add(self, record: dict, samples=None) -> None:
         """Show one more record, and maps ``(maps, n, n)`` where there are new ones."""
@@ -113,7 +119,10 @@ class Training(Pictured):
         column = lambda key: [_number(one.get(key)) for one in self._kept]
         with self.hold_sync():
             self._curves = {key: column(key) for key in ("step", "loss", "validation", "lr")}
-            self._now = {"record": {key: _number(self.history[-1].get(key)) for key in SHOWN}, "check": self._checked}
+            self._now = {
+                "record": {key: _number(self.history[-1].get(key)) for key in SHOWN},
+                "check": self._checked,
+            }
             if samples is not None:
                 few = samples[:SAMPLES]
                 self._maps = quantise(few) | {"n": few.shape[-1], "count": len(few)}
@@ -123,19 +132,34 @@ class Training(Pictured):
         """Loss and learning rate so far."""
         figure = plot.Figure(figsize=(9, 3), layout="constrained", facecolor="white")
         loss, rate = figure.subplots(1, 2, width_ratios=(2, 1))
-        for key, colour, label in (("loss", plot.CYCLE[0], "training"), ("validation", plot.CYCLE[1], "validation")):
-            points = [(one["step"], one[key]) for one in self.history if _number(one.get(key)) is not None]
+        for key, colour, label in (
+            ("loss", plot.CYCLE[0], "training"),
+            ("validation", plot.CYCLE[1], "validation"),
+        ):
+            points = [
+                (one["step"], one[key])
+                for one in self.history
+                if _number(one.get(key)) is not None
+            ]
             if points:
                 loss.plot(*zip(*points), color=colour, label=label)
         if loss.lines:
             loss.legend(frameon=False)
-        rate.plot([one["step"] for one in self.history], [one["lr"] for one in self.history], color=plot.CYCLE[2])
+        rate.plot(
+            [one["step"] for one in self.history],
+            [one["lr"] for one in self.history],
+            color=plot.CYCLE[2],
+        )
         loss.set(xlabel="step", ylabel="loss", title=f"{self._about['name']}: {self.state}")
         rate.set(xlabel="step", ylabel="learning rate")
         return figure
 
     def __repr__(self) -> str:
-        at = f"step {self.history[-1]['step']} of {self._about['steps']}" if self.history else "no step yet"
+        at = (
+            f"step {self.history[-1]['step']} of {self._about['steps']}"
+            if self.history
+            else "no step yet"
+        )
         return f"Training {self._about['name']}: {self.state}, {at}"
 
     def alt(self) -> str:

@@ -61,11 +61,15 @@ def walk(
         raise ValueError(f"a walk needs at least three steps, found {steps}")
     temperatures = sorted({float(t) for t in temperatures})
     if 1.0 not in temperatures or temperatures[0] <= 0:
-        raise ValueError(f"temperatures must be positive and have 1 among them, found {temperatures}")
+        raise ValueError(
+            f"temperatures must be positive and have 1 among them, found {temperatures}"
+        )
     true = pick("maps", maps, 64).kappa
     if true.shape[-1] != model.n:
         found = " × ".join(map(str, true.shape[-2:]))
-        raise ValueError(f"the model was made for maps of {model.n} × {model.n} pixels, found {found}")
+        raise ValueError(
+            f"the model was made for maps of {model.n} × {model.n} pixels, found {found}"
+        )
     for one in (first, last):
         if not 0 <= one < len(true):
             raise ValueError(f"there is no map {one} among the {len(true)} to choose from")
@@ -98,7 +102,16 @@ class Walk(Pictured):
     _about = traitlets.Dict().tag(sync=True)  # what never changes
     _path = traitlets.Dict().tag(sync=True)  # the walk
 
-    def __init__(self, model: Flow, true: Tensor, side_deg: float, first: int, last: int, steps: int, temperatures):
+    def __init__(
+        self,
+        model: Flow,
+        true: Tensor,
+        side_deg: float,
+        first: int,
+        last: int,
+        steps: int,
+        temperatures,
+    ):
         self._model, self._true, self._side_deg, self._steps = model, true, side_deg, steps
         self._temperatures, self._device = temperatures, model.transform.mean.device
         self._limits = np.percentile(true, [0.5, 99.7]).tolist()
@@ -130,7 +143,9 @@ class Walk(Pictured):
         name, value = proposal["trait"].name, proposal["value"]
         if name == "temperature":
             if value not in self._temperatures:
-                raise traitlets.TraitError(f"temperature must be one of {self._temperatures}; found {value}")
+                raise traitlets.TraitError(
+                    f"temperature must be one of {self._temperatures}; found {value}"
+                )
             return value
         most = self._steps if name == "step" else len(self._true)
         if not 0 <= value < most:
@@ -169,22 +184,41 @@ class Walk(Pictured):
         axes = left.subplots(1, 3)
         table = "gray" if self.colours == "grey" else self.colours
         shown = (self._true[self.first], self.kappa[self.step], self._true[self.last])
-        for ax, kappa, title in zip(axes, shown, ("start", f"step {self.step + 1} of {self._steps}", "end")):
+        for ax, kappa, title in zip(
+            axes, shown, ("start", f"step {self.step + 1} of {self._steps}", "end")
+        ):
             image = plot.kappa_map(ax, kappa, self._side_deg, tuple(self._limits), table)
             image.set_interpolation("nearest")
             ax.set_title(title, fontsize=10)
             ax.label_outer()
-        left.colorbar(image, ax=axes, orientation="horizontal", label="convergence κ", extend="both", aspect=40)
+        left.colorbar(
+            image,
+            ax=axes,
+            orientation="horizontal",
+            label="convergence κ",
+            extend="both",
+            aspect=40,
+        )
         power, likely = right.subplots(1, 2)
         mean, std = self._band
         power.fill_between(
-            self._power.x, np.maximum(mean - std, 0.03 * mean), mean + std, color=plot.TRUTH, alpha=0.18, lw=0
+            self._power.x,
+            np.maximum(mean - std, 0.03 * mean),
+            mean + std,
+            color=plot.TRUTH,
+            alpha=0.18,
+            lw=0,
         )
         power.loglog(self._power.x, mean, color=plot.TRUTH, label="true maps, ± σ of one")
         power.loglog(
-            self._power.x, self._power(self.kappa[self.step : self.step + 1])[0], color=plot.CYCLE[3], label="this map"
+            self._power.x,
+            self._power(self.kappa[self.step : self.step + 1])[0],
+            color=plot.CYCLE[3],
+            label="this map",
         )
-        power.set(xlabel=plot.typeset(self._power.x_label), ylabel=plot.typeset(self._power.y_label))
+        power.set(
+            xlabel=plot.typeset(self._power.x_label), ylabel=plot.typeset(self._power.y_label)
+        )
         power.legend(frameon=False, fontsize=8)
         apart, place = self.log_prob - self._typical.mean(0), np.arange(1, self._steps + 1)
         spread = float(self._typical.sum(-1).std())
