@@ -37,7 +37,8 @@ def simulations(field, seed: int, first: int = 0, count: int = 24) -> MapSet:
     """Maps of 5° cut from maps of 10°, four with one label."""
     wide = field.sample(count, torch.Generator().manual_seed(seed))
     return tiles(
-        MapSet(wide.numpy(), WIDE.side_deg, labels=np.arange(first, first + count)), WIDE.n // 2
+        MapSet(wide.numpy(), WIDE.side_deg, simulation=np.arange(first, first + count)),
+        WIDE.n // 2,
     )
 
 
@@ -65,7 +66,8 @@ def coverage(seeds: int, rounds: int = 100) -> dict[str, np.ndarray]:
         sets = [simulations(GAUSSIAN, 10_000 + 2 * seed + k, 40 * k, 40) for k in range(2)]
         edges = ell_edges(sets[0].grid, 6)
         truth, sample = (
-            Ensemble(power_spectrum(s.tensor(), s.side_deg, edges).numpy(), s.labels) for s in sets
+            Ensemble(power_spectrum(s.tensor(), s.side_deg, edges).numpy(), s.simulation)
+            for s in sets
         )
         verdict = judge(sample, truth, rounds, seed)
         for name, value in expected.items():

@@ -225,7 +225,7 @@ def with_noise(maps: MapSet, seed: int) -> MapSet:
     noisy = add_shape_noise(
         maps.tensor(), maps.side_deg, GALAXIES, generator=torch.Generator().manual_seed(seed)
     )
-    return MapSet(noisy.numpy(), maps.side_deg, maps.z_source, maps.labels)
+    return MapSet(noisy.numpy(), maps.side_deg, maps.z_source, maps.simulation)
 
 
 def augmentation(row: Row, side_deg: float) -> Callable[[Tensor, torch.Generator], Tensor] | None:

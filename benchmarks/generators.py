@@ -331,7 +331,7 @@ def bits(model: nn.Module, truth: MapSet, device: torch.device) -> np.ndarray:
         .numpy()
     )
     per_map = -log_prob / (math.log(2) * truth.grid.n**2)
-    return np.array([per_map[truth.labels == label].mean() for label in truth.simulations])
+    return np.array([per_map[truth.simulation == label].mean() for label in truth.simulations])
 
 
 def same_time(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[Target]]:

@@ -89,7 +89,7 @@ def making(folder: Path, options: argparse.Namespace) -> float:
     """The source, and the set that is converted from it, which is checked to be the same; the number of its maps."""
     write_source(folder / "source.npy", options.maps, options.pixels)
     found = convert(
-        folder / "source.npy", folder / "set.zarr", SIDE, labels=np.arange(options.maps) // 32
+        folder / "source.npy", folder / "set.zarr", SIDE, simulation=np.arange(options.maps) // 32
     )
     source = np.load(folder / "source.npy", mmap_mode="r")
     for start, part in pieces(found.maps):
@@ -123,7 +123,7 @@ def converting(folder: Path, options: argparse.Namespace) -> float:
     labels = np.arange(options.maps) // 32
 
     def converted() -> None:
-        convert(folder / "source.npy", folder / "copy.zarr", SIDE, labels=labels)
+        convert(folder / "source.npy", folder / "copy.zarr", SIDE, simulation=labels)
         os.sync()
 
     return timed(converted)
@@ -140,7 +140,7 @@ def measuring(
     measure(which, few)  # caches
     whole = np.asarray(some.maps)
     if where == "memory":
-        some = MapSet(whole, SIDE, labels=some.labels)
+        some = MapSet(whole, SIDE, simulation=some.simulation)
     if where == "disk":
         forget(folder / "set.zarr")
     return timed(lambda: measure(which, some))

@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--z-source", type=float, help="redshift of the sources, where the files do not say it"
     )
     convert.add_argument(
+        "--simulation",
         "--labels",
         help=".npy with the number of the simulation of each map; each: all are their own",
     )
@@ -266,7 +267,7 @@ def _convert(options: argparse.Namespace) -> int:
     if options.out.suffix not in (".npz", ".zarr"):
         raise ValueError(f"{options.out} has another ending; expected .npz or .zarr")
     files = options.files[0] if len(options.files) == 1 else options.files
-    about = options.side_deg, options.z_source, options.labels
+    about = options.side_deg, options.z_source, options.simulation
     how = {name: getattr(options, name) for name in ("pixels", "source", "mask", "signs", "tile")}
     if options.out.suffix == ".zarr":
         maps = convert(files, options.out, *about, **how)

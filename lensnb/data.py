@@ -1,8 +1,8 @@
 """Sets of convergence maps: load, save, split by simulation, augment; and the shipped sample.
 
 A :class:`MapSet` keeps the maps together with the size of their field, the redshift of their sources and, for every
-map, the *label of the simulation* it was cut from. Maps of one simulation share structure, so sets are split and
-errors are bootstrapped by label, never by map. κ is dimensionless, ``side_deg`` is in degrees.
+map, the *simulation* it was cut from. Maps of one simulation share structure, so sets are split and
+errors are bootstrapped by simulation, never by map. κ is dimensionless, ``side_deg`` is in degrees.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from torch import Tensor
 
 from .files import atomic_write
 from .maps import MapGrid
+from .renamed import old_attribute, renamed
 from .store import StoredMaps, pieces
 
 SAMPLE = Path(__file__).parent / "sample"
 
 
+@renamed(labels="simulation")
 @dataclass
 class MapSet:
     """Convergence maps with what is known about them.
@@ -35,7 +37,7 @@ class MapSet:
             read nothing.
         side_deg: side of the field, degrees.
         z_source: redshift of the sources; NaN when not known.
-        labels: number of the simulation that each map was cut from, shape ``(maps,)``; by default every map is its own.
+        simulation: number of the simulation that each map was cut from, shape ``(maps,)``; by default every map is its own.
         provenance: how the maps were made, plain JSON values.
 
     Raises:
@@ -45,7 +47,7 @@ class MapSet:
     maps: np.ndarray
     side_deg: float
     z_source: float = float("nan")
-    labels: np.ndarray | None = None
+    simulation: np.ndarray | None = None
     provenance: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -59,11 +61,15 @@ class MapSet:
             raise ValueError(
                 f"side_deg must be the side of the field in degrees, found {self.side_deg}"
             )
-        self.labels = np.arange(len(self.maps)) if self.labels is None else np.asarray(self.labels)
-        if self.labels.shape != (len(self.maps),):
+        self.simulation = (
+            np.arange(len(self.maps)) if self.simulation is None else np.asarray(self.simulation)
+        )
+        if self.simulation.shape != (len(self.maps),):
             raise ValueError(
-                f"{len(self.maps)} maps need as many labels, found {self.labels.shape}"
+                f"{len(self.maps)} maps need one simulation number each, found {self.simulation.shape}"
             )
+
+    labels = old_attribute("labels", "simulation")
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -73,7 +79,7 @@ class MapSet:
         if isinstance(index, int | np.integer):
             index = [index]
         return MapSet(
-            self.maps[index], self.side_deg, self.z_source, self.labels[index], self.provenance
+            self.maps[index], self.side_deg, self.z_source, self.simulation[index], self.provenance
         )
 
     @property
@@ -83,8 +89,8 @@ class MapSet:
 
     @property
     def simulations(self) -> np.ndarray:
-        """The distinct simulation labels, sorted."""
-        return np.unique(self.labels)
+        """The distinct simulations, sorted."""
+        return np.unique(self.simulation)
 
     def tensor(self, device: str | torch.device = "cpu") -> Tensor:
         """All maps as a float32 tensor, shape ``(maps, n, n)``; of a set larger than memory, take some: ``set[:1000]``."""
@@ -113,7 +119,7 @@ class MapSet:
             raise ValueError(
                 f"{len(order)} simulations cannot be split into the parts {fractions}: one would be empty"
             )
-        return [self[np.isin(self.labels, order[a:b])] for a, b in pairwise(edges)]
+        return [self[np.isin(self.simulation, order[a:b])] for a, b in pairwise(edges)]
 
     def spread(self, n: int, seed: int = 0) -> MapSet:
         """A random subset of ``n`` maps from as many simulations as can be: each gives one before any gives a second.
@@ -132,7 +138,7 @@ class MapSet:
             len(self), int
         )  # the how-manieth of its simulation a map is, in that order
         for simulation in self.simulations:
-            own = np.flatnonzero(self.labels[order] == simulation)
+            own = np.flatnonzero(self.simulation[order] == simulation)
             turn[own] = np.arange(len(own))
         return self[order[np.argsort(turn, kind="stable")[:n]]]
 
@@ -151,7 +157,7 @@ class MapSet:
             "provenance": self.provenance,
         }
         with atomic_write(path) as file:
-            np.savez(file, maps=self.maps, labels=self.labels, about=json.dumps(about))
+            np.savez(file, maps=self.maps, simulation=self.simulation, about=json.dumps(about))
         return path
 
     @classmethod
@@ -165,7 +171,9 @@ class MapSet:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))
-                maps, labels = archive["maps"], archive["labels"]
+                maps = archive["maps"]
+                known = "simulation" if "simulation" in archive.files else "labels"  # its old name
+                simulation = archive[known]
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"{path} does not exist; expected a map set written by MapSet.save"
@@ -174,7 +182,7 @@ class MapSet:
             raise ValueError(
                 f"{path} is not a whole map set written by MapSet.save ({error})"
             ) from None
-        return cls(maps, about["side_deg"], about["z_source"], labels, about["provenance"])
+        return cls(maps, about["side_deg"], about["z_source"], simulation, about["provenance"])
 
     # ------------------------------------------------------------ show
 
@@ -237,8 +245,8 @@ def load_sample(name: str = "train") -> MapSet:
         raise ValueError(f"the sample has the sets {', '.join(names)}; found {name!r}")
     about = json.loads((SAMPLE / "sample.json").read_text())
     maps = np.load(SAMPLE / f"{name}.npy", mmap_mode="r")
-    labels = np.repeat(np.arange(*about["boxes"][name]), about["provenance"]["maps_per_box"])
-    return MapSet(maps, about["side_deg"], about["z_source"], labels, about["provenance"])
+    simulation = np.repeat(np.arange(*about["boxes"][name]), about["provenance"]["maps_per_box"])
+    return MapSet(maps, about["side_deg"], about["z_source"], simulation, about["provenance"])
 
 
 # ---------------------------------------------------------------- augmentation
@@ -286,7 +294,7 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
         factor: how many pixels go into one along an axis; it divides n.
 
     Returns:
-        The set with (n / factor)² pixels, float32 or wider, its labels kept.
+        The set with (n / factor)² pixels, float32 or wider, from the same simulations.
 
     Raises:
         ValueError: ``factor`` does not divide n.
@@ -306,7 +314,11 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
         blocks = part.reshape(len(part), n // factor, factor, n // factor, factor)
         mean[start : start + len(part)] = blocks.mean((2, 4), dtype=np.float64)
     return MapSet(
-        mean, maps.side_deg, maps.z_source, maps.labels, _after(maps, f"block_average {factor}")
+        mean,
+        maps.side_deg,
+        maps.z_source,
+        maps.simulation,
+        _after(maps, f"block_average {factor}"),
     )
 
 
@@ -320,7 +332,7 @@ def tiles(maps: MapSet, n: int) -> MapSet:
         n: pixels a side of a tile, at most m.
 
     Returns:
-        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the label of its map.
+        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the simulation of its map.
 
     Raises:
         ValueError: n is larger than the maps or less than 2.
@@ -339,7 +351,7 @@ def tiles(maps: MapSet, n: int) -> MapSet:
         cut,
         maps.side_deg * n / m,
         maps.z_source,
-        np.repeat(maps.labels, k * k),
+        np.repeat(maps.simulation, k * k),
         _after(maps, f"tiles {n}"),
     )
 

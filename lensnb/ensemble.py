@@ -1,6 +1,6 @@
 """Many vectors → mean, scatter, covariance, correlation; errors from resampling simulations.
 
-An ensemble is a float64 array ``(maps, bins)`` with one simulation label a map. Maps cut from one simulation share
+An ensemble is a float64 array ``(maps, bins)`` with the simulation of each map. Maps cut from one simulation share
 structure: resampling maps would understate every error, so bootstrap and jackknife draw whole simulations (Efron &
 Tibshirani 1993, §8.5). A map that a generator drew is a simulation of its own.
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .data import MapSet
 from .maps import MapGrid
+from .renamed import old_attribute, renamed
 from .stats import Statistic
 from .store import ahead, maps_a_piece
 
@@ -34,7 +35,7 @@ class _Resampling:
 
     @property
     def simulations(self) -> np.ndarray:
-        """The distinct simulation labels, sorted."""
+        """The distinct simulations, sorted."""
         return np.unique(self._groups)
 
     def std(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -104,38 +105,43 @@ class _Resampling:
         return factor * np.linalg.inv(correlation(covariance)) / np.outer(std, std)
 
 
+@renamed(labels="simulation")
 @dataclass
 class Ensemble(_Resampling):
     """The vectors of a set of maps.
 
     Attributes:
         vectors: one vector a map, shape ``(maps, bins)``.
-        labels: simulation of each map, shape ``(maps,)``; None when every map is independent.
+        simulation: simulation of each map, shape ``(maps,)``; None when every map is independent.
 
     Raises:
-        ValueError: another shape, labels that do not fit, or vectors that are not finite.
+        ValueError: another shape, not one simulation a map, or vectors that are not finite.
     """
 
     vectors: np.ndarray
-    labels: np.ndarray | None = None
+    simulation: np.ndarray | None = None
 
     def __post_init__(self):
         self.vectors = np.asarray(self.vectors, np.float64)
-        self.labels = (
-            np.arange(len(self.vectors)) if self.labels is None else np.asarray(self.labels)
+        self.simulation = (
+            np.arange(len(self.vectors))
+            if self.simulation is None
+            else np.asarray(self.simulation)
         )
-        _check(self.vectors, self.labels)
+        _check(self.vectors, self.simulation)
+
+    labels = old_attribute("labels", "simulation")
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     @property
     def _groups(self) -> np.ndarray:
-        return self.labels
+        return self.simulation
 
     def _sums(self) -> tuple[np.ndarray, np.ndarray]:
         """How many maps each simulation has, shape ``(simulations,)``, and the sum of their vectors."""
-        simulations, index = np.unique(self.labels, return_inverse=True)
+        simulations, index = np.unique(self.simulation, return_inverse=True)
         sums = np.zeros((len(simulations), self.vectors.shape[1]))
         np.add.at(sums, index, self.vectors)
         return np.bincount(index), sums
@@ -144,7 +150,7 @@ class Ensemble(_Resampling):
     def join(cls, ensembles: Iterable[Ensemble]) -> Ensemble:
         """The joint vectors of several statistics of the same maps, one statistic after the other."""
         ensembles = list(ensembles)
-        return cls(np.hstack([e.vectors for e in ensembles]), ensembles[0].labels)
+        return cls(np.hstack([e.vectors for e in ensembles]), ensembles[0].simulation)
 
     def mean(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Mean vector, shape ``(bins,)``; ``weights``: how often each map counts."""
@@ -192,8 +198,8 @@ class StreamingEnsemble(_Resampling):
     Golub & LeVeque 1983): enough for mean, covariance, bootstrap and jackknife. Memory: simulations × bins² × 8 B.
 
         ensemble = StreamingEnsemble()
-        for maps, labels in batches:
-            ensemble.update(statistic(maps), labels)
+        for maps, simulation in batches:
+            ensemble.update(statistic(maps), simulation)
     """
 
     def __init__(self):
@@ -202,41 +208,42 @@ class StreamingEnsemble(_Resampling):
         self._square: dict[object, np.ndarray] = {}
         self._blocks = 0
 
-    def update(self, vectors, labels=None) -> StreamingEnsemble:
+    @renamed(labels="simulation")
+    def update(self, vectors, simulation=None) -> StreamingEnsemble:
         """Take in the vectors of some more maps.
 
         Args:
             vectors: shape ``(maps, bins)``.
-            labels: simulation of each map, shape ``(maps,)``. None: the maps are independent of one another and of all
+            simulation: simulation of each map, shape ``(maps,)``. None: the maps are independent of one another and of all
                 others, and this batch is resampled as one block; let there be some tens of batches.
 
         Raises:
             ValueError: shapes do not fit, other bins than before, or vectors that are not finite.
         """
         vectors = np.asarray(vectors, np.float64)
-        if labels is None:
+        if simulation is None:
             self._blocks += 1
-            labels = np.full(len(vectors), -self._blocks)  # simulations are numbered from 0
-        labels = np.asarray(labels)
-        _check(vectors, labels)
+            simulation = np.full(len(vectors), -self._blocks)  # simulations are numbered from 0
+        simulation = np.asarray(simulation)
+        _check(vectors, simulation)
         if self._mean and vectors.shape[1] != len(next(iter(self._mean.values()))):
             known = len(next(iter(self._mean.values())))
             raise ValueError(f"the ensemble has vectors of {known} bins, found {vectors.shape[1]}")
-        for label in np.unique(labels):
-            part = vectors[labels == label]
+        for one in np.unique(simulation):
+            part = vectors[simulation == one]
             mean = part.mean(0)
-            self._merge(label.item(), len(part), mean, (part - mean).T @ (part - mean))
+            self._merge(one.item(), len(part), mean, (part - mean).T @ (part - mean))
         return self
 
-    def _merge(self, label, count: int, mean: np.ndarray, square: np.ndarray) -> None:
-        if label not in self._count:
-            self._count[label], self._mean[label], self._square[label] = count, mean, square
+    def _merge(self, one, count: int, mean: np.ndarray, square: np.ndarray) -> None:
+        if one not in self._count:
+            self._count[one], self._mean[one], self._square[one] = count, mean, square
             return
-        old, step = self._count[label], mean - self._mean[label]
-        self._count[label] = old + count
-        self._mean[label] = self._mean[label] + step * count / (old + count)
-        self._square[label] = (
-            self._square[label] + square + np.outer(step, step) * old * count / (old + count)
+        old, step = self._count[one], mean - self._mean[one]
+        self._count[one] = old + count
+        self._mean[one] = self._mean[one] + step * count / (old + count)
+        self._square[one] = (
+            self._square[one] + square + np.outer(step, step) * old * count / (old + count)
         )
 
     def __len__(self) -> int:
@@ -271,10 +278,11 @@ class StreamingEnsemble(_Resampling):
         return square / _freedom(counts)
 
 
+@renamed(labels="simulation")
 def measure(
     statistics: Mapping[str, Statistic],
     maps: MapSet | Tensor | Iterable[Tensor],
-    labels=None,
+    simulation=None,
     executor: Executor | None = None,
 ) -> dict[str, Ensemble]:
     """The vectors of every statistic, map by map in small batches; the maps are never held all at once.
@@ -283,7 +291,7 @@ def measure(
         statistics: by name, from :func:`lensnb.stats.suite`.
         maps: a :class:`~lensnb.data.MapSet` (maps on disk are read piece by piece), maps ``(maps, n, n)``, or anything that
             yields batches of them, such as a generator's samples.
-        labels: simulation of each map; by default those of the MapSet, or every map is its own.
+        simulation: simulation of each map; by default those of the MapSet, or every map is its own.
         executor: measures the pieces, several at a time, for instance a ``ProcessPoolExecutor`` of the standard library or
             what ``dask.distributed.Client.get_executor`` gives; None measures them here, one by one. Processes should be
             spawned, not forked, since torch has threads, and keep to one thread each:
@@ -293,30 +301,34 @@ def measure(
     for vectors, _ in measured(statistics, maps, None, executor):
         for name in statistics:
             found[name].append(vectors[name])
-    labels = maps.labels if labels is None and isinstance(maps, MapSet) else labels
-    return {name: Ensemble(np.concatenate(vectors), labels) for name, vectors in found.items()}
+    simulation = maps.simulation if simulation is None and isinstance(maps, MapSet) else simulation
+    return {name: Ensemble(np.concatenate(vectors), simulation) for name, vectors in found.items()}
 
 
+@renamed(labels="simulation")
 def measured(
     statistics: Mapping[str, Statistic],
     maps: MapSet | Tensor | Iterable[Tensor],
-    labels=None,
+    simulation=None,
     executor: Executor | None = None,
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
     """What :func:`measure` measures, batch by batch, for sets of which not even the vectors fit into memory:
 
         ensemble = StreamingEnsemble()
-        for vectors, labels in measured(statistics, maps):
-            ensemble.update(vectors["power"], labels)
+        for vectors, simulation in measured(statistics, maps):
+            ensemble.update(vectors["power"], simulation)
 
     Args:
-        statistics, maps, labels, executor: as for :func:`measure`.
+        statistics, maps, simulation, executor: as for :func:`measure`.
 
     Yields:
-        The vectors of some maps, by statistic, each ``(maps, bins)``, and the labels of these maps, ``(maps,)``; None for
-        labels where there are none. In the order of the maps.
+        The vectors of some maps, by statistic, each ``(maps, bins)``, and the simulation of these maps, ``(maps,)``; None for
+        simulation where there are none. In the order of the maps.
     """
-    labels, at = maps.labels if labels is None and isinstance(maps, MapSet) else labels, 0
+    simulation, at = (
+        maps.simulation if simulation is None and isinstance(maps, MapSet) else simulation,
+        0,
+    )
     if isinstance(maps, MapSet):
         whole, step = maps.maps, maps_a_piece(maps.maps.shape[-1])
         maps = (whole[i : i + step] for i in range(0, len(whole), step))
@@ -331,7 +343,7 @@ def measured(
         else ahead(executor, function, maps, 2 * (os.cpu_count() or 1))
     ):
         count = len(next(iter(vectors.values()), ()))
-        yield vectors, None if labels is None else np.asarray(labels)[at : at + count]
+        yield vectors, None if simulation is None else np.asarray(simulation)[at : at + count]
         at += count
 
 
@@ -357,10 +369,10 @@ def _freedom(counts: np.ndarray) -> float:
     return counts.sum() - 1
 
 
-def _check(vectors: np.ndarray, labels: np.ndarray) -> None:
-    if vectors.ndim != 2 or labels.shape != (len(vectors),):
+def _check(vectors: np.ndarray, simulation: np.ndarray) -> None:
+    if vectors.ndim != 2 or simulation.shape != (len(vectors),):
         raise ValueError(
-            f"vectors {vectors.shape} must be (maps, bins) with one label a map, found {labels.shape}"
+            f"vectors {vectors.shape} must be (maps, bins) with one simulation number a map, found {simulation.shape}"
         )
     bad = int((~np.isfinite(vectors).all(1)).sum())
     if bad:
@@ -403,7 +415,7 @@ def covariance_noise(ensemble: Ensemble, metric: np.ndarray) -> tuple[float, flo
     mean = z.T @ z / n
     size, own = (z**2).sum(1), np.einsum("ij,jk,ik->i", z, mean, z, optimize=True)
     alone = float((size**2 - 2 * own + (mean**2).sum()).sum()) / (n * (n - 1))
-    simulations, index = np.unique(ensemble.labels, return_inverse=True)
+    simulations, index = np.unique(ensemble.simulation, return_inverse=True)
     count = len(simulations)
     if count < 2:
         raise ValueError("the noise of a covariance needs at least two simulations, found one")

@@ -390,7 +390,7 @@ def kappa_maps(
     several = np.ndim(z_sources) > 0
     redshifts = [float(z) for z in np.atleast_1d(z_sources)]
     kappa = np.empty((len(redshifts), len(boxes) * maps_per_box, n_pix, n_pix), np.float32)
-    labels = np.repeat(np.asarray(boxes), maps_per_box)
+    simulation = np.repeat(np.asarray(boxes), maps_per_box)
     for b, box in enumerate(tqdm(boxes, desc="Born maps", unit="box")):
         file = plane_file(folder, box)
         if not file.exists():
@@ -402,7 +402,7 @@ def kappa_maps(
                 planes, cone, rng, redshifts, n_pix, side_deg
             )
     provenance = {"made_by": "lensnb.sims", "cone": cone.as_dict(), "maps_per_box": maps_per_box}
-    sets = [MapSet(k, side_deg, z, labels, provenance) for k, z in zip(kappa, redshifts)]
+    sets = [MapSet(k, side_deg, z, simulation, provenance) for k, z in zip(kappa, redshifts)]
     return sets if several else sets[0]
 
 

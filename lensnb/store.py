@@ -1,13 +1,13 @@
 """Sets larger than memory: maps that stay in a zarr folder, are read piece by piece, and are appended while they are made.
 
 A set is a zarr group (version 3) with ``maps``, float, ``(maps, n, n)``, in chunks of whole maps, about 4 million pixels
-each; ``labels``, int64, ``(maps,)``; and the attributes ``side_deg`` (degrees), ``z_source``, ``provenance`` and, where
-simulations have names, ``names``, of which the labels are then the numbers. zarr, xarray or any other reader of the format
+each; ``simulation``, int64, ``(maps,)``, called ``labels`` in older sets; and the attributes ``side_deg`` (degrees), ``z_source``, ``provenance`` and, where
+simulations have names, ``names``, to which these numbers then point. zarr, xarray or any other reader of the format
 opens it. Each chunk carries a checksum.
 
 :class:`MapWriter` writes such a set, :func:`lensnb.readers.open_maps` opens it. A set is as long as its array ``maps`` says,
 and that is written last, so that whoever opens it while it grows, or after its writer was killed, sees whole maps with their
-labels. A power cut is another matter: what the machine had not yet put on the disk fails its checksum when it is read.
+simulations. A power cut is another matter: what the machine had not yet put on the disk fails its checksum when it is read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from torch import Tensor
 
 from .files import atomic_folder, optional
+from .renamed import old_attribute, renamed
 
 PIECE = (
     2**22
@@ -269,7 +270,7 @@ class MapWriter:
     :func:`lensnb.sims.kappa_maps`, box by box:
 
         with MapWriter("set.zarr", side_deg=5, z_source=1) as writer:
-            for box in boxes[len(np.unique(writer.labels)):]:
+            for box in boxes[len(np.unique(writer.simulation)):]:
                 writer.append(kappa_maps([box], "planes", 32).maps, box)
                 writer.flush()
 
@@ -308,7 +309,7 @@ class MapWriter:
         self._open = (
             0,
             np.empty(0, np.int64),
-        )  # first map of the chunk in memory, and the labels of the maps in it
+        )  # first map of the chunk in memory, and the simulations of the maps in it
         self._maps = None
         if self.path.exists():
             self._begin()
@@ -329,30 +330,33 @@ class MapWriter:
         return None if self._maps is None else self._maps.dtype
 
     @property
-    def labels(self) -> np.ndarray:
+    def simulation(self) -> np.ndarray:
         """Simulation of each map that is written, shape ``(maps,)``."""
         return (
             np.empty(0, np.int64)
             if self._maps is None
-            else read_labels(self._group, self._maps.shape[0])
+            else read_simulation(self._group, self._maps.shape[0])
         )
 
-    def append(self, maps, labels) -> None:
+    labels = old_attribute("labels", "simulation")
+
+    @renamed(labels="simulation")
+    def append(self, maps, simulation) -> None:
         """Add maps to the end of the set.
 
         Args:
             maps: κ, shape ``(maps, n, n)``, float; of the set's n, and of its dtype, which is that of the first maps, or one
                 that fits into it.
-            labels: simulation of each map, shape ``(maps,)``, whole numbers or names; or one for all.
+            simulation: simulation of each map, shape ``(maps,)``, whole numbers or names; or one for all.
 
         Raises:
-            ValueError: another shape or dtype, labels that do not fit, NaN or infinite pixels, or no κ; nothing is added.
+            ValueError: another shape or dtype, not one simulation a map, NaN or infinite pixels, or no κ; nothing is added.
             OSError: a chunk could not be written; the maps written before are intact.
         """
         maps = maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps
-        labels = np.asarray(labels)
-        labels = np.full(len(maps), labels) if labels.ndim == 0 else labels
-        self._check(maps, labels)
+        simulation = np.asarray(simulation)
+        simulation = np.full(len(maps), simulation) if simulation.ndim == 0 else simulation
+        self._check(maps, simulation)
         if not len(maps):
             return
         if self._maps is not None and len(self._open[1]) == len(
@@ -361,8 +365,8 @@ class MapWriter:
             self._commit()
         check_pixels(self.path, maps, len(self), len(self) + len(maps))
         if self._maps is None:
-            self._create(maps, labels)
-        codes, done = self._codes(labels), 0
+            self._create(maps, simulation)
+        codes, done = self._codes(simulation), 0
         while done < len(maps):
             start, held = self._open
             step = min(len(maps) - done, len(self._buffer) - len(held))
@@ -397,16 +401,16 @@ class MapWriter:
     # ------------------------------------------------------------ one chunk
 
     def _commit(self) -> None:
-        """Write the chunk in memory and its labels, then that they are there."""
+        """Write the chunk in memory and its simulation, then that they are there."""
         start, codes = self._open
         total, chunk = start + len(codes), len(self._buffer)
         self._buffer[len(codes) :] = np.nan
         try:
             self._wide_maps[start : start + chunk] = self._buffer
-            self._wide_labels[start:total] = codes
+            self._wide_simulation[start:total] = codes
             if self._names and len(self._group.attrs["names"]) < len(self._names):
                 self._group.attrs["names"] = list(self._names)
-            self._labels.resize((total,))
+            self._simulation.resize((total,))
             self._maps.resize((total, *self._maps.shape[1:]))
         except OSError as error:
             raise OSError(
@@ -416,7 +420,7 @@ class MapWriter:
         if len(codes) == chunk:
             self._open = total, np.empty(0, np.int64)
 
-    def _check(self, maps, labels: np.ndarray) -> None:
+    def _check(self, maps, simulation: np.ndarray) -> None:
         n = None if self._maps is None else self._maps.shape[-1]
         shape, dtype = tuple(getattr(maps, "shape", ())), getattr(maps, "dtype", None)
         if len(shape) != 3 or shape[1] != shape[2] or (n or shape[1]) != shape[1]:
@@ -427,26 +431,27 @@ class MapWriter:
             raise ValueError(
                 f"{self.path} takes maps of {self._maps.dtype if n else 'floating-point κ'}, found {dtype}"
             )
-        if labels.shape != shape[:1] or labels.dtype.kind not in "iuU":
+        if simulation.shape != shape[:1] or simulation.dtype.kind not in "iuU":
             raise ValueError(
-                f"{self.path} takes one label a map, {shape[0]} whole numbers or names, found {labels.dtype} of the "
-                f"shape {labels.shape}"
+                f"{self.path} takes one simulation a map, {shape[0]} whole numbers or names, found {simulation.dtype} of the "
+                f"shape {simulation.shape}"
             )
-        if n and (self._names is None) == (labels.dtype.kind == "U"):
+        if n and (self._names is None) == (simulation.dtype.kind == "U"):
             kinds = ("names", "numbers")
             known, found = kinds if self._names is not None else kinds[::-1]
-            raise ValueError(f"{self.path} labels its simulations by {known}, found {found}")
+            raise ValueError(f"{self.path} has simulations with {known}, found {found}")
 
-    def _codes(self, labels: np.ndarray) -> np.ndarray:
+    def _codes(self, simulation: np.ndarray) -> np.ndarray:
         if self._names is None:
-            return labels.astype(np.int64)
+            return simulation.astype(np.int64)
         return np.array(
-            [self._names.setdefault(name, len(self._names)) for name in labels.tolist()], np.int64
+            [self._names.setdefault(name, len(self._names)) for name in simulation.tolist()],
+            np.int64,
         )
 
     # ------------------------------------------------------------ the folder
 
-    def _create(self, maps, labels: np.ndarray) -> None:
+    def _create(self, maps, simulation: np.ndarray) -> None:
         """A set without maps, which is there at once or not at all."""
         from zarr.codecs import Crc32cCodec
 
@@ -457,7 +462,7 @@ class MapWriter:
             "compressors": Crc32cCodec(),
             "chunk_key_encoding": {"name": "v2", "separator": "."},
         }
-        named = {"names": []} if labels.dtype.kind == "U" else {}
+        named = {"names": []} if simulation.dtype.kind == "U" else {}
         with atomic_folder(self.path) as part:
             group = self._zarr.open_group(str(part), mode="w", zarr_format=3)
             shape, chunks = (0, n, n), (maps_a_piece(n), n, n)
@@ -465,7 +470,7 @@ class MapWriter:
                 "maps", shape=shape, chunks=chunks, dtype=dtype, fill_value=math.nan, **how
             )
             group.create_array(
-                "labels", shape=(0,), chunks=(2**16,), dtype="int64", fill_value=-1, **how
+                "simulation", shape=(0,), chunks=(2**16,), dtype="int64", fill_value=-1, **how
             )
             group.attrs.update(
                 {
@@ -489,10 +494,10 @@ class MapWriter:
     def _take_up(self) -> None:
         try:
             self._group = self._zarr.open_group(str(self.path), mode="r+")
-            about, self._maps, self._labels = (
+            about, self._maps, self._simulation = (
                 dict(self._group.attrs),
                 self._group["maps"],
-                self._group["labels"],
+                self._group[simulation_name(self._group)],
             )
             if not about["pixels_checked"]:
                 raise KeyError("pixels_checked")
@@ -511,9 +516,9 @@ class MapWriter:
         self._names = (
             {name: i for i, name in enumerate(about["names"])} if "names" in about else None
         )
-        self._wide_maps, self._wide_labels = (
+        self._wide_maps, self._wide_simulation = (
             _wide(self._zarr, self._maps),
-            _wide(self._zarr, self._labels),
+            _wide(self._zarr, self._simulation),
         )
         chunk, count = self._maps.chunks[0], self._maps.shape[0]
         start = count // chunk * chunk
@@ -522,7 +527,7 @@ class MapWriter:
             self._buffer[: count - start] = np.asarray(
                 StoredMaps(self._maps, self.path, checked=True)[start:]
             )
-        self._open = start, np.asarray(self._labels[start:count], np.int64)
+        self._open = start, np.asarray(self._simulation[start:count], np.int64)
 
 
 def _wide(zarr, array):
@@ -553,7 +558,13 @@ def _locked(path: Path) -> int | None:
     return folder
 
 
-def read_labels(group, count: int) -> np.ndarray:
-    """The labels of the first ``count`` maps of a zarr group: numbers, or the names they stand for."""
-    labels, names = np.asarray(group["labels"][:]), group.attrs.get("names")
-    return labels[:count] if names is None else np.array(names, dtype=np.str_)[labels[:count]]
+def simulation_name(keys) -> str | None:
+    """What the simulations of a set are called in its file: ``labels`` in older ones; None where it has none."""
+    return next((name for name in ("simulation", "labels") if name in keys), None)
+
+
+def read_simulation(group, count: int) -> np.ndarray:
+    """The simulation of each of the first ``count`` maps of a zarr group: numbers, or the names they stand for."""
+    numbers = np.asarray(group[simulation_name(group)][:])[:count]
+    names = group.attrs.get("names")
+    return numbers if names is None else np.array(names, dtype=np.str_)[numbers]

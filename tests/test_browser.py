@@ -745,7 +745,7 @@ from lensnb.data import MapSet
 from lensnb.widgets import inspect
 
 numbered = lambda k, sims: MapSet(
-    LognormalField.from_correlation(field.variance, 0.03).sample(200, seeded(k)).numpy(), 5.0, labels=sims + torch.arange(200).numpy() // 10
+    LognormalField.from_correlation(field.variance, 0.03).sample(200, seeded(k)).numpy(), 5.0, simulation=sims + torch.arange(200).numpy() // 10
 )
 report = compare(numbered(0, 0), numbered(1, 100), {"a flow": field.sample(200, seeded(2)), "a diffusion model": truth.repeat(4, 1, 1) * 1.1},
                  look_at_maps=False, rounds=40)

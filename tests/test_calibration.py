@@ -51,7 +51,7 @@ FIELD = LognormalField.from_correlation(
 def simulations(seed: int, first: int, count: int = 64) -> MapSet:
     """Maps of 32 × 32 pixels over 5°, four a simulation, lognormal."""
     wide = FIELD.sample(count, torch.Generator().manual_seed(seed))
-    return tiles(MapSet(wide.numpy(), 10.0, labels=np.arange(first, first + count)), 32)
+    return tiles(MapSet(wide.numpy(), 10.0, simulation=np.arange(first, first + count)), 32)
 
 
 @pytest.fixture(scope="module")

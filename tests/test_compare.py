@@ -243,8 +243,8 @@ def test_verdicts_are_those_of_the_vectors(report):
             np.hstack(list(vectors[name].values())) if key == "joint" else vectors[name][key]
         )
         for key in ("power", "peaks", "joint"):
-            null = Ensemble(of("null", key), NULL_SET.labels)
-            expected = judge(null, Ensemble(of(reference, key), SETS[reference].labels), 60)
+            null = Ensemble(of("null", key), NULL_SET.simulation)
+            expected = judge(null, Ensemble(of(reference, key), SETS[reference].simulation), 60)
             for quantity in ("mean", "shift", "scatter", "slope"):
                 here, there = getattr(found[NULL][key], quantity), getattr(expected, quantity)
                 assert float(here.value) == pytest.approx(float(there.value), rel=1e-9)
@@ -338,7 +338,7 @@ def test_each_number_says_what_its_wrong_side_means():
 
 def test_sample_variance_is_told_from_the_model():
     """Training maps that are fainter than the truth: a generator that copies their contrast is not to blame for it."""
-    faint = MapSet(0.9 * TRAIN.maps, 5.0, 1.0, TRAIN.labels)
+    faint = MapSet(0.9 * TRAIN.maps, 5.0, 1.0, TRAIN.simulation)
     other = map_set(24, range(48, 64))
     found = compare(
         TRUTH, NULL_SET, {"learnt": 0.9 * other.tensor()}, faint, rounds=40, look_at_maps=False
@@ -367,7 +367,7 @@ def test_labelled_generated_maps_are_resampled_by_their_labels():
     maps = np.repeat(some_maps(10, 24).numpy(), 6, axis=0)
     alone = compare(TRUTH, NULL_SET, {"g": torch.from_numpy(maps)}, rounds=60, look_at_maps=False)
     together = compare(
-        TRUTH, NULL_SET, {"g": MapSet(maps, 5.0, labels=labels)}, rounds=60, look_at_maps=False
+        TRUTH, NULL_SET, {"g": MapSet(maps, 5.0, simulation=labels)}, rounds=60, look_at_maps=False
     )
     one, other = (r.verdicts["g"]["power"].mean_shift for r in (alone, together))
     np.testing.assert_allclose(one.value, other.value)
@@ -522,7 +522,7 @@ def test_true_maps_that_are_not_finite_are_left_out_and_named():
     truth, kappa = map_set(20), TRUTH.maps.copy()
     kappa[5, 2, 2] = math.nan
     found = compare(
-        MapSet(kappa, 5.0, 1.0, truth.labels),
+        MapSet(kappa, 5.0, 1.0, truth.simulation),
         NULL_SET,
         {"flow": some_maps(20, 26)},
         rounds=5,
@@ -568,7 +568,7 @@ def test_generated_maps_of_another_shape_are_refused(shape):
 )
 def test_sets_that_share_simulations_are_refused(null, train):
     with pytest.raises(
-        ValueError, match=r"share 1 simulations \(label (15|31), …\); they must be disjoint"
+        ValueError, match=r"share 1 simulations \(number (15|31), …\); they must be disjoint"
     ):
         compare(TRUTH, map_set(21, null), {}, map_set(22, train), rounds=5, look_at_maps=False)
 

@@ -61,8 +61,8 @@ def test_a_covariance_without_inverse_has_no_divergence():
     )
 
 
-def inverse_maps(sample: Ensemble, seed: int, labels=None) -> tuple[float, float]:
-    truth = Ensemble(draw(4000, 1000 + seed)) if labels is None else labels
+def inverse_maps(sample: Ensemble, seed: int, truth=None) -> tuple[float, float]:
+    truth = Ensemble(draw(4000, 1000 + seed)) if truth is None else truth
     found = judge(sample, truth, rounds=60, seed=seed).inverse_maps
     return float(found.value), float(found.error)
 

@@ -67,14 +67,14 @@ def test_a_set_without_field_size_is_refused(side):
 
 @pytest.mark.parametrize("labels", [[1], [1, 2, 3], [[1, 2]]])
 def test_labels_must_be_one_a_map(labels):
-    with pytest.raises(ValueError, match="2 maps need as many labels"):
-        MapSet(np.zeros((2, 8, 8)), 5.0, labels=labels)
+    with pytest.raises(ValueError, match="2 maps need one simulation number each"):
+        MapSet(np.zeros((2, 8, 8)), 5.0, simulation=labels)
 
 
 def test_tensors_become_arrays_and_back():
     kappa = torch.randn(3, 8, 8, dtype=torch.float64, requires_grad=True)
     maps = MapSet(kappa, 5.0)
-    assert isinstance(maps.maps, np.ndarray) and maps.labels.tolist() == [0, 1, 2]
+    assert isinstance(maps.maps, np.ndarray) and maps.simulation.tolist() == [0, 1, 2]
     assert torch.equal(maps.tensor(), kappa.detach().float())
 
 
@@ -94,7 +94,7 @@ def test_a_subset_keeps_its_labels_and_facts(maps, index):
     part = maps[index]
     many = [index] if isinstance(index, int | np.integer) else index
     np.testing.assert_array_equal(part.maps, maps.maps[many])
-    np.testing.assert_array_equal(part.labels, maps.labels[many])
+    np.testing.assert_array_equal(part.simulation, maps.simulation[many])
     assert (part.side_deg, part.z_source, part.provenance) == (5.0, 1.0, maps.provenance)
 
 
@@ -115,11 +115,13 @@ def test_split_keeps_simulations_whole_and_apart(maps):
     )
     assert sum(len(part) for part in parts) == len(maps)
     for part in parts:  # every map of a simulation goes with it, in the order of the set
-        np.testing.assert_array_equal(part.maps, maps.maps[np.isin(maps.labels, part.simulations)])
+        np.testing.assert_array_equal(
+            part.maps, maps.maps[np.isin(maps.simulation, part.simulations)]
+        )
 
 
 def test_split_is_decided_by_the_seed(maps):
-    first, again = (maps.split(0.6, 0.4, seed=1)[0].labels for _ in range(2))
+    first, again = (maps.split(0.6, 0.4, seed=1)[0].simulation for _ in range(2))
     np.testing.assert_array_equal(first, again)
     drawn = {tuple(maps.split(0.6, 0.4, seed=seed)[0].simulations) for seed in range(20)}
     assert len(drawn) > 3
@@ -146,11 +148,11 @@ def test_split_refuses_fractions(maps, fractions):
 
 
 def test_a_spread_subset_takes_as_many_simulations_as_it_can(maps):
-    own = [int((maps.labels == simulation).sum()) for simulation in maps.simulations]
+    own = [int((maps.simulation == simulation).sum()) for simulation in maps.simulations]
     assert len(maps.spread(5).simulations) == 5 and len(maps.spread(3, seed=1).simulations) == 3
     for n in range(1, len(maps) + 1):
         few = maps.spread(n, seed=2)
-        counts = [int((few.labels == simulation).sum()) for simulation in maps.simulations]
+        counts = [int((few.simulation == simulation).sum()) for simulation in maps.simulations]
         most = max(counts)
         assert len(few) == n and all(
             count in (most, most - 1) or count == all_ for count, all_ in zip(counts, own)
@@ -171,10 +173,10 @@ def test_a_spread_subset_takes_as_many_simulations_as_it_can(maps):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_save_and_load_bit_for_bit(tmp_path, maps, dtype):
-    before = MapSet(maps.maps.astype(dtype), 5.0, maps.z_source, maps.labels, maps.provenance)
+    before = MapSet(maps.maps.astype(dtype), 5.0, maps.z_source, maps.simulation, maps.provenance)
     after = MapSet.load(before.save(tmp_path / "new" / "set.npz"))
     assert after.maps.dtype == dtype and after.maps.tobytes() == before.maps.tobytes()
-    np.testing.assert_array_equal(after.labels, before.labels)
+    np.testing.assert_array_equal(after.simulation, before.simulation)
     assert (after.side_deg, after.z_source, after.provenance) == (5.0, 1.0, before.provenance)
 
 
@@ -183,8 +185,11 @@ def test_unknown_redshift_survives_a_file(tmp_path, maps):
 
 
 def test_names_as_labels_survive_a_file(tmp_path, maps):
-    named = MapSet(maps.maps, 5.0, labels=[f"box {label}" for label in maps.labels])
-    assert MapSet.load(named.save(tmp_path / "set.npz")).labels.tolist() == named.labels.tolist()
+    named = MapSet(maps.maps, 5.0, simulation=[f"box {label}" for label in maps.simulation])
+    assert (
+        MapSet.load(named.save(tmp_path / "set.npz")).simulation.tolist()
+        == named.simulation.tolist()
+    )
 
 
 def only_file(folder) -> str:
@@ -349,7 +354,7 @@ def test_block_average_is_the_mean_of_each_block(maps, factor):
         block = maps.maps[:, i * factor : (i + 1) * factor, j * factor : (j + 1) * factor]
         np.testing.assert_allclose(coarse.maps[:, i, j], block.mean((1, 2), np.float64), rtol=1e-6)
     assert coarse.maps.dtype == np.float32 and coarse.maps.shape == (12, n, n)
-    assert coarse.side_deg == 5.0 and coarse.labels.tolist() == maps.labels.tolist()
+    assert coarse.side_deg == 5.0 and coarse.simulation.tolist() == maps.simulation.tolist()
     assert (
         coarse.provenance["steps"] == [f"block_average {factor}"]
         and "steps" not in maps.provenance
@@ -389,7 +394,7 @@ def test_tiles_are_the_windows_of_their_map(maps, n, per_map):
     for tile, (i, row, column) in enumerate(np.ndindex(12, k, k)):
         window = maps.maps[i, row * n : (row + 1) * n, column * n : (column + 1) * n]
         np.testing.assert_array_equal(cut.maps[tile], window)
-        assert cut.labels[tile] == maps.labels[i]
+        assert cut.simulation[tile] == maps.simulation[i]
     assert cut.grid.pixel_arcmin == pytest.approx(maps.grid.pixel_arcmin)
 
 

@@ -48,7 +48,7 @@ def test_moments_are_numpys():
     np.testing.assert_allclose(ensemble.covariance(), np.cov(x.T), rtol=1e-12)
     np.testing.assert_allclose(ensemble.std(), x.std(0, ddof=1), rtol=1e-12)
     np.testing.assert_allclose(ensemble.correlation(), np.corrcoef(x.T), rtol=1e-12, atol=1e-14)
-    assert len(ensemble) == 40 and ensemble.labels.tolist() == list(range(40))
+    assert len(ensemble) == 40 and ensemble.simulation.tolist() == list(range(40))
 
 
 def test_weights_are_repeated_maps():
@@ -138,17 +138,17 @@ def test_vectors_that_are_not_finite_are_refused(bad):
 
 @pytest.mark.parametrize("shape, labels", [((6,), 6), ((6, 2, 2), 6), ((6, 2), 5)])
 def test_shapes_that_do_not_fit_are_refused(shape, labels):
-    with pytest.raises(ValueError, match="one label a map"):
+    with pytest.raises(ValueError, match="one simulation number a map"):
         Ensemble(np.zeros(shape), np.zeros(labels))
 
 
 # ---------------------------------------------------------------- streaming
 
 
-def streamed(x: np.ndarray, labels=None, batch: int = 7) -> StreamingEnsemble:
+def streamed(x: np.ndarray, simulation=None, batch: int = 7) -> StreamingEnsemble:
     ensemble = StreamingEnsemble()
     for i in range(0, len(x), batch):
-        ensemble.update(x[i : i + batch], None if labels is None else labels[i : i + batch])
+        ensemble.update(x[i : i + batch], None if simulation is None else simulation[i : i + batch])
     return ensemble
 
 
@@ -207,13 +207,13 @@ def test_measure_takes_sets_tensors_and_batches(tmp_path):
     np.save(tmp_path / "maps.npy", maps.numpy())
     labels = np.repeat(np.arange(6), 5)
     statistics = suite(maps, 5.0)
-    memory = MapSet(np.load(tmp_path / "maps.npy", mmap_mode="r"), 5.0, labels=labels)
+    memory = MapSet(np.load(tmp_path / "maps.npy", mmap_mode="r"), 5.0, simulation=labels)
     expected = measure(statistics, maps)
     for found in (measure(statistics, memory), measure(statistics, iter(maps.split(7)), labels)):
         for name, ensemble in found.items():
             np.testing.assert_allclose(ensemble.vectors, expected[name].vectors, rtol=1e-6)
-            assert ensemble.labels.tolist() == labels.tolist()
-    assert expected["power"].labels.tolist() == list(range(30))
+            assert ensemble.simulation.tolist() == labels.tolist()
+    assert expected["power"].simulation.tolist() == list(range(30))
 
 
 @pytest.fixture
@@ -222,19 +222,19 @@ def stored(tmp_path, monkeypatch) -> MapSet:
     pytest.importorskip("zarr")
     monkeypatch.setattr(lensnb.store, "PIECE", 4 * 32 * 32)
     maps = GaussianField(torch.full((32, 17), 1e-4)).sample(30, torch.Generator().manual_seed(1))
-    save_zarr(MapSet(maps, 5.0, labels=np.arange(30) // 10), tmp_path / "set.zarr")
+    save_zarr(MapSet(maps, 5.0, simulation=np.arange(30) // 10), tmp_path / "set.zarr")
     return open_maps(tmp_path / "set.zarr")
 
 
 def test_maps_on_disk_are_measured_as_maps_in_memory(stored):
     """Every statistic, bit for bit: the pieces are the same."""
     statistics = suite(stored.tensor(), 5.0)
-    for some in (stored, stored[stored.labels != 1]):
+    for some in (stored, stored[stored.simulation != 1]):
         there = measure(statistics, some)
-        here = measure(statistics, MapSet(some.tensor(), 5.0, labels=some.labels))
+        here = measure(statistics, MapSet(some.tensor(), 5.0, simulation=some.simulation))
         for name in statistics:
             np.testing.assert_array_equal(there[name].vectors, here[name].vectors, err_msg=name)
-            assert there[name].labels.tolist() == some.labels.tolist()
+            assert there[name].simulation.tolist() == some.simulation.tolist()
 
 
 def test_measured_fills_a_streaming_ensemble(stored):

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lensnb"
 
 FLOORS = [
-    {"files", "maps", "nets", "theory"},
+    {"files", "maps", "nets", "renamed", "theory"},
     {
         "transform",
         "samplers",
@@ -31,11 +31,13 @@ FLOORS = [
 ]
 
 # These may take less than all that is below: theory is for simulations, networks are for models.
-NARROWER = {room: {"files", "maps", "transform", "store"} for room in ("data", "train")}
-NARROWER |= {"stats": {"files", "maps", "transform"}, "store": {"files"}}
+NARROWER = {room: {"files", "maps", "renamed", "transform", "store"} for room in ("data", "train")}
+NARROWER |= {"stats": {"files", "maps", "transform"}, "store": {"files", "renamed"}}
 NARROWER |= {room: {"maps"} for room in ("transform", "samplers", "layers", "shear")}
 NARROWER |= {"strength": {"maps", "samplers"}}
-NARROWER |= {"models": {"files", "maps", "transform", "samplers", "layers", "strength", "nets"}}
+NARROWER |= {
+    "models": {"files", "maps", "renamed", "transform", "samplers", "layers", "strength", "nets"}
+}
 
 # Only this module may import these, wherever in it.
 OWNERS = {

@@ -15,7 +15,7 @@ SAMPLE = {
     name: load_sample(name)[::4] for name in ("train", "truth", "null")
 }  # 256 maps of 32 boxes each
 TRAIN = SAMPLE["train"].tensor()
-LABELS = SAMPLE["truth"].labels
+LABELS = SAMPLE["truth"].simulation
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_honest_maps_are_not_flagged(truth):
     """The null and a lognormal field: the ratio within 4 errors and 1 %, at most 7 of 128 maps near: the threshold and the
     share are both noisy, and this fails by chance in less than 1 % each."""
     lognormal = LognormalField.fit(TRAIN).sample(128, torch.Generator().manual_seed(1))
-    for maps, labels in ((SAMPLE["null"].tensor(), SAMPLE["null"].labels), (lognormal, None)):
+    for maps, labels in ((SAMPLE["null"].tensor(), SAMPLE["null"].simulation), (lognormal, None)):
         ratio, share = copies(nearest(maps, TRAIN), truth, labels, LABELS)
         assert abs(ratio.value - 1) < max(4 * ratio.error, 0.01)
         assert ratio.error < 0.01
@@ -195,7 +195,9 @@ def test_errors_come_from_the_simulations():
 def test_labels_are_those_of_all_maps():
     """Of 256 labelled maps 128 are judged; the labels are picked with them."""
     found = nearest(SAMPLE["null"].tensor(), TRAIN[:8], most=120)
-    ratio, share = copies(found, found, SAMPLE["null"].labels, SAMPLE["null"].labels, rounds=7)
+    ratio, share = copies(
+        found, found, SAMPLE["null"].simulation, SAMPLE["null"].simulation, rounds=7
+    )
     assert ratio.value == 1
     assert ratio.rounds.shape == share.rounds.shape == (7,)
     with pytest.raises(ValueError, match="at least two simulations"):

@@ -25,9 +25,9 @@ def report():
     draw = lambda seed: field.sample(96, torch.Generator().manual_seed(seed))
     truth, null = (
         MapSet(draw(0).numpy(), 5.0),
-        MapSet(draw(1).numpy(), 5.0, labels=np.arange(96) + 96),
+        MapSet(draw(1).numpy(), 5.0, simulation=np.arange(96) + 96),
     )
-    train = MapSet(draw(4).numpy(), 5.0, labels=np.arange(96) + 192)
+    train = MapSet(draw(4).numpy(), 5.0, simulation=np.arange(96) + 192)
     return compare(truth, null, {"model": draw(2), "other": 0.9 * draw(3)}, train, rounds=30)
 
 

@@ -51,7 +51,7 @@ def test_npy_of_many_maps(tmp_path, kappa, dtype):
     np.testing.assert_array_equal(maps.maps, kappa.astype(dtype))
     assert maps.maps.dtype.isnative and maps.maps.dtype == np.dtype(dtype).newbyteorder("=")
     assert (maps.side_deg, maps.z_source, maps.provenance) == (5, 1.0, {"files": ["maps.npy"]})
-    assert maps.labels.tolist() == [0, 1, 2, 3, 4]
+    assert maps.simulation.tolist() == [0, 1, 2, 3, 4]
     assert maps.tensor().shape == (5, 16, 16)
 
 
@@ -156,7 +156,7 @@ def test_npz_of_a_map_set(tmp_path, kappa):
     before.save(tmp_path / "set.npz")
     maps = open_maps(tmp_path / "set.npz")
     np.testing.assert_array_equal(maps.maps, kappa)
-    assert maps.labels.tolist() == [4, 4, 1, 1, 7]
+    assert maps.simulation.tolist() == [4, 4, 1, 1, 7]
     assert (maps.side_deg, maps.z_source) == (3.5, 0.7)
     assert maps.provenance == {"made": "here", "files": ["set.npz"]}
 
@@ -256,7 +256,7 @@ def test_fits_pattern_in_natural_order(tmp_path, kappa):
     maps = open_maps(tmp_path / "map_*.fits")
     np.testing.assert_array_equal(maps.maps, kappa)
     assert maps.provenance["files"] == [f"map_{n}.fits" for n in (1, 2, 10, 20, 100)]
-    assert maps.labels.tolist() == [0, 1, 2, 3, 4]
+    assert maps.simulation.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_list_keeps_its_order(tmp_path, kappa):
@@ -425,17 +425,17 @@ def test_labels_from_an_array_or_a_file(tmp_path, kappa):
     np.save(tmp_path / "maps.npy", kappa)
     np.save(tmp_path / "labels.npy", np.array([3.0, 3, 1, 1, 1]))
     for labels in ([3, 3, 1, 1, 1], tmp_path / "labels.npy", str(tmp_path / "labels.npy")):
-        maps = open_maps(tmp_path / "maps.npy", side_deg=5, labels=labels)
-        assert maps.labels.tolist() == [3, 3, 1, 1, 1] and maps.labels.dtype.kind == "i"
-    names = open_maps(tmp_path / "maps.npy", side_deg=5, labels=["a", "a", "b", "b", "c"])
+        maps = open_maps(tmp_path / "maps.npy", side_deg=5, simulation=labels)
+        assert maps.simulation.tolist() == [3, 3, 1, 1, 1] and maps.simulation.dtype.kind == "i"
+    names = open_maps(tmp_path / "maps.npy", side_deg=5, simulation=["a", "a", "b", "b", "c"])
     assert names.simulations.tolist() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
     "labels, words",
     [
-        ([1, 2], r"shape \(2,\); expected \(5,\), one label a map"),
-        ([[1, 2, 3, 4, 5]], "one label a map"),
+        ([1, 2], r"shape \(2,\); expected \(5,\), one simulation a map"),
+        ([[1, 2, 3, 4, 5]], "one simulation a map"),
         ([0.5, 1, 2, 3, 4], "expected whole numbers or names"),
         ([math.nan, 1, 2, 3, 4], "expected whole numbers or names"),
         ([math.inf, 1, 2, 3, 4], "expected whole numbers or names"),
@@ -445,18 +445,18 @@ def test_labels_from_an_array_or_a_file(tmp_path, kappa):
 def test_labels_that_are_none(tmp_path, kappa, labels, words):
     np.save(tmp_path / "maps.npy", kappa)
     with pytest.raises(ValueError, match=words):
-        open_maps(tmp_path / "maps.npy", side_deg=5, labels=labels)
+        open_maps(tmp_path / "maps.npy", side_deg=5, simulation=labels)
 
 
 def test_label_file_missing_or_broken(tmp_path, kappa):
     np.save(tmp_path / "maps.npy", kappa)
     with pytest.raises(
-        FileNotFoundError, match="none.npy does not exist; expected .* one label a map"
+        FileNotFoundError, match="none.npy does not exist; expected .* one simulation a map"
     ):
-        open_maps(tmp_path / "maps.npy", side_deg=5, labels=tmp_path / "none.npy")
+        open_maps(tmp_path / "maps.npy", side_deg=5, simulation=tmp_path / "none.npy")
     (tmp_path / "labels.npy").write_bytes(b"labels")
     with pytest.raises(ValueError, match="labels.npy is not a whole .npy file"):
-        open_maps(tmp_path / "maps.npy", side_deg=5, labels=tmp_path / "labels.npy")
+        open_maps(tmp_path / "maps.npy", side_deg=5, simulation=tmp_path / "labels.npy")
 
 
 def test_tiles_have_the_labels_of_their_maps_or_their_own(tmp_path, kappa):
@@ -464,16 +464,16 @@ def test_tiles_have_the_labels_of_their_maps_or_their_own(tmp_path, kappa):
     n, half = kappa.shape[-1], kappa.shape[-1] // 2
     own = open_maps(tmp_path / "maps.npy", side_deg=5, tile=half)
     assert own.maps.shape == (4 * len(kappa), half, half) and own.side_deg == 5 * half / n
-    assert own.labels.tolist() == np.repeat(np.arange(len(kappa)), 4).tolist()
+    assert own.simulation.tolist() == np.repeat(np.arange(len(kappa)), 4).tolist()
     np.testing.assert_array_equal(own.maps[1], kappa[0][:half, half : 2 * half])
     labels = np.repeat(7, len(kappa))
-    assert set(open_maps(tmp_path / "maps.npy", side_deg=5, labels=labels, tile=half).labels) == {
-        7
-    }
-    each = open_maps(tmp_path / "maps.npy", side_deg=5, labels="each", tile=half)
-    assert each.labels.tolist() == list(range(4 * len(kappa)))
-    MapSet(kappa, 5.0, labels=labels).save(tmp_path / "one.npz")
-    assert open_maps(tmp_path / "one.npz", labels="each").labels.tolist() == list(
+    assert set(
+        open_maps(tmp_path / "maps.npy", side_deg=5, simulation=labels, tile=half).simulation
+    ) == {7}
+    each = open_maps(tmp_path / "maps.npy", side_deg=5, simulation="each", tile=half)
+    assert each.simulation.tolist() == list(range(4 * len(kappa)))
+    MapSet(kappa, 5.0, simulation=labels).save(tmp_path / "one.npz")
+    assert open_maps(tmp_path / "one.npz", simulation="each").simulation.tolist() == list(
         range(len(kappa))
     )
     for tile in (1, n + 1, 2.5):
@@ -485,20 +485,22 @@ def test_tiles_have_the_labels_of_their_maps_or_their_own(tmp_path, kappa):
 
 
 def test_labels_of_several_map_sets(tmp_path, kappa):
-    MapSet(kappa, 5.0, labels=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
-    MapSet(kappa, 5.0, labels=np.array([2, 2, 2, 2, 3])).save(tmp_path / "b.npz")
-    MapSet(kappa, 5.0, labels=np.array([1, 4, 4, 4, 4])).save(tmp_path / "c.npz")
+    MapSet(kappa, 5.0, simulation=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
+    MapSet(kappa, 5.0, simulation=np.array([2, 2, 2, 2, 3])).save(tmp_path / "b.npz")
+    MapSet(kappa, 5.0, simulation=np.array([1, 4, 4, 4, 4])).save(tmp_path / "c.npz")
     np.savez(tmp_path / "d.npz", kappa=kappa)
     joined = open_maps(tmp_path / "[ab].npz")
-    assert joined.labels.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 2, 3]
+    assert joined.simulation.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 2, 3]
     refuses(
-        "c.npz uses the simulation label 1 of an earlier file",
+        "c.npz has simulation 1 of an earlier file",
         [tmp_path / "a.npz", tmp_path / "c.npz"],
     )
     refuses(
-        "d.npz carries no simulation labels", [tmp_path / "a.npz", tmp_path / "d.npz"], side_deg=5
+        "d.npz does not say the simulation of its maps",
+        [tmp_path / "a.npz", tmp_path / "d.npz"],
+        side_deg=5,
     )
-    given = open_maps([tmp_path / "a.npz", tmp_path / "c.npz"], labels=np.repeat([0, 1], 5))
+    given = open_maps([tmp_path / "a.npz", tmp_path / "c.npz"], simulation=np.repeat([0, 1], 5))
     assert given.simulations.tolist() == [0, 1]
 
 

@@ -63,7 +63,7 @@ def test_slics_map(tmp_path, small_slics):
     path, raw = write_slics(tmp_path)
     maps = open_maps(path)
     np.testing.assert_array_equal(maps.maps[0], (raw / 64).astype(np.float32)[:-1, :-1] * 64)
-    assert (maps.side_deg, maps.z_source, maps.labels.tolist()) == (
+    assert (maps.side_deg, maps.z_source, maps.simulation.tolist()) == (
         10,
         0.086,
         [74],
@@ -88,7 +88,7 @@ def test_slics_maps_are_averaged_as_they_are_read(tmp_path, small_slics):
     maps = open_maps(tmp_path / "0.042kappa_weight.dat_LOS*", pixels=16)
     expected = np.stack(raws)[:, :-1, :-1].reshape(3, 16, 4, 16, 4).mean((2, 4))
     np.testing.assert_allclose(maps.maps, expected, rtol=0, atol=1e-8)
-    assert maps.labels.tolist() == [
+    assert maps.simulation.tolist() == [
         74,
         75,
         100,
@@ -152,7 +152,7 @@ def test_ktng_hdf5(tmp_path, small_ktng):
         for run in (1, 2)
     ]
     maps = open_maps(files, source=23)
-    assert maps.labels.tolist() == [1, 1, 2, 2]  # runs share the lens planes of their LP
+    assert maps.simulation.tolist() == [1, 1, 2, 2]  # runs share the lens planes of their LP
     assert (
         maps.side_deg == 5
         and maps.z_source == pytest.approx(1.034, abs=1e-3)
@@ -278,11 +278,11 @@ def test_cosmogrid_permutations_of_one_run_share_a_label(tmp_path):
     maps = open_maps(files, side_deg=20, pixels=8, source=1)
     assert maps.simulations.tolist() == ["grid/cosmo_000001", "grid/cosmo_000002", "raw/run_0007"]
     each = len(maps) // 5
-    assert (maps.labels[: 2 * each] == "grid/cosmo_000001").all() and (
-        maps.labels[-each:] == "raw/run_0007"
+    assert (maps.simulation[: 2 * each] == "grid/cosmo_000001").all() and (
+        maps.simulation[-each:] == "raw/run_0007"
     ).all()
     train, truth = maps.split(0.67, 0.33)
-    assert not set(train.labels) & set(truth.labels)
+    assert not set(train.simulation) & set(truth.simulation)
 
 
 # ---------------------------------------------------------------- MassiveNuS and LensTools
@@ -331,7 +331,7 @@ def test_zarr_array(tmp_path, version):
     array.attrs.update({"side_deg": 3.5, "z_source": 0.7})
     maps = open_maps(tmp_path / "maps.zarr")
     np.testing.assert_array_equal(maps.maps, normal(5, 16, 16))
-    assert (maps.side_deg, maps.z_source, maps.labels.tolist()) == (3.5, 0.7, [0, 1, 2, 3, 4])
+    assert (maps.side_deg, maps.z_source, maps.simulation.tolist()) == (3.5, 0.7, [0, 1, 2, 3, 4])
 
 
 @pytest.mark.parametrize("labels", [[3, 3, 1], [0, 0, 0], ["a/b", "a/b", "c"]])
@@ -343,7 +343,7 @@ def test_zarr_of_a_map_set(tmp_path, labels, z_source):
     save_zarr(before, tmp_path / "set.zarr")
     after = open_maps(tmp_path / "set.zarr")
     np.testing.assert_array_equal(after.maps, before.maps)
-    assert after.labels.tolist() == labels and after.side_deg == 5
+    assert after.simulation.tolist() == labels and after.side_deg == 5
     assert after.z_source == z_source or math.isnan(z_source) and math.isnan(after.z_source)
     with pytest.raises(FileExistsError, match="set.zarr exists; expected a new folder"):
         save_zarr(before, tmp_path / "set.zarr")
@@ -399,9 +399,9 @@ def test_masked_maps_in_tiles(tmp_path):
     )  # tiles of several maps
     again = convert(path, tmp_path / "tiles.zarr", mask=mask_path, pixels=8)
     np.testing.assert_array_equal(again.maps, maps.maps)
-    assert again.labels.tolist() == maps.labels.tolist()
+    assert again.simulation.tolist() == maps.simulation.tolist()
     assert used.max() == 1 and not used[~mask].any()
-    assert maps.labels.tolist() == [0] * (3 * len(corners)) + [1] * (
+    assert maps.simulation.tolist() == [0] * (3 * len(corners)) + [1] * (
         3 * len(corners)
     )  # by cosmology
 
@@ -458,7 +458,7 @@ def test_slics_catalogue(tmp_path):
         tmp_path / "GalCatalog_LOS_cone7.fits", SLICS_COLUMNS, (x, y, g1, g2, z)
     )
     maps = open_maps(path, pixels=32)
-    assert (maps.side_deg, maps.labels.tolist(), maps.maps.shape) == (10, [7], (1, 32, 32))
+    assert (maps.side_deg, maps.simulation.tolist(), maps.maps.shape) == (10, [7], (1, 32, 32))
     mean, count = bin_shear(*(torch.from_numpy(a) for a in (x, y, g1 + 1j * g2)), 32, 600.0)
     np.testing.assert_allclose(
         mean, shear(kappa), rtol=0, atol=1e-12
@@ -504,7 +504,7 @@ def test_provenance_of_several_files_is_kept(tmp_path):
     one, two = (
         open_maps(tmp_path / f"GalCatalog_LOS_cone{cone}.fits", pixels=16) for cone in (1, 2)
     )
-    assert both.labels.tolist() == [1, 2] and both.provenance["galaxies"] == 4096
+    assert both.simulation.tolist() == [1, 2] and both.provenance["galaxies"] == 4096
     assert both.provenance["std_b_mode"] == [
         one.provenance["std_b_mode"],
         two.provenance["std_b_mode"],
@@ -582,7 +582,7 @@ def test_convert(tmp_path, small_slics, capsys, out):
         f"{out}: MapSet: 2 maps of 16 × 16 pixels over 10°, z_s = 0.968" in capsys.readouterr().out
     )
     maps = open_maps(tmp_path / out)
-    assert (maps.labels.tolist(), maps.side_deg, maps.z_source) == ([74, 80], 10, 0.968)
+    assert (maps.simulation.tolist(), maps.side_deg, maps.z_source) == ([74, 80], 10, 0.968)
     assert maps.provenance["files"][-1] == out
 
 
@@ -591,7 +591,7 @@ def test_convert_of_several_files_with_what_each_format_takes(tmp_path, small_kt
         str(write_ktng(tmp_path / f"LP00{lp}_run001_maps.hdf5", ("z13", "z23"))) for lp in (1, 2)
     ]
     assert main(["convert", *files, str(tmp_path / "a.npz"), "--source", "23"]) == 0
-    assert open_maps(tmp_path / "a.npz").labels.tolist() == [1, 2]
+    assert open_maps(tmp_path / "a.npz").simulation.tolist() == [1, 2]
     path = str(catalogue(tmp_path))
     options = ["--pixels", "8", "--source", "0.5,2.5", "--signs", "1", "-1"]
     assert main(["convert", path, str(tmp_path / "b.npz"), *options]) == 0
@@ -962,9 +962,9 @@ REFUSALS = {
         "is not a whole zarr folder",
     ),
     "zarr, other labels": (
-        lambda p: zarr_file(p, maps=normal(3, 8, 8), labels=np.arange(4)),
+        lambda p: zarr_file(p, maps=normal(3, 8, 8), simulation=np.arange(4)),
         {"side_deg": 5},
-        r"labels of shape \(4,\); expected",
+        r"simulation numbers of the shape \(4,\); expected",
     ),
     "zarr with NaN": (
         lambda p: zarr_file(p, maps=np.full((3, 8, 8), np.nan)),

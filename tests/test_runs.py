@@ -452,7 +452,7 @@ def test_load_sets_refuses_too_few_simulations(tmp_path):
     labels = tmp_path / "labels.npy"
     np.save(labels, np.zeros(32, int))
     with pytest.raises(ValueError, match="holds maps of 1 simulations"):
-        runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, labels=str(labels))
+        runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, simulation=str(labels))
 
 
 def test_load_sets_refuses_pixels_that_do_not_fit(tmp_path):

@@ -173,7 +173,9 @@ def test_maps_know_their_box_and_their_making(folder):
     maps = kappa_maps([3, 5], folder, 4, TWO, 0.1, n_pix=16)
     assert maps.maps.shape == (8, 16, 16) and maps.maps.dtype == np.float32
     assert (
-        maps.labels.tolist() == [3] * 4 + [5] * 4 and maps.side_deg == 5.0 and maps.z_source == 0.1
+        maps.simulation.tolist() == [3] * 4 + [5] * 4
+        and maps.side_deg == 5.0
+        and maps.z_source == 0.1
     )
     assert maps.provenance["cone"] == json.loads(json.dumps(TWO.as_dict()))
     assert len(np.unique(maps.maps[:, 0, 0])) == 8
@@ -182,7 +184,7 @@ def test_maps_know_their_box_and_their_making(folder):
 def test_a_map_does_not_depend_on_which_others_are_made(folder):
     one = kappa_maps([4], folder, 2, TWO, 0.1, n_pix=16)
     more = kappa_maps([5, 4, 3], folder, 3, TWO, 0.1, n_pix=16)
-    assert np.array_equal(more[more.labels == 4].maps[:2], one.maps)
+    assert np.array_equal(more[more.simulation == 4].maps[:2], one.maps)
 
 
 def test_each_map_has_a_seed_of_its_own(folder, tmp_path):
@@ -546,7 +548,9 @@ def shipped():
     spectra = []
     for maps in sets:
         power = power_spectrum(maps.tensor(), maps.side_deg, edges).numpy()
-        spectra.append(np.stack([power[maps.labels == box].mean(0) for box in maps.simulations]))
+        spectra.append(
+            np.stack([power[maps.simulation == box].mean(0) for box in maps.simulations])
+        )
     return sets, edges, spectra
 
 

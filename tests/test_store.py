@@ -52,7 +52,7 @@ def test_a_set_comes_back_as_it_was_written(stored):
         and maps.maps.dtype == np.float32
     )
     np.testing.assert_array_equal(maps.maps, kappa(10))
-    assert maps.labels.tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1]
+    assert maps.simulation.tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1]
     assert (maps.side_deg, maps.z_source, maps.provenance["made"]) == (5, 1, "here")
     assert sorted(path.name for path in (stored / "maps").iterdir()) == [
         "0.0.0",
@@ -65,10 +65,10 @@ def test_a_set_comes_back_as_it_was_written(stored):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("labels", [[5, 5, 5, 2, 2], ["a/b", "a/b", "c", "c", "c"]])
 def test_dtype_and_labels_are_kept(tmp_path, dtype, labels):
-    before = MapSet(kappa(5, dtype=dtype), 5.0, labels=np.array(labels))
+    before = MapSet(kappa(5, dtype=dtype), 5.0, simulation=np.array(labels))
     save_zarr(before, tmp_path / "set.zarr")
     after = open_maps(tmp_path / "set.zarr")
-    assert after.maps.dtype == dtype and after.labels.tolist() == labels
+    assert after.maps.dtype == dtype and after.simulation.tolist() == labels
     np.testing.assert_array_equal(after.maps, before.maps)
 
 
@@ -76,7 +76,7 @@ def test_any_reader_of_zarr_opens_it(stored):
     group = zarr.open_group(str(stored), mode="r")
     np.testing.assert_array_equal(group["maps"][:], kappa(10))
     assert (
-        group["labels"][:].tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1]
+        group["simulation"][:].tolist() == [3, 3, 3, 3, 7, 7, 7, 1, 1, 1]
         and group.attrs["side_deg"] == 5
     )
 
@@ -146,7 +146,7 @@ def test_going_through_in_order_reads_each_chunk_once(stored, monkeypatch):
     monkeypatch.setattr(
         StoredMaps, "_whole", lambda self, *at: read.append(at) or whole(self, *at)
     )
-    part = maps[maps.labels != 7].maps
+    part = maps[maps.simulation != 7].maps
     for _ in part:
         pass
     assert read == [(0, 4), (4, 8), (8, 10)]
@@ -157,11 +157,11 @@ def test_going_through_in_order_reads_each_chunk_once(stored, monkeypatch):
 
 def test_a_split_is_that_of_the_set_in_memory(stored):
     there = open_maps(stored)
-    here = MapSet(kappa(10), 5.0, 1.0, there.labels)
+    here = MapSet(kappa(10), 5.0, 1.0, there.simulation)
     for a, b in zip(
         there.split(1 / 3, 1 / 3, 1 / 3, seed=2), here.split(1 / 3, 1 / 3, 1 / 3, seed=2)
     ):
-        assert isinstance(a.maps, StoredMaps) and a.labels.tolist() == b.labels.tolist()
+        assert isinstance(a.maps, StoredMaps) and a.simulation.tolist() == b.simulation.tolist()
         assert torch.equal(a.tensor(), b.tensor())
 
 
@@ -336,7 +336,13 @@ def test_names_are_numbered_as_they_come(tmp_path):
     for names in (["b", "b", "a"], ["a", "long/name"]):
         with MapWriter(tmp_path / "set.zarr", 5.0) as writer:
             writer.append(kappa(len(names)), names)
-    assert open_maps(tmp_path / "set.zarr").labels.tolist() == ["b", "b", "a", "a", "long/name"]
+    assert open_maps(tmp_path / "set.zarr").simulation.tolist() == [
+        "b",
+        "b",
+        "a",
+        "a",
+        "long/name",
+    ]
 
 
 def test_a_reader_sees_whole_chunks_while_a_writer_appends(tmp_path):
@@ -352,7 +358,7 @@ def test_a_reader_sees_whole_chunks_while_a_writer_appends(tmp_path):
     assert [len(one) for one in seen] == [4, 4, 4, 4, 8, 8, 8, 10]
     for one in seen:
         np.testing.assert_array_equal(one.maps, kappa(10)[: len(one)])
-        assert one.labels.tolist() == [f"box {i}" for i in range(len(one))]
+        assert one.simulation.tolist() == [f"box {i}" for i in range(len(one))]
 
 
 def test_no_two_writers_at_a_time(stored):
@@ -374,14 +380,14 @@ REFUSED = {
     "labels": (
         kappa(2),
         [0, 0, 0],
-        r"takes one label a map, 2 whole numbers or names, found int64 of the shape \(3,\)",
+        r"takes one simulation a map, 2 whole numbers or names, found int64 of the shape \(3,\)",
     ),
     "fractions": (
         kappa(2),
         [0.5, 0.5],
-        "takes one label a map, 2 whole numbers or names, found float64",
+        "takes one simulation a map, 2 whole numbers or names, found float64",
     ),
-    "names": (kappa(2), ["a", "b"], "labels its simulations by numbers, found names"),
+    "names": (kappa(2), ["a", "b"], "has simulations with numbers, found names"),
 }
 
 
@@ -433,7 +439,7 @@ def length(path: Path) -> int:
         return 0
     maps = open_maps(path)
     np.testing.assert_array_equal(maps.maps, kappa(10)[: len(maps)])
-    assert maps.labels.tolist() == [f"box {i}" for i in range(len(maps))]
+    assert maps.simulation.tolist() == [f"box {i}" for i in range(len(maps))]
     return len(maps)
 
 
@@ -555,7 +561,7 @@ def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
     found = convert(files, tmp_path / "set.zarr", 5.0, 1.0, labels, pixels=pixels, tile=tile)
     assert isinstance(found.maps, StoredMaps) and found.maps.dtype == expected.maps.dtype
     np.testing.assert_array_equal(found.maps, expected.maps)
-    assert found.labels.tolist() == expected.labels.tolist()
+    assert found.simulation.tolist() == expected.simulation.tolist()
     assert found.z_source == 1 and found.side_deg == expected.side_deg == 5 * (tile or 1) / (
         (pixels or 16) if tile else 1
     )
@@ -564,11 +570,11 @@ def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
 
 
 def test_convert_keeps_the_labels_of_the_files(tmp_path):
-    MapSet(kappa(5), 5.0, labels=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
-    save_zarr(MapSet(kappa(3), 5.0, labels=np.array([2, 2, 3])), tmp_path / "b.zarr")
+    MapSet(kappa(5), 5.0, simulation=np.array([0, 0, 1, 1, 1])).save(tmp_path / "a.npz")
+    save_zarr(MapSet(kappa(3), 5.0, simulation=np.array([2, 2, 3])), tmp_path / "b.zarr")
     assert convert(
         [tmp_path / "a.npz", tmp_path / "b.zarr"], tmp_path / "c.zarr"
-    ).labels.tolist() == [
+    ).simulation.tolist() == [
         0,
         0,
         1,
@@ -579,11 +585,12 @@ def test_convert_keeps_the_labels_of_the_files(tmp_path):
         3,
     ]
     for name, files in (("d", ["a.npz", "c.zarr"]), ("e", ["a.npz", "a.npz"])):
-        with pytest.raises(ValueError, match="uses the simulation label 0 of an earlier file"):
+        with pytest.raises(ValueError, match="has simulation 0 of an earlier file"):
             convert([tmp_path / file for file in files], tmp_path / f"{name}.zarr")
     np.save(tmp_path / "none.npy", kappa(2))
     with pytest.raises(
-        ValueError, match="none.npy carries no simulation labels but others do; expected labels="
+        ValueError,
+        match="none.npy does not say the simulation of its maps but others do; expected simulation=",
     ):
         convert([tmp_path / "none.npy", tmp_path / "a.npz"], tmp_path / "f.zarr", 5.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -626,12 +633,12 @@ UNCONVERTED = {
     ),
     "few labels": (
         lambda p: [of(p, "a.npy", kappa(9))],
-        {"labels": [1] * 8},
-        r"labels has the shape \(8,\); expected \(9,\)",
+        {"simulation": [1] * 8},
+        r"simulation has the shape \(8,\); expected \(9,\)",
     ),
     "many labels": (
         lambda p: [of(p, "a.npy", kappa(9))],
-        {"labels": [1] * 10},
+        {"simulation": [1] * 10},
         r"the shape \(10,\); expected \(9,\)",
     ),
     "wider": (

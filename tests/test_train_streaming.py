@@ -41,7 +41,7 @@ def small(monkeypatch) -> None:
 def stored(tmp_path, monkeypatch) -> MapSet:
     """The twenty training maps on disk, two of each simulation."""
     small(monkeypatch)
-    save_zarr(MapSet(MAPS, 5.0, labels=np.arange(20) // 2), tmp_path / "set.zarr")
+    save_zarr(MapSet(MAPS, 5.0, simulation=np.arange(20) // 2), tmp_path / "set.zarr")
     return open_maps(tmp_path / "set.zarr")
 
 
@@ -87,7 +87,7 @@ def test_a_block_mixes_three_chunks_and_reads_each_once(stored, monkeypatch):
 
 
 def test_part_of_a_set_is_streamed_too(stored):
-    part = stored[np.isin(stored.labels, [0, 2, 3, 5, 8, 9])]
+    part = stored[np.isin(stored.simulation, [0, 2, 3, 5, 8, 9])]
     drawn = which(stream(part.maps[::-1][:11]).take(0, 11))
     assert sorted(drawn) == [1, 4, 5, 6, 7, 10, 11, 16, 17, 18, 19]
 

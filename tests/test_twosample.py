@@ -17,9 +17,9 @@ BINS = 20
 MIX = np.random.default_rng(0).normal(size=(BINS, BINS)) + 1.0  # strongly correlated bins
 
 
-def accuracy_on_maps(sample, truth, labels=None, truth_labels=None, rounds=200, seed=0):
+def accuracy_on_maps(sample, truth, simulation=None, truth_simulation=None, rounds=200, seed=0):
     """Of one set."""
-    return accuracies_on_maps({"sample": (sample, labels)}, truth, truth_labels, rounds, seed)[
+    return accuracies_on_maps({"sample": (sample, simulation)}, truth, truth_simulation, rounds, seed)[
         "sample"
     ]
 
@@ -72,8 +72,8 @@ def test_boxes_are_left_out_whole():
     """Boxes that differ much, and many maps of each: who has seen the box knows it again, with an accuracy near 1."""
     sample, truth = clustered(8, 40, 1), clustered(8, 40, 3)
     sample.vectors, truth.vectors = (
-        sample.vectors + 30 * draw(8, 5)[sample.labels],
-        truth.vectors + 30 * draw(8, 6)[truth.labels],
+        sample.vectors + 30 * draw(8, 5)[sample.simulation],
+        truth.vectors + 30 * draw(8, 6)[truth.simulation],
     )
     alone = [Ensemble(e.vectors) for e in (sample, truth)]
     assert accuracy_on_statistics(*alone, rounds=10).value > 0.9
@@ -173,7 +173,11 @@ def test_maps_of_other_boxes_leave_a_coin():
     """The shipped null against the truth, 16 boxes each, within 3.5 errors: 5e-4."""
     null, truth = (load_sample(name)[::4] for name in ("null", "truth"))
     assert (
-        abs(sigmas(accuracy_on_maps(null.tensor(), truth.tensor(), null.labels, truth.labels)))
+        abs(
+            sigmas(
+                accuracy_on_maps(null.tensor(), truth.tensor(), null.simulation, truth.simulation)
+            )
+        )
         < 3.5
     )
 

@@ -105,7 +105,7 @@ def test_a_large_set_is_sampled_evenly(maps):
     truth = MapSet(
         np.tile(maps["truth"].numpy(), (5, 1, 1)).astype(np.float16),
         5.0,
-        labels=np.repeat([1, 2, 3], 20),
+        simulation=np.repeat([1, 2, 3], 20),
     )
     explorer = widgets.explore({"truth": truth, "flow": maps["flow"]}, maps=7)
     (first, second) = explorer._about["sets"]
@@ -490,7 +490,7 @@ def report():
     field = GaussianField.from_power(GRID, lambda ell: 1e-6 / ell**1.5)
     true = lambda k: MapSet(
         LognormalField.from_correlation(field.variance, 0.03).sample(120, seeded(k)).numpy(), 5.0,
-        labels=100 * k + np.arange(120) // 10,
+        simulation=100 * k + np.arange(120) // 10,
     )  # fmt: skip
     truth = true(0)
     generated = {"flow": field.sample(120, seeded(2)), "loud": 1.2 * true(3).tensor()}

@@ -134,8 +134,8 @@ def _search(
 def copies(
     sample: Nearest,
     truth: Nearest,
-    sample_labels=None,
-    truth_labels=None,
+    sample_simulation=None,
+    truth_simulation=None,
     rounds: int = 200,
     seed: int = 0,
 ) -> tuple[Estimate, Estimate]:
@@ -144,8 +144,8 @@ def copies(
     Args:
         sample: what :func:`nearest` found for the maps to judge.
         truth: the same for true maps of simulations that the model never saw, of the same size, against the same maps.
-        sample_labels: simulation of each map that was given to :func:`nearest`; None when every map is independent.
-        truth_labels: the same for the true maps.
+        sample_simulation: simulation of each map that was given to :func:`nearest`; None when every map is independent.
+        truth_simulation: the same for the true maps.
         rounds: bootstrap rounds, over the simulations of both.
         seed: of the bootstrap.
 
@@ -158,11 +158,12 @@ def copies(
         ValueError: fewer than two simulations in one of them.
     """
     by = [
-        None if labels is None else np.asarray(labels) for labels in (sample_labels, truth_labels)
+        None if simulation is None else np.asarray(simulation)
+        for simulation in (sample_simulation, truth_simulation)
     ]
     sets = [
-        Ensemble(found.distance[:, None], None if labels is None else labels[found.judged])
-        for found, labels in zip((sample, truth), by)
+        Ensemble(found.distance[:, None], None if simulation is None else simulation[found.judged])
+        for found, simulation in zip((sample, truth), by)
     ]
     distances = [s.vectors[:, 0] for s in sets]
     drawn = zip(

@@ -301,10 +301,10 @@ def compare(
     All maps are held in memory; of sets that stay on disk give parts, ``truth[:4096]``.
 
     Args:
-        truth: true maps, labelled by simulation.
+        truth: true maps, with their simulations.
         null: other true maps, from other simulations.
         generated: κ-maps by name of their generator, each ``(maps, n, n)``, where every map counts as independent; or a
-            :class:`~lensnb.data.MapSet`, where maps with one label do not.
+            :class:`~lensnb.data.MapSet`, where maps of one simulation do not.
         train: the training maps; what is right against them but off against the truth is sample variance. Without them
             there is no test of memory.
         statistics: which statistics, with their bins; by default :func:`lensnb.stats.suite` of the truth. ``power`` and
@@ -333,19 +333,19 @@ def compare(
         raise ValueError(
             f"costs name {unknown[0]!r}, which is not among the generators {', '.join(generated)}"
         )
-    pixels = {"truth": (truth.tensor(), truth.labels), NULL: (null.tensor(), null.labels)}
+    pixels = {"truth": (truth.tensor(), truth.simulation), NULL: (null.tensor(), null.simulation)}
     if train is not None:
-        pixels["train"] = (train.tensor(), train.labels)
+        pixels["train"] = (train.tensor(), train.simulation)
     for name, maps in generated.items():
         labelled = isinstance(maps, MapSet)
-        own = maps.labels if labelled else None
+        own = maps.simulation if labelled else None
         pixels[name] = (
             maps.tensor() if labelled else torch.as_tensor(maps).detach().cpu().float(),
             own,
         )
     shape, counts = tuple(truth.maps.shape[1:]), {}
     pixels = {name: _finite(name, *one, shape, counts) for name, one in pixels.items()}
-    reference, labels = pixels["truth"]
+    reference, simulation = pixels["truth"]
     statistics = stats.suite(reference, truth.side_deg) if statistics is None else dict(statistics)
     if responses is None:
         responses = amplitude_and_tilt(
@@ -369,7 +369,7 @@ def compare(
             }
             bar.update()
             on_maps = accuracies_on_maps(
-                {n: pixels[n] for n in judged}, reference, labels, rounds, seed
+                {n: pixels[n] for n in judged}, reference, simulation, rounds, seed
             )
             bar.update()
         for name in judged:
@@ -384,7 +384,7 @@ def compare(
                 extras[name]["classifier on maps"] = on_maps[name]
             if neighbours:
                 ratio, share = copies(
-                    neighbours[name], neighbours["truth"], own, labels, rounds, seed
+                    neighbours[name], neighbours["truth"], own, simulation, rounds, seed
                 )
                 extras[name] |= {"nearest training map": ratio, "share of near copies": share}
             bar.update()
@@ -420,20 +420,20 @@ def _check_sets(truth: MapSet, null: MapSet, train: MapSet | None) -> None:
             shared = np.intersect1d(sets[a].simulations, sets[b].simulations)
             if len(shared):
                 raise ValueError(
-                    f"{a} and {b} share {len(shared)} simulations (label {shared[0]}, …); they must be disjoint"
+                    f"{a} and {b} share {len(shared)} simulations (number {shared[0]}, …); they must be disjoint"
                 )
 
 
 def _finite(
-    name: str, maps: Tensor, labels: np.ndarray | None, shape: tuple, counts: dict
+    name: str, maps: Tensor, simulation: np.ndarray | None, shape: tuple, counts: dict
 ) -> tuple[Tensor, np.ndarray]:
-    """The maps of a set that are finite, with their labels; how many there are goes into ``counts``."""
+    """The maps of a set that are finite, with their simulation; how many there are goes into ``counts``."""
     if maps.ndim != 3 or tuple(maps.shape[1:]) != shape:
         raise ValueError(
             f"{name} has maps of the shape {tuple(maps.shape)}; expected (maps, {', '.join(map(str, shape))}) like the truth"
         )
     finite = torch.isfinite(maps).flatten(1).all(1)
-    labels = (np.arange(len(maps)) if labels is None else labels)[finite.numpy()]
+    simulation = (np.arange(len(maps)) if simulation is None else simulation)[finite.numpy()]
     maps = maps if finite.all() else maps[finite]
     if len(maps) < 2:
         raise ValueError(
@@ -441,10 +441,10 @@ def _finite(
         )
     counts[name] = {
         "maps": len(maps),
-        "simulations": len(np.unique(labels)),
+        "simulations": len(np.unique(simulation)),
         "dropped": int((~finite).sum()),
     }
-    return maps, labels
+    return maps, simulation
 
 
 def _tails(

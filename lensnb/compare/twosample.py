@@ -64,7 +64,7 @@ def accuracy_on_statistics(
     vectors = np.vstack([truth.vectors, sample.vectors])
     is_sample = np.repeat([False, True], [len(truth), len(sample)])
     fold = np.concatenate(
-        [_folds(truth.labels, rng, "truth"), _folds(sample.labels, rng, "sample")]
+        [_folds(truth.simulation, rng, "truth"), _folds(sample.simulation, rng, "sample")]
     )
     right = np.zeros(len(vectors))
     for i in range(fold.max() + 1):
@@ -83,7 +83,7 @@ def accuracy_on_statistics(
 def accuracies_on_maps(
     sets: Mapping[str, tuple[Tensor, np.ndarray | None]],
     truth: Tensor,
-    truth_labels: np.ndarray | None = None,
+    truth_simulation: np.ndarray | None = None,
     rounds: int = 200,
     seed: int = 0,
 ) -> dict[str, Estimate]:
@@ -94,7 +94,7 @@ def accuracies_on_maps(
             independent. Of maps of more than 64² pixels each scale sees the first 32 × 32 blocks, or 64 × 64 single
             pixels. Takes 3 ms a map of 64² on one core, 15 ms one of 256².
         truth: true maps, κ, shape ``(true maps, n, n)``.
-        truth_labels: simulation of each true map.
+        truth_simulation: simulation of each true map.
         rounds: bootstrap rounds.
         seed: of the filters, the folds and the bootstrap.
 
@@ -107,16 +107,16 @@ def accuracies_on_maps(
     for name, maps in {"truth": truth, **{name: maps for name, (maps, _) in sets.items()}}.items():
         _check(name, maps, truth)
     filters = _Filters(truth, seed)
-    true = Ensemble(filters(truth), truth_labels)
+    true = Ensemble(filters(truth), truth_simulation)
     return {
-        name: accuracy_on_statistics(Ensemble(filters(maps), labels), true, rounds, seed)
-        for name, (maps, labels) in sets.items()
+        name: accuracy_on_statistics(Ensemble(filters(maps), simulation), true, rounds, seed)
+        for name, (maps, simulation) in sets.items()
     }
 
 
-def _folds(labels: np.ndarray, rng: np.random.Generator, name: str) -> np.ndarray:
+def _folds(simulation: np.ndarray, rng: np.random.Generator, name: str) -> np.ndarray:
     """A fold 0…3 for each map, whole simulations together, shape ``(maps,)``."""
-    simulations, index = np.unique(labels, return_inverse=True)
+    simulations, index = np.unique(simulation, return_inverse=True)
     if len(simulations) < 2:
         raise ValueError(
             f"the {name} comes from one simulation only; cross-validation needs at least two"

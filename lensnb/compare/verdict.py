@@ -145,7 +145,7 @@ class _Pair:
         responses,
     ):
         self.reference, self.sample, self.name, self.part = reference, sample, name, part
-        cut = {n: Ensemble(e.vectors[:, part], e.labels) for n, e in joint.items()}
+        cut = {n: Ensemble(e.vectors[:, part], e.simulation) for n, e in joint.items()}
         true, ours = cut[reference], cut[sample]
         self.squares = (off_diagonal(true.correlation()) ** 2).sum()
         self.known = np.abs(true.mean()) > 3 * true.mean_error()
@@ -182,7 +182,7 @@ def _summed(ensemble: Ensemble) -> Ensemble | StreamingEnsemble:
 
     So it does for very many independent maps, put together in blocks: 250 of them know an error to 4 %.
     """
-    simulations, index = np.unique(ensemble.labels, return_inverse=True)
+    simulations, index = np.unique(ensemble.simulation, return_inverse=True)
     if len(simulations) <= len(ensemble) / 4:
         return StreamingEnsemble().update(ensemble.vectors, index)
     if len(simulations) > 8 * BLOCKS:

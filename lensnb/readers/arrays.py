@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data import MapSet
 from ..files import atomic_folder, optional
-from ..store import MapWriter, StoredMaps, read_labels
+from ..store import MapWriter, StoredMaps, read_simulation, simulation_name
 from .filemaps import FileMaps, number, reading
 
 FAIR_PIXEL = 2.0  # arcminutes
@@ -31,11 +31,13 @@ def read_npz(path: Path) -> FileMaps:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is cut off, or no zip archive at all")
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            ours = {"maps", "labels", "about"} <= set(archive.files)
+            ours = {"maps", "about"} <= set(archive.files)
             arrays = {} if ours else {key: archive[key] for key in archive.files}
     if ours:
         saved = MapSet.load(path)
-        return FileMaps(saved.maps, saved.side_deg, saved.z_source, saved.labels, saved.provenance)
+        return FileMaps(
+            saved.maps, saved.side_deg, saved.z_source, saved.simulation, saved.provenance
+        )
     maps = [
         key for key, array in arrays.items() if array.ndim in (2, 3) and array.dtype.kind == "f"
     ]
@@ -52,7 +54,7 @@ def read_npz(path: Path) -> FileMaps:
 
 
 def read_zarr(path: Path) -> FileMaps:
-    """A zarr folder, version 2 or 3: one array of maps, or a group with an array ``maps`` and, if need be, ``labels``.
+    """A zarr folder, version 2 or 3: one array of maps, or a group with an array ``maps`` and, if need be, ``simulation``.
 
     The maps stay on disk (:class:`~lensnb.store.StoredMaps`). The attributes ``side_deg`` (degrees) and ``z_source`` of the
     array or group count where they are there. A missing chunk, which zarr fills with a constant, is refused.
@@ -66,11 +68,14 @@ def read_zarr(path: Path) -> FileMaps:
             _check_chunks(Path(path), maps)
             root = zarr.open(
                 str(path), mode="r"
-            )  # again: a set that grows has its labels before its maps
+            )  # again: a set that grows has its simulation before its maps
         keys, about = sorted(root.keys()) if group else [], dict(root.attrs)
-        checked, labels = bool(about.get("pixels_checked")), None  # as MapWriter does
-        if maps is not None and "labels" in keys:
-            labels = read_labels(root, maps.shape[0]) if checked else np.asarray(root["labels"][:])
+        checked, simulation = bool(about.get("pixels_checked")), None  # as MapWriter does
+        name = simulation_name(keys)
+        if maps is not None and name is not None:
+            simulation = (
+                read_simulation(root, maps.shape[0]) if checked else np.asarray(root[name][:])
+            )
         if maps is not None:
             maps = StoredMaps(maps, path, checked) if maps.ndim == 3 else np.asarray(maps[...])
     if maps is None:
@@ -78,15 +83,15 @@ def read_zarr(path: Path) -> FileMaps:
             f"{path} has the keys {', '.join(keys) or 'none'}; expected one array, or a group with one called maps"
         )
     side, z_source = about.get("side_deg"), about.get("z_source")
-    if labels is not None and labels.shape != maps.shape[:1]:
+    if simulation is not None and simulation.shape != maps.shape[:1]:
         raise ValueError(
-            f"{path} has labels of shape {labels.shape}; expected one a map of {maps.shape}"
+            f"{path} has simulation numbers of the shape {simulation.shape}; expected one a map of {maps.shape}"
         )
     return FileMaps(
         maps,
         None if side is None else number(path, "field size", side),
         math.nan if z_source is None else number(path, "z_source", z_source),
-        labels,
+        simulation,
         about.get("provenance", {}),
     )
 
@@ -126,7 +131,7 @@ def save_zarr(maps: MapSet, path: str | Path) -> Path:
         atomic_folder(path) as part,
         MapWriter(part, maps.side_deg, maps.z_source, maps.provenance) as writer,
     ):
-        writer.append(maps.maps, maps.labels)
+        writer.append(maps.maps, maps.simulation)
     return path
 
 
@@ -198,8 +203,10 @@ def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
         _Tiled(packed.reshape(-1, packed.shape[-1]), index), path, kind="a whole .npy file"
     )
     simulations = packed.shape[0] if packed.ndim > 1 else 1
-    labels = np.repeat(np.arange(simulations), len(maps) // simulations)
-    return FileMaps(maps, pixels * FAIR_PIXEL / 60, labels=labels, provenance={"tiles": corners})
+    simulation = np.repeat(np.arange(simulations), len(maps) // simulations)
+    return FileMaps(
+        maps, pixels * FAIR_PIXEL / 60, simulation=simulation, provenance={"tiles": corners}
+    )
 
 
 class _Tiled:

@@ -183,11 +183,11 @@ def read_catalogue(
             )
         about["correlation_with_kappa"] = correlation
     name = SLICS.fullmatch(path.name)
-    labels = np.array([int(name[1])]) if name else None
+    simulation = np.array([int(name[1])]) if name else None
     return FileMaps(
         kappa_e.float().numpy(),
         galaxies.side_deg,
-        labels=labels,
+        simulation=simulation,
         provenance=about,
         named=bool(name),
     )

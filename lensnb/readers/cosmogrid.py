@@ -66,7 +66,7 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
     return FileMaps(
         maps,
         side_deg,
-        labels=np.full(len(maps), _run(path)),
+        simulation=np.full(len(maps), _run(path)),
         provenance={"bin": wanted},
         named=True,
     )

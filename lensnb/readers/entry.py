@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data import MapSet, block_average, tiles
 from ..files import atomic_folder, optional
+from ..renamed import renamed
 from ..store import MapWriter, check_pixels, pieces
 from . import ktng, slics
 from .arrays import read_masked, read_npy, read_npz, read_zarr
@@ -25,7 +26,7 @@ from .images import read_fits
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 HDF5 = (".h5", ".hdf5")
-EACH = "each"  # labels by which every map counts as its own simulation, whatever the files say
+EACH = "each"  # for ``simulation``: every map counts as its own, whatever the files say
 EXPECTED = (
     f"a file of κ maps: .npy, .npz, .zarr, {', '.join((*FITS, *HDF5))}, <z>kappa_weight.dat_LOS<n> (SLICS) or "
     "kappa<NN>.dat (κTNG)"
@@ -51,11 +52,12 @@ class Options:
         return self
 
 
+@renamed(labels="simulation")
 def open_maps(
     path,
     side_deg: float | None = None,
     z_source: float = math.nan,
-    labels=None,
+    simulation=None,
     *,
     pixels: int | None = None,
     source: int | str | tuple[float, float] | None = None,
@@ -67,7 +69,7 @@ def open_maps(
 
     Name and content tell the format. *Arrays*: ``.npy``, one map ``(n, n)`` or many ``(maps, n, n)``, as cosmoGAN's;
     ``.npz``, written by ``MapSet.save`` or by LensTools, or holding exactly one floating-point array of maps;
-    ``.zarr``, an array, or a group with ``maps`` and ``labels``. *FITS*: the primary image with its ``ANGLE`` card in
+    ``.zarr``, an array, or a group with ``maps`` and ``simulation``. *FITS*: the primary image with its ``ANGLE`` card in
     degrees and, where there is one, ``Z`` (LensTools, MassiveNuS), or a table of sheared galaxies (SLICS, MICE), which
     becomes one Kaiser–Squires map. *HDF5*: CosmoGrid, cut into patches, and κTNG. *Binary*: SLICS and κTNG. One
     ``.npy`` stays on disk as a read-only memory map, one ``.zarr`` as :class:`~lensnb.store.StoredMaps`. The pixels of all are
@@ -78,8 +80,8 @@ def open_maps(
             of which no file may be missing.
         side_deg: side of the field, degrees; needed when the files do not say it, and to cut CosmoGrid's sky.
         z_source: redshift of the sources, where the files do not say it; NaN when not known.
-        labels: the simulation of each map: an array of integers or names, or the path of such an ``.npy``. They replace
-            labels that the file carries. None keeps those, or, without any, counts every map as its own simulation;
+        simulation: the simulation of each map: an array of integers or names, or the path of such an ``.npy``. They replace
+            those that the file carries. None keeps those, or, without any, counts every map as its own simulation;
             ``"each"`` does so even for maps, or tiles of one map, that are of one simulation: to have something to split
             where there is one only. Errors then come out too small.
         pixels: a side of the maps returned. Maps are averaged in whole blocks, file by file, so that many large files
@@ -89,7 +91,7 @@ def open_maps(
         mask: ``.npy`` of booleans under which a ``.npy`` holds the values, as in the FAIR Universe challenge.
         signs: what to multiply the two components of a catalogue's shear by; see :func:`read_shear`.
         tile: cut each map, as it is otherwise returned, into non-overlapping tiles of so many pixels a side
-            (:func:`lensnb.data.tiles`), with the label of their map.
+            (:func:`lensnb.data.tiles`), with the simulation of their map.
 
     Returns:
         The set; ``provenance`` lists the files by name, and what they say of themselves: a list where they differ.
@@ -100,13 +102,13 @@ def open_maps(
             pixels, not κ, or in contradiction to another file or to the arguments; one sentence says which and how.
         ImportError: a package is not installed that the format needs.
     """
-    files, found, known = [], [], _Labels()
+    files, found, known = [], [], _Simulations()
     for file, one in _each(path, side_deg, z_source, Options(pixels, source, mask, signs)):
         one.maps = _native(one.maps)
         if not getattr(one.maps, "checked", False):
             check_pixels(file, one.maps)
         one.maps = _averaged(one.maps, pixels)
-        if labels is None:
+        if simulation is None:
             known.add(file, one)
         files.append(file)
         found.append(one)
@@ -115,21 +117,24 @@ def open_maps(
         if len(found) == 1
         else np.concatenate([np.asarray(one.maps) for one in found])
     )
-    alone = _alone(labels)
-    labels = known.joined() if labels is None or alone else _given_labels(labels, len(maps))
+    alone = _alone(simulation)
+    simulation = (
+        known.joined() if simulation is None or alone else _given_simulation(simulation, len(maps))
+    )
     whole = MapSet(
-        maps, found[0].side_deg, found[0].z_source, labels, _joined_provenance(found, files)
+        maps, found[0].side_deg, found[0].z_source, simulation, _joined_provenance(found, files)
     )
     whole = _cut(files[0], whole, tile)
-    return replace(whole, labels=np.arange(len(whole))) if alone else whole
+    return replace(whole, simulation=np.arange(len(whole))) if alone else whole
 
 
+@renamed(labels="simulation")
 def convert(
     path,
     out: str | PathLike,
     side_deg: float | None = None,
     z_source: float = math.nan,
-    labels=None,
+    simulation=None,
     *,
     pixels: int | None = None,
     source: int | str | tuple[float, float] | None = None,
@@ -143,7 +148,7 @@ def convert(
     fit into memory.
 
     Args:
-        path, side_deg, z_source, labels, pixels, source, mask, signs, tile: as for :func:`open_maps`.
+        path, side_deg, z_source, simulation, pixels, source, mask, signs, tile: as for :func:`open_maps`.
         out: the folder to make; it ends in ``.zarr``.
 
     Returns:
@@ -153,9 +158,9 @@ def convert(
         FileExistsError: there is something of that name.
         FileNotFoundError, ValueError, ImportError: as for :func:`open_maps`.
     """
-    out, files, found, known = Path(out), [], [], _Labels()
-    alone = _alone(labels)
-    name, given = ("", None) if labels is None or alone else _read_labels(labels)
+    out, files, found, known = Path(out), [], [], _Simulations()
+    alone = _alone(simulation)
+    name, given = ("", None) if simulation is None or alone else _read_simulation(simulation)
     with atomic_folder(out) as part, ExitStack() as closing:
         writer, count = None, 0
         for file, one in _each(path, side_deg, z_source, Options(pixels, source, mask, signs)):
@@ -184,7 +189,7 @@ def convert(
 def _append(
     file: Path,
     maps,
-    labels: np.ndarray,
+    simulation: np.ndarray,
     writer: MapWriter,
     pixels: int | None,
     tile: int | None,
@@ -194,13 +199,15 @@ def _append(
     for start, piece in pieces(maps):
         piece = _native(piece)
         check_pixels(file, piece, start, len(maps))
-        own = MapSet(_averaged(piece, pixels), 1.0, labels=labels[start : start + len(piece)])
+        own = MapSet(
+            _averaged(piece, pixels), 1.0, simulation=simulation[start : start + len(piece)]
+        )
         own = _cut(file, own, tile)
         if len(writer) and not np.can_cast(own.maps.dtype, writer.dtype):
             raise ValueError(
                 f"{file} holds {own.maps.dtype}; expected {writer.dtype}, as the files before it"
             )
-        writer.append(own.maps, len(writer) + np.arange(len(own)) if alone else own.labels)
+        writer.append(own.maps, len(writer) + np.arange(len(own)) if alone else own.simulation)
 
 
 def _cut(file: Path, maps: MapSet, tile: int | None) -> MapSet:
@@ -214,8 +221,8 @@ def _cut(file: Path, maps: MapSet, tile: int | None) -> MapSet:
     return tiles(maps, tile)
 
 
-def _alone(labels) -> bool:
-    return isinstance(labels, str) and labels == EACH
+def _alone(simulation) -> bool:
+    return isinstance(simulation, str) and simulation == EACH
 
 
 def _none_of(maps) -> np.ndarray:
@@ -423,11 +430,11 @@ def _joined_provenance(found: list[FileMaps], files: list[Path]) -> dict:
     return said | {"files": [file.name for file in files]}
 
 
-# ---------------------------------------------------------------- labels
+# ---------------------------------------------------------------- simulation
 
 
-class _Labels:
-    """The labels that files carry, file after file: all or none do, and equal ones mean the same simulation."""
+class _Simulations:
+    """The simulations that files name, file after file: all or none do, and equal names mean the same simulation."""
 
     def __init__(self):
         self._first: Path | None = None
@@ -436,63 +443,67 @@ class _Labels:
         self._shared, self._named = "", True
 
     def add(self, file: Path, one: FileMaps) -> np.ndarray | None:
-        """The labels of one more file; None where it carries none, nor did those before."""
-        if self._first is not None and (one.labels is None) == bool(self._parts):
-            without = file if one.labels is None else self._first
+        """The simulations of one more file; None where it names none, nor did those before."""
+        if self._first is not None and (one.simulation is None) == bool(self._parts):
+            without = file if one.simulation is None else self._first
             raise ValueError(
-                f"{without} carries no simulation labels but others do; expected labels="
+                f"{without} does not say the simulation of its maps but others do; expected simulation="
             )
         self._first = self._first or file
-        if one.labels is None:
+        if one.simulation is None:
             return None
-        labels = set(one.labels.tolist())
-        shared = sorted(self._seen & labels)
+        own = set(one.simulation.tolist())
+        shared = sorted(self._seen & own)
         if shared and not self._shared:
-            self._shared = f"{file} uses the simulation label {shared[0]!r} of an earlier file"
+            self._shared = f"{file} has simulation {shared[0]!r} of an earlier file"
         self._named &= one.named
         if self._shared and not self._named:
             raise ValueError(
-                f"{self._shared}, so that it is not clear whether they share a simulation; expected labels="
+                f"{self._shared}, so that it is not clear whether they share a simulation; expected simulation="
             )
-        self._seen |= labels
-        self._parts.append(one.labels)
-        return one.labels
+        self._seen |= own
+        self._parts.append(one.simulation)
+        return one.simulation
 
     def joined(self) -> np.ndarray | None:
         """Those of all files, one after the other; None when none carries any."""
         return np.concatenate(self._parts) if self._parts else None
 
 
-def _given_labels(labels, count: int) -> np.ndarray:
+def _given_simulation(simulation, count: int) -> np.ndarray:
     """One integer or name a map, from an array or an ``.npy`` file."""
-    name, labels = _read_labels(labels)
-    _check_count(name, labels, count, labels.shape != (count,))
-    return labels
+    name, simulation = _read_simulation(simulation)
+    _check_count(name, simulation, count, simulation.shape != (count,))
+    return simulation
 
 
-def _check_count(name: str | Path, labels: np.ndarray, count: int, other: bool) -> None:
+def _check_count(name: str | Path, simulation: np.ndarray, count: int, other: bool) -> None:
     if other:
         raise ValueError(
-            f"{name} has the shape {labels.shape}; expected ({count},), one label a map"
+            f"{name} has the shape {simulation.shape}; expected ({count},), one simulation a map"
         )
 
 
-def _read_labels(labels) -> tuple[str | Path, np.ndarray]:
+def _read_simulation(simulation) -> tuple[str | Path, np.ndarray]:
     """Integers or names, and what they are called in sentences."""
-    name = "labels"
-    if isinstance(labels, str | PathLike):
-        name = Path(labels).expanduser()
+    name = "simulation"
+    if isinstance(simulation, str | PathLike):
+        name = Path(simulation).expanduser()
         if not name.exists():
             raise FileNotFoundError(
-                f"{name} does not exist; expected an .npy file with one label a map"
+                f"{name} does not exist; expected an .npy file with one simulation a map"
             )
         with reading(name, "a whole .npy file of plain numbers"):
-            labels = np.array(np.lib.format.open_memmap(name, mode="r"))
-    labels = np.asarray(labels)
-    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all():
-        labels = labels.astype(np.int64)
-    if labels.ndim == 1 and labels.dtype.kind not in "iuU":
+            simulation = np.array(np.lib.format.open_memmap(name, mode="r"))
+    simulation = np.asarray(simulation)
+    if (
+        simulation.dtype.kind == "f"
+        and np.isfinite(simulation).all()
+        and (simulation == simulation.round()).all()
+    ):
+        simulation = simulation.astype(np.int64)
+    if simulation.ndim == 1 and simulation.dtype.kind not in "iuU":
         raise ValueError(
-            f"{name} holds values of type {labels.dtype}; expected whole numbers or names of simulations"
+            f"{name} holds values of type {simulation.dtype}; expected whole numbers or names of simulations"
         )
-    return name, labels
+    return name, simulation

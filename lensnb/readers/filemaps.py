@@ -19,17 +19,17 @@ class FileMaps:
         maps: κ, dimensionless, shape ``(n, n)`` or ``(maps, n, n)``.
         side_deg: side of the field, degrees; None when the file does not say.
         z_source: redshift of the sources; NaN when the file does not say.
-        labels: simulation of each map, shape ``(maps,)``; None when the file does not say.
+        simulation: simulation of each map, shape ``(maps,)``; None when the file does not say.
         provenance: plain JSON values.
         unsized: why ``side_deg`` is None, where the file says something else instead.
-        named: the labels are names or numbers that the suite gives to its simulations, so that an equal label in
+        named: ``simulation`` holds names or numbers that the suite gives to its simulations, so that an equal one in
             another file is the same simulation.
     """
 
     maps: np.ndarray
     side_deg: float | None = None
     z_source: float = math.nan
-    labels: np.ndarray | None = None
+    simulation: np.ndarray | None = None
     provenance: dict = field(default_factory=dict)
     unsized: str = "does not say how large its field is"
     named: bool = False

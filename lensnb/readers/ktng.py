@@ -56,8 +56,8 @@ def read_ktng(path: Path, source: int | None = None) -> FileMaps:
             f"{path} holds {wanted}/kappa of shape {kappa.shape}; expected {(SIDE, SIDE)}"
         )
     name = HDF5.fullmatch(path.name)
-    labels = np.array([int(name[1])]) if name else None
-    return FileMaps(kappa, 5.0, _redshift(path, int(wanted[1:])), labels, named=True)
+    simulation = np.array([int(name[1])]) if name else None
+    return FileMaps(kappa, 5.0, _redshift(path, int(wanted[1:])), simulation, named=True)
 
 
 def read_ktng_binary(path: Path) -> FileMaps:

@@ -6,13 +6,15 @@ import math
 
 from ..data import MapSet, block_average, load_sample
 from ..readers import open_maps
+from ..renamed import renamed
 
 
+@renamed(labels="simulation")
 def load_sets(
     maps: str = "",
     side_deg: float = 0.0,
     z_source: float = 0.0,
-    labels: str = "",
+    simulation: str = "",
     pixels: int = 0,
     seed: int = 0,
 ) -> tuple[MapSet, MapSet, MapSet]:
@@ -25,7 +27,7 @@ def load_sets(
         maps: a file (or pattern) of one's own κ-maps; empty for the shipped sample.
         side_deg: side of their field, degrees; 0 where the file says it.
         z_source: redshift of their sources; 0 where the file says it, or where it is not known.
-        labels: an ``.npy`` file with the number of the simulation of each map; empty: every map counts as its own.
+        simulation: an ``.npy`` file with the number of the simulation of each map; empty: every map counts as its own.
         pixels: average maps down to this many pixels a side; 0 keeps them.
         seed: decides which simulation goes where (half to training, a quarter each to truth and null).
 
@@ -35,7 +37,7 @@ def load_sets(
     if not maps:
         sets = [load_sample(name) for name in ("train", "truth", "null")]
     else:
-        whole = open_maps(maps, side_deg or None, z_source or math.nan, labels or None)
+        whole = open_maps(maps, side_deg or None, z_source or math.nan, simulation or None)
         if len(whole.simulations) < 8:
             raise ValueError(
                 f"{maps} holds maps of {len(whole.simulations)} simulations; a training set, a truth and a null of at "

@@ -155,7 +155,7 @@ class Inspector(Pictured):
                 few = np.random.default_rng(self._seed).permutation(len(ensembles[of]))[
                     : self.maps
                 ]
-                ensembles[of] = Ensemble(ensembles[of].vectors[few], ensembles[of].labels[few])
+                ensembles[of] = Ensemble(ensembles[of].vectors[few], ensembles[of].simulation[few])
             sets = {of: {name: one} for of, one in ensembles.items()}
             found = judge_all(sets, whole.names, ["truth"], None, ROUNDS, self._seed)["truth"]
             verdicts = {of: by[name] for of, by in found.items()}

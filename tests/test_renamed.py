@@ -1,0 +1,58 @@
+"""Old names work for one release, with a warning that names the new one."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lensnb.data import MapSet
+from lensnb.ensemble import Ensemble, StreamingEnsemble, measure
+from lensnb.readers import convert, open_maps
+from lensnb.store import MapWriter
+
+MAPS = np.random.default_rng(0).normal(0, 0.01, (4, 8, 8)).astype(np.float32)
+NUMBERS = [3, 3, 5, 5]
+
+
+def calls(folder):
+    """What takes ``labels`` as it did before, and what has them."""
+    np.save(folder / "maps.npy", MAPS)
+    vectors = MAPS[:, 0]
+    yield lambda: MapSet(MAPS, 5.0, labels=NUMBERS)
+    yield lambda: Ensemble(vectors, labels=NUMBERS)
+    yield lambda: measure({"row": lambda maps: maps[:, 0].numpy()}, MAPS[None], labels=NUMBERS)["row"]
+    yield lambda: open_maps(folder / "maps.npy", 5.0, labels=NUMBERS)
+    yield lambda: convert(folder / "maps.npy", folder / "maps.zarr", 5.0, labels=NUMBERS)
+
+
+def test_labels_are_still_taken_and_read(tmp_path):
+    for call in calls(tmp_path):
+        with pytest.warns(FutureWarning, match="the argument labels is now called simulation"):
+            found = call()
+        with pytest.warns(FutureWarning, match="labels is now called simulation"):
+            assert found.labels.tolist() == NUMBERS
+    with pytest.warns(FutureWarning, match="simulation"):
+        assert len(StreamingEnsemble().update(MAPS[:, 0], labels=NUMBERS).simulations) == 2
+
+
+def test_both_names_at_once_are_refused():
+    with pytest.warns(FutureWarning), pytest.raises(TypeError, match="both labels and simulation"):
+        MapSet(MAPS, 5.0, labels=NUMBERS, simulation=NUMBERS)
+
+
+def test_files_with_the_old_name_open(tmp_path):
+    about = json.dumps({"side_deg": 5.0, "z_source": 1.0, "provenance": {}})
+    np.savez(tmp_path / "old.npz", maps=MAPS, labels=NUMBERS, about=about)
+    assert MapSet.load(tmp_path / "old.npz").simulation.tolist() == NUMBERS
+    assert open_maps(tmp_path / "old.npz").simulation.tolist() == NUMBERS
+
+
+def test_a_stored_set_with_the_old_name_opens_and_grows(tmp_path):
+    path = tmp_path / "old.zarr"
+    with MapWriter(path, 5.0, 1.0) as writer:
+        writer.append(MAPS, NUMBERS)
+    (path / "simulation").rename(path / "labels")
+    assert open_maps(path).simulation.tolist() == NUMBERS
+    with MapWriter(path, 5.0, 1.0) as writer:
+        writer.append(MAPS[:1], 7)
+    assert open_maps(path).simulation.tolist() == [*NUMBERS, 7]
