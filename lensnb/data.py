@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .files import atomic_write
-from .maps import MapGrid
+from .maps import MapGrid, turned
 from .renamed import old_attribute, renamed
 from .store import StoredMaps, pieces
 
@@ -260,8 +260,7 @@ def random_symmetry(maps: Tensor, generator: torch.Generator | None = None) -> T
     out = torch.empty_like(maps)
     for k in range(8):
         chosen = (pick == k).to(maps.device)
-        view = maps[chosen].rot90(k % 4, (-2, -1))
-        out[chosen] = view.mT if k >= 4 else view
+        out[chosen] = turned(maps[chosen], k)
     return out
 
 

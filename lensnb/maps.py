@@ -12,7 +12,7 @@ A Gaussian field is therefore diagonal in Fourier space with eigenvalues λ(ℓ)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +25,62 @@ ARCMIN = math.pi / 180 / 60
 def wide(x: Tensor) -> Tensor:
     """``x`` in float64, for transforms and sums; in float32 on Apple's MPS, which has no float64."""
     return x.float() if x.device.type == "mps" else x.double()
+
+
+def check_side(side_deg: float | None) -> None:
+    """Refuse a side of the field, in degrees, that is missing or not positive.
+
+    Raises:
+        ValueError: one sentence.
+    """
+    if side_deg is None or not side_deg > 0:
+        raise ValueError(
+            f"side_deg must be the side of the field in degrees, above 0, found {side_deg}"
+        )
+
+
+def check_shape(
+    name: str, shape: Sequence[int], n: int | None = None, channels: int | None = None
+) -> None:
+    """Refuse arrays that are no maps, or not the maps that are expected: the one gate for shapes.
+
+    Args:
+        name: what the array is, the first words of the sentence.
+        shape: its shape; right are ``(maps, n, n)`` and ``(maps, channels, n, n)``.
+        n: expected pixels a side; None: any, at least 2.
+        channels: expected channels, where 1 means maps without an axis of channels; None: any.
+
+    Raises:
+        ValueError: one sentence with what was found and what was expected.
+    """
+    shape = tuple(shape)
+    square = len(shape) in (3, 4) and shape[-1] == shape[-2] >= 2
+    found = shape[1] if len(shape) == 4 else 1
+    right = square and n in (None, shape[-1]) and channels in (None, found)
+    if channels == 1 and len(shape) == 4:
+        right = False
+    if right:
+        return
+    side = "n, n" if n is None else f"{n}, {n}"
+    expected = [f"(maps, {side})", f"(maps, {channels or 'channels'}, {side})"]
+    if channels is not None:
+        expected = expected[:1] if channels == 1 else expected[1:]
+    raise ValueError(f"{name} has the shape {shape}; expected {' or '.join(expected)}")
+
+
+def turned(maps: Tensor, k: int) -> Tensor:
+    """Maps ``(..., n, n)`` under symmetry ``k`` of the square, 0…7.
+
+    ``k`` mod 4 quarter turns; from 4 on, then transposed.
+    """
+    maps = maps.rot90(k % 4, (-2, -1))
+    return maps.mT if k >= 4 else maps
+
+
+def turned_back(maps: Tensor, k: int) -> Tensor:
+    """The inverse of :func:`turned`."""
+    maps = maps.mT if k >= 4 else maps
+    return maps.rot90(-(k % 4), (-2, -1))
 
 
 @dataclass(frozen=True)
@@ -40,10 +96,9 @@ class MapGrid:
     side_deg: float
 
     def __post_init__(self):
-        if self.n < 2 or not self.side_deg > 0:
-            raise ValueError(
-                f"a grid needs n >= 2 pixels and side_deg > 0, found n = {self.n}, side_deg = {self.side_deg}"
-            )
+        check_side(self.side_deg)
+        if self.n < 2:
+            raise ValueError(f"a grid needs at least 2 pixels a side, found {self.n}")
 
     @property
     def pixel_arcmin(self) -> float:

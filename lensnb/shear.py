@@ -13,8 +13,6 @@ other axes has to be turned first: swapped axes change the sign of both componen
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -93,9 +91,3 @@ def shape_noise(gamma: Tensor, count: Tensor) -> Tensor:
         float64, shape ``(n, n)``; infinite where there is no galaxy.
     """
     return gamma.abs().double().square().mean().sqrt() / (2 * count.double()).sqrt()
-
-
-def rotate(gamma: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Turn each galaxy by a random angle, γ e^{2iφ}: the signal goes, the noise stays. Shape of ``gamma``."""
-    phase = torch.rand(gamma.shape, generator=generator, dtype=torch.float64) * (2 * math.pi)
-    return gamma * torch.polar(torch.ones_like(phase), phase)

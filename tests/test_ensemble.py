@@ -148,7 +148,9 @@ def test_shapes_that_do_not_fit_are_refused(shape, labels):
 def streamed(x: np.ndarray, simulation=None, batch: int = 7) -> StreamingEnsemble:
     ensemble = StreamingEnsemble()
     for i in range(0, len(x), batch):
-        ensemble.update(x[i : i + batch], None if simulation is None else simulation[i : i + batch])
+        ensemble.update(
+            x[i : i + batch], None if simulation is None else simulation[i : i + batch]
+        )
     return ensemble
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lensnb.compare.memory import Nearest, copies, nearest, turned, turned_back
+from lensnb.compare.memory import Nearest, copies, nearest
 from lensnb.data import load_sample
-from lensnb.maps import GaussianField, LognormalField
+from lensnb.maps import GaussianField, LognormalField, turned, turned_back
 
 SAMPLE = {
     name: load_sample(name)[::4] for name in ("train", "truth", "null")

@@ -19,9 +19,9 @@ MIX = np.random.default_rng(0).normal(size=(BINS, BINS)) + 1.0  # strongly corre
 
 def accuracy_on_maps(sample, truth, simulation=None, truth_simulation=None, rounds=200, seed=0):
     """Of one set."""
-    return accuracies_on_maps({"sample": (sample, simulation)}, truth, truth_simulation, rounds, seed)[
-        "sample"
-    ]
+    return accuracies_on_maps(
+        {"sample": (sample, simulation)}, truth, truth_simulation, rounds, seed
+    )["sample"]
 
 
 def draw(n: int, seed: int) -> np.ndarray:

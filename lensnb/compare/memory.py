@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ..ensemble import Ensemble
+from ..maps import turned, turned_back
 from .estimate import Estimate
 
 CHUNK = (
@@ -39,7 +40,7 @@ class Nearest:
         judged: which of the maps were judged, shape ``(judged,)``; the others below are of these, in this order.
         distance: d, float64, shape ``(judged,)``: 0 for a copy, 2 at the most.
         index: of the training map, shape ``(judged,)``.
-        symmetry: 0…7 as in :func:`turned`, shape ``(judged,)``.
+        symmetry: 0…7 as in :func:`lensnb.maps.turned`, shape ``(judged,)``.
         shift: rows and columns that the training map is rolled by, pixels, shape ``(judged, 2)``.
     """
 
@@ -53,17 +54,6 @@ class Nearest:
         """The nearest training maps, shifted and turned to lie over the judged maps, shape ``(judged, n, n)``."""
         found = zip(self.index.tolist(), self.symmetry.tolist(), self.shift.tolist())
         return torch.stack([turned(train[i].roll(tuple(by), (-2, -1)), k) for i, k, by in found])
-
-
-def turned(maps: Tensor, k: int) -> Tensor:
-    """Maps ``(..., n, n)`` under symmetry ``k`` of the square, 0…7: k mod 4 quarter turns, from 4 on then transposed."""
-    maps = maps.rot90(k % 4, (-2, -1))
-    return maps.mT if k >= 4 else maps
-
-
-def turned_back(maps: Tensor, k: int) -> Tensor:
-    """The inverse of :func:`turned`."""
-    return (maps.mT if k >= 4 else maps).rot90(-(k % 4), (-2, -1))
 
 
 def nearest(maps: Tensor, train: Tensor, most: int = 128, modes: int = 24) -> Nearest:

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from ..ensemble import Ensemble
+from ..maps import turned
 from .estimate import Estimate
 
 FILTERS = {
@@ -165,9 +166,7 @@ class _Filters:
             filters = torch.randn(count, 3, 3, generator=generator)
             zero_mean = filters[count // 4 :]  # the others see the map's own mean too
             zero_mean -= zero_mean.mean((-2, -1), keepdim=True)
-            turns = torch.stack(
-                [f.rot90(k, (-2, -1)) for f in (filters, filters.mT) for k in range(4)], 1
-            )
+            turns = torch.stack([turned(filters, k) for k in range(8)], 1)
             answers = (
                 self._answers(few, block, turns, torch.zeros(count)).transpose(0, 1).flatten(1)
             )
