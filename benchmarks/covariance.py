@@ -33,8 +33,8 @@ from lensnb.compare import NULL, Estimate, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
 from lensnb.maps import GaussianField, add_shape_noise
-from lensnb.models import Diffusion, Flow, Strength
-from lensnb.nets import CouplingNet, log_strength, soft_bound
+from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.nets import CouplingNet, log_scatter, soft_bound
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
 from lensnb.train import fit, watch
@@ -55,7 +55,7 @@ class Row:
         family: flow or diffusion.
         text: what it changes.
         gaussian: the flow's base, or the diffusion model's preconditioner, is the Gaussian field with the right spectrum.
-        bands: of the strength that the diffusion model is told (0: it is told nothing).
+        bands: of power that the diffusion model is conditioned on (0: none).
         logarithm: maps are transformed by the shifted logarithm, or only standardised.
         model: further arguments of the model.
         maps: training maps (0: all), from as many simulations as they come from in order.
@@ -104,7 +104,7 @@ class Unbounded(CouplingNet):
     """A conditioner that sees how bright the brightest pixels are."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.first(x) + self.strength(log_strength(x))[:, :, None, None])
+        return self.last(self.first(x) + self.strength(log_scatter(x))[:, :, None, None])
 
 
 def rows() -> dict[str, Row]:
@@ -250,8 +250,8 @@ def build(row: Row, train: MapSet) -> nn.Module:
     if row.family == "flow":
         return Flow(train.grid.n, transform, gaussian, **dict(row.model))
     x = transform(kappa)
-    strength = Strength.fit(x, GaussianField.fit(x), row.bands) if row.bands else None
-    return Diffusion(train.grid.n, transform, gaussian, strength=strength, **dict(row.model))
+    powers = BandPowers.fit(x, GaussianField.fit(x), row.bands) if row.bands else None
+    return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **dict(row.model))
 
 
 def draw(row: Row, model: nn.Module, n_maps: int) -> Tensor:

@@ -59,7 +59,7 @@ from lensnb.compare import Fidelity, FidelityReport, Row, compare
 from lensnb.data import MapSet, block_average, load_sample, random_symmetry
 from lensnb.files import save_checkpoint, write_json
 from lensnb.maps import GaussianField
-from lensnb.models import Diffusion, Flow, Strength
+from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.train import choose_device, choose_precision, fit, place
 from lensnb.transform import KappaTransform
 
@@ -93,8 +93,8 @@ def build(family: type[nn.Module], maps: Tensor) -> nn.Module:
     transform = KappaTransform.fit(maps)
     y = transform(maps)
     field = GaussianField.fit(y)
-    told = {"strength": Strength.fit(y, field)} if family is Diffusion else {}
-    return family(maps.shape[-1], transform, field, **told)
+    powers = {"band_powers": BandPowers.fit(y, field)} if family is Diffusion else {}
+    return family(maps.shape[-1], transform, field, **powers)
 
 
 def contenders(maps: Tensor, ancestral: int) -> dict[str, nn.Module | None]:

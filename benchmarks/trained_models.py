@@ -32,7 +32,7 @@ from lensnb.compare.progress import EXPLODED
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField
-from lensnb.models import TRAINED, Diffusion, Flow, Strength
+from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
 from lensnb.train import fit, watch
@@ -79,8 +79,8 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     if family == "flow":
         return Flow(train.grid.n, transform, gaussian, **MODELS[family])
-    strength = Strength.fit(transform(kappa), gaussian)
-    return Diffusion(train.grid.n, transform, gaussian, strength=strength, **MODELS[family])
+    powers = BandPowers.fit(transform(kappa), gaussian)
+    return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **MODELS[family])
 
 
 def train(

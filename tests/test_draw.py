@@ -123,7 +123,7 @@ def test_all_models_of_maps_can_be_drawn_from(tmp_path):
     models = [
         GaussianField.fit(maps),
         LognormalField.fit(maps),
-        Diffusion(16, KappaTransform.fit(maps), channels=(8, 16)),
+        Diffusion(16, KappaTransform.fit(maps), widths=(8, 16)),
     ]
     for number, model in enumerate(models):
         assert np.isfinite(np.load(draw(model, 3, tmp_path / f"{number}.npy"))).all()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from lensnb.maps import ARCMIN, GaussianField, MapGrid, add_shape_noise
+from lensnb.maps import ARCMIN, GaussianField, MapGrid
+from lensnb.shear import add_shape_noise
 from lensnb.stats import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
 
 GRID = MapGrid(32, 5.0)

@@ -14,7 +14,7 @@ from lensnb import stats
 from lensnb.compare import compare
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise, smooth
-from lensnb.models import Diffusion, Flow, Strength
+from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.transform import KappaTransform
 
 widgets = pytest.importorskip(
@@ -416,8 +416,8 @@ def model(maps) -> Diffusion:
         16,
         transform,
         field,
-        channels=(8, 8),
-        strength=Strength.fit(transform(maps["truth"]), field, 2),
+        widths=(8, 8),
+        band_powers=BandPowers.fit(transform(maps["truth"]), field, 2),
     )
 
 
@@ -447,7 +447,7 @@ def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
     from lensnb.samplers import MapNoise, exponential, karras_sigmas
 
     noise, like = MapNoise(1, seeded(0)), model.transform.mean
-    denoise = model.denoiser.given(model.strength.sample(noise))
+    denoise = model.denoiser.conditioned(model.band_powers.sample(noise))
     sigmas = karras_sigmas(6, *model.sigma_range)
     start = model.denoiser.gaussian.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
     expected = model.transform.inverse(exponential(denoise, start, sigmas)).float()
