@@ -28,13 +28,20 @@ from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.stats import ell_edges, power_spectrum
 
+FALSE_ALARMS = """\
+Truth, null and the judged set are three sets of simulations of the same lognormal field. Every fault that the report finds is
+therefore a false alarm. A number with faults on both sides should give one in 5 % of the seeds, a number with a fault on only one
+side in 2.5 %. The rates should be a little lower, because a number that is closer to the expected value than the null is never a fault."""
+COVERAGE = """\
+Two sets of simulations of the same Gaussian field are compared. The true ratios of means and scatters are 1, and the true shift
+is 0. The 95 % intervals of the report should contain these values in 95 % of all seeds and bins."""
 WIDE = MapGrid(32, 10.0)
 GAUSSIAN = GaussianField.from_power(WIDE, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
 LOGNORMAL = LognormalField.from_correlation(GAUSSIAN.variance, 0.03)
 
 
 def simulations(field, seed: int, first: int = 0, count: int = 24) -> MapSet:
-    """Maps of 5° cut from maps of 10°, four with one label."""
+    """Maps of 5° cut from maps of 10°, four of each simulation."""
     wide = field.sample(count, torch.Generator().manual_seed(seed))
     return tiles(
         MapSet(wide.numpy(), WIDE.side_deg, simulation=np.arange(first, first + count)),
@@ -82,7 +89,9 @@ def report(seeds: int) -> str:
     lines = [
         f"## False alarms in {seeds} seeds",
         "",
-        "| number | alarms | rate (95 %) | stated |",
+        FALSE_ALARMS,
+        "",
+        "| number | false alarms | rate (95 % interval) | expected |",
         "|---|---|---|---|",
     ]
     alarms = false_alarms(seeds)
@@ -99,7 +108,9 @@ def report(seeds: int) -> str:
         "",
         f"## Coverage of 95 % intervals in {seeds} seeds",
         "",
-        "| number a bin | covered |",
+        COVERAGE,
+        "",
+        "| number in each bin | coverage |",
         "|---|---|",
     ]
     for name, values in coverage(seeds).items():
@@ -128,5 +139,5 @@ if __name__ == "__main__":
     if arguments.output:
         arguments.output.write_text(
             "# Can the report be trusted?\n\nMade by `python benchmarks/calibration.py --seeds "
-            f"{arguments.seeds} --output {arguments.output}`; its docstring says how.\n\n{text}"
+            f"{arguments.seeds} --output {arguments.output}`; its docstring explains the method.\n\n{text}"
         )

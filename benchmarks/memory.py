@@ -93,7 +93,7 @@ def in_a_process(case: tuple[str, str, dict], options: argparse.Namespace) -> fl
 def page(options: argparse.Namespace) -> str:
     """The table, in Markdown."""
     n, own = options.pixels, choose_precision("auto", torch.device("cpu"))
-    lines = [f"| at {n}² | precision | most memory |", "|---|---|--:|"]
+    lines = [f"| maps of {n}² pixels | precision | peak memory |", "|---|---|--:|"]
     most = 0.0
     for case in CASES:
         family, what, how = case
@@ -101,9 +101,9 @@ def page(options: argparse.Namespace) -> str:
         words = (
             f"train in batches of {options.batch}"
             if what == "train"
-            else f"draw {options.draw} maps into a file"
+            else f"draw {options.draw} maps to a file"
         )
-        words += ", recomputing" if how.get("recompute") else ""
+        words += ", with recomputation" if how.get("recompute") else ""
         precision = how.get("precision", own) if what == "train" else "float32"
         lines.append(f"| {family}: {words} | {precision} | {found:.1f} GB |")
         print(lines[-1], flush=True)
@@ -114,13 +114,15 @@ def page(options: argparse.Namespace) -> str:
     head = [
         "# How much memory do large maps take?",
         "",
-        f"Made by `{command}`; its docstring says how.",
+        f"Made by `{command}`; its docstring explains the method.",
     ]
     head += [
         "",
         f"{machine('cpu')}.",
         "",
-        f"Asked: training inside {LIMIT:g} GB, as it comes: {most:.1f} GB, {verdict}.",
+        "Peak memory of a process, including Python, torch and the training maps.",
+        "",
+        f"Target: train with default settings within {LIMIT:g} GB. Found: {most:.1f} GB, {verdict}.",
     ]
     return "\n".join([*head, "", *lines]) + "\n"
 

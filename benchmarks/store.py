@@ -1,4 +1,4 @@
-"""What do sets cost that stay on disk?
+"""What does it cost to keep a set on disk?
 
     python benchmarks/store.py --output docs/benchmark_store.md
 
@@ -240,28 +240,28 @@ def page(options: argparse.Namespace, folder: Path) -> str:
     verdict = lambda met: "met" if met else "**missed**"
     rate = lambda case: f"{1e3 * size / s[case]:.0f} MB/s"
     lines = [
-        "# What do sets cost that stay on disk?",
+        "# What does it cost to keep a set on disk?",
         "",
-        f"Made by `{' '.join(['python benchmarks/store.py', *options.said])}`; its docstring says how.",
+        f"Made by `{' '.join(['python benchmarks/store.py', *options.said])}`; its docstring explains the method.",
         "",
         f"{machine('cpu')}.",
         "",
         f"{options.maps:,} maps of {options.pixels}² pixels: {size:.2f} GB of float32, {stored:.2f} GB as a `.zarr` set, in "
         f"{len(list((folder / 'set.zarr/maps').glob('*.0.0')))} chunks.",
         "",
-        "| asked | found | |",
+        "| target | found | |",
         "|---|---|---|",
-        f"| the set is open in under {OPENING:g} s | {s['open']:.2g} s | {verdict(s['open'] < OPENING)} |",
+        f"| the set opens in less than {OPENING:g} s | {s['open']:.2g} s | {verdict(s['open'] < OPENING)} |",
         *(
             f"| {name} from disk within {STATISTICS:g} × the time in memory | {ratio[case]:.2f} × | "
             f"{verdict(ratio[case] <= STATISTICS)} |"
             for case, name in (("suite", "all ten statistics"), ("power", "the spectrum alone"))
         ),
-        f"| converting within {COPY:g} × the time of `cp` | {s['convert'] / s['cp']:.2f} × | "
+        f"| conversion within {COPY:g} × the time of `cp` | {s['convert'] / s['cp']:.2f} × | "
         f"{verdict(s['convert'] <= COPY * s['cp'])} |",
-        f"| a set of any size within {MEMORY:g} GB | {most:.2f} GB | {verdict(most <= MEMORY)} |",
+        f"| peak memory at most {MEMORY:g} GB, for a set of any size | {most:.2f} GB | {verdict(most <= MEMORY)} |",
         "",
-        "| | from disk | cached | in memory | ratios |",
+        "| | from disk | from the disk cache | in memory | ratios to memory: disk, cache |",
         "|---|--:|--:|--:|--:|",
     ]
     names = {
@@ -279,12 +279,12 @@ def page(options: argparse.Namespace, folder: Path) -> str:
         )
     lines += [
         "",
-        "| | time | of the source |",
+        "| | time | source read at |",
         "|---|--:|--:|",
         f"| `cp` of the `.npy` | {s['cp']:.2f} s | {rate('cp')} |",
-        f"| `convert` to `.zarr`, with checks of all pixels | {s['convert']:.2f} s | {rate('convert')} |",
+        f"| `convert` to `.zarr`, with a check of every pixel | {s['convert']:.2f} s | {rate('convert')} |",
         "",
-        f"| most memory | {quarter.maps:,} maps | {options.maps:,} maps |",
+        f"| peak memory | {quarter.maps:,} maps | {options.maps:,} maps |",
         "|---|--:|--:|",
     ]
     names = {

@@ -91,7 +91,7 @@ def test_larger_maps_are_cut_from_the_boxes_of_the_sample(covariance, monkeypatc
         "flow, blind",
         "flow, 100 maps",
         "diffusion",
-        "diffusion, untold",
+        "diffusion, unconditional",
         "diffusion, heun 8",
     ],
 )
