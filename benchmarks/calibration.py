@@ -29,12 +29,15 @@ from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.stats import ell_edges, power_spectrum
 
 FALSE_ALARMS = """\
-Truth, null and the judged set are three sets of simulations of the same lognormal field. Every fault that the report finds is
-therefore a false alarm. A number with faults on both sides should give one in 5 % of the seeds, a number with a fault on only one
-side in 2.5 %. The rates should be a little lower, because a number that is closer to the expected value than the null is never a fault."""
+Truth, null and the judged set are three sets of simulations of the same lognormal field. Every
+fault that the report finds is therefore a false alarm. A number with faults on both sides should
+give one in 5 % of the seeds, a number with a fault on only one side in 2.5 %. The rates should
+be a little lower, because a number that is closer to the expected value than the null is never a
+fault."""
 COVERAGE = """\
-Two sets of simulations of the same Gaussian field are compared. The true ratios of means and scatters are 1, and the true shift
-is 0. The 95 % intervals of the report should contain these values in 95 % of all seeds and bins."""
+Two sets of simulations of the same Gaussian field are compared. The true ratios of means and
+scatters are 1, and the true shift is 0. The 95 % intervals of the report should contain these
+values in 95 % of all seeds and bins."""
 WIDE = MapGrid(32, 10.0)
 GAUSSIAN = GaussianField.from_power(WIDE, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
 LOGNORMAL = LognormalField.from_correlation(GAUSSIAN.variance, 0.03)

@@ -48,10 +48,11 @@ SHOWN = (
 
 
 INTRODUCTION = """
-Each row trains one model on the training maps of the shipped sample and compares its maps with the truth. All rows of a
-family have the same settings, except for the change that is named. The last nine columns are explained in the
-[questions](faq.md#what-do-the-rows-of-the-report-mean). The null is a second set of true maps, from other simulations. A
-star marks a number outside the 95 % interval of the null."""
+Each row trains one model on the training maps of the shipped sample and compares its maps with
+the truth. All rows of a family have the same settings, except for the change that is named. The
+last nine columns are explained in the [questions](faq.md#what-do-the-rows-of-the-report-mean).
+The null is a second set of true maps, from other simulations. A star marks a number outside the
+95 % interval of the null."""
 
 
 @dataclass(frozen=True)
