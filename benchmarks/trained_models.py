@@ -58,10 +58,10 @@ TRIED = {
         "after 16,000 images, 83 % after 64,000, and as above after 256,000.\n\n"
         "**Other changes** after 16,000 images: twice the channels (95 %) and splines (93 %) "
         "hardly helped. Four times (87 %) and eight times (81 %) the learning rate did.\n\n"
-        "**A high learning rate in a long training** does not help: 5,000 steps at four times "
-        "the rate (`train flow --steps 5000 --lr 4e-3`, 160,000 images) give classifier "
-        "accuracies of 65.3 ± 1.3 and 62.9 ± 1.3 %, a largest eigenvalue of 1.47 ± 0.24, a "
-        "kurtosis of 1.118 ± 0.064 and, at worst, a scatter of 0.946 ± 0.026."
+        "**A high learning rate in a long training** does not help. We tried 5,000 steps at four "
+        "times the rate (`train flow --steps 5000 --lr 4e-3`, 160,000 images). The classifier "
+        "accuracies are then 65.3 ± 1.3 and 62.9 ± 1.3 %. The largest eigenvalue is 1.47 ± 0.24, "
+        "the kurtosis 1.118 ± 0.064, and the worst scatter 0.946 ± 0.026."
     ),
     "diffusion": (
         "**More images** help most against the classifier. Its accuracy on statistics is 80 % "
