@@ -1,15 +1,17 @@
-"""How often does the fidelity report raise a false alarm, and do its error bars cover what they say?
+"""How often does the fidelity report raise a false alarm, and do its error bars have their coverage?
 
     python benchmarks/calibration.py --seeds 300 --output docs/calibration.md
 
-**False alarms.** Truth, null and "generator" are three sets of simulations of one and the same lognormal field (24
-simulations of four maps each, cut from one wide map, so that maps of a simulation share their long modes). Whatever the
-report holds against the third set is a false alarm. A two-sided number should raise one in 5 % of the seeds, a one-sided
-number (where one side is harmless) in 2.5 %; somewhat fewer, since what lies nearer to the right value than the null does
-is none.
+**False alarms.** Truth, null and "generator" are three sets of simulations of the same lognormal
+field. Each set has 24 simulations of four maps. The four maps are cut from one wide map, so they
+share its long modes. Every fault that the report finds in the third set is a false alarm. A
+two-sided number should raise one in 5 % of the seeds, a one-sided number (where one side is
+harmless) in 2.5 %. The rates should be a little lower, because a number that is closer to the
+expected value than the null is never a fault.
 
-**Coverage.** Two sets of simulations of one Gaussian field: the ratios of means and of scatters are 1 and the shift is 0, so
-that 95 % intervals (± 1.96 bootstrap standard errors) should cover these values in 95 % of all seeds and bins.
+**Coverage.** Two sets of simulations of one Gaussian field are compared. The expected ratios of
+means and of scatters are 1, and the expected shift is 0. The 95 % intervals (± 1.96 bootstrap
+standard errors) should contain these values in 95 % of all seeds and bins.
 """
 
 from __future__ import annotations

@@ -1,16 +1,21 @@
-"""Why is covariance lost, and what restores it? One experiment a row, each a command that repeats it.
+"""Why is covariance lost, and what restores it? One experiment per row; each can be repeated.
 
-    python benchmarks/covariance.py list                        # the rows and what each one changes
+    python benchmarks/covariance.py list                        # the rows and what they change
     python benchmarks/covariance.py run "flow" "flow, white base"
-    python benchmarks/covariance.py run                         # all rows that have no result yet
+    python benchmarks/covariance.py run                         # all rows without a result
     python benchmarks/covariance.py table --output docs/covariance.md
 
-Every row trains one model on the training maps of the shipped sample and holds its maps against the sample's truth, with the
-null beside; all rows of a family share everything but what their text says. A training that was stopped goes on, a row that is
-done is not run again, and rows that only sample in another way share the training of the row that they change. Results lie
-in ``runs/covariance/<row>/row.json``, the whole fidelity report in ``report.txt``. ``table`` keeps the rows that the page has
-from earlier runs, so that one row can be run again, or elsewhere. The page ends with the whole reports of the
-frontier: few training maps, and maps of 256², which are cut from the boxes of the sample (``lensnb sample`` leaves them):
+Every row trains one model on the training maps of the shipped sample. It compares the maps of the
+model with the truth of the sample, with the null beside. All rows of a family have the same
+settings, except for what their text says. Rows that change only the sampling use the training of
+the row that they change.
+
+An interrupted training resumes, and a finished row is not run again. Results are in
+``runs/covariance/<row>/row.json``, the complete fidelity report in ``report.txt``. ``table`` keeps
+the rows that the page already has, so a single row can be run again, also on another machine.
+
+The page ends with the complete reports of the frontier: few training maps, and maps of 256². The
+large maps are cut from the boxes of the sample, which ``lensnb sample`` keeps:
 
     python benchmarks/covariance.py run "flow, 256 pixels" "diffusion, 256 pixels" --planes PLANES
 """

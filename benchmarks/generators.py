@@ -1,34 +1,41 @@
-"""How fast do the generators learn, and how does that compare with what other libraries offer?
+"""How fast do the generators learn, compared with other libraries?
 
     python benchmarks/generators.py --output docs/benchmark_generators.md
 
-All parts run on the shipped sample: maps of the training set to learn from; truth, and null beside it, to judge by. What a
-part finds is kept in ``--folder``, so that a run that was broken off goes on with the parts that are missing; ``--parts``
-runs the named ones, again if need be. ``--quick`` tries them out on tiny maps.
+All parts use the shipped sample: the training set to learn from, truth and null to judge by. The
+result of each part is kept in ``--folder``, so an interrupted run continues with the missing parts.
+``--parts`` runs the named parts, again if necessary. ``--quick`` tries them on tiny maps.
 
-**speed**: a step is loss, backward pass and Adam, on the same maps at the same batch. lensnb's models have their default
-size, and the others (see ``benchmarks/other_generators.py``) the width at which they have as many parameters. All are timed
-in turn, round after round, in float32 and under autocast to bfloat16; a ratio is the median over rounds. As it comes, lensnb
-lays out weights with their channels last and takes bfloat16 where there is hardware for it; the others do neither, and are
-timed with their channels last too.
+**speed**: a step is loss, backward pass and Adam, on the same maps with the same batch. The models
+of lensnb have their default size. The others (see ``benchmarks/other_generators.py``) have the width
+that gives as many parameters. All models take turns, round after round, in float32 and under
+autocast to bfloat16; a ratio is the median over rounds. By default, lensnb uses the channels-last
+memory format, and bfloat16 if the hardware supports it. The others do neither by default, and are
+also timed with channels last.
 
-**same-time**: each model is trained for as long by :func:`lensnb.train.fit`, with the same schedule, moving average, symmetries and
-memory format, in the precision that it takes by itself. The learning rate is the same for the diffusion models; each flow has the
-one of ``--rates`` that leaves it the fewest bits on the last eighth of the training maps, after a sixth of the time without them. How many steps fill the time is measured
-before; the table has what they took. Then the flows' bits per dimension in κ units on the truth, and the fidelity report of
-as many maps from each. lensnb draws with its default sampler, the other diffusion libraries with ``--ancestral`` steps. An
+**same-time**: :func:`lensnb.train.fit` trains each model for the same time, with the same schedule,
+moving average, symmetries and memory format, in the model's default precision. The diffusion models
+share one learning rate. Each flow has the one of ``--rates`` that leaves it the fewest bits on the
+last eighth of the training maps, after a sixth of the time without them. The number of steps that
+fills the time is measured before; the table has the actual time. Then follow the bits per dimension
+of the flows on the truth, in κ units, and the fidelity report of the same number of maps from each
+model. lensnb uses its default sampler, the other diffusion libraries ``--ancestral`` steps. An
 evaluation is one call of the network for one map.
 
-**evaluations**: one trained diffusion model (``--model``, a name or a file; else that of same-time) and all samplers, from the same noise, at
-``--evaluations`` a map and by DDPM's recipe: where does the report no longer improve? A sampler is settled from where on all
-numbers lie within one standard error of those at its most evaluations, which must be more.
+**evaluations**: one trained diffusion model (``--model``, a name or a file; by default that of
+same-time) and all samplers, from the same noise, at ``--evaluations`` per map, and by DDPM's recipe.
+Where does the report no longer improve? A sampler has settled when all numbers stay within one
+standard error of those at its largest number of evaluations.
 
-**time-to-power**: from nothing to a mean C_ℓ within 5 % of the truth's, checked twenty times during a training of
-``--limit`` minutes: its ratio averaged over the bins, and the ratio in the worst bin. Making the model counts, checks do not.
+**time-to-power**: the time from an untrained model to a mean C_ℓ within 5 % of the truth. It is
+checked twenty times during a training of ``--limit`` minutes: the ratio averaged over the bins, and
+the ratio in the worst bin. The time to make the model is included, the time of the checks is not.
 
-What is not installed is named and left out. ``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs
-all but denoising-diffusion-pytorch, and what that needs, other than torchvision: it has no CPU build for this torch, and is
-not needed here. So ``pip install -c constraints.txt --no-deps denoising-diffusion-pytorch`` comes after it.
+Packages that are not installed are named and left out.
+``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs all packages
+except denoising-diffusion-pytorch. It also installs what that package needs, except torchvision,
+which has no CPU build for this torch and is not needed here. Then run
+``pip install -c constraints.txt --no-deps denoising-diffusion-pytorch``.
 """
 
 from __future__ import annotations

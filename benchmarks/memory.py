@@ -1,11 +1,12 @@
-"""How much memory do large maps take, in training and in drawing?
+"""How much memory do large maps need, in training and in sampling?
 
     python benchmarks/memory.py --output docs/benchmark_memory.md
 
-Models of the default size for maps of ``--pixels`` a side, each in a process of its own: two steps of
-:func:`lensnb.train.fit` at ``--batch`` maps; ``--draw`` maps by :func:`lensnb.models.draw`. What is counted is the most memory
-that the process ever held (``ru_maxrss``), Python, torch and the training maps included. The maps are lognormal fields: what
-is on them makes no difference to memory.
+Models of the default size for maps of ``--pixels`` per side run in a process of their own. The
+cases are two steps of :func:`lensnb.train.fit` at ``--batch`` maps, and ``--draw`` maps by
+:func:`lensnb.models.draw`. The result is the peak memory of the process (``ru_maxrss``), including
+Python, torch and the training maps. The maps are lognormal fields; their content does not change
+the memory.
 """
 
 from __future__ import annotations

@@ -2,19 +2,23 @@
 
     python benchmarks/statistics.py --output docs/benchmark_statistics.md
 
-**The floor** is a bare batched FFT, ``torch.fft.rfft2``, of the same maps: all of them in one call, and in batches of 2^20
-pixels, which fit a processor's cache. Everything is timed in turn, round after round; a ratio is the median over rounds. A
-call that takes more than five seconds is made once.
+**The reference** is a plain batched FFT, ``torch.fft.rfft2``, of the same maps: all of them in one
+call, or in batches of 2^20 pixels, which fit into the cache of a processor. All calls take turns,
+round after round, and a ratio is the median over rounds. A call that takes more than five seconds
+is made once.
 
-**Memory** is the highest resident memory during a call, less that before it, when the maps are already there; on a GPU, the
-same of the memory that torch has allocated. It is that of the first call, which is not timed unless it is the only one.
+**Memory** is the highest resident memory during a call, minus the memory before it, when the maps
+are already there. On a GPU it is the same for the memory that torch has allocated. It is measured
+in the first call, which is not timed unless it is the only one.
 
-**Other implementations** get the same maps in the same process: as many as they manage in about half a second, in turn with
-lensnb on these maps, and with the same bins. What they find is compared too. What is not installed is named and left out;
-``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs it.
+**Other implementations** get the same maps in the same process, as many as they process in about
+half a second, and with the same bins. They take turns with lensnb. Their results are compared too.
+Packages that are not installed are named and left out;
+``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs them.
 
-**Moments** grow faster than n² log n between the smallest and the largest maps, because maps of less than 256² are smoothed by
-products of matrices, which is faster there than a transform; from 256² on they are smoothed by transforms.
+**Moments** grow faster than n² log n between the smallest and the largest maps. Maps below 256²
+are smoothed by products of matrices, which is faster there than a transform; larger maps are
+smoothed by transforms.
 """
 
 from __future__ import annotations

@@ -2,19 +2,24 @@
 
     python benchmarks/store.py --output docs/benchmark_store.md
 
-``--maps`` maps of ``--pixels`` a side, float32, are written as one ``.npy`` and converted to a ``.zarr`` set; every row is timed
-in a process of its own, the median of ``--repeat`` rounds in which the rows take turns.
+``--maps`` maps of ``--pixels`` per side, float32, are written as one ``.npy`` and converted to a
+``.zarr`` set. Every row is timed in a process of its own. The result is the median of ``--repeat``
+rounds, in which the rows take turns.
 
 * *open*: :func:`lensnb.readers.open_maps` and a split into three, after zarr was imported.
-* *convert*: :func:`lensnb.readers.convert` beside ``cp`` of the ``.npy``, each until the disk has it all (``sync``); the source
-  is read from the disk, too: its pages are thrown out of memory before.
-* *statistics*: :func:`lensnb.ensemble.measure` of a part of the set on disk over that of the same maps in memory, with torch on
-  one core. The pages of the set are thrown out of memory before, or, for *cached*, are there. The spectrum alone is the hardest
-  case: the less a statistic costs, the more reading counts.
-* *train*: steps of a very small flow on maps from disk over those on maps in memory, in which reading counts the most.
-* *memory*: the most that a process ever held (``ru_maxrss``), Python and torch included, which converted, measured the
-  spectrum of every map into a :class:`~lensnb.ensemble.StreamingEnsemble`, or trained into a second block; at a quarter of the
-  maps and at all of them.
+* *convert*: :func:`lensnb.readers.convert`, compared with ``cp`` of the ``.npy``. Each is timed
+  until all data are on the disk (``sync``). The source is read from the disk: it is removed from
+  the page cache before.
+* *statistics*: :func:`lensnb.ensemble.measure` of a part of the set on disk, divided by the time
+  for the same maps in memory, with torch on one core. The set is removed from the page cache
+  before; for *cached* it is there. The spectrum alone is the hardest case: the cheaper a statistic
+  is, the more reading counts.
+* *train*: steps of a very small flow on maps from disk, compared with maps in memory. With so
+  small a model, reading counts most.
+* *memory*: the peak memory of a process (``ru_maxrss``), including Python and torch. The process
+  converts, or measures the spectrum of every map into a
+  :class:`~lensnb.ensemble.StreamingEnsemble`, or trains into a second block; with a quarter of the
+  maps and with all of them.
 """
 
 from __future__ import annotations

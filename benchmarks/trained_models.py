@@ -1,17 +1,18 @@
 """Train the models that come with lensnb, judge them, and write their cards.
 
-    lensnb sample PLANES SAMPLE --sigma8 0.8121         # the boxes of the shipped sample, if they are not there yet
+    lensnb sample PLANES SAMPLE --sigma8 0.8121   # the boxes of the shipped sample, if needed
     python benchmarks/trained_models.py train flow --planes PLANES
     python benchmarks/trained_models.py train diffusion --planes PLANES
-    python benchmarks/trained_models.py judge --planes PLANES  # writes lensnb/trained/*.safetensors and their cards
+    python benchmarks/trained_models.py judge --planes PLANES  # writes models and cards
 
-**Data**: many lines of sight through the 32 training boxes of the shipped sample (by default 256 a box, of which the sample
-holds the first 32); truth and null are the sample's own, from other boxes. The loss of 256 of the truth's maps is watched
-while a model trains; no setting was changed for it.
-Without ``--planes`` the training maps of the sample are all there is.
+**Data**: many lines of sight through the 32 training boxes of the shipped sample, by default 256
+per box. The sample contains the first 32 of them. Truth and null are those of the sample, from
+other boxes. The loss on 256 maps of the truth is recorded during the training; no setting was
+changed because of it. Without ``--planes``, only the training maps of the sample are used.
 
-Training stops with Ctrl-C and goes on with the same command. Judging draws the maps with one fixed seed. A family that was
-not trained in ``--folder`` is judged as it is shipped; what its training took is then not known.
+Ctrl-C stops the training, and the same command resumes it. Judging draws the maps with one fixed
+seed and writes ``lensnb/trained/*.safetensors`` and the cards. A family that was not trained in
+``--folder`` is judged as it is shipped; the cost of its training is then not known.
 """
 
 from __future__ import annotations
