@@ -1,4 +1,4 @@
-"""How often does the fidelity report raise a false alarm, and do its error bars have their coverage?
+"""How often does the fidelity report raise a false alarm, and do its error bars cover the truth?
 
     python benchmarks/calibration.py --seeds 300 --output docs/calibration.md
 

@@ -3,33 +3,34 @@
     python benchmarks/generators.py --output docs/benchmark_generators.md
 
 All parts use the shipped sample: the training set to learn from, truth and null to judge by. The
-result of each part is kept in ``--folder``, so an interrupted run continues with the missing parts.
-``--parts`` runs the named parts, again if necessary. ``--quick`` tries them on tiny maps.
+result of each part is kept in ``--folder``, so an interrupted run continues with the missing
+parts. ``--parts`` runs the named parts, again if necessary. ``--quick`` tries them on tiny maps.
 
-**speed**: a step is loss, backward pass and Adam, on the same maps with the same batch. The models
-of lensnb have their default size. The others (see ``benchmarks/other_generators.py``) have the width
-that gives as many parameters. All models take turns, round after round, in float32 and under
-autocast to bfloat16; a ratio is the median over rounds. By default, lensnb uses the channels-last
-memory format, and bfloat16 if the hardware supports it. The others do neither by default, and are
-also timed with channels last.
+**speed**: a step is loss, backward pass and Adam, on the same maps with the same batch. The
+models of lensnb have their default size. The others (see ``benchmarks/other_generators.py``) have
+the width that gives as many parameters. All models take turns, round after round, in float32 and
+under autocast to bfloat16; a ratio is the median over rounds. By default, lensnb uses the
+channels-last memory format, and bfloat16 if the hardware supports it. The others do neither by
+default, and are also timed with channels last.
 
-**same-time**: :func:`lensnb.train.fit` trains each model for the same time, with the same schedule,
-moving average, symmetries and memory format, in the model's default precision. The diffusion models
-share one learning rate. Each flow has the one of ``--rates`` that leaves it the fewest bits on the
-last eighth of the training maps, after a sixth of the time without them. The number of steps that
-fills the time is measured before; the table has the actual time. Then follow the bits per dimension
-of the flows on the truth, in κ units, and the fidelity report of the same number of maps from each
-model. lensnb uses its default sampler, the other diffusion libraries ``--ancestral`` steps. An
-evaluation is one call of the network for one map.
+**same-time**: :func:`lensnb.train.fit` trains each model for the same time, with the same
+schedule, moving average, symmetries and memory format, in the model's default precision. The
+diffusion models share one learning rate. Each flow has the one of ``--rates`` that leaves it the
+fewest bits on the last eighth of the training maps, after a sixth of the time without them. The
+number of steps that fills the time is measured before; the table has the actual time. Then follow
+the bits per dimension of the flows on the truth, in κ units, and the fidelity report of the same
+number of maps from each model. lensnb uses its default sampler, the other diffusion libraries
+``--ancestral`` steps. An evaluation is one call of the network for one map.
 
 **evaluations**: one trained diffusion model (``--model``, a name or a file; by default that of
-same-time) and all samplers, from the same noise, at ``--evaluations`` per map, and by DDPM's recipe.
-Where does the report no longer improve? A sampler has settled when all numbers stay within one
-standard error of those at its largest number of evaluations.
+same-time) and all samplers, from the same noise, at ``--evaluations`` per map, and by DDPM's
+recipe. Where does the report no longer improve? A sampler has settled when all numbers stay
+within one standard error of those at its largest number of evaluations.
 
 **time-to-power**: the time from an untrained model to a mean C_ℓ within 5 % of the truth. It is
-checked twenty times during a training of ``--limit`` minutes: the ratio averaged over the bins, and
-the ratio in the worst bin. The time to make the model is included, the time of the checks is not.
+checked twenty times during a training of ``--limit`` minutes: the ratio averaged over the bins,
+and the ratio in the worst bin. The time to make the model is included, the time of the checks is
+not.
 
 Packages that are not installed are named and left out.
 ``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs all packages

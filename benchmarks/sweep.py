@@ -2,9 +2,10 @@
 
     python benchmarks/sweep.py                     # about six minutes on two cores
 
-Each run is notebook 09 with trainings of a few steps, on one thread. The time of `lensnb sweep` on
-two cores is compared with half of the time of the same sweep on one core. The ideal ratio is 1; the
-rest is the cost of starting, of waiting, and of the last odd run. Both tables must be the same.
+Each run is notebook 09 with trainings of a few steps, on one thread. The time of `lensnb sweep`
+on two cores is compared with half of the time of the same sweep on one core. The ideal ratio is
+1; the rest is the cost of starting, of waiting, and of the last odd run. Both tables must be the
+same.
 """
 
 from __future__ import annotations
