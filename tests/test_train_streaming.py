@@ -20,7 +20,7 @@ from test_train import (
     without_time,
 )
 
-import lensnb.store
+import lensnb.store.reading
 from lensnb.data import MapSet
 from lensnb.files import read_checkpoint
 from lensnb.readers import open_maps, save_zarr
@@ -33,7 +33,7 @@ pytest.importorskip("zarr")
 
 def small(monkeypatch) -> None:
     """Two maps of 16 × 16 pixels a chunk, three chunks a block."""
-    monkeypatch.setattr(lensnb.store, "PIECE", 2 * 16 * 16)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 2 * 16 * 16)
     monkeypatch.setattr(streaming, "BLOCK", 6 * 16 * 16)
 
 

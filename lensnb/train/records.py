@@ -81,7 +81,7 @@ class Reporter:
                 end = min(start + size, len(self.held_out))
                 batch = self.held_out.some(torch.arange(start, end))
                 batch = batch.each(lambda values: values.to(self.device))
-                losses.append(float(loss_of(model, batch, generator)))
+                losses.append(float(loss_of(model, batch, generator).detach()))
         return sum(losses) / len(losses)
 
 
