@@ -42,7 +42,7 @@ from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.nets import CouplingNet, log_scatter, soft_bound
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
-from lensnb.train import fit, watch
+from lensnb.train import Settings, fit, watch
 from lensnb.transform import KappaTransform
 
 GALAXIES = 30.0  # a square arcminute, for the rows with shape noise
@@ -296,12 +296,14 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
     train, truth, null = sets(row, planes)
     started = time.perf_counter()
     model = build(row, train)
-    records = watch(
-        fit(
-            model, train.tensor(), row.steps, batch=row.batch, lr=row.lr, ema=row.ema,
-            augment=augmentation(row, train.side_deg), folder=folder / of,
-        ), row.steps, of,
-    )  # fmt: skip
+    settings = Settings(
+        row.steps,
+        batch=row.batch,
+        lr=row.lr,
+        ema=row.ema,
+        augment=augmentation(row, train.side_deg),
+    )
+    records = watch(fit(model, train.tensor(), settings, folder=folder / of), row.steps, of)
     trained = time.perf_counter()
     maps = draw(row, model, n_maps)
     drawn = time.perf_counter()

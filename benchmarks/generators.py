@@ -68,7 +68,15 @@ from lensnb.data import MapSet, block_average, load_sample, random_symmetry
 from lensnb.files import save_checkpoint, write_json
 from lensnb.maps import GaussianField
 from lensnb.models import BandPowers, Diffusion, Flow
-from lensnb.train import choose_device, choose_precision, fit, place
+from lensnb.train import (
+    Checks,
+    Hardware,
+    Settings,
+    choose_device,
+    choose_precision,
+    fit,
+    place,
+)
 from lensnb.transform import KappaTransform
 
 PARTS = ("speed", "same-time", "evaluations", "time-to-power")
@@ -247,13 +255,8 @@ class Trained(NamedTuple):
     rate: float
 
 
-def settings(options: argparse.Namespace) -> dict:
-    return {
-        "batch": options.batch,
-        "lr": options.lr,
-        "augment": random_symmetry,
-        "device": options.device,
-    }
+def settings(options: argparse.Namespace, steps: int, lr: float | None = None) -> Settings:
+    return Settings(steps, batch=options.batch, lr=lr or options.lr, augment=random_symmetry)
 
 
 def best_rate(
@@ -264,8 +267,9 @@ def best_rate(
     found = {}
     for rate in options.rates:
         one = copy.deepcopy(model)
-        how = settings(options) | {"lr": rate, "precision": own_precision(name, options.device)}
-        for _ in fit(one, maps[:-held], max(2, steps // 6), **how):
+        how = settings(options, max(2, steps // 6), rate)
+        hardware = Hardware(options.device, own_precision(name, options.device))
+        for _ in fit(one, maps[:-held], how, device=hardware):
             pass
         with torch.no_grad():
             found[rate] = float(one.loss(maps[-held:].to(options.device)))
@@ -281,9 +285,9 @@ def steps_in(
 ) -> int:
     """How many steps of a training fill that time: measured on a copy, on 20 steps or in a tenth of the time."""
     spent, started = [], time.perf_counter()
-    records = fit(
-        copy.deepcopy(model), maps, 21, every=1, precision=precision, **settings(options)
-    )
+    hardware = Hardware(options.device, precision)
+    one = copy.deepcopy(model)
+    records = fit(one, maps, settings(options, 21), checks=Checks(every=1), device=hardware)
     for record in records:
         spent.append(record["seconds"])
         if time.perf_counter() - started > 6 * minutes and len(spent) > 3:
@@ -302,7 +306,8 @@ def train_for(name: str, model: nn.Module, maps: Tensor, options: argparse.Names
         else options.lr
     )
     last = None
-    for record in fit(model, maps, steps, precision=precision, **settings(options) | {"lr": rate}):
+    hardware = Hardware(options.device, precision)
+    for record in fit(model, maps, settings(options, steps, rate), device=hardware):
         last = record
     print(f"{name}: {steps} steps in {last['seconds']:.0f} s", flush=True)
     return Trained(model, steps, last["seconds"], precision, rate)
@@ -542,9 +547,8 @@ def time_to_power(options: argparse.Namespace, train: Tensor) -> tuple[list[str]
         check = Fidelity(truth, min(options.maps, 128))
         history = [{"seconds": 0.0} | check(place(model, options.device))]
         steps = steps_in(model, train, options.limit, "auto", options)
-        records = fit(
-            model, train, steps, check=check, check_every=max(1, steps // 20), **settings(options)
-        )
+        checks = Checks(check=check, check_every=max(1, steps // 20))
+        records = fit(model, train, settings(options, steps), checks=checks, device=options.device)
         history += [record for record in records if "power_mean" in record]
         spent = np.array([made + record["seconds"] for record in history])
         numbers = [

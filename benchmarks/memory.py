@@ -28,7 +28,7 @@ from torch import nn
 from benchmarks.statistics import machine
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow, draw
-from lensnb.train import choose_precision, fit
+from lensnb.train import Hardware, Settings, choose_precision, fit
 from lensnb.transform import KappaTransform
 
 LIMIT = 12.0  # GB, of a training at 256² in batches of 16
@@ -65,16 +65,8 @@ def measure(family: str, what: str, how: dict, options: argparse.Namespace) -> f
     recompute = {"recompute": True} if how.get("recompute") else {}
     model: nn.Module = FAMILIES[family](options.pixels, transform, gaussian, **recompute)
     if what == "train":
-        list(
-            fit(
-                model,
-                maps,
-                2,
-                batch=options.batch,
-                precision=how.get("precision", "auto"),
-                device="cpu",
-            )
-        )
+        hardware = Hardware("cpu", how.get("precision", "auto"))
+        list(fit(model, maps, Settings(2, batch=options.batch), device=hardware))
     else:
         with tempfile.TemporaryDirectory() as folder:
             draw(model, options.draw, Path(folder) / "maps.npy")

@@ -49,7 +49,7 @@ from lensnb.models import Flow
 from lensnb.readers import convert, open_maps
 from lensnb.stats import suite
 from lensnb.store import pieces
-from lensnb.train import fit
+from lensnb.train import Checks, Hardware, Settings, fit
 from lensnb.train.streaming import BLOCK
 from lensnb.transform import KappaTransform
 
@@ -160,9 +160,9 @@ def training(folder: Path, options: argparse.Namespace, stored: bool) -> float:
     model = Flow(n, KappaTransform.fit(some[:256].tensor()), steps=2, hidden=4)
     maps = some if stored else some[: steps * batch].tensor()
     forget(folder / "set.zarr")
-    return list(
-        fit(model, maps, steps, batch=batch, every=steps, device="cpu", precision="float32")
-    )[-1]["seconds"]
+    hardware, checks = Hardware("cpu", "float32"), Checks(every=steps)
+    records = fit(model, maps, Settings(steps, batch=batch), checks=checks, device=hardware)
+    return list(records)[-1]["seconds"]
 
 
 def spectra(folder: Path, options: argparse.Namespace) -> float:

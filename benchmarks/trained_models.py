@@ -21,6 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,12 @@ from lensnb.maps import GaussianField
 from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
-from lensnb.train import fit, watch
+from lensnb.train import Checks, Folder, Settings, fit, watch
 from lensnb.transform import KappaTransform
 
 SETTINGS = {
-    "flow": {"steps": 8000, "batch": 32, "lr": 1e-3},
-    "diffusion": {"steps": 8000, "batch": 32, "lr": 1e-3},
+    "flow": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
+    "diffusion": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
 }
 NOTES = {  # about the weights that are shipped now
     "flow": (
@@ -111,13 +112,15 @@ def train(
 ) -> None:
     """Train one family in ``folder``, from nothing or from the weights of another training; a training found there goes on."""
     maps = training_maps(planes, maps_per_box)
-    settings = SETTINGS[family] | {name: value for name, value in changed.items() if value}
-    model = build(family, maps) if start is None else models.load(start)
-    records = fit(
-        model, maps.tensor(), augment=random_symmetry, validation=load_sample("truth").tensor()[:256], every=200,
-        save_every=200, folder=folder / family, seed=0 if start is None else 1, **settings,
-    )  # fmt: skip
-    watch(records, settings["steps"], family)
+    changed = {name: value for name, value in changed.items() if value}
+    settings = replace(SETTINGS[family], **changed)
+    model = build(family, maps)
+    if start is not None:
+        model, settings = models.load(start), replace(settings, seed=1)
+    checks = Checks(load_sample("truth").tensor()[:256], every=200)
+    files = Folder(folder / family, save_every=200)
+    records = fit(model, maps.tensor(), settings, checks=checks, folder=files)
+    watch(records, settings.steps, family)
 
 
 def extremes(maps: Tensor, truth: Tensor) -> str:

@@ -130,7 +130,7 @@ def test_a_toy_family_is_trained_saved_resumed_loaded_drawn_and_judged(toy, tmp_
     assert type(loaded) is toy and map_shape(loaded) == (16, 16)
 
     drawn = open_maps(models.draw(loaded, 40, tmp_path / "maps.npy"), side_deg=5.0, z_source=1.0)
-    assert torch.equal(drawn.tensor()[:40], model.sample(40, torch.Generator().manual_seed(0)))
+    assert torch.equal(drawn.tensor(), loaded.sample(40, torch.Generator().manual_seed(0)))
 
     truth, null = (
         MapSet(kappa(40, seed), 5.0, 1.0, 100 * seed + np.arange(40)) for seed in (3, 4)
