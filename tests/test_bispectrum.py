@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.stats.bispectrum import bispectrum, equilateral, folded, shell_edges, squeezed
+from lensnb.stats import bispectrum, equilateral, folded, shell_edges, squeezed
 
 SIDE = 5.0
 SMALL = MapGrid(12, SIDE)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.stats.scattering import (
+from lensnb.stats import (
     reduced_scattering,
     scattering,
     scattering_order,

@@ -11,7 +11,7 @@ import scipy.ndimage
 import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.stats.starlet import (
+from lensnb.stats import (
     starlet,
     starlet_edges,
     starlet_l1,

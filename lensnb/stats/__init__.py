@@ -3,13 +3,13 @@
 Which file to open:
 
 * ``spectrum``: angular power spectra, auto and across source bins; pixel window, noise bias, masks;
-* ``bispectrum``: equilateral, folded and squeezed triangles;
+* ``bispectra``: equilateral, folded and squeezed triangles;
 * ``pixels``: PDF, moments, S₃ and S₄, and :func:`at_scales`, which takes any statistic at several smoothing scales;
 * ``peaks``: peaks and minima by height, in κ or in σ;
-* ``minkowski``: V₀, V₁, V₂ and what a Gaussian field would have;
-* ``starlet``: the wavelet transform, its peaks and ℓ1-norms;
-* ``scattering``: scattering coefficients;
-* ``suite``: all of them with good bins from a reference set of maps: begin here;
+* ``minkowski_functionals``: V₀, V₁, V₂ and what a Gaussian field would have;
+* ``starlet_transform``: the wavelet transform, its peaks and ℓ1-norms;
+* ``scattering_transform``: scattering coefficients;
+* ``default_suite``: all of them with good bins from a reference set of maps: begin here;
 * ``histogram``: what every statistic asks of its maps, and batched histograms.
 
 Every function takes maps ``(..., n, n)``, one or many, on any device, and returns one vector a map, float64,
@@ -22,14 +22,25 @@ Gradients flow through spectra and moments; counts have none. NaN, a wrong shape
 ``ValueError`` of one sentence.
 """
 
-from .bispectrum import bispectrum, equilateral, folded, shell_edges, squeezed
-from .minkowski import gaussian_minkowski, minkowski
+from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
+from .default_suite import Statistic, suite
+from .minkowski_functionals import gaussian_minkowski, minkowski
 from .peaks import minima_counts, peak_counts
 from .pixels import at_scales, moments, pdf, reduced_moments
-from .scattering import reduced_scattering, scattering, scattering_order, scattering_scales
+from .scattering_transform import (
+    reduced_scattering,
+    scattering,
+    scattering_order,
+    scattering_scales,
+)
 from .spectrum import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
-from .starlet import starlet, starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
-from .suite import Statistic, suite
+from .starlet_transform import (
+    starlet,
+    starlet_edges,
+    starlet_l1,
+    starlet_peak_counts,
+    starlet_scales,
+)
 
 __all__ = [
     "Statistic", "at_scales", "bispectrum", "cross_spectra", "ell_edges", "equilateral", "folded", "gaussian_minkowski",

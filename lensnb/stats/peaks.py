@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .histogram import binned, each, observed, per_map, whole_stencils
+from ._checks import binned, each, observed, per_map, whole_stencils
 from .pixels import moments
 
 PIXELS = (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..maps import smooth, wide
-from .histogram import binned, observed, per_map, square
+from ._checks import binned, observed, per_map, square
 
 
 def pdf(maps: Tensor, edges, mask: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..maps import ARCMIN, MapGrid
-from .histogram import per_map, square
+from ._checks import per_map, square
 
 
 def ell_edges(grid: MapGrid, bins: int = 12) -> np.ndarray:

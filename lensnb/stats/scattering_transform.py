@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
-from .histogram import each, square
+from ._checks import each, square
 
 BATCH = 2**17  # pixels at a time: what fits in a processor's cache
 FIRST, SECOND = (

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
 from ..maps import MapGrid
-from .histogram import bin_index, each
+from ._checks import bin_index, each
 from .peaks import peak_counts
 
 BATCH = 2**18  # pixels at a time: what fits in a processor's cache

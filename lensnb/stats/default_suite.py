@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
-from .bispectrum import bispectrum, equilateral, folded, shell_edges, squeezed
-from .histogram import each, square
-from .minkowski import minkowski
+from ._checks import each, square
+from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
+from .minkowski_functionals import minkowski
 from .peaks import minima_counts, peak_counts, peak_heights
 from .pixels import at_scales, moments, pdf
-from .scattering import reduced_scattering, scattering_order, scattering_scales
+from .scattering_transform import reduced_scattering, scattering_order, scattering_scales
 from .spectrum import ell_edges, power_spectrum
-from .starlet import starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
+from .starlet_transform import starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
 
 PIXELS = 2**22  # in a batch of a statistic that does not divide its maps by itself
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .histogram import bin_index, bin_sums, observed, per_map, square, whole_stencils
+from ._checks import bin_index, bin_sums, observed, per_map, square, whole_stencils
 
 
 def minkowski(maps: Tensor, side_deg: float, edges, mask: Tensor | None = None) -> Tensor:

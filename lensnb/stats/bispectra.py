@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
-from .histogram import each, each_mask, observed, square
+from ._checks import each, each_mask, observed, square
 
 BATCH = 2**18  # pixels at a time: what fits in a processor's cache
 
