@@ -296,7 +296,7 @@ def test_a_mode_on_an_edge_belongs_to_the_shell_above():
         (
             SMALL.ell_min * np.array([1, 4.1]),
             [(0, 0, 0)],
-            r"only up to two thirds of the Nyquist frequency, ℓ = 288, ",
+            r"at most two thirds of the Nyquist frequency, ℓ = 288, ",
         ),
         (EDGES, [(0, 0, 2)], r"the shells \(0, 0, 2\) hold no closed triangle of modes"),
         (SMALL.ell_min * np.array([1, 1.3]), [(0, 0, 0)], r"hold no closed triangle of modes"),

@@ -456,7 +456,7 @@ def test_the_suite_takes_a_selection(skewed):
 def test_the_suite_refuses_a_reference_without_structure(skewed):
     with pytest.raises(ValueError, match="the reference maps are all one constant"):
         suite(torch.full((4, 32, 32), 0.3), 5.0)
-    with pytest.raises(ValueError, match="needs square maps"):
+    with pytest.raises(ValueError, match="the reference set has the shape .* expected"):
         suite(skewed[:, :16], 5.0)
     with pytest.raises(ValueError, match="map 2 of 4 holds NaN"):
         suite(skewed[:4].clone().index_fill_(0, torch.tensor(2), torch.nan), 5.0)

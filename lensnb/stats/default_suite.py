@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..maps import MapGrid
-from ._checks import each, square
-from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
-from .minkowski_functionals import minkowski
-from .peaks import minima_counts, peak_counts, peak_heights
-from .pixels import at_scales, moments, pdf
-from .scattering_transform import reduced_scattering, scattering_order, scattering_scales
-from .spectrum import ell_edges, power_spectrum
-from .starlet_transform import starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
-
-PIXELS = 2**22  # in a batch of a statistic that does not divide its maps by itself
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A statistic with its bins fixed, ready to be applied to any maps of the same field.
-
-    Attributes:
-        name: short name, as in tables.
-        function: maps ``(..., n, n)`` → vectors ``(..., bins)``; one that can be pickled, to be measured by other processes.
-        x: where the bins lie, shape ``(bins,)``, in the units of ``x_label``.
-        x_label: axis label with units.
-        y_label: axis label with units.
-        log_x: ``x`` is best drawn on a logarithmic axis.
-        log_y: values are best drawn on a logarithmic axis.
-    """
-
-    name: str
-    function: Callable[[Tensor], Tensor] = field(repr=False)
-    x: np.ndarray = field(repr=False)
-    x_label: str
-    y_label: str
-    log_x: bool = False
-    log_y: bool = False
-
-    def __call__(self, maps: Tensor, batch: int | None = None) -> np.ndarray:
-        """Vectors of maps ``(maps, n, n)``, float64, shape ``(maps, bins)``.
-
-        Args:
-            maps: κ, on any device.
-            batch: maps at a time; by default about 4 million pixels.
-        """
-        maps = torch.as_tensor(maps)
-        batch = max(1, PIXELS // maps.shape[-2:].numel()) if batch is None else batch
-        parts = [self.function(part).detach().cpu().numpy() for part in maps.split(batch)]
-        return np.concatenate(parts).astype(np.float64, copy=False)
+from ..maps import MapGrid, check_shape
+from ._checks import each
+from .default_bins import MAKERS, Reference
+from .spectrum import cross_spectra, ell_edges
+from .statistic import Statistic
 
 
 def suite(
@@ -63,163 +23,113 @@ def suite(
 ) -> dict[str, Statistic]:
     """The statistics of the fidelity report, with bins made from a reference set (the true maps).
 
-    Bins in κ reach as far as the reference set has enough pixels or peaks for a scatter to be measured (ten in a hundred
-    maps). All vectors together have about 200 numbers, so that a thousand maps can support their correlation matrix.
+    Bins in κ reach as far as the reference set has enough pixels or peaks to measure a scatter:
+    ten in a hundred maps. The vectors of one channel have about 200 numbers together, so that a
+    thousand maps can support their correlation matrix.
+
+    The bins of each channel are made from the reference maps of that channel. Each statistic is
+    measured channel by channel; ``power`` has the auto-spectra of all channels and then the
+    cross-spectra of all pairs. See :attr:`Statistic.parts`.
 
     Args:
-        reference: κ, shape ``(maps, n, n)``.
+        reference: κ, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
         side_deg: side of the field, degrees.
         names: which statistics, in this order; all by default.
 
     Returns:
-        Statistics by name: ``power``, ``bispectrum``, ``pdf``, ``moments`` (at four smoothing scales), ``peaks``,
-        ``minima``, ``minkowski``, ``starlet peaks``, ``starlet l1``, ``scattering``.
+        Statistics by name: ``power``, ``bispectrum``, ``pdf``, ``moments`` (at four smoothing
+        scales), ``peaks``, ``minima``, ``minkowski``, ``starlet peaks``, ``starlet l1``,
+        ``scattering``.
 
     Raises:
-        ValueError: an unknown name, or reference maps that are not square, not finite or all one constant.
+        ValueError: an unknown name, or reference maps of another shape, not finite or all one
+            constant.
     """
-    reference = each(reference)
-    grid, bins = square(reference, side_deg), _Levels.of(reference)
-    few = reference[:: max(1, reference.numel() // PIXELS)]  # enough to find the tails
-    makers = {
-        "power": lambda: _power(grid),
-        "bispectrum": lambda: _bispectrum(grid),
-        "pdf": lambda: _pdf(bins),
-        "moments": lambda: _moments(grid),
-        "peaks": lambda: _peaks(few, bins),
-        "minima": lambda: _minima(few),
-        "minkowski": lambda: _minkowski(bins, side_deg),
-        "starlet peaks": lambda: _starlet_peaks(reference, grid),
-        "starlet l1": lambda: _starlet_l1(reference, grid),
-        "scattering": lambda: _scattering(grid),
-    }
-    names = list(makers) if names is None else [names] if isinstance(names, str) else list(names)
+    names = _chosen(names)
+    if not isinstance(reference, Tensor):
+        reference = torch.as_tensor(np.asarray(reference))
+    channels = reference.shape[1] if reference.ndim == 4 else 1
+    check_shape("the reference set", reference.shape, channels=channels)
+    if channels == 1:
+        return _of_one_channel(reference, side_deg, names)
+    singles = []
+    for channel, maps in enumerate(reference.unbind(1), 1):
+        try:
+            singles.append(_of_one_channel(maps, side_deg, names))
+        except ValueError as error:
+            raise ValueError(f"in bin {channel} of the reference set: {error}") from error
+    suites = {name: _joined([single[name] for single in singles]) for name in names}
+    if "power" in names:
+        grid = MapGrid(reference.shape[-1], side_deg)
+        suites["power"] = _auto_and_cross(singles[0]["power"], grid, channels)
+    return suites
+
+
+def _chosen(names: Sequence[str] | None) -> list[str]:
+    """The names of the statistics as a list, all of them known."""
+    if names is None:
+        return list(MAKERS)
+    if isinstance(names, str):
+        names = [names]
     for name in names:
-        if name not in makers:
-            raise ValueError(f"there is no statistic {name!r}; choose from {', '.join(makers)}")
-    return {name: makers[name]() for name in names}
+        if name not in MAKERS:
+            raise ValueError(f"there is no statistic {name!r}; choose from {', '.join(MAKERS)}")
+    return list(names)
 
 
-@dataclass(frozen=True)
-class _Levels:
-    """The values of κ that bins are made from: mean, standard deviation and where the tails become too thin."""
-
-    mean: float
-    sigma: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, reference: Tensor) -> _Levels:
-        if not reference.max() > reference.min():
-            raise ValueError(
-                "the reference maps are all one constant; there is nothing to make bins from"
-            )
-        tail = max(
-            10 * 1e-2 / reference[0].numel(), 1e-6
-        )  # a share of pixels seen ten times in a hundred maps
-        pixels = reference.flatten()[:: max(1, reference.numel() // 4_000_000)].cpu().numpy()
-        low, high = np.quantile(pixels, [tail, 1 - tail])
-        return cls(float(reference.mean()), float(reference.std()), float(low), float(high))
+def _of_one_channel(maps: Tensor, side_deg: float, names: list[str]) -> dict[str, Statistic]:
+    reference = Reference.of(each(maps), side_deg)
+    made = {}
+    for name in names:
+        statistic = MAKERS[name](reference)
+        made[name] = replace(statistic, n=reference.grid.n)
+    return made
 
 
-def _reach(heights: Tensor, maps: int) -> tuple[float, float]:
-    """The heights of peaks, in so many maps, beyond which there are ten in a hundred maps at either end."""
-    share = min(0.1 * maps / max(len(heights), 1), 0.25)
-    low, high = (
-        np.quantile(heights.cpu().numpy(), [share, 1 - share]) if len(heights) else (0.0, 0.0)
-    )
-    if not low < high:
-        raise ValueError("the reference maps have too few peaks or minima to make bins from")
-    return float(low), float(high)
+# ---------------------------------------------------------------- several channels
 
 
-def _middle(edges: np.ndarray) -> np.ndarray:
-    return (edges[1:] + edges[:-1]) / 2
-
-
-def _power(grid: MapGrid) -> Statistic:
-    edges = ell_edges(grid)
-    function = partial(power_spectrum, side_deg=grid.side_deg, edges=edges)
-    x = np.sqrt(edges[1:] * edges[:-1])
-    return Statistic("power", function, x, "multipole ℓ", "C_ℓ  [sr]", log_x=True, log_y=True)
-
-
-def _bispectrum(grid: MapGrid) -> Statistic:
-    edges = shell_edges(grid)
-    triangles = equilateral(edges) + folded(edges) + squeezed(edges)
-    function = partial(bispectrum, side_deg=grid.side_deg, edges=edges, triangles=triangles)
-    label = "triangle, by rising ℓ  (equilateral | folded | squeezed)"
-    return Statistic("bispectrum", function, np.arange(float(len(triangles))), label, "B  [sr²]")
-
-
-def _pdf(levels: _Levels) -> Statistic:
-    edges = np.linspace(levels.low, levels.high, 21)
-    return Statistic("pdf", partial(pdf, edges=edges), _middle(edges), "κ", "P(κ)", log_y=True)
-
-
-def _moments(grid: MapGrid) -> Statistic:
-    scales = [float(f"{pixels * grid.pixel_arcmin:.2g}") for pixels in (0, 1, 2, 4)]
-    label = f"variance, skewness, kurtosis  (smoothed by {' | '.join(f'{s:g}′' for s in scales)})"
-    x = np.arange(3.0 * len(scales))
-    return Statistic("moments", at_scales(moments, grid.side_deg, scales), x, label, "moment")
-
-
-def _peaks(reference: Tensor, levels: _Levels) -> Statistic:
-    low, high = _reach(peak_heights(reference), len(reference))
-    edges = np.linspace(
-        max(low, levels.mean - levels.sigma), min(high, levels.mean + 6 * levels.sigma), 15
-    )
-    function = partial(peak_counts, edges=edges)
-    return Statistic("peaks", function, _middle(edges), "peak height κ", "peaks a map", log_y=True)
-
-
-def _minima(reference: Tensor) -> Statistic:
-    edges = np.linspace(*_reach(-peak_heights(-reference), len(reference)), 13)
-    function = partial(minima_counts, edges=edges)
-    return Statistic("minima", function, _middle(edges), "minimum κ", "minima a map", log_y=True)
-
-
-def _minkowski(levels: _Levels, side_deg: float) -> Statistic:
-    low = max(levels.low, levels.mean - 2 * levels.sigma)
-    edges = np.linspace(low, min(levels.high, levels.mean + 4 * levels.sigma), 14)
-    function = partial(minkowski, side_deg=side_deg, edges=edges)
-    x, labels = (
-        np.tile(_middle(edges), 3),
-        ("threshold κ  (V₀ | V₁ | V₂)", "V₀, V₁ [1/arcmin], V₂ [1/arcmin²]"),
-    )
-    return Statistic("minkowski", function, x, *labels)
-
-
-def _starlet_peaks(reference: Tensor, grid: MapGrid) -> Statistic:
-    scales = min(4, starlet_scales(grid))
-    edges = starlet_edges(reference, scales, 6, peaks=True)
-    function = partial(starlet_peak_counts, edges=edges, scales=scales)
-    label = f"bin of the height w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
-    return Statistic(
-        "starlet peaks",
-        function,
-        np.arange(6.0 * scales),
-        label,
-        "starlet peaks a map",
-        log_y=True,
+def _joined(singles: list[Statistic]) -> Statistic:
+    """A statistic of each channel, one after the other."""
+    parts, start = {}, 0
+    for channel, single in enumerate(singles, 1):
+        stop = start + len(single.x)
+        parts[f"bin {channel}"] = slice(start, stop)
+        start = stop
+    return replace(
+        singles[0],
+        function=partial(_channel_by_channel, [single.function for single in singles]),
+        x=np.concatenate([single.x for single in singles]),
+        parts=parts,
+        channels=len(singles),
+        entries=sum((single.entries for single in singles), ()),
     )
 
 
-def _starlet_l1(reference: Tensor, grid: MapGrid) -> Statistic:
-    scales = min(4, starlet_scales(grid))
-    edges = starlet_edges(reference, scales, 6)
-    function = partial(starlet_l1, edges=edges, scales=scales)
-    label = f"bin of the coefficient w, by rising w  (scale {' | '.join(map(str, range(scales)))})"
-    return Statistic(
-        "starlet l1", function, np.arange(6.0 * scales), label, "Σ |w|  [κ]", log_y=True
+def _channel_by_channel(functions: list, maps: Tensor) -> Tensor:
+    """Vectors of maps ``(..., channels, n, n)``, each channel with its own bins."""
+    vectors = [function(maps[..., c, :, :]) for c, function in enumerate(functions)]
+    return torch.cat(vectors, -1)
+
+
+def _auto_and_cross(single: Statistic, grid: MapGrid, channels: int) -> Statistic:
+    """Power spectra of all channels and then of all pairs of channels."""
+    names = [f"bin {c + 1}" for c in range(channels)]
+    names += [f"bin {i + 1} × bin {j + 1}" for i, j in combinations(range(channels), 2)]
+    bins = len(single.x)
+    return replace(
+        single,
+        function=partial(_spectra, side_deg=grid.side_deg, edges=ell_edges(grid)),
+        x=np.tile(single.x, len(names)),
+        parts={name: slice(k * bins, (k + 1) * bins) for k, name in enumerate(names)},
+        channels=channels,
     )
 
 
-def _scattering(grid: MapGrid) -> Statistic:
-    scales = min(6, scattering_scales(grid))
-    function = partial(reduced_scattering, scales=scales)
-    x = np.arange(float(len(scattering_order(scales))))
-    return Statistic(
-        "scattering", function, x, "s₁(j), then s₂(j₁, j₂) / s₁(j₁)", "scattering coefficient"
-    )
+def _spectra(maps: Tensor, side_deg: float, edges: np.ndarray) -> Tensor:
+    """The auto-spectra and then the cross-spectra of maps ``(..., channels, n, n)``."""
+    spectra = cross_spectra(maps, side_deg, edges)
+    pairs = list(combinations_with_replacement(range(maps.shape[-3]), 2))
+    auto = [k for k, (i, j) in enumerate(pairs) if i == j]
+    cross = [k for k, (i, j) in enumerate(pairs) if i < j]
+    return spectra[..., auto + cross, :].flatten(-2)
