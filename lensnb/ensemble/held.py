@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import MapSet
-from .maps import MapGrid
-from .renamed import old_attribute, renamed
-from .stats import Statistic
-from .store import ahead, maps_a_piece
+from ..data import MapSet
+from ..maps import MapGrid
+from ..renamed import old_attribute, renamed
+from ..stats import Statistic
+from ..store import ahead, maps_a_piece
 
 
 class _Resampling:
