@@ -1,4 +1,4 @@
-"""A statistic with its bins, labels and channels: what the suite, reports and plots pass around."""
+"""A statistic with its bins, labels and channels, as the suite makes it and plots draw it."""
 
 from __future__ import annotations
 
