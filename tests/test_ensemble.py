@@ -297,6 +297,106 @@ def test_what_fails_in_an_executor_is_raised_here():
         )
 
 
+# ---------------------------------------------------------------- channels
+
+
+@pytest.fixture
+def binned() -> torch.Tensor:
+    """Thirty maps of two source bins, shape ``(30, 2, 16, 16)``."""
+    maps = 0.01 * torch.randn(30, 2, 16, 16, generator=torch.Generator().manual_seed(16))
+    maps[:, 1] += 0.5 * maps[:, 0]
+    return maps
+
+
+def of_channels(maps: torch.Tensor, simulation=None) -> MapSet:
+    """A set with channels, whatever a MapSet checks when it is made."""
+    found = MapSet(maps[:, 0].numpy(), 5.0, simulation=simulation)
+    found.maps = maps.numpy()
+    return found
+
+
+def test_measure_takes_maps_of_several_channels(binned, monkeypatch):
+    monkeypatch.setattr(lensnb.store, "PIECE", 8 * 16 * 16)
+    labels = np.repeat(np.arange(6), 5)
+    statistics = suite(binned, 5.0, ["power", "pdf", "peaks", "moments"])
+    expected = {name: statistic(binned) for name, statistic in statistics.items()}
+    ways = {
+        "tensor": (binned, labels),
+        "array": (binned.numpy(), labels),
+        "set": (of_channels(binned, labels), None),
+        "batches": (binned.split(7), labels),
+        "arrays": ((some.numpy() for some in binned.split(7)), labels),
+    }
+    for way, (maps, simulation) in ways.items():
+        for name, ensemble in measure(statistics, maps, simulation).items():
+            np.testing.assert_allclose(
+                ensemble.vectors, expected[name], rtol=1e-5, atol=1e-12, err_msg=f"{way} {name}"
+            )
+            assert ensemble.simulation.tolist() == labels.tolist()
+
+
+def test_pieces_of_a_set_count_its_channels(binned, monkeypatch):
+    """Eight maps of one channel are as large as four maps of two."""
+    monkeypatch.setattr(lensnb.store, "PIECE", 8 * 16 * 16)
+    of_two = suite(binned, 5.0, "pdf")
+    of_one = suite(binned[:, 0], 5.0, "pdf")
+    one = MapSet(binned[:, 0].numpy(), 5.0)
+    assert [len(found["pdf"]) for found, _ in measured(of_one, one)] == [8, 8, 8, 6]
+    two = of_channels(binned)
+    assert [len(found["pdf"]) for found, _ in measured(of_two, two)] == [4] * 7 + [2]
+
+
+def test_an_executor_measures_several_channels(binned):
+    statistics = suite(binned, 5.0, ["power", "minkowski"])
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as executor:
+        found = measure(statistics, of_channels(binned), executor=executor)
+    for name, statistic in statistics.items():
+        np.testing.assert_allclose(found[name].vectors, statistic(binned), rtol=1e-5)
+
+
+def test_maps_of_another_shape_are_refused(binned):
+    one, two = suite(binned[:, 0], 5.0, "pdf"), suite(binned, 5.0, "pdf")
+    for maps, what in [
+        (binned[..., :8], "the tensor of maps"),
+        (binned[0, 0], "the tensor of maps"),
+        (binned[0, 0].numpy(), "the array of maps"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{what} has the shape .*; expected"):
+            measure(one, maps)
+    with pytest.raises(
+        ValueError, match=r"'pdf' has the shape \(30, 2, 16, 16\); expected \(maps"
+    ):
+        measure(one, binned)
+    with pytest.raises(ValueError, match=r"'pdf' has .*; expected \(maps, 2, 16, 16\)$"):
+        measure(two, binned[:, 0])
+
+
+def test_batches_must_be_maps_of_one_shape(binned):
+    """Of two maps, two sets or a pair of maps and numbers, only batches of maps are measured."""
+    any_maps = {
+        "mean": Statistic("mean", lambda m: m.mean((-2, -1))[:, None], np.zeros(1), "", "")
+    }
+    single = binned[:, 0]
+    assert len(measure(any_maps, [single, single[:3]])["mean"]) == 33
+    for maps, sentence in [
+        ((single[0], single[1]), r"batch 0 of the maps has the shape \(16, 16\)"),
+        ((single, torch.arange(30)), r"batch 1 of the maps has the shape \(30,\)"),
+        ((single, single[:, :8, :8]), r"batch 1 .* \(30, 8, 8\); expected \(maps, 16, 16\)"),
+        ((single, binned), r"batch 1 .* \(30, 2, 16, 16\); expected \(maps, 16, 16\)"),
+        ([MapSet(single.numpy(), 5.0)], "batch 0 of the maps is a MapSet; expected a tensor"),
+        ([None], "batch 0 of the maps is a NoneType"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            measure(any_maps, maps)
+
+
+def test_every_map_needs_its_simulation(binned):
+    statistics = suite(binned, 5.0, "pdf")
+    for call in (measure, lambda *args: list(measured(*args))):
+        with pytest.raises(ValueError, match="30 maps need one simulation number each, found 28"):
+            call(statistics, binned, np.arange(28))
+
+
 # ---------------------------------------------------------------- errors
 
 
