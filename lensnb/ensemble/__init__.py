@@ -11,10 +11,11 @@ same methods. The files are:
 * ``measuring``: :func:`measure` and :func:`measured`, from maps to vectors;
 * ``held``: :class:`Ensemble`;
 * ``streaming``: :class:`StreamingEnsemble`;
-* ``resampling``: bootstrap, jackknife and the noise of a covariance;
+* ``errors``: bootstrap, jackknife and the noise of a covariance;
 * ``matrices``: correlation, shrinkage, unbiased inverses, and the covariance of a Gaussian field.
 """
 
+from .errors import bootstrap, covariance_noise, jackknife_error
 from .held import Ensemble
 from .matrices import (
     correlation,
@@ -25,7 +26,6 @@ from .matrices import (
     shrunk_covariance,
 )
 from .measuring import measure, measured
-from .resampling import bootstrap, covariance_noise, jackknife_error
 from .streaming import StreamingEnsemble
 
 __all__ = [

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..renamed import old_attribute, renamed
-from .resampling import Resampling, check_vectors, covariance_noise, degrees_of_freedom
+from ._resampling import Resampling, check_vectors, degrees_of_freedom
+from .errors import covariance_noise
 
 
 @renamed(labels="simulation")

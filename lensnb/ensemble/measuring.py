@@ -90,6 +90,7 @@ def measured(
     if executor is None:
         results = map(function, batches)
     else:
+        # Only so many pieces wait for the executor: a generator may yield more maps than fit.
         results = ahead(executor, function, batches, 2 * (os.cpu_count() or 1))
     start = 0
     for vectors in results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..renamed import renamed
-from .resampling import Resampling, check_vectors, degrees_of_freedom
+from ._resampling import Resampling, check_vectors, degrees_of_freedom
 
 
 class StreamingEnsemble(Resampling):
@@ -72,6 +72,7 @@ class StreamingEnsemble(Resampling):
         old = self._count[one]
         new = old + count
         step = mean - self._mean[one]
+        # The squares of the two means about the mean of both.
         between = np.outer(step, step) * old * count / new
         self._count[one] = new
         self._mean[one] = self._mean[one] + step * count / new

@@ -13,7 +13,7 @@ The files are:
 * ``starlet_transform``: the wavelet transform, its peaks and ℓ1-norms;
 * ``scattering_transform``: scattering coefficients;
 * ``statistic``: :class:`Statistic`, a statistic with its bins, labels and channels;
-* ``default_suite``, ``default_bins``: :func:`suite` and the bins of its statistics.
+* ``default_suite``: :func:`suite`.
 
 Every function takes maps ``(..., n, n)``, one or many, on any device. It returns one vector a map,
 float64, ``(..., bins)``, on the same device. A :class:`Statistic` also takes several channels at

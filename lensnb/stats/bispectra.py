@@ -23,7 +23,7 @@ from torch import Tensor
 from ..maps import MapGrid
 from ._checks import BATCH_PIXELS, each, each_mask, observed, square
 
-Triangles = tuple[tuple[int, int, int], ...]
+_Triangles = tuple[tuple[int, int, int], ...]
 
 
 def shell_edges(grid: MapGrid, shells: int = 8) -> np.ndarray:
@@ -37,7 +37,9 @@ def shell_edges(grid: MapGrid, shells: int = 8) -> np.ndarray:
         Edges in ℓ, shape ``(s + 1,)`` with s ≤ ``shells``; fewer where the mode spacing is too
         coarse.
     """
-    lowest, top = grid.ell_min * 0.999, grid.ell_max * 2 / 3
+    # Slightly below the fundamental mode, so that rounding does not exclude it.
+    lowest = grid.ell_min * 0.999
+    top = grid.ell_max * 2 / 3
     edges = [lowest]
     for edge in np.geomspace(lowest, top, shells + 1)[1:]:
         if edge - edges[-1] >= grid.ell_min:
@@ -140,7 +142,7 @@ def _radii(grid: MapGrid, edges) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=32)
-def _number_of_triangles(n: int, radii: tuple[float, ...], triangles: Triangles) -> np.ndarray:
+def _number_of_triangles(n: int, radii: tuple[float, ...], triangles: _Triangles) -> np.ndarray:
     """How many closed triangles of modes each triple of shells has, shape ``(triangles,)``."""
     shells = len(radii) - 1
     if not triangles:
@@ -161,7 +163,7 @@ def _number_of_triangles(n: int, radii: tuple[float, ...], triangles: Triangles)
     return number
 
 
-def _sums(modes: Tensor, radii: tuple[float, ...], triangles: Triangles) -> Tensor:
+def _sums(modes: Tensor, radii: tuple[float, ...], triangles: _Triangles) -> Tensor:
     """Σ κ̃₁ κ̃₂ κ̃₃ over the closed triangles, from ``rfft2`` modes.
 
     Shapes ``(rows, n, n // 2 + 1)`` → ``(rows, triangles)``. The product of three long waves is

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..maps import MapGrid, check_shape
 from ._checks import each
-from .default_bins import MAKERS, Reference
+from ._default_bins import MAKERS, Reference
 from .spectrum import cross_spectra, ell_edges
 from .statistic import Statistic
 
@@ -29,7 +29,7 @@ def suite(
 
     The bins of each channel are made from the reference maps of that channel. Each statistic is
     measured channel by channel; ``power`` has the auto-spectra of all channels and then the
-    cross-spectra of all pairs. See :attr:`Statistic.parts`.
+    cross-spectra of all pairs. ``Statistic.parts`` says which bins are which.
 
     Args:
         reference: κ, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
@@ -52,6 +52,7 @@ def suite(
     check_shape("the reference set", reference.shape, channels=channels)
     if channels == 1:
         return _of_one_channel(reference, side_deg, names)
+    # Each channel gets its own bins, because the scatter of κ grows with the redshift.
     singles = []
     for channel, maps in enumerate(reference.unbind(1), 1):
         try:

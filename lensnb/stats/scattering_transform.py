@@ -133,6 +133,7 @@ def _scatter(rows: Tensor, scales: int, orientations: int) -> tuple[Tensor, Tens
         first.append(amplitude.mean((-2, -1)))
         if j + 1 == scales:
             break
+        # The texture of the amplitudes themselves, at all larger scales.
         inner = _modes(amplitude)
         for k in range(j + 1, scales):
             amplitudes = _amplitudes(inner, n, k, orientations, _SECOND)

@@ -26,7 +26,9 @@ def ell_edges(grid: MapGrid, bins: int = 12) -> np.ndarray:
     Returns:
         Edges, shape ``(b + 1,)`` with b ≤ ``bins``; fewer where the mode spacing is too coarse.
     """
-    fundamental, top = grid.ell_min * 0.999, grid.ell_max
+    # Slightly below the fundamental mode, so that rounding does not exclude it.
+    fundamental = grid.ell_min * 0.999
+    top = grid.ell_max
     edges = [fundamental]
     for edge in np.geomspace(fundamental, top, bins + 1)[1:]:
         if edge - edges[-1] >= 0.999 * grid.ell_min:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..maps import check_shape
 
 # Pixels in a batch, for statistics that do not divide their maps by themselves.
-BATCH_PIXELS = 2**22
+_BATCH_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,10 @@ class Statistic:
             object.__setattr__(self, "parts", {"": slice(0, bins)})
         if len(self.entries) != bins:
             object.__setattr__(self, "entries", ())
-        end = 0
-        for part in self.parts.values():
-            if part.start != end or part.step is not None:
-                end = -1
-                break
-            end = part.stop
-        if end != bins:
+        starts = [part.start for part in self.parts.values()]
+        ends = [part.stop for part in self.parts.values()]
+        gaps = any(part.step not in (None, 1) for part in self.parts.values())
+        if gaps or [*starts, bins] != [0, *ends]:
             raise ValueError(
                 f"the parts of {self.name!r} must cover its {bins} bins one after the other, "
                 f"found {self.parts}"
@@ -93,7 +90,7 @@ class Statistic:
         if not isinstance(maps, Tensor):
             maps = torch.as_tensor(np.asarray(maps))
         if batch is None:
-            batch = max(1, BATCH_PIXELS // maps.shape[1:].numel())
+            batch = max(1, _BATCH_PIXELS // maps.shape[1:].numel())
         vectors = []
         for some in maps.split(batch):
             found = self.function(some)
@@ -107,10 +104,11 @@ class Statistic:
         ``entries``, or otherwise ``x_label`` and ``x``.
         """
         entries = self.entries or [f"{self.x_label} = {short(x)}" for x in self.x]
+        if list(self.parts) == [""]:
+            return list(entries)
         names = []
         for part, bins in self.parts.items():
-            before = f"{part}: " if part else ""
-            names += [before + entry for entry in entries[bins]]
+            names += [f"{part}: {entry}" for entry in entries[bins]]
         return names
 
 

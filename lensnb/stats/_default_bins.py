@@ -16,7 +16,10 @@ from .pixels import at_scales, moments, pdf
 from .scattering_transform import reduced_scattering, scattering_order, scattering_scales
 from .spectrum import ell_edges, power_spectrum
 from .starlet_transform import starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
-from .statistic import BATCH_PIXELS, Statistic, short
+from .statistic import Statistic, short
+
+# Pixels that suffice to find where peaks become rare.
+_ENOUGH_PIXELS = 2**22
 
 _STARLET_BINS = 6
 
@@ -54,7 +57,7 @@ class Reference:
         low, high = np.quantile(pixels, [tail, 1 - tail])
         return cls(
             maps=maps,
-            few=maps[:: max(1, maps.numel() // BATCH_PIXELS)],
+            few=maps[:: max(1, maps.numel() // _ENOUGH_PIXELS)],
             grid=MapGrid(maps.shape[-1], side_deg),
             mean=float(maps.mean()),
             sigma=float(maps.std()),
