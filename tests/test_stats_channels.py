@@ -145,7 +145,7 @@ def test_bins_are_named_by_part_and_place(two):
 
 
 def test_the_triangles_are_named_by_their_waves():
-    """Folded triangles (2ℓ, ℓ, ℓ) and squeezed ones (ℓ, ℓ, longest) by the ℓ that they have twice."""
+    """Folded triangles (2ℓ, ℓ, ℓ) and squeezed ones (ℓ, ℓ, longest) have the name of their ℓ."""
     statistic = suite(skewed(20, 6), 5.0, "bispectrum")["bispectrum"]
     triangles, edges = (statistic.function.keywords[key] for key in ("triangles", "edges"))
     for name, (_, second, _) in zip(statistic.bin_names(), triangles, strict=True):
