@@ -402,6 +402,7 @@ def test_every_map_needs_its_simulation(binned):
     for call in (measure, lambda *args: list(measured(*args))):
         with pytest.raises(ValueError, match="30 maps need one simulation number each, found 28"):
             call(statistics, binned, np.arange(28))
+    assert measure({}, binned, np.arange(30)) == {}
 
 
 # ---------------------------------------------------------------- errors

@@ -35,7 +35,8 @@ def measure(
         maps: κ, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``: a
             :class:`~lensnb.data.MapSet`, whose maps on disk are read piece by piece, a tensor or
             an array. Also anything that yields batches of such maps, for example the samples of a
-            generator. All batches must have the same pixels and channels.
+            generator. All batches must have the same pixels and channels. Tensors keep their
+            precision; everything else is measured in float32.
         simulation: simulation of each map, shape ``(maps,)``. The default is that of the MapSet;
             without a MapSet every map is a simulation of its own.
         executor: measures several pieces at a time, for instance a ``ProcessPoolExecutor`` of the
@@ -100,7 +101,7 @@ def measured(
             of_these = np.asarray(simulation)[start:stop]
         yield vectors, of_these
         start = stop
-    if simulation is not None and len(simulation) != start:
+    if statistics and simulation is not None and len(simulation) != start:
         raise ValueError(
             f"{start} maps need one simulation number each, found {len(simulation)} numbers"
         )
