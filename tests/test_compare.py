@@ -349,7 +349,7 @@ def test_sample_variance_is_told_from_the_model():
     )
 
 
-def test_without_training_maps_nothing_is_held_against_them():
+def test_without_training_maps_nothing_is_compared_with_them():
     found = compare(
         TRUTH, NULL_SET, {"same field": some_maps(20, 24)}, rounds=5, look_at_maps=False
     )
@@ -359,7 +359,7 @@ def test_without_training_maps_nothing_is_held_against_them():
         and found.neighbours == {}
     )
     assert not any(row.quantity.item == 7 for row in found.rows())
-    assert "Without training maps there is no test of memory (item 7)." in str(found)
+    assert "Without training maps there is no test of memorisation (item 7)." in str(found)
 
 
 def test_labelled_generated_maps_are_resampled_by_their_labels():
@@ -558,7 +558,7 @@ def test_a_generator_without_a_finite_map_is_refused():
 def test_generated_maps_of_another_shape_are_refused(shape):
     with pytest.raises(
         ValueError,
-        match=r"flow has maps of the shape .*; expected \(maps, 16, 16\) like the truth",
+        match=r"flow has the shape .*; expected \(maps, 16, 16\)",
     ):
         compare(TRUTH, NULL_SET, {"flow": torch.zeros(shape)}, rounds=5, look_at_maps=False)
 
@@ -587,7 +587,7 @@ def test_a_set_of_one_simulation_is_refused(which):
 def test_fields_of_another_size_are_refused():
     with pytest.raises(
         ValueError,
-        match="truth has MapGrid.*, the null has MapGrid.*; they must be the same field",
+        match="truth has a side of 5°, the null of 10°; they must be the same field",
     ):
         compare(TRUTH, map_set(21, range(16, 32), side_deg=10.0), {}, rounds=5, look_at_maps=False)
 

@@ -40,25 +40,23 @@ def test_known_covariances_have_known_distances():
     ratios = np.array([0.5, *np.ones(8), 3.0])
     ours = vectors @ np.diag(values * ratios) @ vectors.T
     responses = vectors[:, [0, 9]] * [1.0, 2.0]  # two parameters along the two axes that are off
-    found, divergence, area, inverse = distances(ours, true, exact(true, responses), 0.0)
-    np.testing.assert_allclose(found, np.sort(ratios), rtol=1e-9)
-    assert divergence == pytest.approx(0.5 * ((0.5 - 1 - math.log(0.5)) + (3 - 1 - math.log(3))))
-    assert area == pytest.approx(
-        math.sqrt(0.5 * 3.0)
-    )  # each contour's side goes with the root of the variance
-    assert inverse == pytest.approx((0.5**2 + 2**2) / (K * (K + 1)))
+    found = distances(ours, true, exact(true, responses), 0.0)
+    np.testing.assert_allclose(found.eigenvalues, np.sort(ratios), rtol=1e-9)
+    expected = 0.5 * ((0.5 - 1 - math.log(0.5)) + (3 - 1 - math.log(3)))
+    assert found.divergence == pytest.approx(expected)
+    # each side of a contour is proportional to the root of the variance
+    assert found.area == pytest.approx(math.sqrt(0.5 * 3.0))
+    assert found.inverse_maps == pytest.approx((0.5**2 + 2**2) / (K * (K + 1)))
 
 
 def test_a_covariance_without_inverse_has_no_divergence():
     true = MIX @ MIX.T
     few = np.cov(draw(5, 1).T)  # five maps in ten bins
-    values, divergence, area, inverse = distances(few, true, exact(true, np.ones((K, 2))), 0.0)
-    assert (
-        values[0] == pytest.approx(0, abs=1e-9)
-        and np.isnan(divergence)
-        and np.isnan(area)
-        and inverse > 0
-    )
+    found = distances(few, true, exact(true, np.ones((K, 2))), 0.0)
+    assert found.eigenvalues[0] == pytest.approx(0, abs=1e-9)
+    assert np.isnan(found.divergence)
+    assert np.isnan(found.area)
+    assert found.inverse_maps > 0
 
 
 def inverse_maps(sample: Ensemble, seed: int, truth=None) -> tuple[float, float]:

@@ -259,9 +259,13 @@ def test_small_maps_run(pixels):
 
 def test_maps_that_cannot_be_compared_are_refused():
     maps = fields(8, 1, pixels=16)
-    with pytest.raises(ValueError, match="both must be"):
+    with pytest.raises(
+        ValueError, match=r"the sample has the shape \(8, 8, 8\); expected \(maps, 16, 16\)"
+    ):
         accuracy_on_maps(maps[:, :8, :8], maps)
-    with pytest.raises(ValueError, match="both must be"):
+    with pytest.raises(
+        ValueError, match=r"the truth has the shape \(16, 16\); expected \(maps, 16, 16\)"
+    ):
         accuracy_on_maps(maps[0], maps[0])
     broken = maps.clone()
     broken[3, 0, 0] = torch.nan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lensnb.compare.memory import Nearest, copies, nearest
+from lensnb.compare.memorisation import Nearest, copies, nearest
 from lensnb.data import load_sample
 from lensnb.maps import GaussianField, LognormalField, turned, turned_back
 
@@ -127,16 +127,16 @@ def test_maps_of_any_size():
 def test_what_cannot_be_searched_is_refused():
     with pytest.raises(ValueError, match=r"maps have \(32, 32\) pixels, train has \(64, 64\)"):
         nearest(TRAIN[:2, :32, :32], TRAIN)
-    for maps in (TRAIN[0], TRAIN[:0], TRAIN[:2, :9]):
-        with pytest.raises(
-            ValueError, match=r"maps must have the shape \(maps, n, n\) with at least one map"
-        ):
+    for maps in (TRAIN[0], TRAIN[:2, :9]):
+        with pytest.raises(ValueError, match=r"'maps' has the shape .*; expected \(maps, n, n\)"):
             nearest(maps, TRAIN)
+    with pytest.raises(ValueError, match="'maps' is empty; at least one map is needed"):
+        nearest(TRAIN[:0], TRAIN)
     broken = TRAIN[:3].clone()
     broken[1, 2, 3] = torch.inf
-    with pytest.raises(ValueError, match="1 of 3 train have NaN or infinity"):
+    with pytest.raises(ValueError, match="1 of 3 maps of 'train' have NaN or infinity"):
         nearest(TRAIN[:2], broken)
-    with pytest.raises(ValueError, match="1 of 1 maps are constant"):
+    with pytest.raises(ValueError, match="1 of 1 maps of 'maps' are constant"):
         nearest(torch.full((1, 64, 64), 0.1), TRAIN)
     with pytest.raises(ValueError, match="by 4 modes or more"):
         nearest(TRAIN[:1], TRAIN, modes=2)
