@@ -12,7 +12,7 @@ import numpy as np
 from .. import stats
 from ..ensemble import Ensemble
 from ..files import write_json
-from . import show
+from . import tables
 from .cost import Cost
 from .estimate import Estimate, plain
 from .memorisation import Nearest
@@ -183,7 +183,7 @@ class FidelityReport:
         return str(self)
 
     def __str__(self) -> str:
-        return "\n".join([show.text_table(show.headline_cells(self), 2), "", *self.remarks()])
+        return "\n".join([tables.text_table(tables.headline_cells(self), 2), "", *self.remarks()])
 
     def by_statistic(self, what: str = "slope") -> str:
         """A table of one number for each statistic.
@@ -192,10 +192,10 @@ class FidelityReport:
             what: which number of a :class:`~lensnb.compare.Verdict`: ``"mean"``, ``"shift"``,
                 ``"scatter"``, ``"slope"``, ``"divergence"``, ``"area"`` …
         """
-        return show.text_table(show.statistic_cells(self, what), 1)
+        return tables.text_table(tables.statistic_cells(self, what), 1)
 
     def _repr_html_(self) -> str:
-        return show.report_html(self)
+        return tables.report_html(self)
 
     def as_json(self) -> dict:
         """Every number of the report as plain JSON values."""

@@ -1,7 +1,8 @@
 """The tails of the distribution of κ: high peaks, and the PDF where it is small.
 
 With several channels each has its own threshold and its own ends of the PDF. Peaks are counted
-in all channels together. The ratios of the PDF are averaged over the channels.
+in all channels together. The ratios of the PDF are averaged over the channels where they are
+defined.
 """
 
 from __future__ import annotations
@@ -61,4 +62,5 @@ def pdf_end(verdict: Verdict, density: np.ndarray, channels: int, end: int) -> E
         above = density[part] >= _FLOOR * density[part].max()
         bins.append(part[above][end])
     ratio = verdict.mean_ratio
-    return Estimate(ratio.value[bins].mean(), ratio.rounds[:, bins].mean(1))
+    defined = [i for i in bins if np.isfinite(ratio.value[i])] or bins
+    return Estimate(ratio.value[defined].mean(), ratio.rounds[:, defined].mean(1))

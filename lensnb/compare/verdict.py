@@ -24,7 +24,7 @@ from .covariance import Coordinates, distances, support
 from .estimate import Estimate
 
 _BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
-PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
+_PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Verdict:
     @classmethod
     def single_numbers(cls) -> list[str]:
         """The names of the attributes that are one number for the whole statistic."""
-        return [name for name in cls.__dataclass_fields__ if name not in PER_BIN]
+        return [name for name in cls.__dataclass_fields__ if name not in _PER_BIN]
 
     def as_json(self) -> dict:
         """All estimates as plain numbers."""

@@ -107,12 +107,12 @@ def _align(column: int, left: int) -> str:
 def report_html(report: FidelityReport) -> str:
     """The report for a notebook: the main table, its remarks, the failures, every statistic."""
     remarks = "<br>".join(html.escape(line) for line in report.remarks())
-    tables = ""
+    every = ""
     for what in ("mean", "shift", "scatter", "slope"):
-        tables += html_table(statistic_cells(report, what), 1)
+        every += html_table(statistic_cells(report, what), 1)
     return (
         f"{html_table(headline_cells(report), 2)}<p>{remarks}</p>{_failures_html(report)}"
-        f"<details><summary>Every statistic</summary>{tables}</details>"
+        f"<details><summary>Every statistic</summary>{every}</details>"
     )
 
 
