@@ -6,7 +6,7 @@ simulations in a number if it lies inside the null's 95 % interval. Errors come 
 over simulations, of both sets at once. :func:`compare` makes the report. It has nine items, and
 these modules define how each is measured:
 
-1. mean, 2. scatter, 3. correlations: ``verdict``;
+1. mean, 2. scatter, 3. correlations: ``verdict`` and ``moments``;
 4. covariance, 8. effective number of maps: ``covariance``;
 5. tails: peaks above 4σ of the true maps, and the PDF at the ends, where it falls to 10⁻³ of its
    maximum: ``tails``;
@@ -22,12 +22,13 @@ from .comparison import compare
 from .cost import Cost
 from .covariance import amplitude_and_tilt
 from .estimate import Estimate
+from .moments import correlation_slope
 from .progress import Fidelity
 from .quantities import Quantity
 from .report import FidelityReport, Row
 from .rows import QUANTITIES
 from .sets import NULL
-from .verdict import Verdict, correlation_slope, judge
+from .verdict import Verdict, judge
 
 __all__ = [
     "NULL",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data import MapSet
 from ..ensemble import Ensemble, measure
 from ..stats import suite
-from .verdict import correlation_slope
+from .moments import correlation_slope
 
 EXPLODED = 3.0  # a map with |κ| larger than this times the largest true |κ| counts as broken
 

@@ -38,18 +38,19 @@ def high_peaks(
     ]
     ensembles = {}
     for name in [TRUTH, *judged]:
-        peaks = 0
-        for channel, threshold in zip(sets[name].channels, thresholds):
-            peaks = peaks + peak_counts(channel, [threshold, math.inf]).numpy()
-        ensembles[name] = {"peaks": Ensemble(peaks, sets[name].simulation)}
+        counts = [
+            peak_counts(channel, [threshold, math.inf]).numpy()
+            for channel, threshold in zip(sets[name].channels, thresholds)
+        ]
+        ensembles[name] = {"peaks": Ensemble(sum(counts), sets[name].simulation)}
     verdicts = judge_all(ensembles, judged, [TRUTH], None, rounds, seed)[TRUTH]
     return {name: verdicts[name]["peaks"].mean for name in judged}
 
 
 def pdf_end(verdict: Verdict, density: np.ndarray, channels: int, end: int) -> Estimate:
-    """Ratio of the PDF to the true one, in the last bin where the true one is above its floor.
+    """Ratio of the PDF to the true one at an end: in the outermost bin where it is not too small.
 
-    The floor is 10⁻³ of the maximum of the PDF.
+    There the true PDF is still at least 10⁻³ of its maximum.
 
     Args:
         verdict: on the PDF of the set to judge.

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ensemble import Ensemble, StreamingEnsemble, correlation, covariance_noise, off_diagonal
-from .covariance import Coordinates, distances, support
+from ..ensemble import Ensemble, StreamingEnsemble
 from .estimate import Estimate
+from .moments import Moments, Pair
 
 _BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
 _PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
@@ -69,20 +69,6 @@ class Verdict:
     def as_json(self) -> dict:
         """All estimates as plain numbers."""
         return {name: getattr(self, name).as_json() for name in self.__dataclass_fields__}
-
-
-def correlation_slope(rho: np.ndarray, rho_true: np.ndarray) -> float:
-    """Slope through zero of the off-diagonal correlations as a function of the true ones.
-
-    Least squares give Σ ρ ρ_true / Σ ρ_true².
-
-    Args:
-        rho: correlation matrix of the maps to judge, shape ``(bins, bins)``.
-        rho_true: correlation matrix of the true maps.
-    """
-    x = off_diagonal(rho_true)
-    y = off_diagonal(rho)
-    return float(x @ y / (x @ x))
 
 
 def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -> Verdict:
@@ -169,7 +155,7 @@ def judge_joint(
         for name, part in parts.items():
             response = _response(responses, parts, name)
             cut = {n: Ensemble(e.vectors[:, part], e.simulation) for n, e in needed.items()}
-            pairs += [_Pair(cut, sample, reference, name, part, response) for sample in judged]
+            pairs += [Pair(cut, sample, reference, name, part, response) for sample in judged]
     summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
     found = _numbers(pairs, summed)
     weights = {
@@ -206,101 +192,8 @@ def _verdict(found: Mapping, resampled: list[Mapping]) -> Verdict:
     return Verdict(**estimates)
 
 
-@dataclass
-class _Moments:
-    """Mean ``(bins,)`` and covariance ``(bins, bins)`` of a set or of a bootstrap draw from it."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-    def cut(self, part: slice) -> _Moments:
-        return _Moments(self.mean[part], self.covariance[part, part])
-
-    def std(self) -> np.ndarray:
-        return np.sqrt(np.diag(self.covariance))
-
-
-class _Pair:
-    """One set and its reference in one part of the vectors, with what all rounds share."""
-
-    def __init__(
-        self,
-        ensembles: Mapping[str, Ensemble],
-        sample: str,
-        reference: str,
-        name: str,
-        part: slice,
-        responses: np.ndarray | None,
-    ):
-        self.sample, self.reference = sample, reference
-        self.name, self.part = name, part
-        truth = ensembles[reference]
-        self.known = np.abs(truth.mean()) > 3 * truth.mean_error()
-        self.rho_squared = _sum_of_squares(truth.correlation())
-        most = min(part.stop - part.start, support(ensembles))
-        self.coordinates = Coordinates.of(truth, most, responses)
-        _, self.noise = covariance_noise(ensembles[sample], self.coordinates.metric)
-
-    def numbers(
-        self, sample: _Moments, truth: _Moments, resampled: bool
-    ) -> dict[str, np.ndarray | float]:
-        """The numbers of a :class:`Verdict`, by name, from the moments of the joint vectors."""
-        sample, truth = sample.cut(self.part), truth.cut(self.part)
-        std = truth.std()
-        mean_ratio = _divided(sample.mean, truth.mean, self.known & (truth.mean != 0))
-        mean_shift = _divided(sample.mean - truth.mean, std, std > 0)
-        scatter_ratio = _divided(sample.std(), std, std > 0)
-        excess = self.coordinates.noise
-        if resampled:  # resampling adds the noise of both covariances to their distance once more
-            excess += self.noise + self.coordinates.noise
-        found = distances(sample.covariance, truth.covariance, self.coordinates, excess)
-        return {
-            "mean_ratio": mean_ratio,
-            "mean_shift": mean_shift,
-            "scatter_ratio": scatter_ratio,
-            "mean": _mean(mean_ratio),
-            "shift": np.sqrt(_mean(mean_shift**2)),
-            "scatter": _mean(scatter_ratio),
-            "slope": self._slope(sample, truth, resampled),
-            "eigenvalues": found.eigenvalues,
-            "smallest": found.eigenvalues[0],
-            "largest": found.eigenvalues[-1],
-            "divergence": found.divergence,
-            "area": found.area,
-            "inverse_maps": found.inverse_maps,
-        }
-
-    def _slope(self, sample: _Moments, truth: _Moments, resampled: bool) -> float:
-        if len(sample.mean) < 2:
-            return np.nan
-        rho_true = correlation(truth.covariance)
-        slope = correlation_slope(correlation(sample.covariance), rho_true)
-        if resampled:
-            # Resampling adds noise to ρ_T once more. Without this factor the slopes of the rounds,
-            # and with them the error, would be too small by the ratio of the sums of squares.
-            slope *= _sum_of_squares(rho_true) / self.rho_squared
-        return slope
-
-
-def _sum_of_squares(rho: np.ndarray) -> float:
-    return (off_diagonal(rho) ** 2).sum()
-
-
-def _divided(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """a / b, and NaN elsewhere."""
-    return np.divide(a, b, out=np.full_like(a, np.nan), where=where)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of the values that are defined; NaN if none is."""
-    defined = np.isfinite(values)
-    if not defined.any():
-        return np.nan
-    return values[defined].mean()
-
-
 def _numbers(
-    pairs: list[_Pair],
+    pairs: list[Pair],
     ensembles: Mapping[str, Ensemble | StreamingEnsemble],
     weights: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict]:
@@ -308,7 +201,7 @@ def _numbers(
     moments = {}
     for name, ensemble in ensembles.items():
         own = None if weights is None else weights[name]
-        moments[name] = _Moments(ensemble.mean(own), ensemble.covariance(own))
+        moments[name] = Moments(ensemble.mean(own), ensemble.covariance(own))
     resampled = weights is not None
     return [
         pair.numbers(moments[pair.sample], moments[pair.reference], resampled) for pair in pairs
