@@ -34,7 +34,7 @@ class Bins(MapSet):
 
 
 def two_bins(n: int, seed: int) -> torch.Tensor:
-    """Maps of two bins that share a part of their structure, the second stronger, `(n, 2, 16, 16)`."""
+    """Maps of two bins that share structure, the second stronger, shape `(n, 2, 16, 16)`."""
     near, far = FIELD.sample(2 * n, torch.Generator().manual_seed(seed)).chunk(2)
     return torch.stack([near, near + far], 1)
 
@@ -162,7 +162,7 @@ def test_amplitude_and_tilt_act_on_all_channels_alike():
 # ---------------------------------------------------------------- classifier on maps
 
 
-def test_equal_maps_of_two_channels_leave_a_coin():
+def test_equal_maps_of_two_channels_have_accuracy_one_half():
     """Within 4 errors: fails by chance with probability 6e-5."""
     found = accuracies_on_maps({"g": (two_bins(100, 8), None)}, two_bins(100, 9))["g"]
     assert abs(found.value - 0.5) < 4 * found.error
