@@ -180,7 +180,10 @@ def amplitude_and_tilt(
     ]
     responses = {}
     for name, statistic in statistics.items():
-        columns = [(statistic(up) - statistic(down)).mean(0) / (2 * step) for up, down in pairs]
+        columns = []
+        for up, down in pairs:
+            difference = statistic(up) - statistic(down)
+            columns.append(difference.mean(0) / (2 * step))
         responses[name] = np.stack(columns, 1)
     return responses
 

@@ -33,26 +33,37 @@ def ks_rejected(
         ValueError: the two have different numbers of bins.
     """
     check_bins(sample, truth)
-    values = np.concatenate([sample.vectors, truth.vectors])
-    order = np.argsort(values, axis=0, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=0)
-    # Equal values form one step: the distribution functions are compared at its end only.
-    last = np.ones((1, values.shape[1]), bool)
-    ends = np.vstack([ordered[1:] != ordered[:-1], last])
-
-    def distance(sample_weights: np.ndarray, truth_weights: np.ndarray) -> np.ndarray:
-        """The largest difference of the two weighted distribution functions, for each bin."""
-        up = sample_weights / sample_weights.sum()
-        down = -truth_weights / truth_weights.sum()
-        steps = np.concatenate([up, down])[order]
-        return (np.abs(np.cumsum(steps, axis=0)) * ends).max(0)
-
     from scipy.stats import kstwo  # takes a second to import
 
+    distance = _Distance(sample, truth)
+    ours, true = np.ones(len(sample)), np.ones(len(truth))
     n = round(len(sample) * len(truth) / (len(sample) + len(truth)))
-    p = kstwo.sf(distance(np.ones(len(sample)), np.ones(len(truth))), n)
+    p = kstwo.sf(distance(ours, true), n)
     critical = kstwo.isf(level, n)
     sample_draws = sample.bootstrap_weights(rounds, seed + 1)
     truth_draws = truth.bootstrap_weights(rounds, seed + 2)
-    shares = [(distance(*weights) > critical).mean() for weights in zip(sample_draws, truth_draws)]
-    return p, Estimate(np.asarray((p < level).mean()), np.array(shares))
+    shares = []
+    for ours, true in zip(sample_draws, truth_draws):
+        rejected = distance(ours, true) > critical
+        shares.append(rejected.mean())
+    rejected = p < level
+    return p, Estimate(np.asarray(rejected.mean()), np.array(shares))
+
+
+class _Distance:
+    """The largest difference of two weighted distribution functions, for each bin."""
+
+    def __init__(self, sample: Ensemble, truth: Ensemble):
+        values = np.concatenate([sample.vectors, truth.vectors])
+        self.order = np.argsort(values, axis=0, kind="stable")
+        ordered = np.take_along_axis(values, self.order, axis=0)
+        # Equal values form one step: the functions are compared at its end only.
+        self.ends = np.ones(values.shape, bool)
+        self.ends[:-1] = ordered[1:] != ordered[:-1]
+
+    def __call__(self, sample_weights: np.ndarray, truth_weights: np.ndarray) -> np.ndarray:
+        up = sample_weights / sample_weights.sum()
+        down = -truth_weights / truth_weights.sum()
+        steps = np.concatenate([up, down])[self.order]
+        difference = np.cumsum(steps, axis=0)
+        return (np.abs(difference) * self.ends).max(0)

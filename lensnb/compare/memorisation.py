@@ -70,7 +70,8 @@ class Nearest:
         """
         found = []
         for index, symmetry, shift in zip(self.index, self.symmetry, self.shift):
-            rolled = train[int(index)].roll(tuple(shift.tolist()), (-2, -1))
+            rows, columns = shift.tolist()
+            rolled = train[int(index)].roll((rows, columns), (-2, -1))
             found.append(turned(rolled, int(symmetry)))
         return torch.stack(found)
 
@@ -141,7 +142,8 @@ def _search(g: Tensor, trained: Tensor, whitening: Tensor, n: int) -> _Match:
     turns = torch.stack([turned_back(g, k) for k in range(8)])
     turns = _unit(_modes(turns, side) * whitening)
     best = []
-    for part in trained.split(max(1, _CHUNK // (8 * channels * side**2))):
+    batch = max(1, _CHUNK // (8 * channels * side**2))
+    for part in trained.split(batch):
         product = (turns * part[:, None].conj()).sum(-3)
         r = torch.fft.irfft2(product, s=(side, side), norm="forward")
         best.append(r.amax((-2, -1)))
@@ -152,8 +154,12 @@ def _search(g: Tensor, trained: Tensor, whitening: Tensor, n: int) -> _Match:
     full = torch.fft.irfft2(_padded(product, n), s=(n, n), norm="forward")
     r, at = full.flatten(1).max(1)
     top = int(r.argmax())
-    row, column = divmod(int(at[top]), n)
-    return _Match(float(r[top]), int(index[top]), int(symmetry[top]), (row, column))
+    return _Match(
+        r=float(r[top]),
+        index=int(index[top]),
+        symmetry=int(symmetry[top]),
+        shift=divmod(int(at[top]), n),
+    )
 
 
 def copies(
@@ -224,7 +230,8 @@ def _with_channels(name: str, maps: Tensor) -> Tensor:
     check_shape(f"the argument {name!r}", maps.shape)
     if not len(maps):
         raise ValueError(f"the argument {name!r} is empty; at least one map is needed")
-    bad = int((~torch.isfinite(maps).flatten(1).all(1)).sum())
+    finite = torch.isfinite(maps).flatten(1).all(1)
+    bad = int((~finite).sum())
     if bad:
         raise ValueError(
             f"{bad} of {len(maps)} maps of {name!r} have NaN or infinity; leave them out first"
@@ -259,7 +266,8 @@ def _modes(maps: Tensor, side: int) -> Tensor:
     """
     half = side // 2
     full = torch.fft.rfft2(maps.float())[..., : half + 1]
-    kept = torch.cat([full[..., :half, :], full[..., -half:, :]], -2)
+    low, high = full[..., :half, :], full[..., -half:, :]
+    kept = torch.cat([low, high], -2)
     # The Nyquist row and column stand for two waves each, and so they cannot be shifted.
     kept[..., half, :] = 0
     kept[..., half] = 0
@@ -281,7 +289,8 @@ def _unit(modes: Tensor) -> Tensor:
 
     Each mode beyond column 0 stands for two modes of the full transform.
     """
-    every, first_column = modes.abs().square(), modes[..., 0].abs().square()
+    every = modes.abs().square()
+    first_column = modes[..., 0].abs().square()
     square = 2 * every.sum((-2, -1)) - first_column.sum(-1)
     norm = square.sum(1).sqrt()
     return modes / norm.clamp(min=1e-30)[:, None, None, None]

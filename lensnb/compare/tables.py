@@ -22,8 +22,10 @@ def headline_cells(report: FidelityReport) -> list[list[str]]:
     item = None
     for row in report.rows():
         quantity = row.quantity
-        heading = f"{quantity.item} {ITEMS[quantity.item]}" if quantity.item != item else ""
-        item = quantity.item
+        heading = ""
+        if quantity.item != item:
+            item = quantity.item
+            heading = f"{item} {ITEMS[item]}"
         numbers = [
             _marked(quantity.text(row.estimates[name]), row.faults.get(name))
             for name in report.names
@@ -49,8 +51,9 @@ def statistic_cells(report: FidelityReport, what: str) -> list[list[str]]:
     if what not in known:
         raise ValueError(f"a verdict has no number {what!r}; it has {', '.join(known)}")
     inverse = what == "inverse_maps"
+    title = "effective maps" if inverse else what
     quantity = Quantity(0, what, "", low="low", high="high", inverse=inverse)
-    cells = [["effective maps" if inverse else what, *report.names]]
+    cells = [[title, *report.names]]
     for statistic, null in report.verdicts[NULL].items():
         row = [statistic]
         for name in report.names:
@@ -63,7 +66,9 @@ def statistic_cells(report: FidelityReport, what: str) -> list[list[str]]:
 
 def _marked(text: str, fault: str | None) -> str:
     """A cell with a star if there is a fault, or room for one, so that columns line up."""
-    return text + ("*" if fault else " ")
+    if fault:
+        return text + "*"
+    return text + " "
 
 
 def text_table(cells: list[list[str]], left: int) -> str:
@@ -101,7 +106,9 @@ def _html_cell(cell: str, column: int, left: int) -> str:
 
 
 def _align(column: int, left: int) -> str:
-    return f"text-align:{'left' if column < left else 'right'}"
+    if column < left:
+        return "text-align:left"
+    return "text-align:right"
 
 
 def report_html(report: FidelityReport) -> str:

@@ -33,9 +33,9 @@ def high_peaks(
         rounds: bootstrap rounds.
         seed: of the bootstrap.
     """
-    thresholds = [
-        float(channel.mean() + _SIGMAS * channel.std()) for channel in sets[TRUTH].channels
-    ]
+    thresholds = []
+    for channel in sets[TRUTH].channels:
+        thresholds.append(float(channel.mean() + _SIGMAS * channel.std()))
     ensembles = {}
     for name in [TRUTH, *judged]:
         counts = [
@@ -63,5 +63,9 @@ def pdf_end(verdict: Verdict, density: np.ndarray, channels: int, end: int) -> E
         above = density[part] >= _FLOOR * density[part].max()
         bins.append(part[above][end])
     ratio = verdict.mean_ratio
-    defined = [i for i in bins if np.isfinite(ratio.value[i])] or bins
-    return Estimate(ratio.value[defined].mean(), ratio.rounds[:, defined].mean(1))
+    defined = [i for i in bins if np.isfinite(ratio.value[i])]
+    if not defined:
+        defined = bins
+    value = ratio.value[defined].mean()
+    rounds = ratio.rounds[:, defined].mean(1)
+    return Estimate(value, rounds)

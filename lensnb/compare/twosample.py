@@ -71,6 +71,7 @@ def accuracy_on_statistics(
     truth_fold = _folds(truth.simulation, rng, "truth")
     sample_fold = _folds(sample.simulation, rng, "sample")
     fold = np.concatenate([truth_fold, sample_fold])
+
     correct = np.zeros(len(vectors))
     for i in range(fold.max() + 1):
         seen, new = fold != i, fold == i
@@ -78,6 +79,7 @@ def accuracy_on_statistics(
         correct[new] = answers == is_sample[new]
     of_truth, of_sample = correct[~is_sample], correct[is_sample]
     value = (of_truth.mean() + of_sample.mean()) / 2
+
     truth_weights = truth.bootstrap_weights(rounds, seed + 1)
     sample_weights = sample.bootstrap_weights(rounds, seed + 2)
     truth_rounds = truth_weights @ of_truth / truth_weights.sum(1)
@@ -146,10 +148,12 @@ def _classify(seen: np.ndarray, is_sample: np.ndarray, new: np.ndarray) -> np.nd
     square_seen = _standard(white_seen**2, white_seen**2)
     square_new = _standard(white_new**2, white_seen**2)
     seen, new = np.hstack([seen, square_seen]), np.hstack([new, square_new])
-    means = np.stack([seen[~is_sample].mean(0), seen[is_sample].mean(0)])
+    true_mean = seen[~is_sample].mean(0)
+    sample_mean = seen[is_sample].mean(0)
+    means = np.stack([true_mean, sample_mean])
     residuals = seen - means[is_sample.astype(int)]
     covariance, _ = ledoit_wolf(residuals, assume_centered=True)
-    direction = np.linalg.solve(covariance, means[1] - means[0])
+    direction = np.linalg.solve(covariance, sample_mean - true_mean)
     return (new - means.mean(0)) @ direction > 0
 
 
@@ -160,7 +164,8 @@ def _standard(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """
     std = seen.std(0)
     varies = std > 1e-12 * np.abs(seen).max(0)
-    standard = np.divide(x - seen.mean(0), std, out=np.zeros_like(x), where=varies)
+    zero = np.zeros_like(x)
+    standard = np.divide(x - seen.mean(0), std, out=zero, where=varies)
     return np.clip(standard, -5, 5)
 
 
@@ -186,7 +191,9 @@ class _Filters:
     """Random convolutions of one channel, with thresholds from the true maps."""
 
     def __init__(self, truth: Tensor, seed: int):
-        self.mean, self.std = float(truth.float().mean()), float(truth.float().std())
+        truth = truth.float()
+        self.mean = float(truth.mean())
+        self.std = float(truth.std())
         generator = torch.Generator().manual_seed(seed)
         self.banks = []
         for block, count in _FILTERS.items():
@@ -208,9 +215,10 @@ class _Filters:
         few = truth[:: _step(len(truth), 8)]  # eight maps have enough pixels for a quantile
         responses = self._responses(few, block, turns, torch.zeros(count))
         responses = responses.transpose(0, 1).flatten(1)
-        responses = responses[:, :: _step(responses.shape[1], 2**16)].sort(1).values
-        rank = (levels * (responses.shape[1] - 1)).long()
-        return responses[torch.arange(count), rank]
+        step = _step(responses.shape[1], 2**16)
+        ordered = responses[:, ::step].sort(1).values
+        rank = (levels * (ordered.shape[1] - 1)).long()
+        return ordered[torch.arange(count), rank]
 
     def __call__(self, maps: Tensor) -> np.ndarray:
         # Four maps at a time: few enough for the processor's cache.
@@ -233,7 +241,9 @@ class _Filters:
         seen = maps[:, None, :side, :side].detach().cpu().float()
         x = (avg_pool2d(seen, block) - self.mean) / self.std
         x = pad(x, (1, 1, 1, 1), mode="circular")
-        y = conv2d(x, turns.flatten(0, 1)[:, None], -thresholds.repeat_interleave(8))
+        weight = turns.flatten(0, 1)[:, None]
+        bias = -thresholds.repeat_interleave(8)
+        y = conv2d(x, weight, bias)
         return y.reshape(len(maps), len(turns), -1)
 
 
@@ -252,7 +262,8 @@ def check_bins(sample: Ensemble, truth: Ensemble) -> None:
 def _check(name: str, maps: Tensor, truth: Tensor) -> None:
     channels = truth.shape[1] if truth.ndim == 4 else 1
     check_shape(f"the {name}", maps.shape, truth.shape[-1], channels)
-    bad = int((~torch.isfinite(maps).flatten(1).all(1)).sum())
+    finite = torch.isfinite(maps).flatten(1).all(1)
+    bad = int((~finite).sum())
     if bad:
         raise ValueError(
             f"{bad} of {len(maps)} maps of the {name} have NaN or infinity; leave them out first"
