@@ -11,11 +11,11 @@ Its eigenvalues λ are the ratios of the variances along the axes of M, all 1 if
 
 * Kullback–Leibler divergence of the Gaussians with the two covariances,
   D(G‖T) = ½ Σ (λ − 1 − ln λ), in nats.
-* Contour area. With the response ∂μ/∂θ of the mean vector to two parameters and the Fisher matrix
-  F = ∂μᵀ C⁻¹ ∂μ, it is √(det F_T / det F_G), the ratio of the areas of the parameter contours that
-  the two covariances would give.
+* Contour area: the ratio of the areas of the parameter contours that the two covariances would
+  give, √(det F_T / det F_G). Here F = ∂μᵀ C⁻¹ ∂μ is the Fisher matrix, and ∂μ/∂θ the response of
+  the mean vector to two parameters.
 * Effective number of maps. A covariance from N independent true maps has the expected squared
-  error E‖Ĉ_N − C‖² = v/N, where v = E‖z zᵀ − C‖² for the vector z of one map. A generator has the
+  error E‖Ĉ_N − C‖² = v/N. Here v = E‖z zᵀ − C‖², with z the vector of one map. A generator has the
   error E‖Ĉ_G − C‖² = bias² + its own noise, and the bias remains however many maps it draws. This
   error is estimated by ‖Ĉ_G − Ĉ_T‖² minus the noise of Ĉ_T. The two errors are equal for
 
