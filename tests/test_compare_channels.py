@@ -54,7 +54,10 @@ def joined(statistic: Statistic) -> Statistic:
     def function(maps: torch.Tensor) -> torch.Tensor:
         return statistic.function(maps).flatten(-2)
 
-    return replace(statistic, function=function, x=np.tile(statistic.x, 2))
+    changed = {"function": function, "x": np.tile(statistic.x, 2)}
+    if "channels" in Statistic.__dataclass_fields__:
+        changed["channels"] = 2
+    return replace(statistic, **changed)
 
 
 def statistics_of(maps: torch.Tensor) -> dict[str, Statistic]:
