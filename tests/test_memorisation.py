@@ -1,13 +1,14 @@
-"""The search for copies: finds them turned, shifted, noisy and in part, and lets honest maps be.
+"""The search for copies: finds them turned, shifted, noisy and in part, and accepts new maps.
 
-Seeds are fixed; each statistical test says how often a correct code would fail it with another seed.
+Seeds are fixed. Each statistical test states how often correct code would fail it with another
+seed.
 """
 
 import numpy as np
 import pytest
 import torch
 
-from lensnb.compare.memory import Nearest, copies, nearest
+from lensnb.compare.memorisation import Nearest, copies, nearest
 from lensnb.data import load_sample
 from lensnb.maps import GaussianField, LognormalField, turned, turned_back
 
@@ -15,7 +16,7 @@ SAMPLE = {
     name: load_sample(name)[::4] for name in ("train", "truth", "null")
 }  # 256 maps of 32 boxes each
 TRAIN = SAMPLE["train"].tensor()
-LABELS = SAMPLE["truth"].simulation
+SIMULATION = SAMPLE["truth"].simulation
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,12 @@ def test_turning_back_undoes_turning():
 
 
 def test_distance_is_the_smallest_of_all_shifts_and_symmetries():
-    """Against plain trying, for fields without Nyquist modes, of which no more than those are cut off."""
+    """Compared with trying all, for fields without Nyquist modes: the search cuts only those."""
     draw = torch.fft.rfft2(torch.randn(5, 12, 12, generator=torch.Generator().manual_seed(1)))
     draw[:, 6], draw[..., 6] = 0, 0
     fields = torch.fft.irfft2(draw, s=(12, 12))
-    # all 8 turned: the search whitens by the plain mean power of the training maps, the trial by the symmetric one
+    # All 8 symmetries are in the set: the search whitens with the mean power of the training maps,
+    # the trial with the symmetric one.
     train, maps = torch.stack([turned(t, k) for t in fields[:3] for k in range(8)]), fields[3:]
     found = nearest(maps, train).distance
     np.testing.assert_allclose(found, [by_hand(g, train[::8]) for g in maps], atol=2e-3)
@@ -100,7 +102,7 @@ def test_near_copies_are_near(copy, distance, truth):
     found = nearest(copy(TRAIN[50:58]), TRAIN)
     assert (found.distance < distance).all()
     assert (found.distance < truth.distance.min()).all()
-    ratio, share = copies(found, truth, None, LABELS)
+    ratio, share = copies(found, truth, None, SIMULATION)
     assert share.value == 1
     assert ratio.value < 0.8
     assert ratio.value + 4 * ratio.error < 1
@@ -114,7 +116,7 @@ def test_few_maps_of_many_are_judged_evenly():
 
 
 def test_maps_of_any_size():
-    """256² maps are found again as well; sizes that the number of modes does not divide; and one training map."""
+    """Also 256² maps, sizes that the number of modes does not divide, and one training map."""
     generator = torch.Generator().manual_seed(1)
     for n in (4, 9, 50, 256):
         train = torch.randn(5, n, n, generator=generator)
@@ -127,16 +129,16 @@ def test_maps_of_any_size():
 def test_what_cannot_be_searched_is_refused():
     with pytest.raises(ValueError, match=r"maps have \(32, 32\) pixels, train has \(64, 64\)"):
         nearest(TRAIN[:2, :32, :32], TRAIN)
-    for maps in (TRAIN[0], TRAIN[:0], TRAIN[:2, :9]):
-        with pytest.raises(
-            ValueError, match=r"maps must have the shape \(maps, n, n\) with at least one map"
-        ):
+    for maps in (TRAIN[0], TRAIN[:2, :9]):
+        with pytest.raises(ValueError, match=r"'maps' has the shape .*; expected \(maps, n, n\)"):
             nearest(maps, TRAIN)
+    with pytest.raises(ValueError, match="'maps' is empty; at least one map is needed"):
+        nearest(TRAIN[:0], TRAIN)
     broken = TRAIN[:3].clone()
     broken[1, 2, 3] = torch.inf
-    with pytest.raises(ValueError, match="1 of 3 train have NaN or infinity"):
+    with pytest.raises(ValueError, match="1 of 3 maps of 'train' have NaN or infinity"):
         nearest(TRAIN[:2], broken)
-    with pytest.raises(ValueError, match="1 of 1 maps are constant"):
+    with pytest.raises(ValueError, match="1 of 1 maps of 'maps' are constant"):
         nearest(torch.full((1, 64, 64), 0.1), TRAIN)
     with pytest.raises(ValueError, match="by 4 modes or more"):
         nearest(TRAIN[:1], TRAIN, modes=2)
@@ -146,11 +148,16 @@ def test_what_cannot_be_searched_is_refused():
 
 
 def test_honest_maps_are_not_flagged(truth):
-    """The null and a lognormal field: the ratio within 4 errors and 1 %, at most 7 of 128 maps near: the threshold and the
-    share are both noisy, and this fails by chance in less than 1 % each."""
+    """The null and a lognormal field: ratio within 4 errors and 1 %, at most 7 of 128 maps near.
+
+    The threshold and the share are both noisy: each set fails by chance in less than 1 %.
+    """
     lognormal = LognormalField.fit(TRAIN).sample(128, torch.Generator().manual_seed(1))
-    for maps, labels in ((SAMPLE["null"].tensor(), SAMPLE["null"].simulation), (lognormal, None)):
-        ratio, share = copies(nearest(maps, TRAIN), truth, labels, LABELS)
+    for maps, simulation in (
+        (SAMPLE["null"].tensor(), SAMPLE["null"].simulation),
+        (lognormal, None),
+    ):
+        ratio, share = copies(nearest(maps, TRAIN), truth, simulation, SIMULATION)
         assert abs(ratio.value - 1) < max(4 * ratio.error, 0.01)
         assert ratio.error < 0.01
         assert share.value <= 7 / 128
@@ -160,7 +167,7 @@ def test_a_few_copies_among_many_are_found(truth):
     """One map in ten is a copy of the training set's."""
     maps = LognormalField.fit(TRAIN).sample(100, torch.Generator().manual_seed(2))
     maps[::10] = TRAIN[::26].roll(5, -1).mT
-    ratio, share = copies(nearest(maps, TRAIN), truth, None, LABELS)
+    ratio, share = copies(nearest(maps, TRAIN), truth, None, SIMULATION)
     assert 0.1 <= share.value <= 0.15
     assert share.value - 2 * share.error > 0.01
     assert abs(ratio.value - 1) < 0.01  # the median does not see them
@@ -175,7 +182,10 @@ def listed(distance: np.ndarray) -> Nearest:
 
 
 def test_share_is_one_per_cent_whatever_the_distribution():
-    """400 pairs of 128 maps each: 0.010 ± 0.0006, within 4 errors: fails by chance with probability 6e-5."""
+    """400 pairs of 128 maps each: 0.010 ± 0.0006, within 4 errors.
+
+    Fails by chance with probability 6e-5.
+    """
     rng = np.random.default_rng(1)
     draw = lambda: listed(1.2 - 0.01 * rng.gumbel(size=128))
     shares = np.array([copies(draw(), draw(), rounds=1)[1].value for _ in range(400)])
@@ -183,17 +193,17 @@ def test_share_is_one_per_cent_whatever_the_distribution():
 
 
 def test_errors_come_from_the_simulations():
-    """Boxes of 9 maps that are nearly equal: two to three times the error of as many maps each by itself."""
+    """Simulations of 9 maps that are nearly equal: 2 to 3 times the error of independent maps."""
     rng = np.random.default_rng(2)
-    labels = np.repeat(np.arange(100), 9)
-    boxes = listed(1.2 + 0.01 * rng.normal(size=100)[labels] + 0.003 * rng.normal(size=900))
+    simulation = np.repeat(np.arange(100), 9)
+    boxes = listed(1.2 + 0.01 * rng.normal(size=100)[simulation] + 0.003 * rng.normal(size=900))
     sample = listed(np.full(100, 1.2))
-    together, alone = (copies(sample, boxes, None, which)[0] for which in (labels, None))
+    together, alone = (copies(sample, boxes, None, which)[0] for which in (simulation, None))
     assert 1.5 < together.error / alone.error < 4
 
 
-def test_labels_are_those_of_all_maps():
-    """Of 256 labelled maps 128 are judged; the labels are picked with them."""
+def test_simulations_are_those_of_all_maps():
+    """Of 256 maps 120 are judged, and they keep their simulations."""
     found = nearest(SAMPLE["null"].tensor(), TRAIN[:8], most=120)
     ratio, share = copies(
         found, found, SAMPLE["null"].simulation, SAMPLE["null"].simulation, rounds=7
