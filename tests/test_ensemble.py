@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-import lensnb.store
+import lensnb.store.reading
 from lensnb.data import MapSet
 from lensnb.ensemble import (
     Ensemble,
@@ -229,7 +229,7 @@ def test_measure_takes_sets_tensors_and_batches(tmp_path):
 def stored(tmp_path, monkeypatch) -> MapSet:
     """Thirty maps of three simulations on disk, four in each chunk."""
     pytest.importorskip("zarr")
-    monkeypatch.setattr(lensnb.store, "PIECE", 4 * 32 * 32)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 4 * 32 * 32)
     maps = GaussianField(torch.full((32, 17), 1e-4)).sample(30, torch.Generator().manual_seed(1))
     save_zarr(MapSet(maps, 5.0, simulation=np.arange(30) // 10), tmp_path / "set.zarr")
     return open_maps(tmp_path / "set.zarr")
@@ -323,7 +323,7 @@ def of_channels(maps: torch.Tensor, simulation=None) -> MapSet:
 
 
 def test_measure_takes_maps_of_several_channels(binned, monkeypatch):
-    monkeypatch.setattr(lensnb.store, "PIECE", 8 * 16 * 16)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 8 * 16 * 16)
     labels = np.repeat(np.arange(6), 5)
     statistics = suite(binned, 5.0, ["power", "pdf", "peaks", "moments"])
     expected = {name: statistic(binned) for name, statistic in statistics.items()}
@@ -344,7 +344,7 @@ def test_measure_takes_maps_of_several_channels(binned, monkeypatch):
 
 def test_pieces_of_a_set_count_its_channels(binned, monkeypatch):
     """Eight maps of one channel are as large as four maps of two."""
-    monkeypatch.setattr(lensnb.store, "PIECE", 8 * 16 * 16)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 8 * 16 * 16)
     of_two = suite(binned, 5.0, "pdf")
     of_one = suite(binned[:, 0], 5.0, "pdf")
     one = MapSet(binned[:, 0].numpy(), 5.0)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from lensnb.maps import ARCMIN, GaussianField, MapGrid
-from lensnb.shear import add_shape_noise
-from lensnb.stats import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
+from lensnb.shear import add_shape_noise, shape_noise_power
+from lensnb.stats import cross_spectra, ell_edges, pixel_window, power_spectrum
 
 GRID = MapGrid(32, 5.0)
 EDGES = ell_edges(GRID, 8)

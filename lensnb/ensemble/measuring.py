@@ -131,7 +131,7 @@ def _batches(maps, read_ahead: bool) -> Iterator:
 def _pieces(maps) -> Iterator:
     """An array of maps in pieces that fit into memory."""
     channels = _channels(maps.shape)
-    step = max(1, maps_a_piece(maps.shape[-1]) // channels)
+    step = maps_a_piece(maps.shape[-1], channels)
     for start in range(0, len(maps), step):
         yield maps[start : start + step]
 

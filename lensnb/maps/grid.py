@@ -72,17 +72,18 @@ def check_shape(
         ValueError: one sentence with what was found and what was expected.
     """
     shape = tuple(shape)
-    if len(shape) in (3, 4) and shape[-1] == shape[-2] >= 1:
-        # one channel has no axis of its own
-        found = 1 if len(shape) == 3 else max(shape[1], 2)
+    one_channel = len(shape) == 3
+    several = len(shape) == 4 and shape[1] > 1  # one channel has no axis of its own
+    if (one_channel or several) and shape[-1] == shape[-2] >= 1:
+        found = 1 if one_channel else shape[1]
         if n in (None, shape[-1]) and channels in (None, found):
             return
     side = "n, n" if n is None else f"{n}, {n}"
-    one, several = f"(maps, {side})", f"(maps, {channels or 'channels'}, {side})"
+    expected = f"(maps, {side})"
     if channels is None:
-        expected = f"{one} or {several}"
-    else:
-        expected = one if channels == 1 else several
+        expected += f" or (maps, channels, {side})"
+    elif channels > 1:
+        expected = f"(maps, {channels}, {side})"
     raise ValueError(f"{name} has the shape {shape}; expected {expected}")
 
 

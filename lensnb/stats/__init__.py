@@ -31,6 +31,7 @@ sky only. Gradients flow through spectra and moments; counts have none. NaN, a w
 mask that hides a whole map raises a ``ValueError`` of one sentence.
 """
 
+from ..renamed import moved
 from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
 from .default_suite import suite
 from .minkowski_functionals import gaussian_minkowski, minkowski
@@ -42,7 +43,7 @@ from .scattering_transform import (
     scattering_order,
     scattering_scales,
 )
-from .spectrum import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
+from .spectrum import cross_spectra, ell_edges, pixel_window, power_spectrum
 from .starlet_transform import (
     starlet,
     starlet_edges,
@@ -74,7 +75,6 @@ __all__ = [
     "scattering",
     "scattering_order",
     "scattering_scales",
-    "shape_noise_power",
     "shell_edges",
     "squeezed",
     "starlet",
@@ -84,3 +84,5 @@ __all__ = [
     "starlet_scales",
     "suite",
 ]
+
+__getattr__ = moved(__name__, shape_noise_power="lensnb.shear")

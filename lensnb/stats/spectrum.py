@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..maps import ARCMIN, MapGrid
+from ..maps import MapGrid
 from ._checks import per_map, square
 
 # Pixels in a batch. Batches are larger than elsewhere: each one reads the matrix of averages
@@ -53,23 +53,6 @@ def pixel_window(grid: MapGrid) -> Tensor:
     return torch.sinc(row)[:, None] * torch.sinc(column)
 
 
-def shape_noise_power(n_gal_arcmin2: float, sigma_e: float = 0.4) -> float:
-    """The white C_ℓ of shape noise, N = σ_e² / (2 n_gal), in steradians.
-
-    It is the spectrum of what :func:`lensnb.maps.add_shape_noise` adds.
-
-    Args:
-        n_gal_arcmin2: source galaxies per square arcminute.
-        sigma_e: intrinsic ellipticity dispersion of both components together.
-
-    Raises:
-        ValueError: the number of galaxies is not positive.
-    """
-    if n_gal_arcmin2 <= 0:
-        raise ValueError(f"n_gal_arcmin2 must be positive, found {n_gal_arcmin2}")
-    return sigma_e**2 / (2 * n_gal_arcmin2) * ARCMIN**2
-
-
 def power_spectrum(
     maps: Tensor,
     side_deg: float,
@@ -97,7 +80,7 @@ def power_spectrum(
         side_deg: side of the field, degrees.
         edges: bin edges in ℓ, shape ``(bins + 1,)``, as from :func:`ell_edges`.
         mask: True where the sky was observed, shape ``(n, n)`` or one a map.
-        noise: level of white noise to subtract, steradians, as from :func:`shape_noise_power`.
+        noise: level of white noise to subtract, steradians, as from :func:`lensnb.shear.shape_noise_power`.
         window: divide by the square of the :func:`pixel_window`, mode by mode. For maps that are
             averages over pixels. Shape noise is white on the pixels and is subtracted before.
 
