@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lensnb"
 
 FLOORS = [
-    {"files", "maps", "nets", "renamed", "theory"},
+    {"files", "maps", "nets", "ramps", "renamed", "theory"},
     {
         "transform",
         "samplers",
