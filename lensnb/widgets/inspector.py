@@ -17,6 +17,7 @@ from ..compare import NULL, FidelityReport, Quantity, Verdict
 from ..compare.estimate import plain
 from ..compare.verdict import judge_all
 from ..ensemble import Ensemble
+from ..ramps import ramp
 from .pictures import Pictured, script
 
 MATRICES = {
@@ -114,7 +115,7 @@ class Inspector(Pictured):
                 "null": NULL,
                 "whole": {name: report.failures(name) for name in generators},
                 "matrices": {
-                    name: {"table": plot.table(cmap).tobytes(), "limits": limits, "label": label}
+                    name: {"table": ramp(cmap).tobytes(), "limits": limits, "label": label}
                     for name, (cmap, limits, label) in MATRICES.items()
                 },
             },
