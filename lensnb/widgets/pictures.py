@@ -56,7 +56,8 @@ def field_side(sets: Mapping[str, Maps], side_deg: float | None) -> float:
             side_deg = one.side_deg
         if not math.isclose(one.side_deg, side_deg):
             raise ValueError(
-                f"{name!r} has a field of {one.side_deg:g}°; expected {side_deg:g}° like the others"
+                f"{name!r} has a field of {one.side_deg:g}°; "
+                f"expected {side_deg:g}° like the others"
             )
     check_side(side_deg)
     return float(side_deg)

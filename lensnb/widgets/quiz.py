@@ -1,7 +1,7 @@
 """Spot the fake: a quiz on true and generated maps, with a running score.
 
-Two maps stand side by side, one true and one generated, and the reader says which is generated. A
-guess is correct half of the time. After k correct answers of N the share is k / N, and its error is
+Two maps stand side by side, one true and one generated, and the reader says which is generated.
+A guess is correct half of the time. After k correct answers of N the share is k / N. Its error is
 the standard deviation of a beta distribution, the posterior of a flat prior:
 
     √((k + 1)(N − k + 1) / ((N + 2)² (N + 3))).
