@@ -67,11 +67,12 @@ def curve(
 
 
 def _name_parts(ax: Axes, names: Sequence[str]) -> None:
-    """Put the line style of each part into the legend, once."""
+    """Put the line and the point of each part into the legend, once."""
     known = ax.get_legend_handles_labels()[1]
     for k, name in enumerate(names):
+        style = {"ls": _LINES[k % len(_LINES)], "marker": _POINTS[k % len(_POINTS)], "ms": 3}
         if name not in known:
-            ax.plot([], [], color="0.4", ls=_LINES[k % len(_LINES)], label=name)
+            ax.plot([], [], color="0.4", label=name, **style)
 
 
 def fill(
@@ -128,36 +129,26 @@ def ratio(
     if is_ratio:
         limits = _readable(report, name, what, sets)
         ax.set_ylim(*limits)
+    spans = parts(statistic)
+    middle = (len(sets) * len(spans) - 1) / 2
     for k, one in enumerate(sets):
         estimate = getattr(report.verdicts[one][name], what)
-        x = _positions(statistic, len(sets), k)
-        for part, span in enumerate(parts(statistic).values()):
-            marker = _POINTS[part % len(_POINTS)]
-            ax.errorbar(
-                x[span],
-                estimate.value[span],
-                estimate.error[span],
-                fmt=marker,
-                ms=3,
-                lw=1,
-                color=palette[one],
-                label=None if part else one,
-            )
-        _mark_beyond(ax, x, estimate.value, limits, palette[one])
+        for part, span in enumerate(spans.values()):
+            x = _moved(statistic, span, (k * len(spans) + part - middle) / len(sets))
+            value, error = estimate.value[span], estimate.error[span]
+            style = {"fmt": _POINTS[part % len(_POINTS)], "ms": 3, "lw": 1, "color": palette[one]}
+            ax.errorbar(x, value, error, label=one if part == 0 else None, **style)
+            _mark_beyond(ax, x, value, limits, palette[one])
     ax.set_ylabel(_RATIO_LABELS[what])
     return set_scales(ax, statistic, log_y=False)
 
 
-def _positions(statistic: Statistic, count: int, k: int) -> np.ndarray:
-    """Where the points of the k-th of ``count`` sets lie.
-
-    They are moved aside a little, so that error bars do not hide one another.
-    """
-    x = statistic.x
-    offset = (k - (count - 1) / 2) / max(count, 1)
+def _moved(statistic: Statistic, span: slice, aside: float) -> np.ndarray:
+    """Where the bins of a part lie, moved aside so that error bars do not hide one another."""
+    x = statistic.x[span]
     if statistic.log_x:
-        return x * np.exp(0.045 * offset)
-    return x + offset * 0.35 * np.median(np.abs(np.diff(x)))
+        return x * np.exp(0.045 * aside)
+    return x + aside * 0.35 * np.median(np.abs(np.diff(statistic.x)))
 
 
 def _mark_beyond(

@@ -164,8 +164,9 @@ function render({ model, el }) {
       chosen().forEach((name, k) => {
         const value = numbers(s.sets[name][what].value);
         const error = numbers(s.sets[name][what].error);
-        const aside = (k - (chosen().length - 1) / 2) * 4;
+        const rows = chosen().length * s.parts.length;
         s.parts.forEach(([, start, stop], of) => {
+          const aside = (k * s.parts.length + of - (rows - 1) / 2) * 4;
           for (let i = start; i < stop; i++)
             if (Number.isFinite(value[i]))
               out += pointWithError(x[i] + aside, value[i], error[i], up, colour[name], of);
