@@ -1,4 +1,4 @@
-"""The widgets without a browser: what goes to it, what follows a choice, and the picture that stays."""
+"""The widgets without a browser: what they send, what a choice changes, and the still picture."""
 
 import base64
 import io
@@ -170,9 +170,13 @@ def test_relative_is_a_ratio_or_a_shift():
 
 def test_only_what_is_offered_can_be_chosen(explorer):
     wrong = {
-        "statistic": "spectrum", "against": "truth", "smoothing_arcmin": 3.0, "index": 12, "colours": "jet",
+        "statistic": "spectrum",
+        "against": "truth",
+        "smoothing_arcmin": 3.0,
+        "index": 12,
+        "colours": "jet",
         "limits": [0.1, -0.1],
-    }  # fmt: skip
+    }
     for trait, value in wrong.items():
         with pytest.raises(traitlets.TraitError):
             setattr(explorer, trait, value)
@@ -324,7 +328,10 @@ def asked(maps) -> widgets.Quiz:
 
 
 def test_questions_are_fair_and_those_of_the_seed(maps, asked):
-    """Sides and generators by a fair coin (60 tosses: 4 σ is 15.5 off 30); no map again before all were shown."""
+    """Sides and generators come from a fair coin, and no map is shown again before all were shown.
+
+    With 60 tosses, 4 σ is 15.5 off 30.
+    """
     assert asked.questions == widgets.spot_the_fake(maps, 5.0, questions=60, seed=3).questions
     assert asked.questions != widgets.spot_the_fake(maps, 5.0, questions=60, seed=4).questions
     assert 15 < sum(q["side"] for q in asked.questions) < 45
@@ -402,7 +409,7 @@ def test_errors_of_the_quiz_are_a_sentence(arguments, sentence):
 
 @pytest.fixture(scope="module")
 def model(maps) -> Diffusion:
-    """An untrained model: its network's guess is the Gaussian one."""
+    """An untrained model: the network's estimate is the Gaussian one."""
     transform = KappaTransform.fit(maps["truth"])
     field = GaussianField.fit(transform(maps["truth"]))
     torch.manual_seed(0)
@@ -420,13 +427,16 @@ def scrubbed(model, maps) -> widgets.Diffuse:
     return widgets.diffuse(model, maps["truth"], 5.0, levels=6, which=3)
 
 
-def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
-    """At every level the guess is D of the map that is shown; at the lowest one it is the map itself, or nearly."""
+def test_estimates_are_those_of_the_denoisers(scrubbed, model, maps):
+    """At every level the estimate is D of the map shown; at the lowest it is nearly the map."""
     assert scrubbed.sigmas == sorted(scrubbed.sigmas) and len(scrubbed.sigmas) == 6
     for way, sets in scrubbed.shown.items():
         assert {name: tuple(maps.shape) for name, maps in sets.items()} == {
-            "noised": (6, 16, 16), "Gaussian": (6, 16, 16), "network": (6, 16, 16), "map": (1, 16, 16)
-        }  # fmt: skip
+            "noised": (6, 16, 16),
+            "Gaussian": (6, 16, 16),
+            "network": (6, 16, 16),
+            "map": (1, 16, 16),
+        }
         torch.testing.assert_close(
             sets["network"], sets["Gaussian"], rtol=0, atol=1e-6
         )  # untrained, they are the same
@@ -437,7 +447,7 @@ def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
 
 
 def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
-    """The last state on the way, denoised by one more step, is the map that the sampler gives for the same noise."""
+    """The finished map is the one that the sampler gives for the same noise."""
     from lensnb.samplers import MapNoise, exponential, karras_sigmas
 
     noise, like = MapNoise(1, seeded(0)), model.transform.mean
@@ -664,11 +674,15 @@ def test_only_what_is_on_the_walk_can_be_shown(walked):
 def records(count: int):
     """Records such as those of a training."""
     for k in range(1, count + 1):
-        yield {
-                "step": 10 * k, "loss": 1 / k, "lr": 1e-3, "seconds": 0.1 * k, "images": 320 * k, "images_per_second": 3200.0,
-                **({"validation": 2 / k} if k % 2 == 0 else {}), **({"power_slope": 0.5} if k == 2 else {}),
-                **({"stopped": "finished"} if k == count else {}),
-            }  # fmt: skip
+        record = {"step": 10 * k, "loss": 1 / k, "lr": 1e-3, "seconds": 0.1 * k}
+        record |= {"images": 320 * k, "images_per_second": 3200.0}
+        if k % 2 == 0:
+            record["validation"] = 2 / k
+        if k == 2:
+            record["power_slope"] = 0.5
+        if k == count:
+            record["stopped"] = "finished"
+        yield record
 
 
 @pytest.fixture

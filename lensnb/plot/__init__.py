@@ -17,7 +17,7 @@ Which file to open:
 """
 
 from .curves import against_known, band, comparison, curve, parts, ratio
-from .galleries import gallery, kappa_map
+from .galleries import colour_limits, gallery, kappa_map
 from .losses import learning_rate, training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
 from .output import show, small_png
@@ -33,6 +33,7 @@ __all__ = [
     "against_known",
     "band",
     "blank_figure",
+    "colour_limits",
     "colours",
     "comparison",
     "correlation",

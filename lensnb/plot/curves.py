@@ -192,7 +192,7 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
         height_ratios=(1.35, 1, 1),
     )
     for (top, middle, bottom), name in zip(axes.T, names):
-        draw_means(top, report, name)
+        _draw_means(top, report, name)
         top.set_xlabel("")
         ratio(middle, report, name, "mean_ratio").set_xlabel("")
         ratio(bottom, report, name, "scatter_ratio")
@@ -208,7 +208,7 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
     return figure
 
 
-def draw_means(ax: Axes, report: FidelityReport, name: str) -> None:
+def _draw_means(ax: Axes, report: FidelityReport, name: str) -> None:
     """Means of a statistic: the truth with the scatter of one map, and every generator."""
     statistic = report.statistics[name]
     palette = colours(report.names)

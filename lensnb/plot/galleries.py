@@ -73,7 +73,7 @@ def gallery(
     for name, maps in few.items():
         check_shape(name, maps.shape)
     if limits is None:
-        limits = scale_of(next(iter(few.values())))
+        limits = colour_limits(next(iter(few.values())))
     rows = _rows(few)
     size = (2.1 * columns + 1.2, 2.1 * len(rows))
     figure, axes = plt.subplots(
@@ -107,7 +107,7 @@ def _rows(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return rows
 
 
-def scale_of(maps: np.ndarray) -> tuple[float, float]:
-    """Ends of a colour scale for these maps: their 0.5th and 99.7th percentile."""
+def colour_limits(maps: np.ndarray) -> tuple[float, float]:
+    """κ at the ends of a colour scale: the 0.5th and the 99.7th percentile of all pixels."""
     low, high = np.percentile(np.asarray(maps, float), [0.5, 99.7])
     return float(low), float(high)

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from ..compare import NULL, FidelityReport
 from ..maps import check_shape
 from .curves import curve, cut_off_empty_bins, fill, ratio
-from .galleries import kappa_map, scale_of
+from .galleries import colour_limits, kappa_map
 from .style import GREY, TRUTH, colours, plain_ticks, set_scales
 
 _TAILS = 5  # the item of the report that is about the tails
@@ -237,7 +237,7 @@ def _draw_first_maps(figure, sets: Mapping[str, object], side_deg: float) -> Non
         maps = np.asarray(maps[:8], float)
         check_shape(name, maps.shape)
         few[name] = maps if maps.ndim == 3 else maps[:, 0]
-    limits = scale_of(next(iter(few.values())))
+    limits = colour_limits(next(iter(few.values())))
     palette = colours(list(few))
     axes = figure.subplots(1, len(few), sharey=True, squeeze=False)[0]
     for ax, (name, maps) in zip(axes, few.items()):

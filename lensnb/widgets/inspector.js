@@ -286,9 +286,13 @@ function render({ model, el }) {
       const value = elements(name)[at];
       return `${name} ${Number.isFinite(value) ? minus(value.toFixed(2)) : "not known"}`;
     });
-    const where = `${words(s.x[row])} and ${words(s.x[column])}`;
-    const bin = `Bins ${row + 1} and ${column + 1} (${where})`;
-    part.element.textContent = `${bin}: ${found.join(", ")}`;
+    const binInWords = (bin) => {
+      const [name] = s.parts.find(([, start, stop]) => start <= bin && bin < stop);
+      return (name ? `${name}, ` : "") + words(s.x[bin]);
+    };
+    const where = `${binInWords(row)} and ${binInWords(column)}`;
+    const pair = `Bins ${row + 1} and ${column + 1} (${where})`;
+    part.element.textContent = `${pair}: ${found.join(", ")}`;
   }
 
   // ---- reasons

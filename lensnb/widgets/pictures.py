@@ -196,10 +196,10 @@ def colour_tables() -> dict[str, bytes]:
 
 
 def colour_limits(maps: Tensor) -> list[float]:
-    """Ends of a colour scale: the 0.5th and the 99.7th percentile of (a million of) the pixels."""
+    """κ at the ends of the colour scale; a million of the pixels are enough to find them."""
     pixels = maps.flatten()
     some = pixels[:: max(1, len(pixels) // 10**6)]
-    return np.percentile(some, [0.5, 99.7]).tolist()
+    return list(plot.colour_limits(some))
 
 
 def axes_of(statistic: Statistic) -> dict:
