@@ -14,9 +14,10 @@ from ..ensemble import Ensemble
 from ..stats import Statistic
 from .style import CYCLE, GREY, TRUTH, colours, set_scales, typeset
 
-# How the parts of a statistic, such as source bins, look: lines, and points of a ratio.
-_LINES = ("-", "--", ":", "-.")
-_POINTS = ("o", "s", "D", "P")
+# How the parts of a statistic look, such as spectra of source bins: lines, and points of a ratio.
+# Three source bins have six spectra; with more parts than styles, the styles begin again.
+_LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)))
+_POINTS = ("o", "s", "D", "P", "X", "*")
 
 _RATIO_LABELS = {
     "mean_ratio": "mean / truth",

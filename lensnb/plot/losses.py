@@ -46,5 +46,6 @@ def _draw(ax: Axes, history: Sequence[Mapping], key: str, colour: str, label: st
     known = [record for record in history if record.get(key) is not None]
     steps = [record["step"] for record in known]
     values = [record[key] for record in known]
-    marker = "o" if len(known) == 1 else ""
-    ax.plot(steps, values, color=colour, label=label, marker=marker)
+    (curve,) = ax.plot(steps, values, color=colour, label=label, marker="")
+    if len(known) == 1:
+        curve.set_marker("o")

@@ -32,7 +32,7 @@ CYCLE = [  # Okabe & Ito (2008), then two of Paul Tol's
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each set of maps, by name.
 
-    The truth is black and the null is grey. The others take the colours of :data:`CYCLE` in turn.
+    The truth is black and the null is grey. The others take the colours of ``CYCLE`` in turn.
     """
     palette = {"truth": TRUTH, NULL: GREY}
     others = [name for name in names if name not in palette]

@@ -28,7 +28,8 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     names = list(report.verdicts[NULL])
     estimates = []
     for name in names:
-        estimates.append({one: report.verdicts[one][name].slope for one in report.names})
+        by_set = {one: report.verdicts[one][name].slope for one in report.names}
+        estimates.append(by_set)
     _draw_estimates(ax, report, estimates, names)
     plt.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     ax.set_ylabel("correlation slope (expected: 1)")
@@ -50,7 +51,8 @@ def _draw_estimates(
     palette = colours(report.names)
     generators = report.names[1:]
     place = np.arange(len(labels), dtype=float)
-    low, high = np.array([by_set[NULL].interval for by_set in estimates]).T
+    intervals = [by_set[NULL].interval for by_set in estimates]
+    low, high = np.array(intervals).T
     ax.bar(place, high - low, bottom=low, width=0.8, color=GREY, alpha=0.35, label="null, 95 %")
     for k, name in enumerate(generators):
         centre = (len(generators) - 1) / 2
@@ -167,8 +169,8 @@ def scorecard(report: FidelityReport) -> Figure:
     drawn = np.clip(apart, -_MOST, _MOST)
     image = ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
     for (i, j), value in np.ndenumerate(apart):
-        fails = bool(rows[i].faults[generators[j]])
-        _write_cell(ax, i, j, value, fails)
+        fault = rows[i].faults[generators[j]]
+        _write_cell(ax, i, j, value, bool(fault))
     names = [f"{row.quantity.item}  {row.quantity.name}" for row in rows]
     ax.set_xticks(range(len(generators)), generators, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), names)

@@ -165,9 +165,10 @@ function area(x, low, high) {
 
 // The bins of a statistic come in parts, such as source bins: [name, first bin, bin after the
 // last]. No line runs from one part into the next, and parts differ in dashes or in points.
-const DASHES = ["none", "7 3", "2 3", "9 3 2 3"];
-const DASHES_IN_WORDS = ["full line", "dashed", "dotted", "dash-dotted"];
-const POINTS_IN_WORDS = ["●", "○", "■", "□"];
+// Three source bins have six spectra; with more parts than styles, the styles begin again.
+const DASHES = ["none", "7 3", "2 3", "9 3 2 3", "9 3 2 3 2 3", "2 7"];
+const DASHES_IN_WORDS = ["full", "dashed", "dotted", "dash-dot", "dash-dot-dot", "wide dots"];
+const POINTS_IN_WORDS = ["●", "○", "■", "□", "▲", "△"];
 
 /** A curve over the bins of a statistic as SVG, a path for each part. */
 function curve(x, y, parts, style, dash = null) {
@@ -187,17 +188,19 @@ function areas(x, low, high, parts, opacity) {
 
 /** The point of a bin in the part with the number k, as SVG. */
 function point(x, y, colour, k) {
-  const hollow = k % 2 ? "var(--bg)" : colour;
-  const look = `fill="${hollow}" stroke="${colour}"`;
-  if (k % 4 < 2) return `<circle cx="${x}" cy="${y}" r="2.6" ${look}/>`;
-  return `<rect x="${x - 2.4}" y="${y - 2.4}" width="4.8" height="4.8" ${look}/>`;
+  const inside = k % 2 ? "var(--bg)" : colour; // every second one is hollow
+  const look = `fill="${inside}" stroke="${colour}"`;
+  const shape = Math.floor(k / 2) % 3;
+  if (shape === 0) return `<circle cx="${x}" cy="${y}" r="2.6" ${look}/>`;
+  if (shape === 1) return `<path d="M${x - 2.4} ${y - 2.4}h4.8v4.8h-4.8z" ${look}/>`;
+  return `<path d="M${x - 3} ${y + 2.4}h6l-3 -5.2z" ${look}/>`;
 }
 
 /** What dashes and points of the parts mean; nothing where there is one part. */
 function partsInWords(parts) {
   if (parts.length < 2) return "";
   const each = parts.map(
-    ([name], k) => `${name}: ${DASHES_IN_WORDS[k % 4]} and ${POINTS_IN_WORDS[k % 4]}`,
+    ([name], k) => `${name}: ${DASHES_IN_WORDS[k % 6]} and ${POINTS_IN_WORDS[k % 6]}`,
   );
   return `${each.join("; ")}.`;
 }

@@ -46,7 +46,7 @@ const STYLE = `
 const TITLES = ["mean", "mean over truth", "scatter over truth"];
 const UNKNOWN = 0xffd0d0d0; // grey, as ABGR
 const ARROWS = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
-const MORE_THAN_EDGE = "Triangles lie beyond the edge.";
+const AT_THE_EDGE = "Large triangles at the edge stand for points beyond it.";
 
 const numbers = (values) => values.map((v) => v ?? NaN);
 
@@ -208,7 +208,7 @@ function render({ model, el }) {
     part.key.textContent =
       "Line and band: truth, ± the scatter of one map. " +
       `Grey in the ratios: the null's 95 % interval, from ${maps} other true maps. ` +
-      `${MORE_THAN_EDGE} ${partsInWords(s.parts)}`;
+      `${AT_THE_EDGE} ${partsInWords(s.parts)}`;
   }
 
   // ---- matrices

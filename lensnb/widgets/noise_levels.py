@@ -135,7 +135,7 @@ def _make_from_noise(model: Diffusion, sigmas: Tensor, seed: int) -> dict[str, T
     """A new map while the exponential sampler makes it, and the estimates of both denoisers.
 
     Returns:
-        As :func:`_put_under_noise`; ``"map"`` is the finished one.
+        The same as ``_put_under_noise``; ``"map"`` is the finished one.
     """
     noise = MapNoise(1, torch.Generator().manual_seed(seed))
     like = model.transform.mean

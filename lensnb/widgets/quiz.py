@@ -109,7 +109,8 @@ class Quiz(Pictured):
         answers: one entry for each question answered, in order: the side that was said to be
             generated, 0 left or 1 right.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
-        questions: what is asked; see :func:`_draw_questions`.
+        questions: what is asked, in order: the ``"generator"``, the numbers of the ``"true"`` and
+            of the ``"fake"`` map, and the ``"side"`` of the fake one, 0 left or 1 right.
     """
 
     _esm = script("common.js", "quiz.js")

@@ -61,18 +61,24 @@ def follow_training(
 
     def show(record: dict) -> None:
         nonlocal drawn
-        samples = None if check is None else check.samples
-        is_new = samples is not drawn
-        view.add(record, samples if is_new else None)
+        samples = getattr(check, "samples", None)
+        if samples is drawn:
+            view.add(record)
+        else:
+            view.add(record, samples)
         drawn = samples
 
     try:
         show_all(records, show)
         view.tell()
         view.state = _end_of(view.history)
-    except BaseException as error:
+    except KeyboardInterrupt:
         view.tell()
-        view.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        view.state = "interrupted"
+        raise
+    except BaseException:
+        view.tell()
+        view.state = "failed"
         raise
     finally:
         if handle is not None:
@@ -90,8 +96,10 @@ def watch(
 
 def _end_of(history: list[dict]) -> str:
     """How a training ended, in words."""
-    stopped = history[-1].get("stopped", "finished") if history else "finished"
-    return "stopped early" if stopped == "early" else stopped
+    if not history:
+        return "finished"
+    stopped = history[-1].get("stopped", "finished")
+    return {"early": "stopped early"}.get(stopped, stopped)
 
 
 class TrainingView(Pictured):
@@ -183,5 +191,6 @@ class TrainingView(Pictured):
 
 def _number(value) -> float | None:
     """A finite number, or None."""
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if is_number else None
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None
