@@ -21,7 +21,8 @@ from .galleries import colour_limits, gallery, kappa_map
 from .losses import learning_rate, training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
 from .output import show, small_png
-from .style import CYCLE, GREY, KAPPA, TRUTH, Figure, blank_figure, colours, panels, typeset
+from .style import CYCLE, GREY, KAPPA, TRUTH, blank_figure, colours, panels, typeset
+from .style import Figure as Figure  # the type that widgets return; matplotlib documents it
 from .verdicts import eigenvalues, neighbours, scorecard, slopes, summary, tails
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "GREY",
     "KAPPA",
     "TRUTH",
-    "Figure",
     "against_known",
     "band",
     "blank_figure",
