@@ -198,6 +198,9 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
         ratio(middle, report, name, "mean_ratio").set_xlabel("")
         ratio(bottom, report, name, "scatter_ratio")
     entries = _legend_of(axes[0, 0])
+    for part in parts(report.statistics[names[0]]):
+        if part in entries:
+            entries[part] = entries.pop(part)  # the parts come after the sets
     entries[_NULL_LABEL] = _legend_of(axes[1, 0])[_NULL_LABEL]
     figure.legend(
         entries.values(),
