@@ -9,7 +9,6 @@ never by map. κ is dimensionless, ``side_deg`` is in degrees.
 from __future__ import annotations
 
 import base64
-import io
 import json
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,6 +21,7 @@ from torch import Tensor
 from .files import atomic_write
 from .given import Batch, check_values, turned_values
 from .maps import MapGrid, check_shape, check_side, checked_redshifts
+from .ramps import strip_png
 from .renamed import old_attribute, renamed
 from .store import StoredMaps, pieces
 
@@ -253,10 +253,11 @@ class MapSet:
         shown = np.asarray(self.maps[: min(6, len(self))], np.float64)
         if shown.ndim == 4:  # a map's channels side by side
             shown = shown.reshape(-1, *shown.shape[-2:])[:6]
+        picture = base64.b64encode(strip_png(shown)).decode()
         return (
             f'<div>{self!r}<br><img alt="the first {len(shown)} maps of the set" '
             'style="image-rendering:pixelated;height:110px;margin-top:4px" '
-            f'src="data:image/png;base64,{_strip(shown)}"></div>'
+            f'src="data:image/png;base64,{picture}"></div>'
         )
 
 
@@ -265,30 +266,6 @@ def _array(values):
     if isinstance(values, Tensor):
         return values.detach().cpu().numpy()
     return values if hasattr(values, "shape") else np.asarray(values)
-
-
-def _strip(maps: np.ndarray) -> str:
-    """The maps side by side as a PNG in base64, through a dark-to-bright ramp that reads on light and dark pages."""
-    from PIL import Image
-
-    lo, hi = np.percentile(maps, [1, 99.5])
-    level = np.clip((maps - lo) / max(hi - lo, 1e-12), 0, 1)
-    level = (
-        np.pad(level, ((0, 0), (0, 0), (0, 2)), constant_values=np.nan)
-        .transpose(1, 0, 2)
-        .reshape(maps.shape[1], -1)
-    )
-    anchors = np.array(
-        [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]]
-    )  # magma at quarters
-    at = np.linspace(0, 1, len(anchors))
-    rgba = np.stack([np.interp(np.nan_to_num(level), at, anchors[:, c]) for c in range(3)], -1)
-    rgba = np.concatenate([rgba, np.where(np.isnan(level), 0, 255)[..., None]], -1).astype(
-        np.uint8
-    )
-    buffer = io.BytesIO()
-    Image.fromarray(rgba, "RGBA").save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 # ---------------------------------------------------------------- the shipped sample

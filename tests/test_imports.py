@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "lensnb"
 
 FLOORS = [
     {"renamed"},
-    {"files", "maps", "nets", "theory"},
+    {"files", "maps", "nets", "ramps", "theory"},
     # half a floor up: these rest on maps or files, and data, train and models rest on them
     {"transform", "samplers", "layers", "given", "store"},
     {"data", "shear", "stats", "train", "models"},
@@ -28,7 +28,7 @@ FLOORS = [
 
 # These may take less than all that is below: theory is for simulations, networks are for models.
 NARROWER = {
-    "data": {"files", "given", "maps", "renamed", "store", "transform"},
+    "data": {"files", "given", "maps", "ramps", "renamed", "store", "transform"},
     "given": {"maps"},
     "layers": {"maps"},
     "models": {"files", "given", "layers", "maps", "nets", "renamed", "samplers", "transform"},
