@@ -279,3 +279,32 @@ assert not changed, changed
 def test_import_changes_nothing(everything):
     """No style, seed, default dtype or thread count; not from any module either."""
     run(f"ALL = {everything}\n{STATE}")
+
+
+def test_every_module_is_there_without_an_import_of_its_own():
+    """``lensnb.<TAB>`` shows the modules, and using one imports it; the list names all of them."""
+    rooms = {path.stem for path in PACKAGE.glob("*.py")}
+    rooms |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    hidden = {"__init__", "__main__", "renamed"}
+    run(
+        f"import lensnb\n"
+        f"assert set(dir(lensnb)) == {rooms - hidden | {'__version__'}}, dir(lensnb)\n"
+        f"assert lensnb.maps.MapGrid(8, 5.0).n == 8\n"
+        f"for name in dir(lensnb): getattr(lensnb, name)\n"
+        f"try: lensnb.nowhere\n"
+        f"except AttributeError as error: assert 'no attribute' in str(error)\n"
+        f"else: raise AssertionError"
+    )
+
+
+def test_no_name_is_both_a_module_and_something_else():
+    """``stats.bispectrum`` cannot be a file and a function: which one a reader gets would depend on imports."""
+    found = []
+    for init in sorted(PACKAGE.rglob("__init__.py")):
+        modules = {path.stem for path in init.parent.glob("*.py")}
+        modules |= {path.parent.name for path in init.parent.glob("*/__init__.py")}
+        tree = ast.parse(init.read_text(encoding="utf-8"))
+        imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names = {alias.asname or alias.name for node in imported for alias in node.names}
+        found += [f"{init.relative_to(PACKAGE).parent}.{name}" for name in names & modules]
+    assert found == []
