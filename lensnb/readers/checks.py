@@ -67,7 +67,8 @@ def _agreed(path: Path, name: str, said: float | None, given: float | None) -> f
     silent = given is None or math.isnan(given)
     if not silent and not math.isclose(said, given, rel_tol=1e-3):
         raise ValueError(
-            f"{path} says {name} = {said:g}; the argument says {given:g}, expected the same or none"
+            f"{path} says {name} = {said:g}; "
+            f"the argument says {given:g}, expected the same or none"
         )
     return said
 

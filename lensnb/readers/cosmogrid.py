@@ -1,9 +1,9 @@
-"""CosmoGrid full-sky maps (Kacprzak et al. 2023, arXiv:2209.04662) → flat patches, not overlapping.
+"""CosmoGrid full-sky maps (Kacprzak et al. 2023, arXiv:2209.04662) → flat patches.
 
 ``projected_probes_maps_*.h5``: HEALPix vectors in RING order, nside 512, under ``kg/`` (V1) or
-``map/kg/`` (V1.1), one for each tomographic bin, ``stage3_lensing1`` … ``4``. Patches are gnomonic,
-as ``healpy.gnomview`` shows them: rows grow northwards, columns westwards, and a pixel has the
-value of the HEALPix pixel that its centre falls in.
+``map/kg/`` (V1.1), one for each tomographic bin, ``stage3_lensing1`` … ``4``. Patches do
+not overlap. They are gnomonic, as ``healpy.gnomview`` shows them: rows grow northwards, columns
+westwards, and a pixel has the value of the HEALPix pixel that its centre falls in.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def patch_centres(side_deg: float, nside: int = 512) -> np.ndarray:
     keeps neighbours from sharing a pixel.
 
     Args:
-        side_deg: side of a patch, degrees, in the tangent plane (n pixels of side/n at the centre).
+        side_deg: side of a patch, degrees, in the tangent plane (n pixels of side/n at the
+            centre).
         nside: of the map.
 
     Returns:

@@ -35,7 +35,7 @@ def open_maps(
     signs: tuple[int, int] | None = None,
     tile: int | None = None,
 ) -> MapSet:
-    """Read convergence maps from a file, from all files that match a pattern, or from a list of files.
+    """Read convergence maps from a file, from all files of a pattern, or from a list of files.
 
     Name and content tell the format:
 
@@ -53,8 +53,8 @@ def open_maps(
     ``.zarr`` that lensnb wrote, which were checked then.
 
     Args:
-        path: a file; a pattern such as ``"run/*.fits"``, whose matches are sorted with 2 before 10;
-            or a list of files in its own order, of which none may be missing.
+        path: a file; a pattern such as ``"run/*.fits"``, whose matches are sorted with 2 before
+            10; or a list of files in its own order, of which none may be missing.
         side_deg: side of the field, degrees; needed when the files do not say it, and to cut
             CosmoGrid's sky.
         z_source: redshift of the sources, where the files do not say it; NaN when not known.
@@ -69,8 +69,8 @@ def open_maps(
         source: which sources, where a file has several: the tomographic bin of CosmoGrid (1 to 4,
             or its name), the number of κTNG's source plane, or the redshifts (from, to) of a
             catalogue.
-        mask: ``.npy`` of booleans under which an ``.npy`` holds the values, as in the FAIR Universe
-            challenge.
+        mask: ``.npy`` of booleans under which an ``.npy`` holds the values, as in the FAIR
+            Universe challenge.
         signs: factors of the two components of a catalogue's shear; see :func:`read_shear`.
         tile: cut each map, after everything else, into non-overlapping tiles of this many pixels a
             side (:func:`lensnb.data.tiles`), which have the simulation of their map.
@@ -116,7 +116,8 @@ def convert(
     Args:
         path, side_deg, z_source, simulation: as for :func:`open_maps`.
         out: the folder to make; it ends in ``.zarr``.
-        options: ``pixels``, ``source``, ``mask``, ``signs`` and ``tile``, as for :func:`open_maps`.
+        options: ``pixels``, ``source``, ``mask``, ``signs`` and ``tile``, as for
+            :func:`open_maps`.
 
     Returns:
         The set, which stays on disk.

@@ -1,4 +1,4 @@
-"""What a reader returns, and what readers share: any failure of a file library becomes one sentence."""
+"""What a reader returns, and what readers share: errors of file libraries as one sentence."""
 
 from __future__ import annotations
 

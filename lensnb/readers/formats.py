@@ -38,8 +38,8 @@ from .filemaps import FileMaps
 class Options:
     """What the caller says about the files; see :func:`lensnb.readers.open_maps`.
 
-    ``source``, ``mask`` and ``signs`` mean something for some formats only. They are None when they
-    were not given.
+    ``source``, ``mask`` and ``signs`` mean something for some formats only. They are None when
+    they were not given.
 
     Raises:
         ValueError: ``side_deg``, ``z_source`` or ``pixels`` is not a possible value.

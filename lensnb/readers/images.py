@@ -33,9 +33,10 @@ class Image(Format):
 
 
 def read_fits(path: Path) -> FileMaps:
-    """Read the primary image of a FITS file, with its cards ``ANGLE`` (degrees), ``Z`` and ``ITYPE``.
+    """Read the primary image of a FITS file.
 
-    The redshift in a Columbia name is used where there is no card ``Z``.
+    Its card ``ANGLE`` is the side of the field, degrees, and ``Z`` the source redshift. The
+    redshift in a Columbia name is used where there is no card ``Z``.
 
     Raises:
         ValueError: the file is cut off, has no primary image or one of shear, or its card ``Z``

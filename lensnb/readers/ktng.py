@@ -1,8 +1,8 @@
 """κTNG convergence maps (Osato, Liu & Haiman 2021, arXiv:2010.09731): 1024² pixels over 5° × 5°.
 
 There are two layouts: ``LP###_run###_maps.hdf5`` with a dataset ``z<NN>/kappa`` for each source
-plane, and the older binary ``kappa<NN>.dat``, in which the int32 1024 stands before and after 1024²
-float64 numbers.
+plane, and the older binary ``kappa<NN>.dat``, in which the int32 1024 stands before and after
+1024² float64 numbers.
 """
 
 from __future__ import annotations

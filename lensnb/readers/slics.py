@@ -41,8 +41,8 @@ def read_slics(path: Path, z_source: float = math.nan) -> FileMaps:
 
     Args:
         path: named ``<z>kappa_weight.dat_LOS<n>``.
-        z_source: redshift of the source plane, at the far side of the slab of the lens plane in the
-            name; needed unless that is the first (0.042) or the last (2.899).
+        z_source: redshift of the source plane, at the far side of the slab of the lens plane in
+            the name; needed unless that is the first (0.042) or the last (2.899).
 
     Raises:
         ValueError: the name or the size is wrong, the numbers are not κ in this byte order, or

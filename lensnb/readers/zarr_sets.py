@@ -32,9 +32,9 @@ class Zarr(Format):
 def read_zarr(path: Path) -> FileMaps:
     """Read a zarr folder, version 2 or 3; the maps stay on disk.
 
-    The folder is one array of maps, or a group with an array ``maps`` and, perhaps, ``simulation``.
-    The attributes ``side_deg`` (degrees) and ``z_source`` of the array or group are used where they
-    are there.
+    The folder is one array of maps, or a group with an array ``maps`` and, perhaps,
+    ``simulation``. The attributes ``side_deg`` (degrees) and ``z_source`` of the array or group
+    are used where they are there.
 
     Returns:
         The maps as :class:`~lensnb.store.StoredMaps`, ``(maps, n, n)`` or, with source redshift
@@ -101,8 +101,8 @@ def _simulation(group, count: int, checked: bool) -> np.ndarray | None:
 def _check_chunks(path: Path, array) -> None:
     """Refuse an array with missing chunks, or with chunks cut off where the codec does not notice.
 
-    Blosc reads on beyond the end of the file, so the compressed size in its header is compared with
-    the size of the file.
+    Blosc reads on beyond the end of the file, so the compressed size in its header is compared
+    with the size of the file.
     """
     if array.nchunks_initialized != array.nchunks:
         raise ValueError(
