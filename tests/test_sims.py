@@ -14,14 +14,16 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from lensnb import sims, theory
+from lensnb import theory
 from lensnb.data import SAMPLE, load_sample
 from lensnb.maps import GaussianField, MapGrid
 from lensnb.sims import (
     LightCone,
     born_map,
     born_weights,
+    boxes,
     kappa_maps,
+    nbody,
     particle_positions,
     pixel_weights,
     plane_file,
@@ -289,7 +291,7 @@ def quick(monkeypatch):
         run.append(box)
         return np.full((cone.n_planes, 3, 4, 4), box, np.float16)
 
-    monkeypatch.setattr(sims, "simulate_box", simulate)
+    monkeypatch.setattr(boxes, "simulate_box", simulate)
     return run
 
 
@@ -388,7 +390,7 @@ def test_a_box_is_decided_by_its_number(tiny_boxes):
 
 def test_another_seed_is_another_suite(tiny_boxes):
     white = [
-        sims._import_pmpp().initial_conditions.white_noise(s, sims._pmpp_setup(TINY)[0])
+        nbody._import_pmpp().initial_conditions.white_noise(s, nbody._pmpp_setup(TINY)[0])
         for s in (0, 1_000_003)
     ]
     assert not np.allclose(*white)
@@ -407,7 +409,7 @@ def test_linear_power_of_the_simulation_is_theorys_at_every_step(pmpp):
     """Growth and normalisation as pyccl has them, at the start, at each plane and at a = 1, where σ₈ is defined."""
     from pmpp.cosmology.boltzmann import linear_power
 
-    conf, cosmo = sims._pmpp_setup(TINY)
+    conf, cosmo = nbody._pmpp_setup(TINY)
     k = np.geomspace(0.01, 5, 8)
     for a in [*TINY.steps(), 1.0]:
         expected = theory.matter_power(k, 1 / a - 1, TINY.cosmology, linear=True)
