@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -597,6 +598,22 @@ def test_convert_of_several_files_with_what_each_format_takes(tmp_path, small_kt
     assert main(["convert", path, str(tmp_path / "b.npz"), *options]) == 0
     expected = read_catalogue(path, 8, source=(0.5, 2.5), signs=(1, -1)).maps
     np.testing.assert_array_equal(open_maps(tmp_path / "b.npz").maps[0], expected)
+
+
+def test_convert_takes_the_old_name_of_simulation_with_a_warning(tmp_path, capsys):
+    np.save(tmp_path / "maps.npy", normal(2, 16, 16))
+    out = str(tmp_path / "set.npz")
+    command = ["convert", str(tmp_path / "maps.npy"), out, "--side-deg", "5", "--tile", "8"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main([*command, "--labels", "each"]) == 0
+    error = capsys.readouterr().err
+    assert "--labels is now called --simulation" in error and error.count("\n") == 1
+    assert open_maps(out).simulation.tolist() == list(range(8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main([*command, "--labels", "each", "--simulation", "each"]) == 1
+    assert "expected --simulation" in capsys.readouterr().err
 
 
 def test_convert_leaves_what_is_there_when_it_refuses(tmp_path, small_slics, capsys):
