@@ -103,7 +103,7 @@ def _add_doctor(commands) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from . import doctor
 
-    return doctor.main(options.device)
+    return doctor.print_findings(options.device)
 
 
 # ---------------------------------------------------------------- runs of notebooks

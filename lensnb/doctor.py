@@ -50,7 +50,7 @@ class Finding(NamedTuple):
     found: str
 
 
-def main(device: str = "auto") -> int:
+def print_findings(device: str = "auto") -> int:
     """Print the findings; returns 1 where something that must be there is missing, else 0."""
     start = time.perf_counter()
     missing = False

@@ -19,7 +19,7 @@ from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.files import write_json
-from lensnb.runs import execute, runner
+from lensnb.runs import execution, runner
 
 PARAMETERS = """\
 steps: int = 3  # how many
@@ -131,7 +131,7 @@ def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "1.npy").touch()
     for given in ("maps", "maps/1.npy", "maps/*.npy", "./maps/1.npy"):
-        assert Path(execute._found_here(given)) == tmp_path / given
+        assert Path(execution._found_here(given)) == tmp_path / given
     for given in (
         "",
         "auto",
@@ -142,7 +142,7 @@ def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
         0.5,
         True,
     ):
-        assert execute._found_here(given) is given
+        assert execution._found_here(given) is given
 
 
 @pytest.mark.slow

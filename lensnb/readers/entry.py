@@ -18,8 +18,8 @@ from ..store import MapWriter, check_pixels, pieces
 from .checks import check_alike, checked
 from .filemaps import FileMaps
 from .formats import Options, find_format
-from .simulations import simulations
 from .which_files import list_files
+from .which_simulation import simulations
 
 
 @renamed(labels="simulation")

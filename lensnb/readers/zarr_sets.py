@@ -12,7 +12,7 @@ from ..store import MapWriter, StoredMaps, read_simulation, simulation_name
 from .filemaps import FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
-WHOLE = "a whole zarr folder"
+_WHOLE = "a whole zarr folder"
 
 
 @register
@@ -46,7 +46,7 @@ def read_zarr(path: Path) -> FileMaps:
         ImportError: zarr is not installed.
     """
     zarr = optional(path, "zarr")
-    with reading(path, WHOLE):
+    with reading(path, _WHOLE):
         root = zarr.open(str(path), mode="r")
         array, keys = root, []
         if isinstance(root, zarr.Group):
@@ -57,7 +57,7 @@ def read_zarr(path: Path) -> FileMaps:
             "expected one array, or a group with one called maps"
         )
     simulation = None
-    with reading(path, WHOLE):
+    with reading(path, _WHOLE):
         _check_chunks(Path(path), array)
         # Open the folder again: a writer stores the simulations before it says that the maps are
         # there. What is read now covers all maps that were seen above.

@@ -13,7 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from ..files import write_json
-from .execute import Unfinished, complete, execute
+from .execution import Unfinished, complete, execute
 from .parameters import all_parameters, check_names
 from .records import RECORD, read_record
 from .results import versions
