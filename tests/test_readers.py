@@ -29,7 +29,9 @@ def write_fits(path, image, **cards):
 
 
 def refuses(words: str, path, error=ValueError, **keywords) -> str:
-    """One sentence that names the file and holds the ``words`` (a pattern), with no other error of ours behind it."""
+    """One sentence that names the file and holds the ``words`` (a pattern), with no other error of
+    ours behind it.
+    """
     with pytest.raises(error) as caught:
         open_maps(path, **keywords)
     message = str(caught.value)
@@ -346,7 +348,7 @@ def test_fits_without_astropy_names_the_extra(tmp_path, kappa, monkeypatch):
     refuses(r"needs astropy.*pip install 'lensnb\[formats\]'", path, ImportError)
 
 
-# ---------------------------------------------------------------- which files, and what they must agree on
+# -------------------- which files, and what they must agree on
 
 
 def test_missing_file(tmp_path):

@@ -1,4 +1,5 @@
-"""The suites' own formats, written here byte for byte as they are published, and what can be wrong with them."""
+"""The suites' own formats, written here byte for byte as they are published, and what can be wrong
+with them."""
 
 import math
 import re
@@ -72,7 +73,9 @@ def test_slics_map(tmp_path, small_slics):
 
 
 def test_slics_map_of_the_published_size(tmp_path):
-    """A sparse file of 239,940,100 bytes, one block of 16 × 16 pixels set; 484 pixels of 1.24′ come out."""
+    """A sparse file of 239,940,100 bytes, one block of 16 × 16 pixels set; 484 pixels of 1.24′
+    come out.
+    """
     path = tmp_path / "2.899kappa_weight.dat_LOS1"
     with open(path, "wb") as file:
         file.truncate(239_940_100)
@@ -111,7 +114,9 @@ def test_slics_source_plane_is_given_where_it_is_not_known(tmp_path, small_slics
 
 
 def test_slics_planes_of_one_line_of_sight_share_its_simulation(tmp_path, small_slics):
-    """Not that one set may hold two source planes; but two files of one name in two folders are one simulation."""
+    """Not that one set may hold two source planes; but two files of one name in two folders are
+    one simulation.
+    """
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -255,7 +260,9 @@ def test_cosmogrid(tmp_path, group):
 
 
 def test_cosmogrid_patches_lie_as_healpy_shows_them(tmp_path):
-    """On a sky that is the latitude, rows grow northwards; on one that is the longitude, columns grow westwards."""
+    """On a sky that is the latitude, rows grow northwards; on one that is the longitude, columns
+    grow westwards.
+    """
     longitude, latitude = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)
     for name, sky in (("b", latitude / 100), ("l", (longitude - 180) / 100)):
         path = write_cosmogrid(tmp_path / name, bins=[1], sky=sky)
@@ -438,7 +445,9 @@ def write_catalogue(path, names, columns, formats=None):
 
 
 def galaxies(n=32, side=600.0, each=4, seed=0):
-    """Galaxies on a κ field of periodic pixels: positions, shear of their pixel, redshift; and the field."""
+    """Galaxies on a κ field of periodic pixels: positions, shear of their pixel, redshift; and the
+    field.
+    """
     kappa = GaussianField.from_power(
         MapGrid(n, side / 60), lambda ell: 1e-8 / (1 + (ell / 100) ** 2)
     ).sample(1, torch.Generator().manual_seed(seed))[0]
@@ -529,7 +538,9 @@ def test_catalogue_counts_galaxies_outside_its_field(tmp_path):
 
 @pytest.mark.parametrize("ra, dec", [(40.0, 0.0), (0.0, 35.0), (200.0, -60.0)])
 def test_catalogue_on_the_sky(tmp_path, ra, dec):
-    """Galaxies put on the sky through the inverse projection, shear turned into local axes by finite differences."""
+    """Galaxies put on the sky through the inverse projection, shear turned into local axes by
+    finite differences.
+    """
     wcs = pytest.importorskip("astropy.wcs").WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [1, 1], [ra, dec]
     x, y, g1, g2, z, kappa = galaxies(side=480.0, each=8)
@@ -1063,7 +1074,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     assert str(path) in str(caught.value)
 
 
-# ---------------------------------------------------------------- a published catalogue that carries both shear and κ
+# -------------------- a published catalogue that carries both shear and κ
 
 
 @pytest.fixture
@@ -1081,7 +1092,9 @@ def test_published_catalogue_with_the_signs_of_other_axes(mice):
 
 
 def test_published_catalogue_gives_its_own_convergence(mice):
-    """Shear at the galaxies → κ_E against the κ of the same galaxies, smoothed with 2′, without the outer eighth."""
+    """Shear at the galaxies → κ_E against the κ of the same galaxies, smoothed with 2′, without
+    the outer eighth.
+    """
     maps = open_maps(mice, side_deg=0.85, pixels=32, signs=(-1, -1))
     assert maps.provenance["empty_pixels"] == 0 and maps.provenance["correlation_with_kappa"] > 0.7
     galaxies = read_shear(mice, 0.85, signs=(-1, -1))

@@ -1,4 +1,4 @@
-"""The registry of formats: a new one is a class, and open_maps, convert and all sentences know it."""
+"""The registry of formats: a class that registers itself is known to open_maps and convert."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Parameters, run folders and the command line: what is refused before anything starts, and what a run leaves."""
+"""Parameters, run folders, the command line: what is refused at once, and what a run leaves."""
 
 import json
 import os
@@ -253,7 +253,7 @@ history = watch(records(), 10_000)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path, name):
-    """The signal that batch systems send: the training saves, nothing after it runs, and the same command goes on."""
+    """A signal of batch systems: a training saves, nothing after it runs, and the run resumes."""
     book = notebook(STOPPED, "Path(folder, 'after').touch()")
     command = [
         sys.executable,
@@ -486,7 +486,7 @@ def test_map_set_survives_a_run_folder(tmp_path):
     assert MapSet.load(maps.save(tmp_path / "deep" / "set.npz")).side_deg == 1.0
 
 
-# ---------------------------------------------------------------- the parameter that was called labels
+# -------------------- the parameter that was called labels
 
 
 @pytest.fixture
