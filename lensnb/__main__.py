@@ -233,7 +233,9 @@ def _add_draw(commands) -> None:
         help="sample maps from a trained model into a .npy file; an interrupted run resumes",
     )
     command.add_argument(
-        "model", help="flow, diffusion, or a checkpoint such as runs/NAME/flow/model.safetensors"
+        "model",
+        help="a model that comes with lensnb, such as flow, "
+        "or a checkpoint, such as runs/NAME/flow/model.safetensors",
     )
     command.add_argument("maps", type=int, help="number of maps")
     command.add_argument("file", type=Path, help="ends in .npy")
