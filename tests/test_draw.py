@@ -157,7 +157,7 @@ def test_the_command_refuses_in_one_sentence(tmp_path, capsys):
     )
     assert main(["draw", str(model), "20", str(file), "--steps", "12"]) == 1
     error = capsys.readouterr().err
-    assert "--steps is for a diffusion" in error and error.count("\n") == 1
+    assert "--steps means nothing for" in error and error.count("\n") == 1
     assert main(["draw", str(tmp_path / "none"), "20", str(file)]) == 1
     assert "does not exist" in capsys.readouterr().err and not file.exists()
 
