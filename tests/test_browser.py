@@ -22,14 +22,15 @@ import torch
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 
-pytestmark = pytest.mark.browser
 pytest.importorskip("playwright", reason="no playwright: pip install 'lensnb[test]'")
 pytest.importorskip("jupyterlab", reason="no JupyterLab: pip install 'lensnb[lab]'")
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
-nbformat = pytest.importorskip("nbformat", reason="no nbformat: pip install 'lensnb[lab]'")
 
+import nbformat
 from pages import PATIENCE, count_events, during, key
 from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parent.parent
 HANGS = PATIENCE / 1000  # seconds after which something that should happen has not
