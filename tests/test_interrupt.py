@@ -92,15 +92,10 @@ def test_an_interrupted_cell_leaves_a_working_kernel_and_whole_files(name, kerne
         )
         assert answer(client, "assert 1 + 1 == 2") == "ok"
     assert answer(client, "assert len(MapSet.load('maps.npz')) == len(truth)") == "ok"
-    left = sorted(path.name for path in folder.iterdir())
-    assert set(left) <= {
-        "maps.npz",
-        "set.zarr",
-        "old.zarr",
-        "drawn.npy",
-        "drawn.npy.part",
-        "drawn.json",
-    }, left
+    # a thread of zarr's may write for a moment after the interrupt, into the folder of another name
+    left = {path.name for path in folder.glob("*") if not path.match("set.zarr*.part")}
+    whole = {"maps.npz", "set.zarr", "old.zarr", "drawn.npy", "drawn.npy.part", "drawn.json"}
+    assert left <= whole, left
     if "set.zarr" in left:
         assert (
             answer(
