@@ -7,6 +7,8 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from waiting import HANGS
 
+pytest.importorskip("zarr", reason="no zarr: pip install 'lensnb[formats]'")
+
 SETUP = """
 import torch, zarr  # Python cannot import again what was half imported
 from pathlib import Path
