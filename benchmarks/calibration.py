@@ -1,15 +1,17 @@
-"""How often does the fidelity report raise a false alarm, and do its error bars cover what they say?
+"""How often does the fidelity report raise a false alarm, and do its error bars cover the truth?
 
     python benchmarks/calibration.py --seeds 300 --output docs/calibration.md
 
-**False alarms.** Truth, null and "generator" are three sets of simulations of one and the same lognormal field (24
-simulations of four maps each, cut from one wide map, so that maps of a simulation share their long modes). Whatever the
-report holds against the third set is a false alarm. A two-sided number should raise one in 5 % of the seeds, a one-sided
-number (where one side is harmless) in 2.5 %; somewhat fewer, since what lies nearer to the right value than the null does
-is none.
+**False alarms.** Truth, null and "generator" are three sets of simulations of the same lognormal
+field. Each set has 24 simulations of four maps. The four maps are cut from one wide map, so they
+share its long modes. Every fault that the report finds in the third set is a false alarm. A
+two-sided number should raise one in 5 % of the seeds, a one-sided number (where one side is
+harmless) in 2.5 %. The rates should be a little lower, because a number that is closer to the
+expected value than the null is never a fault.
 
-**Coverage.** Two sets of simulations of one Gaussian field: the ratios of means and of scatters are 1 and the shift is 0, so
-that 95 % intervals (± 1.96 bootstrap standard errors) should cover these values in 95 % of all seeds and bins.
+**Coverage.** Two sets of simulations of one Gaussian field are compared. The expected ratios of
+means and of scatters are 1, and the expected shift is 0. The 95 % intervals (± 1.96 bootstrap
+standard errors) should contain these values in 95 % of all seeds and bins.
 """
 
 from __future__ import annotations
@@ -28,13 +30,23 @@ from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.stats import ell_edges, power_spectrum
 
+FALSE_ALARMS = """\
+Truth, null and the judged set are three sets of simulations of the same lognormal field. Every
+fault that the report finds is therefore a false alarm. A number with faults on both sides should
+give one in 5 % of the seeds, a number with a fault on only one side in 2.5 %. The rates should
+be a little lower, because a number that is closer to the expected value than the null is never a
+fault."""
+COVERAGE = """\
+Two sets of simulations of the same Gaussian field are compared. The true ratios of means and
+scatters are 1, and the true shift is 0. The 95 % intervals of the report should contain these
+values in 95 % of all seeds and bins."""
 WIDE = MapGrid(32, 10.0)
 GAUSSIAN = GaussianField.from_power(WIDE, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
 LOGNORMAL = LognormalField.from_correlation(GAUSSIAN.variance, 0.03)
 
 
 def simulations(field, seed: int, first: int = 0, count: int = 24) -> MapSet:
-    """Maps of 5° cut from maps of 10°, four with one label."""
+    """Maps of 5° cut from maps of 10°, four of each simulation."""
     wide = field.sample(count, torch.Generator().manual_seed(seed))
     return tiles(
         MapSet(wide.numpy(), WIDE.side_deg, simulation=np.arange(first, first + count)),
@@ -82,7 +94,9 @@ def report(seeds: int) -> str:
     lines = [
         f"## False alarms in {seeds} seeds",
         "",
-        "| number | alarms | rate (95 %) | stated |",
+        FALSE_ALARMS,
+        "",
+        "| number | false alarms | rate (95 % interval) | expected |",
         "|---|---|---|---|",
     ]
     alarms = false_alarms(seeds)
@@ -99,7 +113,9 @@ def report(seeds: int) -> str:
         "",
         f"## Coverage of 95 % intervals in {seeds} seeds",
         "",
-        "| number a bin | covered |",
+        COVERAGE,
+        "",
+        "| number in each bin | coverage |",
         "|---|---|",
     ]
     for name, values in coverage(seeds).items():
@@ -128,5 +144,5 @@ if __name__ == "__main__":
     if arguments.output:
         arguments.output.write_text(
             "# Can the report be trusted?\n\nMade by `python benchmarks/calibration.py --seeds "
-            f"{arguments.seeds} --output {arguments.output}`; its docstring says how.\n\n{text}"
+            f"{arguments.seeds} --output {arguments.output}`; its docstring explains the method.\n\n{text}"
         )

@@ -1,16 +1,21 @@
-"""Why is covariance lost, and what brings it back? One experiment a row, each a command that repeats it.
+"""Why is covariance lost, and what restores it? One experiment per row; each can be repeated.
 
-    python benchmarks/covariance.py list                        # the rows and what each one changes
+    python benchmarks/covariance.py list                        # the rows and what they change
     python benchmarks/covariance.py run "flow" "flow, white base"
-    python benchmarks/covariance.py run                         # all rows that have no result yet
+    python benchmarks/covariance.py run                         # all rows without a result
     python benchmarks/covariance.py table --output docs/covariance.md
 
-Every row trains one model on the training maps of the shipped sample and holds its maps against the sample's truth, with the
-null beside; all rows of a family share everything but what their text says. A training that was stopped goes on, a row that is
-done is not run again, and rows that only sample in another way share the training of the row that they change. Results lie
-in ``runs/covariance/<row>/row.json``, the whole fidelity report in ``report.txt``. ``table`` keeps the rows that the page has
-from earlier runs, so that one row can be run again, or elsewhere. The page ends with the whole reports of the
-frontier: few training maps, and maps of 256², which are cut from the boxes of the sample (``lensnb sample`` leaves them):
+Every row trains one model on the training maps of the shipped sample. It compares the maps of the
+model with the truth of the sample, with the null beside. All rows of a family have the same
+settings, except for what their text says. Rows that change only the sampling use the training of
+the row that they change.
+
+An interrupted training resumes, and a finished row is not run again. Results are in
+``runs/covariance/<row>/row.json``, the complete fidelity report in ``report.txt``. ``table`` keeps
+the rows that the page already has, so a single row can be run again, also on another machine.
+
+The page ends with the complete reports of the frontier: few training maps, and maps of 256². The
+large maps are cut from the boxes of the sample, which ``lensnb sample`` keeps:
 
     python benchmarks/covariance.py run "flow, 256 pixels" "diffusion, 256 pixels" --planes PLANES
 """
@@ -33,11 +38,11 @@ from lensnb.compare import NULL, Estimate, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
 from lensnb.maps import GaussianField, add_shape_noise
-from lensnb.models import Diffusion, Flow, Strength
-from lensnb.nets import CouplingNet, log_strength, soft_bound
+from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.nets import CouplingNet, log_scatter, soft_bound
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
-from lensnb.train import fit, watch
+from lensnb.train import Settings, fit, watch
 from lensnb.transform import KappaTransform
 
 GALAXIES = 30.0  # a square arcminute, for the rows with shape noise
@@ -45,6 +50,14 @@ SHOWN = (
     "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "scatter of all bins", "slope of all bins", "smallest eigenvalue",
     "contour area", "PDF low end", "classifier on statistics",
 )  # fmt: skip
+
+
+INTRODUCTION = """
+Each row trains one model on the training maps of the shipped sample and compares its maps with
+the truth. All rows of a family have the same settings, except for the change that is named. The
+last nine columns are explained in the [questions](faq.md#what-do-the-rows-of-the-report-mean).
+The null is a second set of true maps, from other simulations. A star marks a number outside the
+95 % interval of the null."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +68,14 @@ class Row:
         family: flow or diffusion.
         text: what it changes.
         gaussian: the flow's base, or the diffusion model's preconditioner, is the Gaussian field with the right spectrum.
-        bands: of the strength that the diffusion model is told (0: it is told nothing).
+        bands: number of band powers that the diffusion model is conditioned on (0: unconditional).
         logarithm: maps are transformed by the shifted logarithm, or only standardised.
         model: further arguments of the model.
         maps: training maps (0: all), from as many simulations as they come from in order.
         pixels: a side of the maps, which are then cut anew from the boxes of the sample (0: the sample itself).
         steps, batch, lr, ema: of the training.
         augment: the 8 symmetries.
-        noisy: train, and judge, with the shape noise of 30 galaxies a square arcminute.
+        noisy: train, and judge, with the shape noise of 30 galaxies per square arcminute.
         sampler, levels: of the diffusion model.
         temperature: of the flow.
         trained: the row whose training is used; empty: its own.
@@ -94,17 +107,17 @@ class Row:
 
 
 class Blind(CouplingNet):
-    """A conditioner that sees a few neighbours, and not how strong the map is."""
+    """A conditioner network that sees a few neighbours, but not the standard deviation of the map."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.first(soft_bound(x)))
 
 
 class Unbounded(CouplingNet):
-    """A conditioner that sees how bright the brightest pixels are."""
+    """A conditioner network without the soft bound on bright pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.first(x) + self.strength(log_strength(x))[:, :, None, None])
+        return self.last(self.first(x) + self.strength(log_scatter(x))[:, :, None, None])
 
 
 def rows() -> dict[str, Row]:
@@ -119,20 +132,24 @@ def rows() -> dict[str, Row]:
         word = "white base" if family == "flow" else "white preconditioner"
         change(
             word,
-            "a white field instead of the Gaussian field with the right spectrum",
+            "a white field instead of a Gaussian field with the correct spectrum",
             gaussian=False,
         )
-        change("no logarithm", "κ is only standardised", logarithm=False)
-        change("no symmetries", "no augmentation", augment=False)
+        change(
+            "no logarithm",
+            "κ is only standardised, without the shifted logarithm",
+            logarithm=False,
+        )
+        change("no symmetries", "no augmentation by the 8 symmetries", augment=False)
         change(
             "noise",
-            f"training and truth with shape noise, {GALAXIES:g} galaxies a square arcminute",
+            f"training and truth with shape noise, {GALAXIES:g} galaxies per square arcminute",
             noisy=True,
         )
-        change("quarter", "a quarter of the steps", steps=first.steps // 4)
-        change("fourfold", "four times the steps", steps=first.steps * 4)
+        change("quarter", "a quarter of the training steps", steps=first.steps // 4)
+        change("fourfold", "four times the training steps", steps=first.steps * 4)
         # By default the average reaches back a ninth of the run: that is shorter than 1,000 steps below 9,000 of them.
-        change("no average", "the last weights, not a moving average of them", ema=0.0)
+        change("no average", "the final weights instead of their moving average", ema=0.0)
         change(
             "short average",
             "moving average of the weights over 10 steps instead of a ninth of the run",
@@ -146,11 +163,13 @@ def rows() -> dict[str, Row]:
             )
         for maps in (100, 300):
             change(
-                f"{maps} maps", f"only {maps} training maps, from as few simulations", maps=maps
+                f"{maps} maps",
+                f"only {maps} training maps, from as few simulations as possible",
+                maps=maps,
             )
         change(
             "256 pixels",
-            "the same fields with 256 pixels a side, 8 maps a step",
+            "the same fields with 256 pixels per side, 8 maps per step",
             pixels=256,
             batch=8,
         )
@@ -160,18 +179,18 @@ def rows() -> dict[str, Row]:
             change("spline", "rational-quadratic couplings", model=(("coupling", "spline"),))
             change(
                 "blind",
-                "conditioners are not told how strong the map is",
+                "the conditioner networks do not see the standard deviation of the map",
                 model=(("network", Blind),),
             )
             change(
                 "unbounded",
-                "conditioners see bright pixels as they are",
+                "the conditioner networks see bright pixels without a soft bound",
                 model=(("network", Unbounded),),
             )
             change("cold", "temperature 0.95", temperature=0.95, trained="flow")
             continue
-        change("untold", "not told how strong the map is", bands=0)
-        change("one band", "told how strong the map is in one band instead of four", bands=1)
+        change("unconditional", "not conditioned on band powers", bands=0)
+        change("one band", "conditioned on one band power instead of four", bands=1)
         change(
             "fine levels",
             "training at lower noise levels, ln σ = −1.2 ± 1",
@@ -250,8 +269,8 @@ def build(row: Row, train: MapSet) -> nn.Module:
     if row.family == "flow":
         return Flow(train.grid.n, transform, gaussian, **dict(row.model))
     x = transform(kappa)
-    strength = Strength.fit(x, GaussianField.fit(x), row.bands) if row.bands else None
-    return Diffusion(train.grid.n, transform, gaussian, strength=strength, **dict(row.model))
+    powers = BandPowers.fit(x, GaussianField.fit(x), row.bands) if row.bands else None
+    return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **dict(row.model))
 
 
 def draw(row: Row, model: nn.Module, n_maps: int) -> Tensor:
@@ -277,12 +296,14 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
     train, truth, null = sets(row, planes)
     started = time.perf_counter()
     model = build(row, train)
-    records = watch(
-        fit(
-            model, train.tensor(), row.steps, batch=row.batch, lr=row.lr, ema=row.ema,
-            augment=augmentation(row, train.side_deg), folder=folder / of,
-        ), row.steps, of,
-    )  # fmt: skip
+    settings = Settings(
+        row.steps,
+        batch=row.batch,
+        lr=row.lr,
+        ema=row.ema,
+        augment=augmentation(row, train.side_deg),
+    )
+    records = watch(fit(model, train.tensor(), settings, folder=folder / of), row.steps, of)
     trained = time.perf_counter()
     maps = draw(row, model, n_maps)
     drawn = time.perf_counter()
@@ -316,9 +337,9 @@ def table(found: dict[str, dict], reports: dict[str, str], before: str = "") -> 
     """
     known = rows()
     lines, kept = _lines_of(before, known), _reports_of(before, known)
-    yield "# Why is covariance lost, and what brings it back?\n"
-    yield "Made by `python benchmarks/covariance.py run` and `… table --output docs/covariance.md`; its docstring says how."
-    yield "A star marks what lies outside the null's 95 % interval; null: other true maps.\n"
+    yield "# Why is covariance lost, and what restores it?\n"
+    yield "Made by `python benchmarks/covariance.py run` and `… table --output docs/covariance.md`; its docstring explains the method."
+    yield f"{INTRODUCTION}\n"
     for family in ("flow", "diffusion"):
         null, body = "", []
         for name in (name for name, row in known.items() if row.family == family):
@@ -335,13 +356,17 @@ def table(found: dict[str, dict], reports: dict[str, str], before: str = "") -> 
             body += [f"| null of the next row | | | | {of_null} |"] * (of_null != null) + [line]
         if body:
             yield f"## {family.capitalize()}\n"
-            yield "| row | what it changes | images | parameters | " + " | ".join(SHOWN) + " |"
+            yield (
+                "| row | what it changes | training images | parameters | "
+                + " | ".join(SHOWN)
+                + " |"
+            )
             yield "|---|---|--:|--:|" + "--:|" * len(SHOWN)
             yield f"| null | | | | {null} |"
             yield from [*body, ""]
     whole = [name for name in known if name in reports or name in kept]
     if whole:
-        yield "## The frontier: few maps, and large ones\n"
+        yield "## The frontier: few training maps, and large maps\n"
     for name in whole:
         yield f"{_title(name, known[name])}\n\n```text\n{reports.get(name, kept.get(name)).rstrip()}\n```\n"
     missing = [name for name in known if name not in found and name not in lines]

@@ -1,34 +1,42 @@
-"""How fast do the generators learn, and how does that compare with what other libraries offer?
+"""How fast do the generators learn, compared with other libraries?
 
     python benchmarks/generators.py --output docs/benchmark_generators.md
 
-All parts run on the shipped sample: maps of the training set to learn from; truth, and null beside it, to judge by. What a
-part finds is kept in ``--folder``, so that a run that was broken off goes on with the parts that are missing; ``--parts``
-runs the named ones, again if need be. ``--quick`` tries them out on tiny maps.
+All parts use the shipped sample: the training set to learn from, truth and null to judge by. The
+result of each part is kept in ``--folder``, so an interrupted run continues with the missing
+parts. ``--parts`` runs the named parts, again if necessary. ``--quick`` tries them on tiny maps.
 
-**speed**: a step is loss, backward pass and Adam, on the same maps at the same batch. lensnb's models have their default
-size, and the others (see ``benchmarks/other_generators.py``) the width at which they have as many parameters. All are timed
-in turn, round after round, in float32 and under autocast to bfloat16; a ratio is the median over rounds. As it comes, lensnb
-lays out weights with their channels last and takes bfloat16 where there is hardware for it; the others do neither, and are
-timed with their channels last too.
+**speed**: a step is loss, backward pass and Adam, on the same maps with the same batch. The
+models of lensnb have their default size. The others (see ``benchmarks/other_generators.py``) have
+the width that gives as many parameters. All models take turns, round after round, in float32 and
+under autocast to bfloat16; a ratio is the median over rounds. By default, lensnb uses the
+channels-last memory format, and bfloat16 if the hardware supports it. The others do neither by
+default, and are also timed with channels last.
 
-**same-time**: each model is trained for as long by :func:`lensnb.train.fit`, with the same schedule, moving average, symmetries and
-memory format, in the precision that it takes by itself. The learning rate is the same for the diffusion models; each flow has the
-one of ``--rates`` that leaves it the fewest bits on the last eighth of the training maps, after a sixth of the time without them. How many steps fill the time is measured
-before; the table has what they took. Then the flows' bits per dimension in κ units on the truth, and the fidelity report of
-as many maps from each. lensnb draws with its default sampler, the other diffusion libraries with ``--ancestral`` steps. An
-evaluation is one call of the network for one map.
+**same-time**: :func:`lensnb.train.fit` trains each model for the same time, with the same
+schedule, moving average, symmetries and memory format, in the model's default precision. The
+diffusion models share one learning rate. Each flow has the one of ``--rates`` that leaves it the
+fewest bits on the last eighth of the training maps, after a sixth of the time without them. The
+number of steps that fills the time is measured before; the table has the actual time. Then follow
+the bits per dimension of the flows on the truth, in κ units, and the fidelity report of the same
+number of maps from each model. lensnb uses its default sampler, the other diffusion libraries
+``--ancestral`` steps. An evaluation is one call of the network for one map.
 
-**evaluations**: one trained diffusion model (``--model``, a name or a file; else that of same-time) and all samplers, from the same noise, at
-``--evaluations`` a map and by DDPM's recipe: where does the report no longer improve? A sampler is settled from where on all
-numbers lie within one standard error of those at its most evaluations, which must be more.
+**evaluations**: one trained diffusion model (``--model``, a name or a file; by default that of
+same-time) and all samplers, from the same noise, at ``--evaluations`` per map, and by DDPM's
+recipe. Where does the report no longer improve? A sampler has settled when all numbers stay
+within one standard error of those at its largest number of evaluations.
 
-**time-to-power**: from nothing to a mean C_ℓ within 5 % of the truth's, checked twenty times during a training of
-``--limit`` minutes: its ratio averaged over the bins, and the ratio in the worst bin. Making the model counts, checks do not.
+**time-to-power**: the time from an untrained model to a mean C_ℓ within 5 % of the truth. It is
+checked twenty times during a training of ``--limit`` minutes: the ratio averaged over the bins,
+and the ratio in the worst bin. The time to make the model is included, the time of the checks is
+not.
 
-What is not installed is named and left out. ``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs
-all but denoising-diffusion-pytorch, and what that needs, other than torchvision: it has no CPU build for this torch, and is
-not needed here. So ``pip install -c constraints.txt --no-deps denoising-diffusion-pytorch`` comes after it.
+Packages that are not installed are named and left out.
+``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs all packages
+except denoising-diffusion-pytorch. It also installs what that package needs, except torchvision,
+which has no CPU build for this torch and is not needed here. Then run
+``pip install -c constraints.txt --no-deps denoising-diffusion-pytorch``.
 """
 
 from __future__ import annotations
@@ -59,8 +67,16 @@ from lensnb.compare import Fidelity, FidelityReport, Row, compare
 from lensnb.data import MapSet, block_average, load_sample, random_symmetry
 from lensnb.files import save_checkpoint, write_json
 from lensnb.maps import GaussianField
-from lensnb.models import Diffusion, Flow, Strength
-from lensnb.train import choose_device, choose_precision, fit, place
+from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.train import (
+    Checks,
+    Hardware,
+    Settings,
+    choose_device,
+    choose_precision,
+    fit,
+    place,
+)
 from lensnb.transform import KappaTransform
 
 PARTS = ("speed", "same-time", "evaluations", "time-to-power")
@@ -93,8 +109,8 @@ def build(family: type[nn.Module], maps: Tensor) -> nn.Module:
     transform = KappaTransform.fit(maps)
     y = transform(maps)
     field = GaussianField.fit(y)
-    told = {"strength": Strength.fit(y, field)} if family is Diffusion else {}
-    return family(maps.shape[-1], transform, field, **told)
+    powers = {"band_powers": BandPowers.fit(y, field)} if family is Diffusion else {}
+    return family(maps.shape[-1], transform, field, **powers)
 
 
 def contenders(maps: Tensor, ancestral: int) -> dict[str, nn.Module | None]:
@@ -182,7 +198,7 @@ def speed(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[T
     against = {name: times[ours] for name, _, ours in OTHERS.values()}
     own = own_precision(FLOW, options.device)
     lines = [
-        f"| | parameters | precision | images a second | lensnb in that precision | lensnb in {own} |"
+        f"| | parameters | precision | images per second | lensnb, same precision | lensnb, {own} |"
     ]
     lines += ["|---|--:|---|--:|---|---|"]
     for name, model in found.items():
@@ -197,7 +213,10 @@ def speed(options: argparse.Namespace, train: Tensor) -> tuple[list[str], list[T
             lines.append(f"| {' | '.join(cells)} |")
         if name in against and model is not None:
             targets += faster_targets(name, times[name], against[name][own])
-    note = f"By itself lensnb takes {own} on this machine, the others float32. In brackets the range over rounds."
+    note = (
+        "The last two columns say how many times as fast lensnb is, in brackets the range over rounds. "
+        f"By default, lensnb uses {own} on this machine, and the others use float32."
+    )
     return [*lines, "", note], targets
 
 
@@ -212,12 +231,12 @@ def faster(theirs: list[float], ours: list[float]) -> str:
 def faster_targets(name: str, theirs: dict[str, list], ours: list[float]) -> Iterator[Target]:
     fastest = min((way for way in theirs if theirs[way]), key=lambda way: np.median(theirs[way]))
     for what, way in (
-        ("each as it comes", "float32"),
-        (f"that one at its fastest ({fastest})", fastest),
+        ("both with default settings", "float32"),
+        (f"with its fastest settings ({fastest})", fastest),
     ):
         r = ratio(theirs[way], ours)
         yield (
-            f"in training at least 1.5 × the images a second of {name}, {what}",
+            f"training: at least 1.5 × the images per second of {name}, {what}",
             f"{r:.2g} ×",
             r >= 1.5,
         )
@@ -236,13 +255,8 @@ class Trained(NamedTuple):
     rate: float
 
 
-def settings(options: argparse.Namespace) -> dict:
-    return {
-        "batch": options.batch,
-        "lr": options.lr,
-        "augment": random_symmetry,
-        "device": options.device,
-    }
+def settings(options: argparse.Namespace, steps: int, lr: float | None = None) -> Settings:
+    return Settings(steps, batch=options.batch, lr=lr or options.lr, augment=random_symmetry)
 
 
 def best_rate(
@@ -253,8 +267,9 @@ def best_rate(
     found = {}
     for rate in options.rates:
         one = copy.deepcopy(model)
-        how = settings(options) | {"lr": rate, "precision": own_precision(name, options.device)}
-        for _ in fit(one, maps[:-held], max(2, steps // 6), **how):
+        how = settings(options, max(2, steps // 6), rate)
+        hardware = Hardware(options.device, own_precision(name, options.device))
+        for _ in fit(one, maps[:-held], how, device=hardware):
             pass
         with torch.no_grad():
             found[rate] = float(one.loss(maps[-held:].to(options.device)))
@@ -270,9 +285,9 @@ def steps_in(
 ) -> int:
     """How many steps of a training fill that time: measured on a copy, on 20 steps or in a tenth of the time."""
     spent, started = [], time.perf_counter()
-    records = fit(
-        copy.deepcopy(model), maps, 21, every=1, precision=precision, **settings(options)
-    )
+    hardware = Hardware(options.device, precision)
+    one = copy.deepcopy(model)
+    records = fit(one, maps, settings(options, 21), checks=Checks(every=1), device=hardware)
     for record in records:
         spent.append(record["seconds"])
         if time.perf_counter() - started > 6 * minutes and len(spent) > 3:
@@ -291,7 +306,8 @@ def train_for(name: str, model: nn.Module, maps: Tensor, options: argparse.Names
         else options.lr
     )
     last = None
-    for record in fit(model, maps, steps, precision=precision, **settings(options) | {"lr": rate}):
+    hardware = Hardware(options.device, precision)
+    for record in fit(model, maps, settings(options, steps, rate), device=hardware):
         last = record
     print(f"{name}: {steps} steps in {last['seconds']:.0f} s", flush=True)
     return Trained(model, steps, last["seconds"], precision, rate)
@@ -355,7 +371,7 @@ def same_time(options: argparse.Namespace, train: Tensor) -> tuple[list[str], li
         rounds=options.bootstrap,
     )
     lines = [
-        "| | precision | learning rate | training | images seen | bits a dimension | a map | evaluations a map |"
+        "| | precision | learning rate | training time | images seen | bits per dimension | time per map | evaluations per map |"
     ]
     lines += ["|---|---|--:|--:|--:|--:|--:|--:|"]
     for name, model in found.items():
@@ -386,7 +402,9 @@ def shown(report: FidelityReport) -> list[Row]:
 def fidelity_table(report: FidelityReport) -> Iterator[str]:
     """A row a set, a column a number, what was not finite in the last; starred outside the null's interval."""
     rows = shown(report)
-    yield "| | " + " | ".join(row.quantity.name for row in rows) + " | maps left out |"
+    yield (
+        "| | " + " | ".join(row.quantity.name for row in rows) + " | maps left out (not finite) |"
+    )
     yield "|---|" + "--:|" * (len(rows) + 1)
     for name in report.names:
         cells = [
@@ -395,14 +413,14 @@ def fidelity_table(report: FidelityReport) -> Iterator[str]:
         ]
         yield f"| {name} | {' | '.join(cells)} | {report.counts[name]['dropped']} |"
     yield ""
-    yield f"± one standard error; * outside the null's 95 % interval; truth: {report.counts['truth']['maps']} maps."
+    yield f"± one standard error. * outside the null's 95 % interval. Truth: {report.counts['truth']['maps']} maps."
 
 
 def bits_targets(flows: dict[str, np.ndarray]) -> Iterator[Target]:
     if "normflows Glow" in flows:
         less = flows["normflows Glow"] - flows[FLOW]
         error = less.std(ddof=1) / math.sqrt(len(less))
-        target = "after the same time, fewer bits a dimension than normflows Glow"
+        target = "after the same time, fewer bits per dimension than normflows Glow"
         yield target, f"{less.mean():.4f} ± {error:.4f} fewer", bool(less.mean() > 2 * error)
 
 
@@ -421,7 +439,9 @@ def fidelity_targets(report: FidelityReport) -> Iterator[Target]:
                 for row in rows
                 if row.faults[ours] == "" or off(row, ours) < off(row, name)
             ]
-            target = f"after the same time more faithful than {name}, or as the null is"
+            target = (
+                f"after the same time, closer to the truth than {name}, or as close as the null"
+            )
             found = f"{len(better)} of {len(rows)} numbers" + (
                 f": {', '.join(better)}" if better else ""
             )
@@ -470,7 +490,9 @@ def evaluations(options: argparse.Namespace) -> tuple[list[str], list[Target]]:
     lines = [
         *fidelity_table(report),
         "",
-        "| sampler | settled at | most evaluations a map | a map then |",
+        "A sampler has settled when more evaluations change no number by more than one standard error.",
+        "",
+        "| sampler | settled at | most evaluations per map | time per map at most evaluations |",
     ]
     lines += ["|---|--:|--:|--:|"]
     for name, found in drawn.items():
@@ -482,7 +504,7 @@ def evaluations(options: argparse.Namespace) -> tuple[list[str], list[Target]]:
     found = f"{settled[least]:.4g} ({least})" if math.isfinite(settled[least]) else "none settled"
     return lines, [
         (
-            "at most 20 evaluations a map until the report no longer improves",
+            "at most 20 evaluations per map until the report no longer improves",
             found,
             settled[least] <= 20,
         )
@@ -513,7 +535,7 @@ def time_to_power(options: argparse.Namespace, train: Tensor) -> tuple[list[str]
     """How long each family of lensnb takes from nothing to the right mean spectrum."""
     truth = sample("truth", options.pixels)
     lines = [
-        "| | training | mean over the bins within 5 % | from then on | worst bin within 5 % | from then on | at the end |"
+        "| | training time | mean over bins first within 5 % | stays there from | worst bin first within 5 % | stays there from | at the end: mean, worst bin |"
     ]
     lines += ["|---|--:|--:|--:|--:|--:|---|"]
     targets = []
@@ -525,9 +547,8 @@ def time_to_power(options: argparse.Namespace, train: Tensor) -> tuple[list[str]
         check = Fidelity(truth, min(options.maps, 128))
         history = [{"seconds": 0.0} | check(place(model, options.device))]
         steps = steps_in(model, train, options.limit, "auto", options)
-        records = fit(
-            model, train, steps, check=check, check_every=max(1, steps // 20), **settings(options)
-        )
+        checks = Checks(check=check, check_every=max(1, steps // 20))
+        records = fit(model, train, settings(options, steps), checks=checks, device=options.device)
         history += [record for record in records if "power_mean" in record]
         spent = np.array([made + record["seconds"] for record in history])
         numbers = [
@@ -540,7 +561,9 @@ def time_to_power(options: argparse.Namespace, train: Tensor) -> tuple[list[str]
         ]
         end = ", ".join(f"{values[-1]:.3f}" for values in numbers)
         lines.append(f"| {name} | {duration(spent[-1])} | {' | '.join(told)} | {end} |")
-        target = f"{name}: from nothing to a mean C_ℓ within 5 %, for good, in at most 10 minutes"
+        target = (
+            f"{name}: from untrained to a mean C_ℓ that stays within 5 %, in at most 10 minutes"
+        )
         targets.append((target, told[1], last[0] <= 600))
         print(f"{name}: done", flush=True)
     return lines, targets
@@ -558,18 +581,26 @@ def reached(spent: np.ndarray, good: np.ndarray) -> tuple[float, float]:
 
 
 TITLES = {
-    "speed": "Images a second, in training, at {pixels}² in batches of {batch}",
-    "same-time": "After {minutes:g} minutes of training each",
-    "evaluations": "Evaluations of the network a map",
-    "time-to-power": "From nothing to a mean C_ℓ within 5 %",
+    "speed": "Training speed: images per second at {pixels}², in batches of {batch}",
+    "same-time": "After {minutes:g} minutes of training",
+    "evaluations": "Evaluations of the network per map",
+    "time-to-power": "From an untrained model to a mean C_ℓ within 5 %",
 }
-TRIED = """Against the targets that docs/benchmark_generators.md misses: bfloat16 and channels last double the speed of Glow;
-lensnb's figures have both by themselves, and without bfloat16 on either side a step of Glow with channels last is as fast as
-one of our flow. In an earlier run of this benchmark, at a learning rate of 0.001 for both flows (now `--parts same-time --minutes 3 --maps 128 --rates 0.001`), our maps were ahead, or as the null is, in five of five
-numbers (C_ℓ scatter 0.931 ± 0.036, slope of all bins 0.979 ± 0.045), but needed 0.0025 ± 0.0001 bits a dimension more than Glow's:
-after minutes of training, fewer bits are not yet more faithful maps, and the rate is chosen by the bits. In that run our diffusion model, without labels
-of the strength, was ahead of diffusers in three numbers instead of four; the contour area of diffusers, the fifth, is nearer to right with a
-scatter and slopes that are much too large."""
+TRIED = """**Speed of Glow.** bfloat16 and channels last together double the speed of Glow. The figures of
+lensnb include both by default. Without bfloat16 on either side, a step of Glow with channels
+last is as fast as one of our flow.
+
+**Maps of Glow.** In an earlier run of this benchmark, both flows had a learning rate of 0.001
+(now `--parts same-time --minutes 3 --maps 128 --rates 0.001`). Our maps were then closer to the
+truth, or as close as the null, in five of five numbers (C_ℓ scatter 0.931 ± 0.036, slope of all
+bins 0.979 ± 0.045). But our flow needed 0.0025 ± 0.0001 bits per dimension more than Glow. After
+minutes of training, fewer bits do not yet mean better maps, and the learning rate is chosen by
+the bits.
+
+**Maps of diffusers.** In that earlier run, our diffusion model was not conditioned on band
+powers. It was closer to the truth than diffusers in three numbers instead of four. The fifth
+number is the contour area. That of diffusers is closer to 1, although its scatter and slopes are
+much too large."""
 
 
 def page(found: dict[str, dict]) -> str:
@@ -577,7 +608,7 @@ def page(found: dict[str, dict]) -> str:
     lines = [
         "# How fast do the generators learn?",
         "",
-        "Made by `python benchmarks/generators.py`; its docstring says how.",
+        "Made by `python benchmarks/generators.py`; its docstring explains the method.",
     ]
     lines += ["", "| target | found | |", "|---|---|---|"]
     for one in found.values():

@@ -1,11 +1,12 @@
-"""How much memory do large maps take, in training and in drawing?
+"""How much memory do large maps need, in training and in sampling?
 
     python benchmarks/memory.py --output docs/benchmark_memory.md
 
-Models of the default size for maps of ``--pixels`` a side, each in a process of its own: two steps of
-:func:`lensnb.train.fit` at ``--batch`` maps; ``--draw`` maps by :func:`lensnb.models.draw`. What is counted is the most memory
-that the process ever held (``ru_maxrss``), Python, torch and the training maps included. The maps are lognormal fields: what
-is on them makes no difference to memory.
+Models of the default size for maps of ``--pixels`` per side run in a process of their own. The
+cases are two steps of :func:`lensnb.train.fit` at ``--batch`` maps, and ``--draw`` maps by
+:func:`lensnb.models.draw`. The result is the peak memory of the process (``ru_maxrss``), including
+Python, torch and the training maps. The maps are lognormal fields; their content does not change
+the memory.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import nn
 from benchmarks.statistics import machine
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow, draw
-from lensnb.train import choose_precision, fit
+from lensnb.train import Hardware, Settings, choose_precision, fit
 from lensnb.transform import KappaTransform
 
 LIMIT = 12.0  # GB, of a training at 256² in batches of 16
@@ -64,16 +65,8 @@ def measure(family: str, what: str, how: dict, options: argparse.Namespace) -> f
     recompute = {"recompute": True} if how.get("recompute") else {}
     model: nn.Module = FAMILIES[family](options.pixels, transform, gaussian, **recompute)
     if what == "train":
-        list(
-            fit(
-                model,
-                maps,
-                2,
-                batch=options.batch,
-                precision=how.get("precision", "auto"),
-                device="cpu",
-            )
-        )
+        hardware = Hardware("cpu", how.get("precision", "auto"))
+        list(fit(model, maps, Settings(2, batch=options.batch), device=hardware))
     else:
         with tempfile.TemporaryDirectory() as folder:
             draw(model, options.draw, Path(folder) / "maps.npy")
@@ -93,7 +86,7 @@ def in_a_process(case: tuple[str, str, dict], options: argparse.Namespace) -> fl
 def page(options: argparse.Namespace) -> str:
     """The table, in Markdown."""
     n, own = options.pixels, choose_precision("auto", torch.device("cpu"))
-    lines = [f"| at {n}² | precision | most memory |", "|---|---|--:|"]
+    lines = [f"| maps of {n}² pixels | precision | peak memory |", "|---|---|--:|"]
     most = 0.0
     for case in CASES:
         family, what, how = case
@@ -101,9 +94,9 @@ def page(options: argparse.Namespace) -> str:
         words = (
             f"train in batches of {options.batch}"
             if what == "train"
-            else f"draw {options.draw} maps into a file"
+            else f"draw {options.draw} maps to a file"
         )
-        words += ", recomputing" if how.get("recompute") else ""
+        words += ", with recomputation" if how.get("recompute") else ""
         precision = how.get("precision", own) if what == "train" else "float32"
         lines.append(f"| {family}: {words} | {precision} | {found:.1f} GB |")
         print(lines[-1], flush=True)
@@ -114,13 +107,15 @@ def page(options: argparse.Namespace) -> str:
     head = [
         "# How much memory do large maps take?",
         "",
-        f"Made by `{command}`; its docstring says how.",
+        f"Made by `{command}`; its docstring explains the method.",
     ]
     head += [
         "",
         f"{machine('cpu')}.",
         "",
-        f"Asked: training inside {LIMIT:g} GB, as it comes: {most:.1f} GB, {verdict}.",
+        "Peak memory of a process, including Python, torch and the training maps.",
+        "",
+        f"Target: train with default settings within {LIMIT:g} GB. Found: {most:.1f} GB, {verdict}.",
     ]
     return "\n".join([*head, "", *lines]) + "\n"
 

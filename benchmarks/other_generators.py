@@ -1,17 +1,21 @@
-"""The generators that other libraries offer, as models that :func:`lensnb.train.fit` can train.
+"""The generators of other libraries, as models that :func:`lensnb.train.fit` can train.
 
-Each one has ``loss(batch, generator)`` and ``sample(n, generator)`` for κ-maps, as lensnb's models do, and is given
-*standardised* maps, which all three were made for. What a library leaves open is set as follows.
+Each has ``loss(batch, generator)`` and ``sample(n, generator)`` for κ-maps, like the models of
+lensnb. Each gets *standardised* maps, for which all three were made. Settings that a library
+leaves open are as follows.
 
-* **normflows**: Glow as in its documentation, with channel splits and a white base, 3 levels of 8 steps; actnorm measures
-  itself on the first maps. Its density comes out in κ units.
-* **denoising-diffusion-pytorch**: ``Unet`` and ``GaussianDiffusion`` as they come (v-prediction, sigmoid schedule).
-* **diffusers**: ``UNet2DModel`` with the channels of its default in proportion (1 : 2 : 3 : 4) and attention with
-  one head at the third level only, as in DDPM (at 32² its default costs more), trained on the noise with ``DDPMScheduler``.
+* **normflows**: Glow as in its documentation, with channel splits and a white base, 3 levels of 8
+  steps. actnorm is initialised on the first maps. Its density is converted to κ units.
+* **denoising-diffusion-pytorch**: ``Unet`` and ``GaussianDiffusion`` with their default settings
+  (v-prediction, sigmoid schedule).
+* **diffusers**: ``UNet2DModel`` with the channels of its default in proportion (1 : 2 : 3 : 4), and
+  attention with one head at the third level only, as in DDPM (at 32² its default costs more). It
+  is trained on the noise with ``DDPMScheduler``.
 
-The two diffusion libraries sample by DDPM's ancestral sampler on evenly spaced levels, and clip the denoised map to the range
-of the training maps as they clip pictures to [−1, 1]. :func:`glow`, :func:`lucidrains` and :func:`diffusers` choose the width
-at which a model has as many parameters as another. They raise ``ImportError`` where the library is not installed.
+The two diffusion libraries sample with DDPM's ancestral sampler on evenly spaced levels. They
+clip the denoised map to the range of the training maps, as they clip pictures to [−1, 1].
+:func:`glow`, :func:`lucidrains` and :func:`diffusers` choose the width at which a model has as
+many parameters as another. They raise ``ImportError`` if the library is not installed.
 """
 
 from __future__ import annotations

@@ -2,19 +2,23 @@
 
     python benchmarks/statistics.py --output docs/benchmark_statistics.md
 
-**The floor** is a bare batched FFT, ``torch.fft.rfft2``, of the same maps: all of them in one call, and in batches of 2^20
-pixels, which fit a processor's cache. Everything is timed in turn, round after round; a ratio is the median over rounds. A
-call that takes more than five seconds is made once.
+**The reference** is a plain batched FFT, ``torch.fft.rfft2``, of the same maps: all of them in one
+call, or in batches of 2^20 pixels, which fit into the cache of a processor. All calls take turns,
+round after round, and a ratio is the median over rounds. A call that takes more than five seconds
+is made once.
 
-**Memory** is the highest resident memory during a call, less that before it, when the maps are already there; on a GPU, the
-same of the memory that torch has allocated. It is that of the first call, which is not timed unless it is the only one.
+**Memory** is the highest resident memory during a call, minus the memory before it, when the maps
+are already there. On a GPU it is the same for the memory that torch has allocated. It is measured
+in the first call, which is not timed unless it is the only one.
 
-**Other implementations** get the same maps in the same process: as many as they manage in about half a second, in turn with
-lensnb on these maps, and with the same bins. What they find is compared too. What is not installed is named and left out;
-``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs it.
+**Other implementations** get the same maps in the same process, as many as they process in about
+half a second, and with the same bins. They take turns with lensnb. Their results are compared too.
+Packages that are not installed are named and left out;
+``pip install -c constraints.txt --group benchmark`` (pip 25.1 or newer) installs them.
 
-**Moments** grow faster than n² log n between the smallest and the largest maps, because maps of less than 256² are smoothed by
-products of matrices, which is faster there than a transform; from 256² on they are smoothed by transforms.
+**Moments** grow faster than n² log n between the smallest and the largest maps. Maps below 256²
+are smoothed by products of matrices, which is faster there than a transform; larger maps are
+smoothed by transforms.
 """
 
 from __future__ import annotations
@@ -152,7 +156,7 @@ def time_all(
 def cost_table(
     times: dict[str, list[float]], memory: dict[str, float], count: int
 ) -> Iterator[str]:
-    yield "| | time | a map | × `rfft2`, one call | × `rfft2`, batches | memory |"
+    yield "| | time | time per map | × `rfft2`, one call | × `rfft2`, batches | memory |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name, spent in times.items():
         t, bare = np.median(spent), [ratio(spent, times[floor]) for floor in (ONE_CALL, BATCHES)]
@@ -424,7 +428,7 @@ def against(pair: Pair, maps: Tensor, repeat: int) -> Match | None:
 
 
 def other_table(found: dict[int, dict[tuple[str, str], Match | None]]) -> Iterator[str]:
-    yield "| statistic | other | " + " | ".join(f"{n}²" for n in found) + " | apart |"
+    yield "| statistic | other | " + " | ".join(f"{n}²" for n in found) + " | difference |"
     yield "|---|---|" + "---|" * len(found) + "--:|"
     for statistic, package in next(iter(found.values())):
         matches = [found[n][statistic, package] for n in found]
@@ -460,7 +464,7 @@ def scaling_table(
     """Exponents, and the time a map over n² log₂ n, which would be the same in all columns."""
     work = {n: n**2 * np.log2(n) for n in times}
     yield (
-        "| | power of the number of maps | power of n² log n | "
+        "| | exponent, number of maps | exponent, n² log n | "
         + " | ".join(f"{n}²" for n in times)
         + " |"
     )
@@ -473,7 +477,7 @@ def scaling_table(
 
 
 def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Iterator[str]:
-    """What was asked for, beside what this run found."""
+    """The targets, and what this run found."""
     met = lambda target, found, good: f"| {target} | {found} | {'met' if good else '**missed**'} |"
     yield "| target | found | |"
     yield "|---|---|---|"
@@ -485,7 +489,7 @@ def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Itera
         t, size = np.median(times[256][SUITE]), memory[256][SUITE]
         found = f"{duration(t)}, {size / 1e9:.2g} GB"
         yield met(
-            "the whole suite at 256² takes at most 60 s, and 2 GB above the maps",
+            "the whole suite at 256² takes at most 60 s, and 2 GB more than the maps",
             found,
             t <= 60 and size <= 2e9,
         )
@@ -500,15 +504,15 @@ def target_table(times: dict, memory: dict, others: dict, counts: dict) -> Itera
             if found[statistic, package]
         ]
         if speed:
-            target = f"{statistic} at least 10 × as fast as {package}, map by map"
+            target = f"{statistic} at least 10 × as fast as {package}, one map at a time"
             yield met(target, f"{brief(min(speed))} to {brief(max(speed))} ×", min(speed) >= 10)
     ours = [name for name in counts if name not in (ONE_CALL, BATCHES)]
     sizes = {name: over_sizes(times, name) for name in ours}
     for target, powers in (("the number of maps", counts), ("n² log n", sizes))[: len(times)]:
         low, high = (pick(ours, key=powers.get) for pick in (min, max))
-        found = f"powers {powers[low]:.2f} ({low}) to {powers[high]:.2f} ({high})"
+        found = f"exponents {powers[low]:.2f} ({low}) to {powers[high]:.2f} ({high})"
         yield met(
-            f"time grows no faster than {target}, to within a power of 0.1",
+            f"time grows no faster than {target} (exponent at most 1.1)",
             found,
             powers[high] <= 1.1,
         )
@@ -579,22 +583,37 @@ def slower(others: dict[int, dict[tuple[str, str], Match | None]]) -> str:
         for name, package, n, match in matches
         if match.speed < 1
     ]
-    return f"**lensnb is slower than** {'; '.join(rows) or 'none of these'}."
+    if not rows:
+        return "**lensnb is not slower than any of these.**"
+    return f"**lensnb is slower than** {'; '.join(rows)}."
 
 
-GROWTH = """The power of the number of maps ({least:,} to {most:,} maps of {n}²), and of n² log n, with which the time grows;
-then the time a map over n² log₂ n, in ns. Small maps have fewer starlet scales (3 at 64², then 4) and scattering scales (5,
-then 6)."""
-OTHERS = """How many times as fast lensnb is (time a map of the other : of lensnb, on the same few maps, so that lensnb's fixed
-costs weigh more than above). NumPy, SciPy, scikit-image and powerbox go map by map, in one thread; wl-stats-torch and kymatio
-run on torch with as many threads as lensnb. *Apart*: rms difference between the two, in σ of one map. For Minkowski
-functionals it is that of V₀ only, since pixel perimeters and Euler numbers are another way to V₁ and V₂ than derivatives.
-kymatio runs on the periodic grid, without its padding, which would make it slower; its filters are made beforehand. What sets
-it apart is its down-sampling: convolutions at full resolution with its filters agree with lensnb to 2e-4 and with kymatio's
-own output to 2e-2 (128²).
+INTRODUCTION = """\
+The reference is a plain batched FFT, `torch.fft.rfft2`, of the same maps: of all maps in one
+call, or in batches of 2^20 pixels, which fit into the cache of a processor. *Memory* is the
+highest memory during a call, minus the memory before it."""
+GROWTH = """\
+The first two columns are exponents. They say how the time grows with the number of maps
+({least:,} to {most:,} maps of {n}²), and with n² log n. The other columns are the time per map
+divided by n² log₂ n, in ns. Small maps have fewer starlet scales (3 at 64², then 4) and fewer
+scattering scales (5, then 6). Maps below 256² are smoothed by products of matrices, which is
+faster than a transform at these sizes; the time of moments therefore grows faster."""
+OTHERS = """\
+The table says how many times as fast lensnb is. In brackets: time per map of the other package,
+then of lensnb, on the same few maps. With few maps, the fixed costs of lensnb count more than in
+the tables above. NumPy, SciPy, scikit-image and powerbox process one map at a time, in one
+thread. wl-stats-torch and kymatio run on torch with as many threads as lensnb.
 
-Not here: pymaster, which needs GSL, FFTW and CFITSIO to be built; lenspack, whose peak finder does not run with NumPy 2;
-healpy, which is for the sphere; and a package with a flat-sky bispectrum, for want of one."""
+*Difference* is the rms difference between the two results, in σ of one map. For Minkowski
+functionals it is that of V₀ only, because pixel perimeters and Euler numbers estimate V₁ and V₂
+in another way than derivatives do. kymatio runs on the periodic grid, without its padding, which
+would make it slower; its filters are prepared beforehand. Its difference comes from
+down-sampling: convolutions at full resolution with its filters agree with lensnb to 2e-4, and
+with the output of kymatio to 2e-2 (128²).
+
+Not compared: pymaster, which needs GSL, FFTW and CFITSIO to be built; lenspack, whose peak
+finder does not run with NumPy 2; and healpy, which is for the sphere. We found no package with a
+flat-sky bispectrum."""
 
 
 if __name__ == "__main__":
@@ -633,5 +652,6 @@ if __name__ == "__main__":
         command = f"benchmarks/statistics.py --pixels {sizes} --maps {arguments.maps} --repeat {arguments.repeat}"
         title = f"# What do the statistics cost?\n\nMade by `python {command} --output {arguments.output}`"
         arguments.output.write_text(
-            f"{title}; its docstring says how.\n\n{text}", encoding="utf-8"
+            f"{title}; its docstring explains the method.\n\n{INTRODUCTION}\n\n{text}",
+            encoding="utf-8",
         )

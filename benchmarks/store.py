@@ -1,20 +1,25 @@
-"""What do sets cost that stay on disk?
+"""What does it cost to keep a set on disk?
 
     python benchmarks/store.py --output docs/benchmark_store.md
 
-``--maps`` maps of ``--pixels`` a side, float32, are written as one ``.npy`` and converted to a ``.zarr`` set; every row is timed
-in a process of its own, the median of ``--repeat`` rounds in which the rows take turns.
+``--maps`` maps of ``--pixels`` per side, float32, are written as one ``.npy`` and converted to a
+``.zarr`` set. Every row is timed in a process of its own. The result is the median of ``--repeat``
+rounds, in which the rows take turns.
 
 * *open*: :func:`lensnb.readers.open_maps` and a split into three, after zarr was imported.
-* *convert*: :func:`lensnb.readers.convert` beside ``cp`` of the ``.npy``, each until the disk has it all (``sync``); the source
-  is read from the disk, too: its pages are thrown out of memory before.
-* *statistics*: :func:`lensnb.ensemble.measure` of a part of the set on disk over that of the same maps in memory, with torch on
-  one core. The pages of the set are thrown out of memory before, or, for *cached*, are there. The spectrum alone is the hardest
-  case: the less a statistic costs, the more reading counts.
-* *train*: steps of a very small flow on maps from disk over those on maps in memory, in which reading counts the most.
-* *memory*: the most that a process ever held (``ru_maxrss``), Python and torch included, which converted, measured the
-  spectrum of every map into a :class:`~lensnb.ensemble.StreamingEnsemble`, or trained into a second block; at a quarter of the
-  maps and at all of them.
+* *convert*: :func:`lensnb.readers.convert`, compared with ``cp`` of the ``.npy``. Each is timed
+  until all data are on the disk (``sync``). The source is read from the disk: it is removed from
+  the page cache before.
+* *statistics*: :func:`lensnb.ensemble.measure` of a part of the set on disk, divided by the time
+  for the same maps in memory, with torch on one core. The set is removed from the page cache
+  before; for *cached* it is there. The spectrum alone is the hardest case: the cheaper a statistic
+  is, the more reading counts.
+* *train*: steps of a very small flow on maps from disk, compared with maps in memory. With so
+  small a model, reading counts most.
+* *memory*: the peak memory of a process (``ru_maxrss``), including Python and torch. The process
+  converts, or measures the spectrum of every map into a
+  :class:`~lensnb.ensemble.StreamingEnsemble`, or trains into a second block; with a quarter of the
+  maps and with all of them.
 """
 
 from __future__ import annotations
@@ -44,7 +49,7 @@ from lensnb.models import Flow
 from lensnb.readers import convert, open_maps
 from lensnb.stats import suite
 from lensnb.store import pieces
-from lensnb.train import fit
+from lensnb.train import Checks, Hardware, Settings, fit
 from lensnb.train.streaming import BLOCK
 from lensnb.transform import KappaTransform
 
@@ -155,9 +160,9 @@ def training(folder: Path, options: argparse.Namespace, stored: bool) -> float:
     model = Flow(n, KappaTransform.fit(some[:256].tensor()), steps=2, hidden=4)
     maps = some if stored else some[: steps * batch].tensor()
     forget(folder / "set.zarr")
-    return list(
-        fit(model, maps, steps, batch=batch, every=steps, device="cpu", precision="float32")
-    )[-1]["seconds"]
+    hardware, checks = Hardware("cpu", "float32"), Checks(every=steps)
+    records = fit(model, maps, Settings(steps, batch=batch), checks=checks, device=hardware)
+    return list(records)[-1]["seconds"]
 
 
 def spectra(folder: Path, options: argparse.Namespace) -> float:
@@ -240,28 +245,28 @@ def page(options: argparse.Namespace, folder: Path) -> str:
     verdict = lambda met: "met" if met else "**missed**"
     rate = lambda case: f"{1e3 * size / s[case]:.0f} MB/s"
     lines = [
-        "# What do sets cost that stay on disk?",
+        "# What does it cost to keep a set on disk?",
         "",
-        f"Made by `{' '.join(['python benchmarks/store.py', *options.said])}`; its docstring says how.",
+        f"Made by `{' '.join(['python benchmarks/store.py', *options.said])}`; its docstring explains the method.",
         "",
         f"{machine('cpu')}.",
         "",
         f"{options.maps:,} maps of {options.pixels}² pixels: {size:.2f} GB of float32, {stored:.2f} GB as a `.zarr` set, in "
         f"{len(list((folder / 'set.zarr/maps').glob('*.0.0')))} chunks.",
         "",
-        "| asked | found | |",
+        "| target | found | |",
         "|---|---|---|",
-        f"| the set is open in under {OPENING:g} s | {s['open']:.2g} s | {verdict(s['open'] < OPENING)} |",
+        f"| the set opens in less than {OPENING:g} s | {s['open']:.2g} s | {verdict(s['open'] < OPENING)} |",
         *(
             f"| {name} from disk within {STATISTICS:g} × the time in memory | {ratio[case]:.2f} × | "
             f"{verdict(ratio[case] <= STATISTICS)} |"
             for case, name in (("suite", "all ten statistics"), ("power", "the spectrum alone"))
         ),
-        f"| converting within {COPY:g} × the time of `cp` | {s['convert'] / s['cp']:.2f} × | "
+        f"| conversion within {COPY:g} × the time of `cp` | {s['convert'] / s['cp']:.2f} × | "
         f"{verdict(s['convert'] <= COPY * s['cp'])} |",
-        f"| a set of any size within {MEMORY:g} GB | {most:.2f} GB | {verdict(most <= MEMORY)} |",
+        f"| peak memory at most {MEMORY:g} GB, for a set of any size | {most:.2f} GB | {verdict(most <= MEMORY)} |",
         "",
-        "| | from disk | cached | in memory | ratios |",
+        "| | from disk | from the disk cache | in memory | ratios to memory: disk, cache |",
         "|---|--:|--:|--:|--:|",
     ]
     names = {
@@ -279,12 +284,12 @@ def page(options: argparse.Namespace, folder: Path) -> str:
         )
     lines += [
         "",
-        "| | time | of the source |",
+        "| | time | source read at |",
         "|---|--:|--:|",
         f"| `cp` of the `.npy` | {s['cp']:.2f} s | {rate('cp')} |",
-        f"| `convert` to `.zarr`, with checks of all pixels | {s['convert']:.2f} s | {rate('convert')} |",
+        f"| `convert` to `.zarr`, with a check of every pixel | {s['convert']:.2f} s | {rate('convert')} |",
         "",
-        f"| most memory | {quarter.maps:,} maps | {options.maps:,} maps |",
+        f"| peak memory | {quarter.maps:,} maps | {options.maps:,} maps |",
         "|---|--:|--:|",
     ]
     names = {

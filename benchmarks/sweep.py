@@ -1,10 +1,10 @@
-"""What does a sweep cost beside its runs? The same 12 short runs one after the other and two at a time.
+"""What does a sweep cost beside its runs? The same 12 short runs one by one and two at a time.
 
     python benchmarks/sweep.py                     # about six minutes on two cores
 
-Each run is notebook 09 with trainings of a few steps, on one thread. What is compared is the time of `lensnb sweep` on two cores
-with half of the time of the same sweep on one: 1 is ideal, the rest is what starting, waiting and the last odd run cost. The
-tables of both must be the same.
+Each run is notebook 09 with trainings of a few steps, on one thread. The time of `lensnb sweep` on
+two cores is compared with half of the time of the same sweep on one core. The ratio would be 1
+without the cost of starting, waiting and the last odd run. The tables of both must be the same.
 """
 
 from __future__ import annotations

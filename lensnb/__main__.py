@@ -1,52 +1,124 @@
-"""The command line: ``lensnb doctor``, ``run``, ``runs``, ``sweep``, ``draw``, ``convert``, ``simulate``, ``sample``."""
+"""The command line: ``lensnb`` with one of the commands below."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+from .renamed import warn_renamed
+
+_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+_INTERRUPTED = 130  # what shells give for SIGINT
+_MENDABLE = (ValueError, OSError, RuntimeError, ImportError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors a user can mend are one sentence on stderr, and the exit status is 1."""
+    """Run one command.
+
+    Errors that a user can mend are one sentence on stderr.
+
+    Args:
+        arguments: the words of the command line; by default those of this process.
+
+    Returns:
+        The exit status: 0, or 1 after an error, 75 for a run that was stopped and can resume, 130
+        after an interrupt from the keyboard.
+    """
     options = _parser().parse_args(arguments)
-    try:
-        return options.command(options)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"lensnb: {error}", file=sys.stderr)
-        return UNFINISHED if type(error).__name__ == "Unfinished" else 1
-    except KeyboardInterrupt:
-        logging.getLogger("asyncio").setLevel(
-            logging.CRITICAL
-        )  # the notebook client's tasks died, as they should
-        print(
-            "\nlensnb: interrupted; what was saved stays, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return options.command(options)
+        except _MENDABLE as error:
+            _say(error)
+            return _status(error)
+        except KeyboardInterrupt:
+            # The tasks of the notebook client were cancelled, which asyncio would report.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+            print(file=sys.stderr)
+            _say("interrupted; what was saved stays, and the same command resumes from there")
+            return _INTERRUPTED
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, RuntimeError):
+        from .runs import Unfinished  # only a run raises it, so this was imported before
+
+        if isinstance(error, Unfinished):
+            return _UNFINISHED
+    return 1
+
+
+def _say(sentence) -> None:
+    print(f"lensnb: {sentence}", file=sys.stderr)
+
+
+_python_shows = warnings.showwarning
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """Old names are one sentence for the user; other warnings look as Python shows them."""
+    if issubclass(category, FutureWarning):
+        _say(message)
+    else:
+        _python_shows(message, category, filename, lineno, file, line)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lensnb", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    doctor = commands.add_parser(
-        "doctor", help="is this machine ready, and how long will the notebooks train on it?"
+    parser = argparse.ArgumentParser(
+        prog="lensnb", description="Generative models of weak-lensing convergence maps."
     )
-    doctor.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    doctor.set_defaults(command=_doctor)
-    run = commands.add_parser(
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_doctor(commands)
+    _add_run(commands)
+    _add_runs(commands)
+    _add_sweep(commands)
+    _add_draw(commands)
+    _add_convert(commands)
+    _add_simulate(commands)
+    _add_sample(commands)
+    return parser
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def _add_doctor(commands) -> None:
+    command = commands.add_parser(
+        "doctor", help="check this machine, and measure how long the notebooks train on it"
+    )
+    _add_device(command)
+    command.set_defaults(command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from . import doctor
+
+    return doctor.print_findings(options.device)
+
+
+# ---------------------------------------------------------------- runs of notebooks
+
+
+def _add_run(commands) -> None:
+    command = commands.add_parser(
         "run", help="execute a notebook with parameters into runs/NAME, unless that is done"
     )
-    run.add_argument("notebook", type=Path)
-    run.add_argument(
+    command.add_argument("notebook", type=Path)
+    command.add_argument(
         "--name",
         help="name of the run folder (by default the notebook's and a hash of the parameters)",
     )
-    run.add_argument(
+    command.add_argument(
         "-p",
         nargs=2,
         action="append",
@@ -54,143 +126,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("NAME", "VALUE"),
         help="set a parameter",
     )
-    run.add_argument(
-        "-f", type=Path, metavar="FILE", help="parameters from a YAML file; -p goes before it"
+    command.add_argument(
+        "-f", type=Path, metavar="FILE", help="parameters from a YAML file; -p overrides it"
     )
-    run.add_argument(
-        "--root", type=Path, default=Path("runs"), help="where run folders live (by default runs)"
+    command.add_argument(
+        "--root", type=Path, default=Path("runs"), help="where run folders are (by default runs)"
     )
-    run.add_argument("--again", action="store_true", help="run it even where it is done")
-    run.set_defaults(command=_run)
-    runs = commands.add_parser(
-        "runs", help="list the runs below a folder with their headline numbers"
-    )
-    runs.add_argument("root", type=Path, nargs="?", default=Path("runs"))
-    runs.add_argument(
-        "--csv",
-        type=Path,
-        help="also write the whole table, every parameter and number, to this file",
-    )
-    runs.set_defaults(command=_runs)
-    sweep = commands.add_parser(
-        "sweep",
-        help="run what is missing of a study: a notebook with many parameters (extra: sweep)",
-    )
-    sweep.add_argument("study", type=Path, help="a YAML file; see the module lensnb.runs.sweep")
-    sweep.add_argument(
-        "--root", type=Path, help="where its runs go (by default runs/NAME for NAME.yml)"
-    )
-    sweep.add_argument(
-        "--cores", type=int, help="at most so many at once (by default all of this machine)"
-    )
-    sweep.add_argument("--profile", help="a Snakemake profile, for a cluster")
-    sweep.add_argument(
-        "--retries", type=int, default=0, help="how often a run that failed is started again"
-    )
-    sweep.add_argument("--dry-run", action="store_true", help="only say what would be run")
-    sweep.add_argument(
-        "--only",
-        metavar="RUN",
-        help="one run, by its number from 0 or its name, without Snakemake",
-    )
-    sweep.add_argument("more", nargs="*", metavar="-- ...", help="further arguments of Snakemake")
-    sweep.set_defaults(command=_sweep)
-    draw = commands.add_parser(
-        "draw",
-        help="draw maps from a trained model into a .npy file; goes on where it was stopped",
-    )
-    draw.add_argument(
-        "model", help="flow, diffusion, or a checkpoint such as runs/NAME/flow/model.safetensors"
-    )
-    draw.add_argument("maps", type=int, help="number of maps")
-    draw.add_argument("file", type=Path, help="ends in .npy")
-    draw.add_argument("--seed", type=int, default=0)
-    draw.add_argument("--temperature", type=float, help="of a flow (by default 1)")
-    draw.add_argument(
-        "--steps", type=int, help="noise levels of a diffusion model's sampler (by default 12)"
-    )
-    draw.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    draw.set_defaults(command=_draw)
-    convert = commands.add_parser(
-        "convert", help="read maps of any known format and write them as one set"
-    )
-    convert.add_argument("files", nargs="+", help="a file, a pattern in quotes, or several files")
-    convert.add_argument(
-        "out", type=Path, help="ends in .npz, or in .zarr for sets larger than memory"
-    )
-    convert.add_argument(
-        "--side-deg", type=float, help="side of the field, degrees, where the files do not say it"
-    )
-    convert.add_argument(
-        "--z-source", type=float, help="redshift of the sources, where the files do not say it"
-    )
-    convert.add_argument(
-        "--simulation",
-        "--labels",
-        help=".npy with the number of the simulation of each map; each: all are their own",
-    )
-    convert.add_argument(
-        "--pixels", type=int, help="average (or cut, or bin) the maps to so many pixels a side"
-    )
-    convert.add_argument(
-        "--source",
-        type=_source,
-        help="tomographic bin, source plane, or redshifts such as 0.9,1.1",
-    )
-    convert.add_argument(
-        "--tile", type=int, help="then cut each map into tiles of so many pixels a side"
-    )
-    convert.add_argument("--mask", type=Path, help=".npy of booleans that the values lie under")
-    convert.add_argument(
-        "--signs", type=int, nargs=2, help="signs of the two components of a catalogue's shear"
-    )
-    convert.set_defaults(command=_convert)
-    simulate = commands.add_parser(
-        "simulate", help="run N-body boxes and store their lens planes (extra: sims)"
-    )
-    simulate.add_argument("first", type=int, help="number of the first box")
-    simulate.add_argument("last", type=int, help="number of the last box")
-    simulate.add_argument(
-        "folder", type=Path, help="where the planes go; finished boxes there are kept"
-    )
-    simulate.add_argument("--seed", type=int, default=0)
-    simulate.add_argument(
-        "--sigma8", type=float, help="rms linear density contrast (by default that of SLICS)"
-    )
-    simulate.add_argument(
-        "--workers", type=int, default=1, help="boxes at a time, each in a process of its own"
-    )
-    simulate.set_defaults(command=_simulate)
-    sample = commands.add_parser(
-        "sample", help="make the sample that is shipped, N-body boxes included (extra: sims)"
-    )
-    sample.add_argument(
-        "planes", type=Path, help="keeps the planes of the boxes; finished boxes there are kept"
-    )
-    sample.add_argument("out", type=Path, help="folder of the sample")
-    sample.add_argument("--boxes", type=int, default=32, help="boxes a set")
-    sample.add_argument("--maps", type=int, default=1024, help="maps a set")
-    sample.add_argument("--seed", type=int, default=0)
-    sample.add_argument(
-        "--sigma8", type=float, help="rms linear density contrast (by default that of SLICS)"
-    )
-    sample.add_argument(
-        "--workers", type=int, default=1, help="boxes at a time, each in a process of its own"
-    )
-    sample.set_defaults(command=_sample)
-    return parser
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from . import doctor
-
-    return doctor.main(options.device)
+    command.add_argument("--again", action="store_true", help="run it even where it is done")
+    command.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from . import runs
 
-    given = ({} if options.f is None else runs.read_parameters(options.f)) | dict(options.p)
+    given = {}
+    if options.f is not None:
+        given = runs.read_parameters(options.f)
+    given |= dict(options.p)
     folder = runs.run(options.notebook, options.name, given, options.root, options.again)
     table = folder / "report.txt"
     if table.exists():
@@ -199,9 +151,22 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_runs(commands) -> None:
+    command = commands.add_parser(
+        "runs", help="list the runs below a folder with their headline numbers"
+    )
+    command.add_argument("root", type=Path, nargs="?", default=Path("runs"))
+    command.add_argument(
+        "--csv",
+        type=Path,
+        help="also write the whole table, every parameter and number, to this file",
+    )
+    command.set_defaults(command=_runs)
+
+
 def _runs(options: argparse.Namespace) -> int:
     from .files import atomic_write
-    from .runs.table import table, text
+    from .runs.listing import table, text
 
     print(text(options.root))
     if options.csv is not None:
@@ -211,13 +176,41 @@ def _runs(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_sweep(commands) -> None:
+    command = commands.add_parser(
+        "sweep",
+        help="run what is missing of a study: a notebook with many parameters (extra: sweep)",
+    )
+    command.add_argument("study", type=Path, help="a YAML file; see the module lensnb.runs.study")
+    command.add_argument(
+        "--root", type=Path, help="where its runs go (by default runs/NAME for NAME.yml)"
+    )
+    command.add_argument(
+        "--cores", type=int, help="at most so many at once (by default all of this machine)"
+    )
+    command.add_argument("--profile", help="a Snakemake profile, for a cluster")
+    command.add_argument(
+        "--retries", type=int, default=0, help="how often a run that failed is started again"
+    )
+    command.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    command.add_argument(
+        "--only",
+        metavar="RUN",
+        help="one run, by its number from 0 or its name, without Snakemake",
+    )
+    command.add_argument(
+        "more", nargs="*", metavar="-- ...", help="further arguments of Snakemake"
+    )
+    command.set_defaults(command=_sweep)
+
+
 def _sweep(options: argparse.Namespace) -> int:
-    from .runs import sweep
+    from . import runs
 
     if options.only is not None:
-        sweep.run_one(options.study, options.only, options.root)
+        runs.run_one(options.study, options.only, options.root)
         return 0
-    failed = sweep.sweep(
+    failed = runs.sweep(
         options.study,
         options.root,
         options.cores,
@@ -227,8 +220,32 @@ def _sweep(options: argparse.Namespace) -> int:
         options.more,
     )
     for sentence in failed:
-        print(f"lensnb: {sentence}", file=sys.stderr)
-    return 1 if failed else 0
+        _say(sentence)
+    return int(bool(failed))
+
+
+# ---------------------------------------------------------------- maps from a trained model
+
+
+def _add_draw(commands) -> None:
+    command = commands.add_parser(
+        "draw",
+        help="sample maps from a trained model into a .npy file; an interrupted run resumes",
+    )
+    command.add_argument(
+        "model",
+        help="a model that comes with lensnb, such as flow, "
+        "or a checkpoint, such as runs/NAME/flow/model.safetensors",
+    )
+    command.add_argument("maps", type=int, help="number of maps")
+    command.add_argument("file", type=Path, help="ends in .npy")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--temperature", type=float, help="of a flow (by default 1)")
+    command.add_argument(
+        "--steps", type=int, help="noise levels of a diffusion model's sampler (by default 12)"
+    )
+    _add_device(command)
+    command.set_defaults(command=_draw)
 
 
 def _draw(options: argparse.Namespace) -> int:
@@ -236,29 +253,72 @@ def _draw(options: argparse.Namespace) -> int:
     from .train import choose_device, place
 
     model = models.load(options.model)
-    takes = {"temperature": models.Flow, "steps": models.Diffusion}
-    how = {name: vars(options)[name] for name in takes if vars(options)[name] is not None}
-    for name in how:
-        if not isinstance(model, takes[name]):
+    takes = inspect.signature(model.sample).parameters
+    how = {}
+    for name in ("temperature", "steps"):
+        value = getattr(options, name)
+        if value is None:
+            continue
+        if name not in takes:
             raise ValueError(
-                f"--{name} is for a {takes[name].family}, and {options.model} is a {model.family}"
+                f"--{name} means nothing for {options.model}, a {model.family}; "
+                f"expected a model that is sampled with {name}, or no --{name}"
             )
-    models.draw(
-        place(model, choose_device(options.device)),
-        options.maps,
-        options.file,
-        options.seed,
-        **how,
-    )
+        how[name] = value
+    model = place(model, choose_device(options.device))
+    models.draw(model, options.maps, options.file, options.seed, **how)
     print(f"wrote {options.file}")
     return 0
+
+
+# ---------------------------------------------------------------- other people's maps
+
+
+def _add_convert(commands) -> None:
+    command = commands.add_parser(
+        "convert", help="read maps of any known format and write them as one set"
+    )
+    command.add_argument("files", nargs="+", help="a file, a pattern in quotes, or several files")
+    command.add_argument(
+        "out", type=Path, help="ends in .npz, or in .zarr for sets larger than memory"
+    )
+    command.add_argument(
+        "--side-deg", type=float, help="side of the field, degrees, where the files do not say it"
+    )
+    command.add_argument(
+        "--z-source", type=float, help="redshift of the sources, where the files do not say it"
+    )
+    command.add_argument(
+        "--simulation",
+        help=".npy with the number of the simulation of each map; "
+        "each: every map counts as its own simulation",
+    )
+    command.add_argument("--labels", help=argparse.SUPPRESS)  # old name of --simulation
+    command.add_argument(
+        "--pixels", type=int, help="average (or cut, or bin) the maps to so many pixels a side"
+    )
+    command.add_argument(
+        "--source",
+        type=_source,
+        help="tomographic bin, source plane, or redshifts such as 0.9,1.1",
+    )
+    command.add_argument(
+        "--tile", type=int, help="then cut each map into tiles of so many pixels a side"
+    )
+    command.add_argument("--mask", type=Path, help=".npy of booleans that the values lie under")
+    command.add_argument(
+        "--signs", type=int, nargs=2, help="signs of the two components of a catalogue's shear"
+    )
+    command.set_defaults(command=_convert)
 
 
 def _source(text: str) -> int | str | tuple[float, ...]:
     """A number, a pair of redshifts with a comma between, or a name."""
     if "," in text:
         return tuple(float(part) for part in text.split(","))
-    return int(text) if text.isdigit() else text
+    if text.isdigit():
+        return int(text)
+    return text
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -266,24 +326,39 @@ def _convert(options: argparse.Namespace) -> int:
 
     if options.out.suffix not in (".npz", ".zarr"):
         raise ValueError(f"{options.out} has another ending; expected .npz or .zarr")
-    files = options.files[0] if len(options.files) == 1 else options.files
-    about = options.side_deg, options.z_source, options.simulation
-    how = {name: getattr(options, name) for name in ("pixels", "source", "mask", "signs", "tile")}
+    names = ("side_deg", "z_source", "simulation", "pixels", "source", "mask", "signs", "tile")
+    how = {name: getattr(options, name) for name in names}
+    if options.labels is not None:
+        warn_renamed("lensnb convert", "--labels", "--simulation")
+        if options.simulation is not None:
+            raise ValueError("both --labels and --simulation were given; expected --simulation")
+        how["simulation"] = options.labels
+    files = options.files
+    if len(files) == 1:
+        files = files[0]  # which may be a pattern
     if options.out.suffix == ".zarr":
-        maps = convert(files, options.out, *about, **how)
+        maps = convert(files, options.out, **how)
     else:
-        maps = open_maps(files, *about, **how)
+        maps = open_maps(files, **how)
         maps.save(options.out)
     print(f"wrote {options.out}: {maps!r}")
     return 0
 
 
-def _cone(options: argparse.Namespace):
-    from .sims import LightCone
-    from .theory import Cosmology
+# ---------------------------------------------------------------- simulations
 
-    cosmology = Cosmology() if options.sigma8 is None else Cosmology(sigma8=options.sigma8)
-    return LightCone(cosmology, seed=options.seed)
+
+def _add_simulate(commands) -> None:
+    command = commands.add_parser(
+        "simulate", help="run N-body boxes and store their lens planes (extra: sims)"
+    )
+    command.add_argument("first", type=int, help="number of the first box")
+    command.add_argument("last", type=int, help="number of the last box")
+    command.add_argument(
+        "folder", type=Path, help="where the planes go; finished boxes there are kept"
+    )
+    _add_cone(command)
+    command.set_defaults(command=_simulate)
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -294,6 +369,20 @@ def _simulate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_sample(commands) -> None:
+    command = commands.add_parser(
+        "sample", help="make the sample that is shipped, N-body boxes included (extra: sims)"
+    )
+    command.add_argument(
+        "planes", type=Path, help="keeps the planes of the boxes; finished boxes there are kept"
+    )
+    command.add_argument("out", type=Path, help="folder of the sample")
+    command.add_argument("--boxes", type=int, default=32, help="boxes a set")
+    command.add_argument("--maps", type=int, default=1024, help="maps a set")
+    _add_cone(command)
+    command.set_defaults(command=_sample)
+
+
 def _sample(options: argparse.Namespace) -> int:
     from . import sims
 
@@ -302,6 +391,27 @@ def _sample(options: argparse.Namespace) -> int:
     )
     print(f"wrote {', '.join(str(path) for path in made)}")
     return 0
+
+
+def _add_cone(command: argparse.ArgumentParser) -> None:
+    """What both commands that run boxes take."""
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--sigma8", type=float, help="rms linear density contrast (by default that of SLICS)"
+    )
+    command.add_argument(
+        "--workers", type=int, default=1, help="boxes at a time, each in a process of its own"
+    )
+
+
+def _cone(options: argparse.Namespace):
+    from .sims import LightCone
+    from .theory import Cosmology
+
+    cosmology = Cosmology()
+    if options.sigma8 is not None:
+        cosmology = Cosmology(sigma8=options.sigma8)
+    return LightCone(cosmology, seed=options.seed)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """Sets of convergence maps: load, save, split by simulation, augment; and the shipped sample.
 
-A :class:`MapSet` keeps the maps together with the size of their field, the redshift of their sources and, for every
-map, the *simulation* it was cut from. Maps of one simulation share structure, so sets are split and
-errors are bootstrapped by simulation, never by map. κ is dimensionless, ``side_deg`` is in degrees.
+A :class:`MapSet` keeps the maps together with the size of their field, the redshift of their sources,
+for every map the *simulation* it was cut from, and what was *given*: conditions that belong to each map.
+Maps of one simulation share structure, so sets are split and errors are bootstrapped by simulation,
+never by map. κ is dimensionless, ``side_deg`` is in degrees.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import json
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from .files import atomic_write
-from .maps import MapGrid, turned
+from .given import Batch, check_values, turned_values
+from .maps import MapGrid, check_shape, check_side, checked_redshifts
+from .ramps import strip_png
 from .renamed import old_attribute, renamed
 from .store import StoredMaps, pieces
 
 SAMPLE = Path(__file__).parent / "sample"
+_GIVEN = "given."  # before the name of a condition in a file
 
 
 @renamed(labels="simulation")
@@ -32,13 +35,18 @@ class MapSet:
     """Convergence maps with what is known about them.
 
     Attributes:
-        maps: κ, dimensionless, shape ``(maps, n, n)``, a floating dtype; may be a read-only memory map, or
-            :class:`~lensnb.store.StoredMaps`, of which a part is read when it is asked for; subsets and splits of those
-            read nothing.
+        maps: κ, dimensionless, shape ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels
+            are bins of source redshift; a floating dtype. May be a read-only memory map, or
+            :class:`~lensnb.store.StoredMaps`, of which a part is read when it is asked for; subsets and
+            splits of those read nothing.
         side_deg: side of the field, degrees.
-        z_source: redshift of the sources; NaN when not known.
-        simulation: number of the simulation that each map was cut from, shape ``(maps,)``; by default every map is its own.
+        z_source: redshift of the sources, for several channels one each; NaN when not known.
+        simulation: number or name of the simulation that each map was cut from, shape ``(maps,)``; by
+            default every map is its own.
         provenance: how the maps were made, plain JSON values.
+        given: conditions by name, each with one value a map (:mod:`lensnb.given`): numbers such as
+            cosmological parameters, or maps such as a coarser or a noisy one. They are split, sliced,
+            stored and trained on together with the maps.
 
     Raises:
         ValueError: shapes do not fit, the maps are not square, or the field size is not positive.
@@ -46,28 +54,27 @@ class MapSet:
 
     maps: np.ndarray
     side_deg: float
-    z_source: float = float("nan")
+    z_source: float | tuple[float, ...] = float("nan")
     simulation: np.ndarray | None = None
     provenance: dict = field(default_factory=dict)
+    given: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        if isinstance(self.maps, Tensor):
-            self.maps = self.maps.detach().cpu().numpy()
-        if self.maps.ndim != 3 or self.maps.shape[1] != self.maps.shape[2]:
-            raise ValueError(f"maps must have the shape (maps, n, n), found {self.maps.shape}")
+        self.maps = _array(self.maps)
+        check_shape("the set of maps", self.maps.shape)
         if not np.issubdtype(self.maps.dtype, np.floating):
             raise ValueError(f"maps must be floating-point κ, found {self.maps.dtype}")
-        if self.side_deg is None or not self.side_deg > 0:
-            raise ValueError(
-                f"side_deg must be the side of the field in degrees, found {self.side_deg}"
-            )
-        self.simulation = (
-            np.arange(len(self.maps)) if self.simulation is None else np.asarray(self.simulation)
-        )
+        check_side(self.side_deg)
+        self.z_source = checked_redshifts(self.z_source, self.channels)
+        own = np.arange(len(self.maps)) if self.simulation is None else self.simulation
+        self.simulation = np.asarray(own)
         if self.simulation.shape != (len(self.maps),):
             raise ValueError(
                 f"{len(self.maps)} maps need one simulation number each, found {self.simulation.shape}"
             )
+        self.given = {name: _array(values) for name, values in self.given.items()}
+        for name, values in self.given.items():
+            check_values(name, values, len(self.maps))
 
     labels = old_attribute("labels", "simulation")
 
@@ -78,9 +85,38 @@ class MapSet:
         """A subset: a slice, a boolean mask or an array of indices. One map is ``set.maps[i]``."""
         if isinstance(index, int | np.integer):
             index = [index]
-        return MapSet(
-            self.maps[index], self.side_deg, self.z_source, self.simulation[index], self.provenance
-        )
+        given = {name: values[index] for name, values in self.given.items()}
+        return self._with(self.maps[index], simulation=self.simulation[index], given=given)
+
+    def _with(self, maps, **changes) -> MapSet:
+        """The same set with other maps."""
+        about = {
+            "side_deg": self.side_deg,
+            "z_source": self.z_source,
+            "simulation": self.simulation,
+            "provenance": self.provenance,
+            "given": self.given,
+        }
+        return MapSet(maps, **(about | changes))
+
+    @property
+    def channels(self) -> int:
+        """Number of source bins."""
+        return self.maps.shape[1] if self.maps.ndim == 4 else 1
+
+    def channel(self, number: int) -> MapSet:
+        """The maps of one source bin, counted from 0, as a set of their own."""
+        if self.channels == 1:
+            raise ValueError("the set has one channel, and is already the set of that channel")
+        return self._with(self.maps[:, number], z_source=self.z_source[number])
+
+    def with_given(self, **given) -> MapSet:
+        """The set with more conditions, or other values of those that it has.
+
+        Args:
+            given: by name, one value a map.
+        """
+        return self._with(self.maps, given=self.given | given)
 
     @property
     def grid(self) -> MapGrid:
@@ -93,8 +129,16 @@ class MapSet:
         return np.unique(self.simulation)
 
     def tensor(self, device: str | torch.device = "cpu") -> Tensor:
-        """All maps as a float32 tensor, shape ``(maps, n, n)``; of a set larger than memory, take some: ``set[:1000]``."""
+        """All maps as a float32 tensor, of the shape of ``maps``; of a set larger than memory, take some: ``set[:1000]``."""
         return torch.from_numpy(np.array(self.maps, dtype=np.float32)).to(device)
+
+    def batch(self, device: str | torch.device = "cpu") -> Batch:
+        """All maps and their conditions as tensors, float32 and complex64."""
+        given = {}
+        for name, values in self.given.items():
+            dtype = np.complex64 if np.dtype(values.dtype).kind == "c" else np.float32
+            given[name] = torch.from_numpy(np.array(values, dtype)).to(device)
+        return Batch(self.tensor(device), given)
 
     # ------------------------------------------------------------ split
 
@@ -156,8 +200,11 @@ class MapSet:
             "z_source": self.z_source,
             "provenance": self.provenance,
         }
+        given = {_GIVEN + name: values for name, values in self.given.items()}
         with atomic_write(path) as file:
-            np.savez(file, maps=self.maps, simulation=self.simulation, about=json.dumps(about))
+            np.savez(
+                file, maps=self.maps, simulation=self.simulation, about=json.dumps(about), **given
+            )
         return path
 
     @classmethod
@@ -174,6 +221,8 @@ class MapSet:
                 maps = archive["maps"]
                 known = "simulation" if "simulation" in archive.files else "labels"  # its old name
                 simulation = archive[known]
+                conditions = [key for key in archive.files if key.startswith(_GIVEN)]
+                given = {key.removeprefix(_GIVEN): archive[key] for key in conditions}
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"{path} does not exist; expected a map set written by MapSet.save"
@@ -182,50 +231,41 @@ class MapSet:
             raise ValueError(
                 f"{path} is not a whole map set written by MapSet.save ({error})"
             ) from None
-        return cls(maps, about["side_deg"], about["z_source"], simulation, about["provenance"])
+        return cls(
+            maps, about["side_deg"], about["z_source"], simulation, about["provenance"], given
+        )
 
     # ------------------------------------------------------------ show
 
     def __repr__(self) -> str:
         n = self.maps.shape[-1]
-        return (
-            f"MapSet: {len(self)} maps of {n} × {n} pixels over {self.side_deg:g}°, z_s = {self.z_source:g}, "
-            f"from {len(self.simulations)} simulations"
-        )
+        redshifts = np.atleast_1d(self.z_source)
+        text = f"MapSet: {len(self)} maps of {n} × {n} pixels over {self.side_deg:g}°, z_s = "
+        text += ", ".join(f"{z:g}" for z in redshifts)
+        text += f", from {len(self.simulations)} simulations"
+        if self.given:
+            text += f", given {', '.join(self.given)}"
+        return text
 
     def _repr_html_(self) -> str:
         if not len(self):
             return f"<div>{self!r}</div>"
         shown = np.asarray(self.maps[: min(6, len(self))], np.float64)
+        if shown.ndim == 4:  # a map's channels side by side
+            shown = shown.reshape(-1, *shown.shape[-2:])[:6]
+        picture = base64.b64encode(strip_png(shown)).decode()
         return (
             f'<div>{self!r}<br><img alt="the first {len(shown)} maps of the set" '
             'style="image-rendering:pixelated;height:110px;margin-top:4px" '
-            f'src="data:image/png;base64,{_strip(shown)}"></div>'
+            f'src="data:image/png;base64,{picture}"></div>'
         )
 
 
-def _strip(maps: np.ndarray) -> str:
-    """The maps side by side as a PNG in base64, through a dark-to-bright ramp that reads on light and dark pages."""
-    from PIL import Image
-
-    lo, hi = np.percentile(maps, [1, 99.5])
-    level = np.clip((maps - lo) / max(hi - lo, 1e-12), 0, 1)
-    level = (
-        np.pad(level, ((0, 0), (0, 0), (0, 2)), constant_values=np.nan)
-        .transpose(1, 0, 2)
-        .reshape(maps.shape[1], -1)
-    )
-    anchors = np.array(
-        [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]]
-    )  # magma at quarters
-    at = np.linspace(0, 1, len(anchors))
-    rgba = np.stack([np.interp(np.nan_to_num(level), at, anchors[:, c]) for c in range(3)], -1)
-    rgba = np.concatenate([rgba, np.where(np.isnan(level), 0, 255)[..., None]], -1).astype(
-        np.uint8
-    )
-    buffer = io.BytesIO()
-    Image.fromarray(rgba, "RGBA").save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
+def _array(values):
+    """Tensors as NumPy arrays; arrays, and maps that stay on disk, as they are."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return values if hasattr(values, "shape") else np.asarray(values)
 
 
 # ---------------------------------------------------------------- the shipped sample
@@ -252,34 +292,79 @@ def load_sample(name: str = "train") -> MapSet:
 # ---------------------------------------------------------------- augmentation
 
 
-def random_symmetry(maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Turn and mirror each map of ``(maps, n, n)`` by a random one of the 8 symmetries of the square."""
-    pick = torch.randint(
-        8, (len(maps),), generator=generator, device=generator.device if generator else "cpu"
-    )
-    out = torch.empty_like(maps)
+def random_symmetry(batch: Tensor | Batch, generator: torch.Generator | None = None):
+    """Turn and mirror each map by a random one of the 8 symmetries of the square.
+
+    Args:
+        batch: maps ``(maps, n, n)`` or ``(maps, channels, n, n)``; or a
+            :class:`~lensnb.given.Batch`, whose conditions are turned with their maps (the shear γ, of
+            spin 2, changes its components as well).
+        generator: source of randomness.
+
+    Returns:
+        The same of the same kind.
+    """
+    maps = batch.maps if isinstance(batch, Batch) else batch
+    device = generator.device if generator else "cpu"
+    pick = torch.randint(8, (len(maps),), generator=generator, device=device)
+    if isinstance(batch, Batch):
+        return batch.each(lambda values: _turned_each(values, pick))
+    return _turned_each(maps, pick)
+
+
+def _turned_each(values: Tensor, pick: Tensor) -> Tensor:
+    """Each map, or value of a condition, under its own symmetry."""
+    out = torch.empty_like(values)
     for k in range(8):
-        chosen = (pick == k).to(maps.device)
-        out[chosen] = turned(maps[chosen], k)
+        chosen = (pick == k).to(values.device)
+        out[chosen] = turned_values(values[chosen], k)
     return out
 
 
-def random_crop(maps: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """Cut a random ``n`` × ``n`` window out of each map of ``(maps, m, m)``, m ≥ n: 10° → 5° fields, for example.
+def random_crop(batch: Tensor | Batch, n: int, generator: torch.Generator | None = None):
+    """Cut a random ``n`` × ``n`` window out of each map: 10° → 5° fields, for example.
 
     The price is the large scales: modes longer than the window are lost.
+
+    Args:
+        batch: maps ``(maps, m, m)`` or ``(maps, channels, m, m)``, m ≥ n; or a
+            :class:`~lensnb.given.Batch`, of whose conditions that are maps the same windows are cut.
+        n: pixels a side of the window.
+        generator: source of randomness.
+
+    Returns:
+        The same of the same kind.
+
+    Raises:
+        ValueError: n is larger than the maps, or a condition is a map of another size.
     """
+    maps = batch.maps if isinstance(batch, Batch) else batch
     m = maps.shape[-1]
     if n > m:
         raise ValueError(f"cannot cut {n} × {n} windows out of {m} × {m} maps")
     device = generator.device if generator else "cpu"
-    corner = torch.randint(m - n + 1, (2, len(maps)), generator=generator, device=device).to(
-        maps.device
-    )
+    corner = torch.randint(m - n + 1, (2, len(maps)), generator=generator, device=device)
+    if not isinstance(batch, Batch):
+        return _windows(maps, corner, n)
+    for name, values in batch.given.items():
+        if values.ndim >= 3 and values.shape[-1] != m:
+            raise ValueError(
+                f"the condition {name} has {values.shape[-1]} pixels a side; expected those of the maps, "
+                f"{m}, to cut the same window"
+            )
+    return batch.each(lambda values: values if values.ndim < 3 else _windows(values, corner, n))
+
+
+def _windows(maps: Tensor, corner: Tensor, n: int) -> Tensor:
+    """A window of each map from its own corner on, ``corner`` ``(2, maps)``."""
+    corner = corner.to(maps.device)
     step = torch.arange(n, device=maps.device)
-    rows, columns = corner[0, :, None] + step, corner[1, :, None] + step
+    rows = (corner[0, :, None] + step)[:, :, None]
+    columns = (corner[1, :, None] + step)[:, None, :]
     index = torch.arange(len(maps), device=maps.device)[:, None, None]
-    return maps[index, rows[:, :, None], columns[:, None, :]]
+    if maps.ndim == 3:
+        return maps[index, rows, columns]
+    return maps.movedim(1, -1)[index, rows, columns].movedim(-1, 1)
 
 
 # ---------------------------------------------------------------- pixels and fields of another size
@@ -293,66 +378,79 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
         factor: how many pixels go into one along an axis; it divides n.
 
     Returns:
-        The set with (n / factor)² pixels, float32 or wider, from the same simulations.
+        The set with (n / factor)² pixels, float32 or wider, from the same simulations, with the same
+        conditions.
 
     Raises:
         ValueError: ``factor`` does not divide n.
     """
     n, dtype = maps.grid.n, np.promote_types(maps.maps.dtype, np.float32)
     if factor < 1 or n % factor:
-        advice = (
-            f"; cut them to {n - n % factor} pixels first, with tiles" if 1 < factor < n else ""
-        )
+        advice = ""
+        if 1 < factor < n:
+            advice = f"; cut them to {n - n % factor} pixels first, with tiles"
         raise ValueError(
             f"maps of {n} × {n} pixels have no whole blocks of {factor} × {factor}{advice}"
         )
-    mean = np.empty((len(maps), n // factor, n // factor), dtype)
-    for start, part in (
-        pieces(maps.maps) if isinstance(maps.maps, StoredMaps) else [(0, maps.maps)]
-    ):
-        blocks = part.reshape(len(part), n // factor, factor, n // factor, factor)
-        mean[start : start + len(part)] = blocks.mean((2, 4), dtype=np.float64)
-    return MapSet(
-        mean,
-        maps.side_deg,
-        maps.z_source,
-        maps.simulation,
-        _after(maps, f"block_average {factor}"),
-    )
+    k = n // factor
+    before = maps.maps.shape[:-2]
+    mean = np.empty((*before, k, k), dtype)
+    parts = pieces(maps.maps) if isinstance(maps.maps, StoredMaps) else [(0, maps.maps)]
+    for start, part in parts:
+        blocks = part.reshape(*part.shape[:-2], k, factor, k, factor)
+        mean[start : start + len(part)] = blocks.mean((-3, -1), dtype=np.float64)
+    return maps._with(mean, provenance=_after(maps, f"block_average {factor}"))
 
 
 def tiles(maps: MapSet, n: int) -> MapSet:
     """Cut every map into non-overlapping tiles of ``n`` × ``n`` pixels, row by row from its first corner.
 
-    Rows and columns beyond the last whole tile are dropped, so that an n above half a map's side crops the map.
+    Rows and columns beyond the last whole tile are dropped, so that an n above half a map's side crops
+    the map.
 
     Args:
         maps: the set, m × m pixels.
         n: pixels a side of a tile, at most m.
 
     Returns:
-        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the simulation of its map.
+        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the simulation and
+        the conditions of its map. Conditions that are maps are cut alike.
 
     Raises:
-        ValueError: n is larger than the maps or less than 2.
+        ValueError: n is larger than the maps or less than 2, or a condition is a map of another size.
     """
     m = maps.grid.n
     if not 2 <= n <= m:
         raise ValueError(f"cannot cut tiles of {n} × {n} pixels out of {m} × {m} maps")
-    k = m // n
-    cut = (
-        maps.maps[:, : k * n, : k * n]
-        .reshape(len(maps), k, n, k, n)
-        .swapaxes(2, 3)
-        .reshape(-1, n, n)
+    copies = (m // n) ** 2
+    given = {}
+    for name, values in maps.given.items():
+        if values.ndim < 3:
+            given[name] = np.repeat(values, copies, axis=0)
+        elif values.shape[-1] == m:
+            given[name] = _cut(values, n)
+        else:
+            raise ValueError(
+                f"the condition {name} has {values.shape[-1]} pixels a side; expected those of the maps, "
+                f"{m}, to cut the same tiles"
+            )
+    return maps._with(
+        _cut(maps.maps, n),
+        side_deg=maps.side_deg * n / m,
+        simulation=np.repeat(maps.simulation, copies),
+        provenance=_after(maps, f"tiles {n}"),
+        given=given,
     )
-    return MapSet(
-        cut,
-        maps.side_deg * n / m,
-        maps.z_source,
-        np.repeat(maps.simulation, k * k),
-        _after(maps, f"tiles {n}"),
-    )
+
+
+def _cut(maps, n: int) -> np.ndarray:
+    """All tiles of maps ``(maps, ..., m, m)``, map by map."""
+    k = maps.shape[-1] // n
+    whole = np.asarray(maps[..., : k * n, : k * n])
+    between = whole.shape[1:-2]
+    parts = whole.reshape(len(whole), *between, k, n, k, n)
+    parts = np.moveaxis(parts, (-4, -2), (1, 2))  # (maps, k, k, ..., n, n)
+    return parts.reshape(-1, *between, n, n)
 
 
 def _after(maps: MapSet, step: str) -> dict:

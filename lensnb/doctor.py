@@ -1,12 +1,14 @@
-"""Is this machine ready? What ``lensnb doctor`` says: versions, device, data, browser, and how long notebooks will train.
+"""Is this machine ready? What ``lensnb doctor`` says about versions, device, data and speed.
 
-The speed is measured here, on a few steps of either model at the size of the shipped sample; the time that a notebook trains is
-its own number of steps over that speed. What a notebook does besides training is in its first cell.
+The speed is measured here, with a few training steps of each family of models at the size of the
+shipped sample. The time that a notebook trains is its number of steps over that speed. How long
+the rest of a notebook takes is stated in its first cell.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import platform
 import re
@@ -23,66 +25,113 @@ from torch import nn
 from . import __version__, models
 from .data import load_sample, random_symmetry
 from .maps import GaussianField
-from .train import choose_device, choose_precision, fit
+from .train import Checks, Settings, choose_device, choose_precision, fit
 from .transform import KappaTransform
 
-SIDE = 64  # pixels of the sample's maps
-BATCH, STEPS = 32, 6  # maps a step, and the steps that are timed, of which the first two warm up
+_PIXELS = 64  # a side of the sample's maps
+_BATCH = 32  # maps a step
+_STEPS = 6  # steps that are run, of which the first two warm up
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+# How often a notebook trains a family with the steps of its parameters, where not once: notebook
+# 07 trains a conditioned and an unconditioned diffusion model.
+_TRAININGS = {("07", "diffusion"): 2}
 
 
 class Finding(NamedTuple):
-    """One line: whether it is as it should be (None: it may be missing), what it is about, what was found."""
+    """One line of the doctor.
+
+    Attributes:
+        good: whether it is as it should be; None where something optional is missing.
+        about: what it is about.
+        found: what was found.
+    """
 
     good: bool | None
     about: str
     found: str
 
 
+def print_findings(device: str = "auto") -> int:
+    """Print the findings; returns 1 where something that must be there is missing, else 0."""
+    start = time.perf_counter()
+    missing = False
+    for good, about, found in examine(device):
+        sign = {True: "✓", None: "–", False: "✗"}[good]
+        print(f"{sign} {about:32s} {found}", flush=True)
+        if good is False:
+            missing = True
+    verdict = "ready"
+    if missing:
+        verdict = "something is missing"
+    print(f"{verdict} ({time.perf_counter() - start:.0f} s)")
+    return int(missing)
+
+
 def examine(device: str = "auto", notebooks: str | Path = NOTEBOOKS) -> Iterator[Finding]:
-    """Everything that ``lensnb doctor`` says, one finding after the other; the last ones train for some seconds.
+    """Everything that ``lensnb doctor`` says, one finding after the other.
+
+    The last findings need some seconds of training.
 
     Args:
         device: where to train: auto, cpu, cuda or mps.
-        notebooks: their folder; without it there is nothing to say of them.
+        notebooks: their folder; without it there is nothing to say about them.
 
     Raises:
         ValueError: the named device is not there.
     """
-    yield Finding(
-        True, "lensnb", f"{__version__} on Python {platform.python_version()}, {platform.system()}"
-    )
+    python = f"Python {platform.python_version()}, {platform.system()}"
+    yield Finding(True, "lensnb", f"{__version__} on {python}")
     where = choose_device(device)
-    precision = choose_precision("auto", where)
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{os.cpu_count()} cores"
-    threads = f", {torch.get_num_threads()} threads" if where.type == "cpu" else ""
-    yield Finding(
-        True,
-        "device",
-        f"{where} ({name}{threads}); trains in {precision}; torch {torch.__version__}",
-    )
+    yield _device(where)
     yield from _extras()
-    yield from _data()
-    yield from _browser()
+    yield _sample()
+    yield from _trained()
+    yield _jupyterlab()
+    yield _chromium()
     yield from _speed(where, Path(notebooks))
 
 
+def _families() -> dict[str, type[nn.Module]]:
+    """The families of models of maps, by name; a family of vectors takes no κ transform."""
+    of_maps = {}
+    for name, family in models.families().items():
+        if {"n", "transform"} <= inspect.signature(family).parameters.keys():
+            of_maps[name] = family
+    return of_maps
+
+
+def _device(where: torch.device) -> Finding:
+    if where.type == "cuda":
+        name = torch.cuda.get_device_name(where)
+    else:
+        name = f"{os.cpu_count()} cores"
+    if where.type == "cpu":
+        name += f", {torch.get_num_threads()} threads"
+    precision = choose_precision("auto", where)
+    found = f"{where} ({name}); trains in {precision}; torch {torch.__version__}"
+    return Finding(True, "device", found)
+
+
+# ---------------------------------------------------------------- what is installed
+
+
 def _extras() -> Iterator[Finding]:
-    """Which of the optional packages are here, by extra."""
+    """Which of the optional packages are installed, by extra."""
     wanted: dict[str, list[str]] = {}
     for line in requires("lensnb") or []:
         requirement, _, marker = line.partition(";")
-        if "extra ==" in marker:
-            extra = marker.split("extra ==")[1].strip(" \"'")
-            wanted.setdefault(extra, []).append(
-                requirement.split("[")[0].split(">")[0].split("=")[0].strip()
-            )
+        if "extra ==" not in marker:
+            continue
+        extra = marker.split("extra ==")[1].strip(" \"'")
+        package = re.split(r"[\[<>=!~ ]", requirement.strip())[0]
+        wanted.setdefault(extra, []).append(package)
     for extra, packages in wanted.items():
         missing = [package for package in packages if not _installed(package)]
-        advice = f"without {', '.join(missing)}: pip install 'lensnb[{extra}]'"
-        yield Finding(
-            None if missing else True, f"extra {extra}", advice if missing else ", ".join(packages)
-        )
+        if missing:
+            found = f"without {', '.join(missing)}: pip install 'lensnb[{extra}]'"
+            yield Finding(None, f"extra {extra}", found)
+        else:
+            yield Finding(True, f"extra {extra}", ", ".join(packages))
 
 
 def _installed(package: str) -> bool:
@@ -93,118 +142,124 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _data() -> Iterator[Finding]:
-    """The shipped sample and the trained models: whether they can be read."""
+def _sample() -> Finding:
+    """Whether the shipped sample can be read."""
     try:
         sets = {name: load_sample(name) for name in ("train", "truth", "null")}
-        counts = ", ".join(f"{len(maps):,} {name}" for name, maps in sets.items())
-        yield Finding(
-            True,
-            "sample",
-            f"{counts}; {sets['truth'].grid.n}² pixels over {sets['truth'].side_deg:g}°",
-        )
     except (OSError, ValueError) as error:
-        yield Finding(False, "sample", f"{error}; install lensnb again")
-    for name in ("flow", "diffusion"):
+        return Finding(False, "sample", f"{error}; install lensnb again")
+    counts = ", ".join(f"{len(maps):,} {name}" for name, maps in sets.items())
+    truth = sets["truth"]
+    return Finding(True, "sample", f"{counts}; {truth.grid.n}² pixels over {truth.side_deg:g}°")
+
+
+def _trained() -> Iterator[Finding]:
+    """Whether the trained models that come with lensnb, those with a card, can be read."""
+    names = [card.stem for card in sorted(models.TRAINED.glob("*.md"))]
+    if not names:
+        yield Finding(False, "trained models", "none is here; install lensnb again")
+    for name in names:
         try:
-            size = sum(p.numel() for p in models.load(name).parameters())
-            yield Finding(True, f"trained {name}", f"{size:,} parameters")
+            size = sum(weights.numel() for weights in models.load(name).parameters())
         except (OSError, ValueError) as error:
             yield Finding(False, f"trained {name}", f"{error}; install lensnb again")
+        else:
+            yield Finding(True, f"trained {name}", f"{size:,} parameters")
 
 
-def _browser() -> Iterator[Finding]:
-    """What shows notebooks, and what their browser tests need."""
-    lab = importlib.util.find_spec("jupyterlab") is not None
-    yield Finding(
-        lab or None,
-        "JupyterLab",
-        version("jupyterlab") if lab else "not here: pip install 'lensnb[lab]'",
-    )
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    yield Finding(
-        bool(found) or None,
-        "Chromium",
-        found or "not here; only the browser tests want it (CHROMIUM=path)",
-    )
+def _jupyterlab() -> Finding:
+    if importlib.util.find_spec("jupyterlab") is None:
+        return Finding(None, "JupyterLab", "not here: pip install 'lensnb[lab]'")
+    return Finding(True, "JupyterLab", version("jupyterlab"))
+
+
+def _chromium() -> Finding:
+    """The browser of the tests."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    for name in filter(None, names):
+        path = shutil.which(name)
+        if path:
+            return Finding(True, "Chromium", path)
+    return Finding(None, "Chromium", "not here; only the browser tests want it (CHROMIUM=path)")
+
+
+# ---------------------------------------------------------------- how long notebooks train
 
 
 def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
-    """Seconds a training step of either family, and what they make of each notebook's steps."""
+    """Seconds a training step of each family, and what they mean for each notebook."""
     kappa = load_sample("train")[:256].tensor()
+    n = kappa.shape[-1]
     transform = KappaTransform.fit(kappa)
     field = GaussianField.fit(transform(kappa))
     step_s = {}
-    for family in (models.Flow, models.Diffusion):
-        step_s[family.family] = seconds_a_step(
-            family(kappa.shape[-1], transform, field), kappa, device
-        )
-        rate = BATCH / step_s[family.family]
-        yield Finding(
-            True, f"{family.family} trains", f"{rate:.0f} maps a second at {kappa.shape[-1]}²"
-        )
+    for name, family in _families().items():
+        step_s[name] = seconds_a_step(family(n, transform, field), kappa, device)
+        rate = _BATCH / step_s[name]
+        yield Finding(True, f"{name} trains", f"{rate:.0f} maps a second at {n}²")
     for path in sorted(notebooks.glob("[0-9]*.ipynb")):
         steps = _steps(path)
         if steps is None:
             continue
-        spent = sum(step_s[family] * count for family, count in steps.items())
-        told = f"trains for about {_duration(spent)} here" if spent else "trains nothing"
-        yield Finding(True, path.stem, f"{told}; {_stated(path)}")
+        seconds = sum(step_s[family] * count for family, count in steps.items())
+        training = "trains nothing"
+        if seconds:
+            training = f"trains for about {_duration(seconds)} here"
+        yield Finding(True, path.stem, f"{training}; {_stated(path)}")
 
 
 def seconds_a_step(model: nn.Module, kappa: torch.Tensor, device: torch.device) -> float:
-    """How long a step of a training takes, after the first two."""
-    records = fit(
-        model, kappa, STEPS, batch=BATCH, every=1, augment=random_symmetry, device=device
-    )
-    spent = [record["seconds"] for record in records]
-    return (spent[-1] - spent[1]) / (STEPS - 2)
+    """How long a training step takes, after the first two.
+
+    Args:
+        model: the model.
+        kappa: training maps, shape ``(maps, n, n)``.
+        device: where to train.
+    """
+    settings = Settings(_STEPS, batch=_BATCH, augment=random_symmetry)
+    records = fit(model, kappa, settings, checks=Checks(every=1), device=device)
+    seconds = [record["seconds"] for record in records]
+    return (seconds[-1] - seconds[1]) / (_STEPS - 2)
 
 
 def _steps(path: Path) -> dict[str, int] | None:
-    """Training steps by family that a notebook's parameters ask for, in steps of the sample's maps; None without papermill."""
+    """Training steps by family that a notebook's parameters ask for.
+
+    They are counted in steps on maps of the sample's size: a step on smaller maps takes less time,
+    nearly in proportion to the number of pixels. None without papermill.
+    """
     try:
         import papermill
     except ImportError:
         return None
-    known = papermill.inspect_notebook(str(path))
-    count = lambda name: int(float(known[name]["default"])) if name in known else 0
-    twice = (
-        2 if path.stem.startswith("07") else 1
-    )  # it trains the diffusion model twice, told and not told
-    share = (
-        (count("pixels") or SIDE) / SIDE
-    ) ** 2  # a step on smaller maps takes as much less, or nearly
-    return {
-        "flow": round(share * count("flow_steps")),
-        "diffusion": round(share * twice * count("diffusion_steps")),
-    }
+    declared = papermill.inspect_notebook(str(path))
+
+    def number(name: str) -> float:
+        if name not in declared:
+            return 0.0
+        return float(declared[name]["default"])
+
+    share = ((number("pixels") or _PIXELS) / _PIXELS) ** 2
+    found = {}
+    for family in _families():
+        times = _TRAININGS.get((path.stem[:2], family), 1)
+        found[family] = round(share * times * number(f"{family}_steps"))
+    return found
 
 
 def _stated(path: Path) -> str:
-    """What a notebook says of its time in its first cell."""
+    """What a notebook says about its time in its first cell."""
     import nbformat
 
     first = nbformat.read(path, as_version=4).cells[0].source
-    lines = [line for line in first.splitlines() if line.startswith("| time |")]
-    return (
-        f"in all {re.split(r'[;(,]', lines[0].split('|')[2])[0].strip()}"
-        if lines
-        else "its time is not stated"
-    )
+    for line in first.splitlines():
+        if line.startswith("| time |"):
+            time_here = re.split(r"[;(,]", line.split("|")[2])[0].strip()
+            return f"in all {time_here}"
+    return "its time is not stated"
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def main(device: str = "auto") -> int:
-    """Print the findings; 1 where something that must be there is not."""
-    started, bad = time.perf_counter(), 0
-    for good, about, found in examine(device):
-        sign = {True: "✓", None: "–", False: "✗"}[good]
-        print(f"{sign} {about:32s} {found}", flush=True)
-        bad += good is False
-    print(f"{'something is missing' if bad else 'ready'} ({time.perf_counter() - started:.0f} s)")
-    return int(bool(bad))
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"

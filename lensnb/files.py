@@ -1,4 +1,8 @@
-"""Files and folders that are never half written, and checkpoints that rebuild their model: safetensors with a JSON header."""
+"""Files and folders that appear only when they are whole, and checkpoints of models.
+
+A checkpoint is a safetensors file: the tensors, and a header of plain JSON values from which
+:func:`lensnb.models.load` rebuilds the model.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import torch
 from safetensors.torch import load, save
@@ -20,11 +26,14 @@ from . import __version__
 
 
 @contextmanager
-def atomic_write(path: str | Path):
-    """Open a temporary binary file beside ``path``; it replaces ``path`` only when the block ends without an error.
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a temporary binary file beside ``path``.
+
+    It replaces ``path`` only when the block ends without an error.
 
     Raises:
-        OSError: it could not be written (no space left, no permission); the file that was there before is intact.
+        OSError: it could not be written (no space left, no permission); the file that was there
+            before is intact.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,8 +55,10 @@ def atomic_write(path: str | Path):
 
 
 @contextmanager
-def atomic_folder(path: str | Path):
-    """A new folder's name to write to; it becomes ``path`` when the block ends without an error, or else vanishes.
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """The name of a new, temporary folder to write to.
+
+    It becomes ``path`` when the block ends without an error, and is deleted otherwise.
 
     Raises:
         FileExistsError: there is something of that name; a folder cannot be replaced in one step.
@@ -60,9 +71,8 @@ def atomic_folder(path: str | Path):
     try:
         yield part / path.name
         os.rename(part / path.name, path)
-    except (
-        KeyboardInterrupt
-    ):  # a thread of zarr's still writes for a moment, and would make the folder anew
+    except KeyboardInterrupt:
+        # A thread of zarr still writes for a moment, and would make the folder again.
         time.sleep(0.1)
         raise
     finally:
@@ -71,6 +81,10 @@ def atomic_folder(path: str | Path):
 
 def optional(path: str | Path, module: str) -> ModuleType:
     """Import what a format needs, when a file of that format is read or written.
+
+    Args:
+        path: the file, for the error message.
+        module: the module.
 
     Raises:
         ImportError: it is not installed; the sentence names the extra to install.
@@ -100,7 +114,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict) ->
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, **about) -> Path:
-    """Write a model's weights and buffers, with what :func:`lensnb.models.load` needs to rebuild it.
+    """Write a model's weights and buffers, with what :func:`lensnb.models.load` needs.
 
     Args:
         path: the file.
@@ -127,9 +141,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     try:
         raw = Path(path).read_bytes()
         tensors = load(raw)
-        header = json.loads(
-            json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["lensnb"]
-        )
+        header = _header(raw)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} does not exist; expected a checkpoint written by lensnb"
@@ -140,3 +152,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
             f"{path} is corrupt or no checkpoint of lensnb ({reason}); delete it to start anew"
         ) from None
     return tensors, header
+
+
+def _header(raw: bytes) -> dict:
+    """The header of lensnb in a safetensors file.
+
+    The file starts with the length of its own header, 8 bytes, then the header as JSON.
+    """
+    length = int.from_bytes(raw[:8], "little")
+    metadata = json.loads(raw[8 : 8 + length])["__metadata__"]
+    return json.loads(metadata["lensnb"])

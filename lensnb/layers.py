@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,31 @@ class Mixing(_Linear):
 # ---------------------------------------------------------------- couplings
 
 
+class Context(NamedTuple):
+    """What the conditioners of a flow see beside the kept channels.
+
+    Attributes:
+        channels: conditions that are maps, at the resolution of the level, ``(batch, channels, r, s)``.
+        numbers: conditions that are numbers, ``(batch, numbers)``.
+    """
+
+    channels: Tensor | None = None
+    numbers: Tensor | None = None
+
+
+NO_CONTEXT = Context()
+
+
+def _conditioner(network: nn.Module, kept: Tensor, context: Context) -> Tensor:
+    """The output of a conditioner, in the precision of ``kept``."""
+    seen = kept
+    if context.channels is not None:
+        seen = torch.cat([kept, context.channels.to(kept.dtype)], 1)
+    if context.numbers is None:
+        return network(seen).to(kept.dtype)
+    return network(seen, context.numbers).to(kept.dtype)
+
+
 class AffineCoupling(nn.Module):
     """Half of the channels decide scale and shift of the other half (Dinh et al. 2017); |ln scale| < ``bound``.
 
@@ -119,43 +145,49 @@ class AffineCoupling(nn.Module):
         channels: number of channels, even.
         network: ``network(inputs, outputs)`` builds the conditioner.
         bound: largest |ln scale|; keeps samples from exploding.
+        extra: channels of the context.
     """
 
     def __init__(
-        self, channels: int, network: Callable[[int, int], nn.Module], bound: float = 1.5
+        self,
+        channels: int,
+        network: Callable[[int, int], nn.Module],
+        bound: float = 1.5,
+        extra: int = 0,
     ):
         super().__init__()
-        self.network = network(channels // 2, channels)
+        self.network = network(channels // 2 + extra, channels)
         self.bound = bound
 
-    def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = self.network(kept).to(kept.dtype).chunk(2, 1)
+    def _scale_and_shift(self, kept: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        raw, shift = _conditioner(self.network, kept, context).chunk(2, 1)
         return self.bound * torch.tanh(raw / self.bound), shift
 
-    def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def to_noise(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
         kept, moved = x.chunk(2, 1)
-        log_scale, shift = self._scale_and_shift(kept)
-        return torch.cat([torch.addcmul(shift, moved, log_scale.exp()), kept], 1), wide(
-            log_scale
-        ).sum((1, 2, 3))
+        log_scale, shift = self._scale_and_shift(kept, context)
+        moved = torch.addcmul(shift, moved, log_scale.exp())
+        return torch.cat([moved, kept], 1), wide(log_scale).sum((1, 2, 3))
 
-    def to_data(self, y: Tensor) -> Tensor:
+    def to_data(self, y: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         moved, kept = y.chunk(2, 1)
-        log_scale, shift = self._scale_and_shift(kept)
+        log_scale, shift = self._scale_and_shift(kept, context)
         return torch.cat([kept, (moved - shift) * (-log_scale).exp()], 1)
 
 
 class SplineCoupling(nn.Module):
     """Half of the channels decide a monotonic spline for each value of the other half (Durkan et al. 2019, §3).
 
-    A spline maps [−bound, bound] onto itself and leaves all else as it is, so that no coupling can make a value explode.
-    The halves change places afterwards. It is the identity where the conditioner gives zero.
+    A spline maps [−bound, bound] onto itself and leaves all else as it is, so that no coupling can make
+    a value explode. The halves change places afterwards. It is the identity where the conditioner gives
+    zero.
 
     Args:
         channels: number of channels, even.
         network: ``network(inputs, outputs)`` builds the conditioner.
         bins: pieces of a spline.
         bound: the splines act between −bound and bound.
+        extra: channels of the context.
     """
 
     def __init__(
@@ -164,23 +196,25 @@ class SplineCoupling(nn.Module):
         network: Callable[[int, int], nn.Module],
         bins: int = 8,
         bound: float = 6.0,
+        extra: int = 0,
     ):
         super().__init__()
-        self.network = network(channels // 2, channels // 2 * (3 * bins - 1))
+        self.network = network(channels // 2 + extra, channels // 2 * (3 * bins - 1))
         self.bound = bound
 
-    def _numbers(self, kept: Tensor) -> Tensor:
+    def _numbers(self, kept: Tensor, context: Context) -> Tensor:
         """The conditioner's output, shape ``(batch, channels / 2, 3 bins − 1, rows, columns)``."""
-        return self.network(kept).to(kept.dtype).unflatten(1, (kept.shape[1], -1))
+        return _conditioner(self.network, kept, context).unflatten(1, (kept.shape[1], -1))
 
-    def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def to_noise(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
         kept, moved = x.chunk(2, 1)
-        moved, log_slope = spline(moved, self._numbers(kept), self.bound)
+        moved, log_slope = spline(moved, self._numbers(kept, context), self.bound)
         return torch.cat([moved, kept], 1), wide(log_slope).sum((1, 2, 3))
 
-    def to_data(self, y: Tensor) -> Tensor:
+    def to_data(self, y: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         moved, kept = y.chunk(2, 1)
-        return torch.cat([kept, inverse_spline(moved, self._numbers(kept), self.bound)], 1)
+        moved = inverse_spline(moved, self._numbers(kept, context), self.bound)
+        return torch.cat([kept, moved], 1)
 
 
 _NARROWEST = 1e-3  # of a bin, as a share of the interval; also the smallest slope at a knot
@@ -197,12 +231,15 @@ def spline(x: Tensor, numbers: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     Returns:
         y and ln dy/dx, both of the shape of ``x``.
     """
-    inside, at = x.abs() < bound, x.clamp(-bound, bound)
-    x_0, width, y_0, height, slope_0, slope_1 = _bin(at, numbers, bound, inverse=False)
-    mean_slope, t = height / width, (at - x_0) / width
+    inside = x.abs() < bound
+    at = x.clamp(-bound, bound)
+    piece = _bin(at, numbers, bound, inverse=False)
+    mean_slope = piece.height / piece.width
+    slope_0, slope_1 = piece.slope_0, piece.slope_1
+    t = (at - piece.x_0) / piece.width
     bend = t * (1 - t)
     below = mean_slope + (slope_0 + slope_1 - 2 * mean_slope) * bend
-    y = y_0 + height * (mean_slope * t.square() + slope_0 * bend) / below
+    y = piece.y_0 + piece.height * (mean_slope * t.square() + slope_0 * bend) / below
     above = slope_1 * t.square() + 2 * mean_slope * bend + slope_0 * (1 - t).square()
     log_slope = 2 * (mean_slope.log() - below.log()) + above.log()
     return torch.where(inside, y, x), torch.where(inside, log_slope, 0.0)
@@ -210,28 +247,44 @@ def spline(x: Tensor, numbers: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
 def inverse_spline(y: Tensor, numbers: Tensor, bound: float) -> Tensor:
     """The inverse of :func:`spline`, by the root of a quadratic that is free of cancellation (eqs 6–8)."""
-    inside, at = y.abs() < bound, y.clamp(-bound, bound)
-    x_0, width, y_0, height, slope_0, slope_1 = _bin(at, numbers, bound, inverse=True)
-    mean_slope, rise = height / width, at - y_0
-    bent = rise * (slope_0 + slope_1 - 2 * mean_slope)
-    a, b, c = height * (mean_slope - slope_0) + bent, height * slope_0 - bent, -mean_slope * rise
-    t = 2 * c / (-b - (b.square() - 4 * a * c).clamp(min=0).sqrt())
-    return torch.where(inside, x_0 + width * t, y)
+    inside = y.abs() < bound
+    at = y.clamp(-bound, bound)
+    piece = _bin(at, numbers, bound, inverse=True)
+    mean_slope = piece.height / piece.width
+    rise = at - piece.y_0
+    bent = rise * (piece.slope_0 + piece.slope_1 - 2 * mean_slope)
+    a = piece.height * (mean_slope - piece.slope_0) + bent
+    b = piece.height * piece.slope_0 - bent
+    c = -mean_slope * rise
+    root = (b.square() - 4 * a * c).clamp(min=0).sqrt()
+    t = 2 * c / (-b - root)
+    return torch.where(inside, piece.x_0 + piece.width * t, y)
 
 
-def _bin(at: Tensor, numbers: Tensor, bound: float, inverse: bool) -> tuple[Tensor, ...]:
-    """Left edge, width, lower edge, height and the slopes at both ends of the bin that each value lies in."""
+class _Bin(NamedTuple):
+    """Of the bin that each value lies in: left edge, width, lower edge, height, slopes at both ends."""
+
+    x_0: Tensor
+    width: Tensor
+    y_0: Tensor
+    height: Tensor
+    slope_0: Tensor
+    slope_1: Tensor
+
+
+def _bin(at: Tensor, numbers: Tensor, bound: float, inverse: bool) -> _Bin:
     bins = (numbers.shape[2] + 1) // 3
     widths, heights, slopes = numbers.split((bins, bins, bins - 1), 2)
-    columns, rows = _inner_knots(widths, bound), _inner_knots(heights, bound)
-    which = (at[:, :, None] >= (rows if inverse else columns)).sum(2, keepdim=True)
+    columns = _inner_knots(widths, bound)
+    rows = _inner_knots(heights, bound)
+    knots = rows if inverse else columns
+    which = (at[:, :, None] >= knots).sum(2, keepdim=True)
     x_0, x_1 = _ends(columns, which, -bound, bound)
     y_0, y_1 = _ends(rows, which, -bound, bound)
-    inner = torch.stack(_ends(slopes, which, 0.0, 0.0))  # which stand for a slope of 1
-    slope_0, slope_1 = _NARROWEST + (1 - _NARROWEST) * nn.functional.softplus(
-        inner + math.log(math.e - 1)
-    )
-    return x_0, x_1 - x_0, y_0, y_1 - y_0, slope_0, slope_1
+    raw = torch.stack(_ends(slopes, which, 0.0, 0.0))  # 0 stands for a slope of 1
+    positive = nn.functional.softplus(raw + math.log(math.e - 1))
+    slope_0, slope_1 = _NARROWEST + (1 - _NARROWEST) * positive
+    return _Bin(x_0, x_1 - x_0, y_0, y_1 - y_0, slope_0, slope_1)
 
 
 def _inner_knots(sizes: Tensor, bound: float) -> Tensor:
@@ -264,43 +317,52 @@ def _ends(inner: Tensor, which: Tensor, first: float, last: float) -> tuple[Tens
 
 
 def step_to_noise(
-    norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor
+    norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor, context: Context = NO_CONTEXT
 ) -> tuple[Tensor, Tensor]:
     """Actnorm, mixing and coupling in a row; the first two are applied as one matrix."""
-    (scale, shift, log_scale), (matrix, _, log_det) = norm.affine(), mixing.affine()
-    y, change = coupling.to_noise(_per_pixel(matrix @ scale, matrix @ shift, x))
-    return y, change + (log_scale + log_det) * x.shape[-1] * x.shape[-2]
+    scale, shift, log_scale = norm.affine()
+    matrix, _, log_det = mixing.affine()
+    mixed = _per_pixel(matrix @ scale, matrix @ shift, x)
+    y, change = coupling.to_noise(mixed, context)
+    pixels = x.shape[-1] * x.shape[-2]
+    return y, change + (log_scale + log_det) * pixels
 
 
-def step_to_data(norm: ActNorm, mixing: Mixing, coupling: nn.Module, y: Tensor) -> Tensor:
+def step_to_data(
+    norm: ActNorm, mixing: Mixing, coupling: nn.Module, y: Tensor, context: Context = NO_CONTEXT
+) -> Tensor:
     """The inverse of :func:`step_to_noise`."""
-    (scale, shift, _), (matrix, _, _) = norm.affine(), mixing.affine()
-    return _solve_per_pixel(matrix @ scale, matrix @ shift, coupling.to_data(y))
+    scale, shift, _ = norm.affine()
+    matrix, _, _ = mixing.affine()
+    mixed = coupling.to_data(y, context)
+    return _solve_per_pixel(matrix @ scale, matrix @ shift, mixed)
 
 
 class Gain(nn.Module):
     """An isotropic gain in Fourier space, e^a(|ℓ|) with one number an annulus; the identity at first.
 
-    What the couplings do to small scales adds power to large ones (κ is all but an exponential of z), and the few modes
-    there weigh so little in the likelihood that the couplings hardly notice. One number an annulus notices at once.
+    The couplings act on small scales and thereby add power to large ones (κ is nearly an exponential of
+    z). The few modes there weigh so little in the likelihood that the couplings hardly notice. One
+    number an annulus notices at once.
 
     Args:
         n: pixels a side.
+        channels: each has a gain of its own.
     """
 
-    def __init__(self, n: int):
+    def __init__(self, n: int, channels: int = 1):
         super().__init__()
         grid = MapGrid(n, 1.0)
         annulus = (grid.ell / grid.ell_min).round().long()
+        modes = torch.bincount(annulus.flatten(), grid.multiplicity.flatten())
         self.register_buffer("annulus", annulus)
-        self.register_buffer(
-            "modes", torch.bincount(annulus.flatten(), grid.multiplicity.flatten())
-        )
-        self.log_gain = nn.Parameter(torch.zeros(len(self.modes)))
+        self.register_buffer("modes", modes)
+        several = () if channels == 1 else (channels,)
+        self.log_gain = nn.Parameter(torch.zeros(*several, len(modes)))
 
     def per_mode(self) -> Tensor:
-        """The gain of each ``rfft2`` mode, float64, shape ``(n, n // 2 + 1)``."""
-        return wide(self.log_gain).exp()[self.annulus]
+        """The gain of each ``rfft2`` mode, float64, shape ``(n, n // 2 + 1)`` or with channels before it."""
+        return wide(self.log_gain).exp()[..., self.annulus]
 
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._filter(x, self.per_mode()), (wide(self.log_gain) * self.modes).sum()

@@ -1,4 +1,7 @@
-"""Networks: the convolutional conditioner of a coupling layer, and the U-Net. They know nothing of flows or of noise."""
+"""Networks: the convolutional conditioner of a coupling layer, and the U-Net.
+
+They know nothing of flows or of noise.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def _three(inputs: int, outputs: int, padding: str, stride: int = 1) -> nn.Conv2
 
 
 def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """The layer with zero weights, so that what it belongs to starts as nothing or as the identity."""
+    """The layer, zero-initialised: what it belongs to starts as nothing, or as the identity."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
@@ -28,23 +31,33 @@ def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 class CouplingNet(nn.Module):
     """Three convolutions, 3×3 – 1×1 – 3×3 (Kingma & Dhariwal 2018, §4); zero output at initialisation.
 
-    Two additions. Inputs are bounded softly: what a conditioner says of a bright cluster should not grow
-    with the cluster, or samples have too heavy tails. And the strength of each input channel over the whole map is told to
-    all pixels, which see a few neighbours only: that maps differ in strength is much of their covariance.
+    Two additions. Inputs are bounded softly: the output should not grow with the brightness of a
+    cluster, or samples have too heavy tails. And the scatter of each input channel over the whole map
+    is an input for every pixel, since a pixel sees only a few neighbours: that maps differ in their
+    power is much of their covariance.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         hidden: channels in between.
-        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for periodic maps.
+        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for
+            periodic maps.
+        numbers: further inputs, numbers of the whole map.
     """
 
-    def __init__(self, inputs: int, outputs: int, hidden: int = 64, padding: str = "zeros"):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: int = 64,
+        padding: str = "zeros",
+        numbers: int = 0,
+    ):
         super().__init__()
         self.first = _three(inputs, hidden, padding)
-        self.strength = _silent(
-            nn.Linear(inputs, hidden)
-        )  # not heard at first, or short trainings explode
+        # zero at first, or short trainings explode
+        self.strength = _silent(nn.Linear(inputs, hidden))
+        self.numbers = _silent(nn.Linear(numbers, hidden)) if numbers else None
         self.last = nn.Sequential(
             nn.SiLU(),
             nn.Conv2d(hidden, hidden, 1),
@@ -52,10 +65,18 @@ class CouplingNet(nn.Module):
             _silent(_three(hidden, outputs, padding)),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(batch, inputs, rows, columns)`` → ``(batch, outputs, rows, columns)``."""
+    def forward(self, x: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """``(batch, inputs, rows, columns)`` → ``(batch, outputs, rows, columns)``.
+
+        Args:
+            x: the kept channels, and those of conditions.
+            numbers: of order one, shape ``(batch, numbers)``, where the network takes any.
+        """
         x = soft_bound(x)
-        return self.last(self.first(x) + self.strength(log_strength(x))[:, :, None, None])
+        whole_map = self.strength(log_scatter(x))
+        if self.numbers is not None:
+            whole_map = whole_map + self.numbers(numbers.to(whole_map.dtype))
+        return self.last(self.first(x) + whole_map[:, :, None, None])
 
 
 def soft_bound(x: Tensor) -> Tensor:
@@ -63,8 +84,11 @@ def soft_bound(x: Tensor) -> Tensor:
     return 3 * torch.asinh(x / 3)
 
 
-def log_strength(x: Tensor) -> Tensor:
-    """How strong each channel of ``(batch, channels, rows, columns)`` is, of order one, shape ``(batch, channels)``."""
+def log_scatter(x: Tensor) -> Tensor:
+    """ln of the scatter of each channel over its pixels, scaled to order one.
+
+    ``(batch, channels, rows, columns)`` → ``(batch, channels)``.
+    """
     return (
         5 * x.std((-2, -1)).clamp(min=1e-6).log()
     )  # maps of a set differ by some tens of per cent
@@ -109,22 +133,20 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, rows, columns = x.shape
-        q, k, v = (
-            self.qkv(self.norm(x))
-            .reshape(b, 3, self.heads, c // self.heads, rows * columns)
-            .mT.unbind(1)
-        )
-        h = F.scaled_dot_product_attention(q, k, v).mT.reshape(b, c, rows, columns)
-        return x + self.out(h)
+        qkv = self.qkv(self.norm(x))
+        heads = qkv.reshape(b, 3, self.heads, c // self.heads, rows * columns).mT
+        q, k, v = heads.unbind(1)
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(h.mT.reshape(b, c, rows, columns))
 
 
 class UNet(nn.Module):
-    """A U-Net conditioned on one number a map (Ronneberger et al. 2015; Ho et al. 2020).
+    """A U-Net conditioned on numbers of each map (Ronneberger et al. 2015; Ho et al. 2020).
 
-    The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest level cheap on a CPU.
-    Self-attention at the coarsest levels lets the longest modes see the whole map. Group normalisation hides how strong
-    a map is, and that maps differ in strength is much of their covariance, so the strength of the inputs is part of the
-    condition.
+    The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest level
+    cheap on a CPU. Self-attention at the coarsest levels lets the longest modes see the whole map.
+    Group normalisation hides the power of a map, and that maps differ in their power is much of their
+    covariance; so the scatter of the inputs is one of the numbers.
 
     Args:
         inputs: input channels.
@@ -132,10 +154,12 @@ class UNet(nn.Module):
         channels: channels of each level, finest first; each level halves the resolution.
         patch: pixels folded into channels, a side.
         blocks: residual blocks a level.
-        attention: where self-attention stands: 0, nowhere; 1, in the middle of the U; each one more, after every block of one
-            more level, the coarsest first. Its cost grows with the fourth power of a level's side.
-        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for periodic maps.
-        labels: further numbers a map in the condition.
+        attention: where self-attention stands. 0: nowhere; 1: in the middle of the U; each one more:
+            after every block of one more level, the coarsest first. Its cost grows with the fourth
+            power of a level's side.
+        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for
+            periodic maps.
+        numbers: further numbers a map to condition on.
 
     The side of a map must be a multiple of ``patch * 2 ** (len(channels) - 1)``.
     """
@@ -149,21 +173,24 @@ class UNet(nn.Module):
         blocks: int = 1,
         attention: int = 1,
         padding: str = "zeros",
-        labels: int = 0,
+        numbers: int = 0,
     ):
         super().__init__()
-        self.patch, self.labels = patch, labels
+        self.patch, self.numbers = patch, numbers
         width = 4 * channels[0]
-        self.register_buffer(
-            "frequencies", torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 16))
-        )
+        frequencies = torch.linspace(math.log(0.25), math.log(16.0), 16).exp()
+        self.register_buffer("frequencies", frequencies)
         self.embed = nn.Sequential(
-            nn.Linear(32 + inputs + labels, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(32 + inputs + numbers, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
         )
         self.first = _three(inputs * patch**2, channels[0], padding)
-        block = lambda c, wide, level: Residual(
-            c, wide, width, padding, level > len(channels) - attention
-        )
+
+        def block(c: int, wide: int, level: int) -> Residual:
+            return Residual(c, wide, width, padding, level > len(channels) - attention)
+
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         c, skips = channels[0], [channels[0]]
         for level, wide in enumerate(channels):
@@ -175,7 +202,9 @@ class UNet(nn.Module):
                 c = wide
                 skips.append(c)
         middle = [Residual(c, c, width, padding), Attention(c), Residual(c, c, width, padding)]
-        self.middle = nn.ModuleList(middle if attention else [middle[0], middle[2]])
+        if not attention:
+            del middle[1]
+        self.middle = nn.ModuleList(middle)
         for level, wide in reversed(list(enumerate(channels))):
             for _ in range(blocks + 1):
                 self.up.append(block(c + skips.pop(), wide, level))
@@ -186,47 +215,51 @@ class UNet(nn.Module):
             nn.GroupNorm(_groups(c), c), nn.SiLU(), _silent(_three(c, outputs * patch**2, padding))
         )
 
-    def forward(self, x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor, numbers: Tensor | None = None) -> Tensor:
         """Maps to maps.
 
         Args:
             x: maps, shape ``(batch, inputs, n, n)``.
-            condition: a number of order one a map, shape ``(batch,)``.
-            labels: further numbers of order one, shape ``(batch, labels)``.
+            level: a number of order one a map, of which the network sees waves: the noise level. Shape
+                ``(batch,)``.
+            numbers: further numbers of order one, shape ``(batch, numbers)``.
 
         Returns:
             Shape ``(batch, outputs, n, n)``.
 
         Raises:
-            ValueError: other labels than the network was made for.
+            ValueError: another number of numbers than the network was made for.
         """
-        if self.labels != (0 if labels is None else labels.shape[-1]):
-            found = "none" if labels is None else labels.shape[-1]
+        found = 0 if numbers is None else numbers.shape[-1]
+        if found != self.numbers:
             raise ValueError(
-                f"the network needs {self.labels} labels a map, such as model.strength(y), found {found}"
+                f"the network is conditioned on {self.numbers} numbers a map, such as band powers; "
+                f"found {found}"
             )
-        angle = condition.to(x.dtype)[:, None] * self.frequencies.to(x.dtype)
-        told = [
-            angle.sin(),
-            angle.cos(),
-            log_strength(x),
-            *([] if labels is None else [labels.to(x.dtype)]),
-        ]
-        embedding = self.embed(torch.cat(told, -1))
+        embedding = self._embedding(x, level, numbers)
         h = self.first(F.pixel_unshuffle(x, self.patch))
         skips = [h]
         for layer in self.down:
-            h = layer(h, embedding) if isinstance(layer, Residual) else layer(h)
+            h = _applied(layer, h, embedding)
             skips.append(h)
         for layer in self.middle:
-            h = layer(h, embedding) if isinstance(layer, Residual) else layer(h)
+            h = _applied(layer, h, embedding)
         for layer in self.up:
-            h = (
-                layer(torch.cat([h, skips.pop()], 1), embedding)
-                if isinstance(layer, Residual)
-                else layer(h)
-            )
+            if isinstance(layer, Residual):
+                h = torch.cat([h, skips.pop()], 1)
+            h = _applied(layer, h, embedding)
         return F.pixel_shuffle(self.last(h), self.patch)
+
+    def _embedding(self, x: Tensor, level: Tensor, numbers: Tensor | None) -> Tensor:
+        angle = level.to(x.dtype)[:, None] * self.frequencies.to(x.dtype)
+        known = [angle.sin(), angle.cos(), log_scatter(x)]
+        if numbers is not None:
+            known.append(numbers.to(x.dtype))
+        return self.embed(torch.cat(known, -1))
+
+
+def _applied(layer: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
+    return layer(h, embedding) if isinstance(layer, Residual) else layer(h)
 
 
 def _groups(channels: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import warnings
 
@@ -51,3 +52,22 @@ def old_attribute(old: str, new: str) -> property:
         return getattr(self, new)
 
     return property(read, doc=f"Old name of ``{new}``.")
+
+
+def moved(module: str, **homes: str):
+    """The ``__getattr__`` of a module whose names have moved to others.
+
+    Args:
+        module: its full name.
+        homes: ``name="module"``, where each name is now; ``name="module:new_name"`` where its name
+            has changed, too.
+    """
+
+    def find(name: str):
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, new = homes[name].partition(":")
+        warn_renamed(module, f"{module}.{name}", f"{home}.{new or name}")
+        return getattr(importlib.import_module(home), new or name)
+
+    return find

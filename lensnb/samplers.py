@@ -31,7 +31,7 @@ Step schedules fall from the highest level to 0; samplers start from a map at th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -185,13 +185,21 @@ class MapNoise:
         view.seeds, view.generators = self.seeds[part], []
         return view
 
-    def __call__(self, size: int, like: Tensor) -> Tensor:
-        """White maps ``(n, size, size)`` of the dtype and on the device of ``like``; other ones at each call."""
+    def __call__(self, shape: int | Sequence[int], like: Tensor) -> Tensor:
+        """White maps; other ones at each call.
+
+        Args:
+            shape: of one map, or the pixels a side of a square one.
+            like: decides dtype and device.
+
+        Returns:
+            Shape ``(n, *shape)``.
+        """
         if not self.generators:
             self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds.tolist()]
-        draws = [
-            torch.randn(size, size, generator=g, dtype=torch.float64) for g in self.generators
-        ]
+        if isinstance(shape, int):
+            shape = (shape, shape)
+        draws = [torch.randn(*shape, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(draws).to(like)
 
 
@@ -245,7 +253,7 @@ def stochastic(
     """
     for sigma, following in pairwise(sigmas.tolist()):
         raised = sigma * (1 + churn)
-        x = x + math.sqrt(raised**2 - sigma**2) * noise(x.shape[-1], x)
+        x = x + math.sqrt(raised**2 - sigma**2) * noise(x.shape[1:], x)
         x = _heun_step(denoise, x, raised, following)
     return x
 
@@ -258,10 +266,11 @@ def ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise) -> T
     :func:`euler`; ``noise`` is the source of n.
     """
     for sigma, following in pairwise(sigmas.tolist()):
-        clean, kept = _at(denoise, x, sigma), (following / sigma) ** 2
+        clean = _at(denoise, x, sigma)
+        kept = (following / sigma) ** 2
         x = clean + kept * (x - clean)
         if following > 0:
-            x = x + following * math.sqrt(1 - kept) * noise(x.shape[-1], x)
+            x = x + following * math.sqrt(1 - kept) * noise(x.shape[1:], x)
     return x
 
 
@@ -274,14 +283,14 @@ def dpm_solver(
     Lu et al. 2022, arXiv:2211.01095, algorithm 2, whose λ is −ln σ here. The first and the last step (to σ = 0, where
     ln σ ends) are Euler's. Second order. Arguments, result and cost as for :func:`euler`.
     """
-    before = None
+    before = length_before = None
     for sigma, following in pairwise(sigmas.tolist()):
         now = clean = _at(denoise, x, sigma)
         length = math.log(sigma / following) if following > 0 else math.inf
         if before is not None and following > 0:
-            clean = now + length / (2 * before[1]) * (now - before[0])
+            clean = now + length / (2 * length_before) * (now - before)
         x = clean + following / sigma * (x - clean)
-        before = now, length
+        before, length_before = now, length
     return x
 
 
@@ -312,30 +321,30 @@ def exponential(
         raise ValueError(
             "the exponential sampler needs a denoiser with a Gaussian part, a GaussianField `gaussian`"
         )
-    root, levels = field.variance.sqrt(), sigmas.tolist()
+    root = field.eigenvalues.sqrt()  # √λ
+    levels = sigmas.tolist()
+
+    def size(sigma: float) -> Tensor:
+        return torch.hypot(root, root.new_tensor(sigma))  # √(λ + σ²)
 
     def force(z: Tensor, sigma: float) -> Tensor:
         if sigma == 0:
             return torch.zeros_like(z)
-        size = torch.hypot(root, root.new_tensor(sigma))
-        here = _map(z * size, field, x)
+        here = field.from_modes(z * size(sigma)).to(x.dtype)
         rest = _at(denoise, here, sigma) - field.denoise(here, sigma)
-        return torch.fft.rfft2(wide(rest), norm="ortho") * (size / (root * sigma))
+        return field.modes(rest, centred=True) * (size(sigma) / (root * sigma))
 
-    z = torch.fft.rfft2(wide(x) - field.mean, norm="ortho") / torch.hypot(
-        root, root.new_tensor(levels[0])
-    )
-    f, trend = force(z, levels[0]), 0.0
+    z = field.modes(x) / size(levels[0])
+    f = force(z, levels[0])
+    trend = 0.0
     for sigma, following in pairwise(levels):
         turn = torch.atan(following / root) - torch.atan(sigma / root)
-        f_next = force(z - turn * (f + turn / 2 * trend), following)
+        predicted = z - turn * (f + turn / 2 * trend)
+        f_next = force(predicted, following)
         z = z - turn * (f + f_next) / 2
-        f, trend = f_next, (f_next - f) / turn
-    return _map(z * torch.hypot(root, root.new_tensor(levels[-1])), field, x)
-
-
-def _map(modes: Tensor, field: GaussianField, like: Tensor) -> Tensor:
-    return (torch.fft.irfft2(modes, s=like.shape[-2:], norm="ortho") + field.mean).to(like.dtype)
+        trend = (f_next - f) / turn
+        f = f_next
+    return field.from_modes(z * size(levels[-1])).to(x.dtype)
 
 
 def _at(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
@@ -343,11 +352,10 @@ def _at(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
 
 
 def _heun_step(denoise: Denoise, x: Tensor, sigma: float, following: float) -> Tensor:
+    step = following - sigma
     slope = (x - _at(denoise, x, sigma)) / sigma
-    moved = x + (following - sigma) * slope
+    moved = x + step * slope
     if following == 0:
         return moved
-    return (
-        x
-        + (following - sigma) * (slope + (moved - _at(denoise, moved, following)) / following) / 2
-    )
+    slope_there = (moved - _at(denoise, moved, following)) / following
+    return x + step * (slope + slope_there) / 2

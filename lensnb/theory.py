@@ -5,15 +5,15 @@ Notation: χ is the comoving distance in Mpc/h, z the redshift, κ the (dimensio
 
     κ(θ) = ∫₀^χs dχ w(χ) δ(χθ, χ),   w(χ) = (3/2) Ω_m (H₀/c)² χ (1 − χ/χs) / a(χ)
 
-(Bartelmann & Schneider 2001, Phys. Rep. 340, 291, eqs 6.16–6.20). pyccl computes distances and spectra; it is part of
-the extra ``sims`` and is imported inside the functions that need it.
+(Bartelmann & Schneider 2001, Phys. Rep. 340, 291, eqs 6.16–6.20). pyccl computes distances and
+spectra. It is part of the extra ``sims`` and is imported inside the functions that need it.
 """
 
 from __future__ import annotations
 
 import atexit
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -39,13 +39,15 @@ class Cosmology:
     omega_b: float = 0.0473
 
     def as_dict(self) -> dict[str, float]:
-        """Return the parameters as a plain dictionary, for provenance."""
+        """The parameters as a plain dictionary, for provenance."""
         return asdict(self)
 
 
 @lru_cache
 def ccl_cosmology(cosmology: Cosmology = Cosmology()):
-    """Return the same cosmology as a ``pyccl.Cosmology`` (Eisenstein–Hu transfer function, halofit).
+    """The same cosmology as a ``pyccl.Cosmology``.
+
+    With the transfer function of Eisenstein & Hu, and halofit.
 
     Raises:
         ImportError: pyccl is not installed.
@@ -69,47 +71,69 @@ def ccl_cosmology(cosmology: Cosmology = Cosmology()):
     )
 
 
-atexit.register(
-    ccl_cosmology.cache_clear
-)  # at the end of a process pyccl frees them after its own library
+# At the end of a process pyccl would free its own library before these objects.
+atexit.register(ccl_cosmology.cache_clear)
 
 
 def comoving_distance(z, cosmology: Cosmology = Cosmology()):
     """Comoving distance to redshift ``z`` in Mpc/h, same shape as ``z``."""
-    return (
-        _each(ccl_cosmology(cosmology).comoving_radial_distance, 1 / (1 + np.asarray(z, float)))
-        * cosmology.h
-    )
+    a = 1 / (1 + np.asarray(z, float))
+    distance = _each(ccl_cosmology(cosmology).comoving_radial_distance, a)  # Mpc
+    return distance * cosmology.h
 
 
 def scale_factor(chi, cosmology: Cosmology = Cosmology()):
     """Scale factor a at comoving distance ``chi`` (Mpc/h), same shape as ``chi``."""
-    return _each(
-        ccl_cosmology(cosmology).scale_factor_of_chi, np.asarray(chi, float) / cosmology.h
-    )
+    distance = np.asarray(chi, float) / cosmology.h  # Mpc
+    return _each(ccl_cosmology(cosmology).scale_factor_of_chi, distance)
 
 
 def _each(function, x: np.ndarray):
-    """``function`` of each element of ``x``, in its shape; pyccl takes one dimension only."""
-    return np.reshape(function(np.ravel(x)), np.shape(x))[()]
+    """``function`` of each element of ``x``, in the shape of ``x``.
+
+    pyccl takes one dimension only.
+    """
+    values = function(np.ravel(x))
+    return np.reshape(values, np.shape(x))[()]
 
 
 def lensing_kernel(chi, z_source: float, cosmology: Cosmology = Cosmology()):
-    """Lensing kernel w(χ) in h/Mpc for one source redshift; zero behind the source. Same shape as ``chi`` (Mpc/h)."""
+    """Lensing kernel w(χ) for one source redshift, in h/Mpc; zero behind the source.
+
+    Args:
+        chi: comoving distances in Mpc/h, any shape.
+        z_source: redshift of all sources.
+        cosmology: flat ΛCDM parameters.
+
+    Returns:
+        w, same shape as ``chi``.
+    """
     chi = np.asarray(chi, float)
-    front = np.clip(1 - chi / comoving_distance(z_source, cosmology), 0, None)
-    return (
-        1.5 * cosmology.omega_m / HUBBLE_DISTANCE**2 * chi * front / scale_factor(chi, cosmology)
-    )
+    chi_s = comoving_distance(z_source, cosmology)
+    efficiency = np.clip(1 - chi / chi_s, 0, None)
+    a = scale_factor(chi, cosmology)
+    return 1.5 * cosmology.omega_m / HUBBLE_DISTANCE**2 * chi * efficiency / a
 
 
 def matter_power(k, z: float, cosmology: Cosmology = Cosmology(), linear: bool = False):
-    """Matter power spectrum P(k) in (Mpc/h)³ at wavenumbers ``k`` in h/Mpc: halofit (Takahashi et al. 2012) or linear."""
+    """Matter power spectrum P(k) in (Mpc/h)³: halofit (Takahashi et al. 2012) or linear.
+
+    Args:
+        k: wavenumbers in h/Mpc, any shape.
+        z: redshift.
+        cosmology: flat ΛCDM parameters.
+        linear: the linear spectrum instead of halofit's.
+
+    Returns:
+        P, same shape as ``k``.
+    """
     ccl = ccl_cosmology(cosmology)
-    power = ccl.linear_matter_power if linear else ccl.nonlin_matter_power
-    return (
-        _each(lambda k: power(k, 1 / (1 + z)), np.asarray(k, float) * cosmology.h) * cosmology.h**3
-    )
+    power = ccl.nonlin_matter_power
+    if linear:
+        power = ccl.linear_matter_power
+    of_redshift = partial(power, a=1 / (1 + z))
+    in_mpc = _each(of_redshift, np.asarray(k, float) * cosmology.h)
+    return in_mpc * cosmology.h**3
 
 
 def convergence_power(ell, z_source: float, cosmology: Cosmology = Cosmology()):
@@ -126,9 +150,14 @@ def convergence_power(ell, z_source: float, cosmology: Cosmology = Cosmology()):
         C_ℓ in steradians, same shape as ``ell``.
     """
     ell = np.asarray(ell, float)
-    chi, weight = np.polynomial.legendre.leggauss(200)
     chi_s = float(comoving_distance(z_source, cosmology))
-    chi, weight = chi_s * (chi + 1) / 2, weight * chi_s / 2
+    # Gauss–Legendre nodes, moved from [−1, 1] to [0, χs].
+    node, weight = np.polynomial.legendre.leggauss(200)
+    chi = chi_s * (node + 1) / 2
+    weight = weight * chi_s / 2
     kernel = lensing_kernel(chi, z_source, cosmology) ** 2 / chi**2 * weight
-    power = [matter_power(ell / x, 1 / scale_factor(x, cosmology) - 1, cosmology) for x in chi]
+    power = []
+    for distance in chi:
+        z = 1 / scale_factor(distance, cosmology) - 1
+        power.append(matter_power(ell / distance, z, cosmology))
     return np.tensordot(kernel, np.array(power), 1)[()]

@@ -15,71 +15,132 @@ from .maps import wide
 
 
 class KappaTransform(torch.nn.Module):
-    """An invertible map κ → x that networks like better: a shifted logarithm, standardised.
+    """An invertible map κ → x that suits networks: a shifted logarithm, standardised.
 
-    x = (y − μ) / σ with y = s ln(1 + (κ − a) / s). The shift s > 0 is chosen so that x has no skewness; s = ∞ is a plain
-    standardisation. Below κ = a, the lowest value seen, the logarithm goes on as its tangent y = κ − a, so that every κ
-    has a finite x and every x a finite κ.
+    x = (y − μ) / σ with y = s ln(1 + (κ − a) / s). The shift s > 0 is chosen so that x has no skewness;
+    s = ∞ is a plain standardisation. Below κ = a, the lowest value seen, the logarithm continues as its
+    tangent y = κ − a, so that every κ has a finite x and every x a finite κ. With several channels each
+    channel has its own four numbers.
 
     Args:
-        low: a, in units of κ.
+        low: a, in units of κ; a number, or one a channel.
         shift: s, in units of κ.
         mean: μ, mean of y, in units of κ.
         std: σ, standard deviation of y, in units of κ.
     """
 
-    def __init__(
-        self, low: float = 0.0, shift: float = math.inf, mean: float = 0.0, std: float = 1.0
-    ):
+    def __init__(self, low=0.0, shift=math.inf, mean=0.0, std=1.0):
         super().__init__()
         for name, value in (("low", low), ("shift", shift), ("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(float(value), dtype=torch.float64))
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64).clone())
+
+    @classmethod
+    def blank(cls, channels: int = 1) -> KappaTransform:
+        """One that changes nothing, for a checkpoint to fill."""
+        if channels == 1:
+            return cls()
+        numbers = (0.0, math.inf, 0.0, 1.0)
+        return cls(*(torch.full((channels,), number) for number in numbers))
 
     @classmethod
     def fit(cls, maps: Tensor, logarithm: bool = True) -> KappaTransform:
-        """Measure the transform from maps of any shape; ``logarithm=False`` only standardises."""
-        pixels = wide(maps).flatten()
-        if not torch.isfinite(pixels).all() or pixels.std() == 0:
-            raise ValueError("the κ transform needs finite maps that are not constant")
-        low, shift = float(pixels.min()), math.inf
-        if logarithm and _skewness(pixels - low) > 0:
-            pixels_few = pixels[:: max(1, len(pixels) // 500_000)]
-            lo, hi = -8.0, 8.0  # bisection over ln(s / std): a smaller shift gives less skewness
-            for _ in range(40):
-                mid = (lo + hi) / 2
-                y = torch.log1p((pixels_few - low) / (pixels.std() * math.exp(mid)))
-                lo, hi = (lo, mid) if _skewness(y) > 0 else (mid, hi)
-            shift = float(pixels.std()) * math.exp(lo)
-        bare = cls(low, shift)
-        y = bare(pixels)
-        return cls(low, shift, float(y.mean()), float(y.std()))
+        """Measure the transform.
+
+        Args:
+            maps: κ, of any shape; maps ``(maps, channels, n, n)`` are measured channel by channel.
+            logarithm: False only standardises.
+
+        Raises:
+            ValueError: maps that are constant or not finite.
+        """
+        if maps.ndim == 4:
+            each = [_measured(channel, logarithm) for channel in maps.unbind(1)]
+            return cls(*zip(*each))
+        return cls(*_measured(maps, logarithm))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return 1 if self.low.ndim == 0 else len(self.low)
 
     def forward(self, kappa: Tensor) -> Tensor:
         """κ → x, same shape and dtype."""
-        low, shift, mean, std = self._numbers()
-        above = kappa - low
-        if math.isfinite(shift):
-            above = torch.where(above > 0, shift * torch.log1p(above.clamp(min=0) / shift), above)
-        return (above - mean) / std
+        return self._by_channel(_to_x, kappa)
 
     def inverse(self, x: Tensor) -> Tensor:
         """x → κ, same shape and dtype."""
-        low, shift, mean, std = self._numbers()
-        above = x * std + mean
-        if math.isfinite(shift):
-            above = torch.where(above > 0, shift * torch.expm1(above.clamp(min=0) / shift), above)
-        return above + low
+        return self._by_channel(_to_kappa, x)
 
     def log_det(self, kappa: Tensor) -> Tensor:
-        """ln |dx/dκ| summed over the pixels of maps ``(..., n, n)``; float64, shape ``(...)``."""
-        low, shift, _, std = self._numbers()
-        slope = torch.full_like(wide(kappa), -math.log(std))
-        if math.isfinite(shift):
-            slope = slope - torch.log1p((wide(kappa) - low).clamp(min=0) / shift)
-        return slope.sum((-2, -1))
+        """ln |dx/dκ|, summed over the pixels (and channels) of each map.
 
-    def _numbers(self) -> tuple[float, float, float, float]:
-        return float(self.low), float(self.shift), float(self.mean), float(self.std)
+        Args:
+            kappa: ``(..., n, n)``, for several channels ``(..., channels, n, n)``.
+
+        Returns:
+            float64, shape ``(...)``.
+        """
+        slope = self._by_channel(_log_slope, wide(kappa)).sum((-2, -1))
+        return slope if self.low.ndim == 0 else slope.sum(-1)
+
+    def _by_channel(self, function, maps: Tensor) -> Tensor:
+        numbers = (self.low, self.shift, self.mean, self.std)
+        if self.low.ndim == 0:
+            return function(maps, *map(float, numbers))
+        own = zip(*(number.tolist() for number in numbers))
+        parts = [function(one, *four) for one, four in zip(maps.unbind(-3), own, strict=True)]
+        return torch.stack(parts, -3)
+
+
+def _to_x(kappa: Tensor, low: float, shift: float, mean: float, std: float) -> Tensor:
+    above = kappa - low
+    if math.isfinite(shift):
+        logarithm = shift * torch.log1p(above.clamp(min=0) / shift)
+        above = torch.where(above > 0, logarithm, above)
+    return (above - mean) / std
+
+
+def _to_kappa(x: Tensor, low: float, shift: float, mean: float, std: float) -> Tensor:
+    above = x * std + mean
+    if math.isfinite(shift):
+        exponential = shift * torch.expm1(above.clamp(min=0) / shift)
+        above = torch.where(above > 0, exponential, above)
+    return above + low
+
+
+def _log_slope(kappa: Tensor, low: float, shift: float, mean: float, std: float) -> Tensor:
+    slope = torch.full_like(kappa, -math.log(std))
+    if math.isfinite(shift):
+        slope = slope - torch.log1p((kappa - low).clamp(min=0) / shift)
+    return slope
+
+
+def _measured(maps: Tensor, logarithm: bool) -> tuple[float, float, float, float]:
+    """Low, shift, mean and std of the transform of these pixels."""
+    pixels = wide(maps).flatten()
+    if not torch.isfinite(pixels).all() or pixels.std() == 0:
+        raise ValueError("the κ transform needs finite maps that are not constant")
+    low, shift = float(pixels.min()), math.inf
+    if logarithm and _skewness(pixels - low) > 0:
+        shift = _shift_without_skewness(pixels, low)
+    y = _to_x(pixels, low, shift, 0.0, 1.0)
+    return low, shift, float(y.mean()), float(y.std())
+
+
+def _shift_without_skewness(pixels: Tensor, low: float) -> float:
+    few = pixels[:: max(1, len(pixels) // 500_000)]
+    smallest, largest = (
+        -8.0,
+        8.0,
+    )  # bisection over ln(s / std): a smaller shift gives less skewness
+    for _ in range(40):
+        middle = (smallest + largest) / 2
+        y = torch.log1p((few - low) / (pixels.std() * math.exp(middle)))
+        if _skewness(y) > 0:
+            largest = middle
+        else:
+            smallest = middle
+    return float(pixels.std()) * math.exp(smallest)
 
 
 def _skewness(x: Tensor) -> float:

@@ -1,7 +1,7 @@
-"""The fidelity report: right where it is right, wrong where it is wrong, with error bars that mean what they say.
+"""The fidelity report: it passes true maps, finds planted faults, and its errors are correct.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed. Where a set is made
-from the very maps that it is compared with, the numbers are exact.
+Statistical tests use fixed seeds. Each states how often correct code would fail it with another
+seed. If a set is made from the same maps that it is compared with, the numbers are exact.
 """
 
 import errno
@@ -46,18 +46,24 @@ def draw(n: int, seed: int) -> np.ndarray:
 # ---------------------------------------------------------------- judging vectors
 
 
-def test_of_one_distribution_all_numbers_are_right():
-    """Slope, scatters, ratios and shifts, 20 numbers, within 4 errors: fails by chance with probability 1.3e-3."""
+def test_of_one_distribution_all_numbers_are_as_expected():
+    """Slope, scatters, ratios and shifts, 20 numbers, within 4 errors.
+
+    Fails by chance with probability 1.3e-3.
+    """
     verdict = judge(Ensemble(draw(1500, 1)), Ensemble(draw(1500, 2)))
     for estimate, expected in [
-        (verdict.mean_ratio, 1), (verdict.mean_shift, 0), (verdict.scatter_ratio, 1), (verdict.scatter, 1),
+        (verdict.mean_ratio, 1),
+        (verdict.mean_shift, 0),
+        (verdict.scatter_ratio, 1),
+        (verdict.scatter, 1),
         (verdict.slope, 1),
-    ]:  # fmt: skip
+    ]:
         assert (np.abs(estimate.value - expected) < 4 * estimate.error).all()
         assert (estimate.error < 0.1).all()
 
 
-def test_of_the_same_vectors_all_numbers_are_exactly_right():
+def test_of_the_same_vectors_all_numbers_are_exact():
     verdict = judge(Ensemble(draw(50, 3)), Ensemble(draw(50, 3)))
     for estimate, expected in [
         (verdict.mean_ratio, 1),
@@ -66,13 +72,15 @@ def test_of_the_same_vectors_all_numbers_are_exactly_right():
     ]:
         np.testing.assert_allclose(estimate.value, expected, atol=1e-12)
     assert float(verdict.slope.value) == pytest.approx(1, abs=1e-12)
-    # yet both are drawn anew in each round, by themselves; 200 rounds know an error to 5 %
+    # yet each round resamples both independently; 200 rounds give an error to 5 %
     np.testing.assert_allclose(verdict.mean_shift.error, np.sqrt(2 / 50), rtol=0.25)
 
 
 def test_independent_bins_have_no_slope():
-    """Each column shuffled by itself keeps mean and scatter and loses the covariance; slope 0 within 4 errors: fails by
-    chance with probability 6e-5."""
+    """Each column, shuffled on its own, keeps mean and scatter and loses the covariance.
+
+    Slope 0 within 4 errors: fails by chance with probability 6e-5.
+    """
     x, rng = draw(1500, 4), np.random.default_rng(5)
     shuffled = np.stack([rng.permutation(column) for column in x.T], 1)
     verdict = judge(Ensemble(shuffled), Ensemble(x))
@@ -88,7 +96,7 @@ def test_shrunk_scatter_is_measured():
     assert float(verdict.scatter.value) == pytest.approx(0.9)
     assert float(verdict.slope.value) == pytest.approx(1)
     low, high = verdict.scatter.interval
-    assert low < 0.9 < high < 1  # and it is told from 1
+    assert low < 0.9 < high < 1  # and 1 is excluded
 
 
 def test_a_shifted_mean_is_measured_in_the_scatter_of_one_map():
@@ -114,9 +122,11 @@ def test_slope_is_the_least_squares_fit():
     "quantity", ["mean_ratio", "mean_shift", "scatter_ratio", "scatter", "slope"]
 )
 def test_errors_are_the_spread_of_the_estimates(quantity, repetitions):
-    """Spread of 80 repetitions over the mean quoted error, within 4 standard deviations of 1: a spread is known to
-    1/√(2·79) = 8 %; in the worst of the six bins, six bins of four quantities: fails by chance with probability 1.3e-3.
-    The bootstrap of 40 simulations is itself low by 1/80.
+    """Spread of 80 repetitions over the mean quoted error, within 4 standard deviations of 1.
+
+    A spread is known to 1/√(2·79) = 8 %. Twenty numbers (three quantities with six bins each, and
+    two single numbers) fail by chance with probability 1.3e-3. The bootstrap of 40 simulations is
+    itself low by 1/80.
     """
     value, error = (np.array(x) for x in zip(*(getattr(v, quantity) for v in repetitions)))
     ratio = value.std(0, ddof=1) / np.sqrt((error**2).mean(0))
@@ -125,7 +135,10 @@ def test_errors_are_the_spread_of_the_estimates(quantity, repetitions):
 
 @pytest.fixture(scope="module")
 def repetitions():
-    """Eighty verdicts over 150 independent vectors against 40 simulations of four that share half of their variance."""
+    """Eighty verdicts on 150 independent vectors, compared with 40 simulations of four vectors.
+
+    The vectors of a simulation share half of their variance.
+    """
 
     class Numbers:
         def __init__(self, verdict):
@@ -133,12 +146,12 @@ def repetitions():
                 estimate = getattr(verdict, name)
                 setattr(self, name, (estimate.value, estimate.error))
 
-    labels = np.repeat(np.arange(40), 4)
+    simulation = np.repeat(np.arange(40), 4)
     found = []
     for seed in range(80):
         rng = np.random.default_rng([9, seed])
         shared, own = rng.normal(size=(40, 6)) @ MIX, rng.normal(size=(160, 6)) @ MIX
-        truth = Ensemble(MEAN + (shared[labels] + own) / math.sqrt(2), labels)
+        truth = Ensemble(MEAN + (shared[simulation] + own) / math.sqrt(2), simulation)
         found.append(
             Numbers(
                 judge(
@@ -158,7 +171,7 @@ def test_a_ratio_to_a_mean_that_is_not_known_is_left_out():
     assert verdict.as_json()["mean_ratio"]["value"][1] is None
 
 
-def test_few_training_maps_do_not_blur_the_verdict_against_the_truth():
+def test_few_training_maps_do_not_limit_the_comparison_with_the_truth():
     sets = {
         name: {"only": Ensemble(draw(n, seed))}
         for seed, (name, n) in enumerate({"truth": 400, "null": 400, "train": 40}.items())
@@ -191,8 +204,8 @@ def some_maps(n: int, seed: int) -> torch.Tensor:
 def map_set(
     seed: int, simulations=range(16), per_simulation: int = 12, side_deg: float = 5.0
 ) -> MapSet:
-    labels = np.repeat(np.asarray(simulations), per_simulation)
-    return MapSet(some_maps(len(labels), seed), side_deg, 1.0, labels)
+    simulation = np.repeat(np.asarray(simulations), per_simulation)
+    return MapSet(some_maps(len(simulation), seed), side_deg, 1.0, simulation)
 
 
 TRUTH, TRAIN = map_set(20, range(16)), map_set(22, range(32, 48))
@@ -202,7 +215,7 @@ SETS = {"truth": TRUTH, "null": NULL_SET, "train": TRAIN}
 
 @pytest.fixture(scope="module")
 def report():
-    """The truth against itself at 0.9 of its contrast, and against other maps of the same field."""
+    """The truth compared with itself at 0.9 of its contrast, and with maps of the same field."""
     generated = {"shrunk <&>": 0.9 * TRUTH.tensor(), "same field": some_maps(200, 23)}
     return compare(TRUTH, NULL_SET, generated, TRAIN, rounds=60)
 
@@ -222,7 +235,10 @@ def test_a_shrunk_field_has_a_lower_spectrum_and_scatter(report):
 
 
 def test_the_same_field_is_as_good_as_the_null(report):
-    """Eight headline numbers of null and sample within 4 errors: fails by chance with probability 5e-4."""
+    """Eight headline numbers of null and sample within 4 errors.
+
+    Fails by chance with probability 5e-4.
+    """
     for name in (NULL, "same field"):
         verdict = report.verdicts[name]["power"]
         numbers = [verdict.scatter, verdict.slope, report.verdicts[name]["joint"].slope]
@@ -232,7 +248,10 @@ def test_the_same_field_is_as_good_as_the_null(report):
 
 
 def test_verdicts_are_those_of_the_vectors(report):
-    """Values are those of the vectors alone; the errors too, up to the noise of 60 rounds (a tenth; 4 of it is 6e-5)."""
+    """Values are those of the vectors alone.
+
+    So are the errors, up to the noise of 60 rounds: a tenth, of which 4 have a chance of 6e-5.
+    """
     statistics = suite(TRUTH.tensor(), 5.0)
     vectors = {
         name: {k: s(one.tensor()) for k, s in statistics.items()} for name, one in SETS.items()
@@ -300,7 +319,7 @@ def test_failures_are_the_numbers_outside_the_null_worst_first(report):
 
 
 def test_each_number_says_what_its_wrong_side_means():
-    """Below the interval ``low`` counts, above it ``high``; inside and on a harmless side nothing does."""
+    """Below the interval it is ``low``, above it ``high``, inside it nothing."""
     at = lambda value, error=0.1: Estimate(
         np.asarray(value), value + error * np.array([-1.0, 1.0])
     )
@@ -311,9 +330,8 @@ def test_each_number_says_what_its_wrong_side_means():
         "",
         "too high",
     ]
-    off = at(
-        1.3, 0.05
-    )  # a null that is off: what lies nearer to the right value than it does is no fault
+    # a null that is off: a number nearer to the expected value is no fault
+    off = at(1.3, 0.05)
     assert [q.fault(at(v), off) for v in (0.69, 0.71, 0.98, 1.19, 1.39, 1.41)] == [
         "too low",
         "",
@@ -336,8 +354,8 @@ def test_each_number_says_what_its_wrong_side_means():
     } == set(range(1, 9))
 
 
-def test_sample_variance_is_told_from_the_model():
-    """Training maps that are fainter than the truth: a generator that copies their contrast is not to blame for it."""
+def test_sample_variance_is_distinguished_from_a_fault_of_the_model():
+    """The training maps are fainter than the truth, and the generator learnt their contrast."""
     faint = MapSet(0.9 * TRAIN.maps, 5.0, 1.0, TRAIN.simulation)
     other = map_set(24, range(48, 64))
     found = compare(
@@ -349,7 +367,7 @@ def test_sample_variance_is_told_from_the_model():
     )
 
 
-def test_without_training_maps_nothing_is_held_against_them():
+def test_without_training_maps_nothing_is_compared_with_them():
     found = compare(
         TRUTH, NULL_SET, {"same field": some_maps(20, 24)}, rounds=5, look_at_maps=False
     )
@@ -359,15 +377,19 @@ def test_without_training_maps_nothing_is_held_against_them():
         and found.neighbours == {}
     )
     assert not any(row.quantity.item == 7 for row in found.rows())
-    assert "Without training maps there is no test of memory (item 7)." in str(found)
+    assert "Without training maps there is no test of memorisation (item 7)." in str(found)
 
 
-def test_labelled_generated_maps_are_resampled_by_their_labels():
-    labels = np.repeat(np.arange(10), 6)
+def test_generated_maps_of_a_simulation_are_resampled_together():
+    simulation = np.repeat(np.arange(10), 6)
     maps = np.repeat(some_maps(10, 24).numpy(), 6, axis=0)
     alone = compare(TRUTH, NULL_SET, {"g": torch.from_numpy(maps)}, rounds=60, look_at_maps=False)
     together = compare(
-        TRUTH, NULL_SET, {"g": MapSet(maps, 5.0, simulation=labels)}, rounds=60, look_at_maps=False
+        TRUTH,
+        NULL_SET,
+        {"g": MapSet(maps, 5.0, simulation=simulation)},
+        rounds=60,
+        look_at_maps=False,
     )
     one, other = (r.verdicts["g"]["power"].mean_shift for r in (alone, together))
     np.testing.assert_allclose(one.value, other.value)
@@ -558,7 +580,7 @@ def test_a_generator_without_a_finite_map_is_refused():
 def test_generated_maps_of_another_shape_are_refused(shape):
     with pytest.raises(
         ValueError,
-        match=r"flow has maps of the shape .*; expected \(maps, 16, 16\) like the truth",
+        match=r"flow has the shape .*; expected \(maps, 16, 16\)",
     ):
         compare(TRUTH, NULL_SET, {"flow": torch.zeros(shape)}, rounds=5, look_at_maps=False)
 
@@ -587,7 +609,7 @@ def test_a_set_of_one_simulation_is_refused(which):
 def test_fields_of_another_size_are_refused():
     with pytest.raises(
         ValueError,
-        match="truth has MapGrid.*, the null has MapGrid.*; they must be the same field",
+        match="truth has a side of 5°, the null of 10°; they must be the same field",
     ):
         compare(TRUTH, map_set(21, range(16, 32), side_deg=10.0), {}, rounds=5, look_at_maps=False)
 
@@ -606,13 +628,13 @@ def test_few_simulations_are_said_to_make_poor_errors():
 
 
 def test_a_tail_that_the_truth_does_not_have_is_left_out():
-    """Gaussian maps of 196 interior pixels have next to no peaks above 4σ: no ratio, and nothing outside the null."""
+    """Gaussian maps of 196 interior pixels have almost no peaks above 4σ: there is no ratio."""
     field = GaussianField.from_power(GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
     maps = [field.sample(60, torch.Generator().manual_seed(seed)) for seed in (28, 29, 30)]
-    labels = np.repeat(np.arange(6), 10)
+    simulation = np.repeat(np.arange(6), 10)
     found = compare(
-        MapSet(maps[0], 5.0, 1.0, labels),
-        MapSet(maps[1], 5.0, 1.0, labels + 6),
+        MapSet(maps[0], 5.0, 1.0, simulation),
+        MapSet(maps[1], 5.0, 1.0, simulation + 6),
         {"flow": maps[2]},
         rounds=5,
     )
@@ -632,3 +654,27 @@ def test_the_spectrum_of_the_report_is_that_of_the_field(report):
     total = power_spectrum(TRUTH.tensor(), 5.0, [0.9 * GRID.ell_min, GRID.ell_max]).mean()
     low, high = report.ensembles["truth"]["power"].mean()[[-1, 0]]
     assert low < float(total) < high
+
+
+def test_a_row_is_added_by_adding_one():
+    """A row that measures from the maps themselves gets its number, error, fault and sentence."""
+
+    def largest(comparison):
+        found = {}
+        for name in comparison.judged:
+            ratio = comparison.sets[name].maps.max() / comparison.truth.maps.max()
+            found[name] = Estimate(
+                np.asarray(float(ratio)), np.full(comparison.rounds, float(ratio))
+            )
+        return found
+
+    row = Quantity(
+        5, "largest pixel", "1", low="too faint", high="too bright", measure=largest, digits=1
+    )
+    QUANTITIES.append(row)
+    try:
+        found = compare(TRUTH, NULL_SET, {"g": 9 * TRUTH.tensor()}, rounds=5, look_at_maps=False)
+        assert "largest pixel" in str(found)
+        assert any("too bright" in sentence for sentence in found.failures("g"))
+    finally:
+        QUANTITIES.remove(row)

@@ -1,6 +1,7 @@
-"""Covariance against covariance: known eigenvalues, divergence, contour areas, and what an effective number of maps is.
+"""Two covariances compared: known eigenvalues, divergence, contour area, effective number of maps.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each states how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -20,7 +21,7 @@ MIX = np.random.default_rng(0).normal(size=(K, K))
 
 
 def draw(n: int, seed: int, factor: float = 1.0) -> np.ndarray:
-    """Correlated Gaussian vectors whose standard deviations are ``factor`` times the true ones, shape ``(n, 10)``."""
+    """Correlated Gaussian vectors, standard deviations ``factor`` × the true ones, ``(n, 10)``."""
     return factor * (np.random.default_rng(seed).normal(size=(n, K)) @ MIX.T)
 
 
@@ -34,31 +35,29 @@ def exact(covariance: np.ndarray, responses=None) -> Coordinates:
 
 
 def test_known_covariances_have_known_distances():
-    """C_G = A C_T Aᵀ with variances 0.5, 1, …, 1, 3 along the truth's axes; D and the area in closed form."""
+    """C_G has variances 0.5, 1, …, 1, 3 along the axes of C_T; D and the area in closed form."""
     true = MIX @ MIX.T
     values, vectors = np.linalg.eigh(true)
     ratios = np.array([0.5, *np.ones(8), 3.0])
     ours = vectors @ np.diag(values * ratios) @ vectors.T
     responses = vectors[:, [0, 9]] * [1.0, 2.0]  # two parameters along the two axes that are off
-    found, divergence, area, inverse = distances(ours, true, exact(true, responses), 0.0)
-    np.testing.assert_allclose(found, np.sort(ratios), rtol=1e-9)
-    assert divergence == pytest.approx(0.5 * ((0.5 - 1 - math.log(0.5)) + (3 - 1 - math.log(3))))
-    assert area == pytest.approx(
-        math.sqrt(0.5 * 3.0)
-    )  # each contour's side goes with the root of the variance
-    assert inverse == pytest.approx((0.5**2 + 2**2) / (K * (K + 1)))
+    found = distances(ours, true, exact(true, responses), 0.0)
+    np.testing.assert_allclose(found.eigenvalues, np.sort(ratios), rtol=1e-9)
+    expected = 0.5 * ((0.5 - 1 - math.log(0.5)) + (3 - 1 - math.log(3)))
+    assert found.divergence == pytest.approx(expected)
+    # each side of a contour is proportional to the root of the variance
+    assert found.area == pytest.approx(math.sqrt(0.5 * 3.0))
+    assert found.inverse_maps == pytest.approx((0.5**2 + 2**2) / (K * (K + 1)))
 
 
 def test_a_covariance_without_inverse_has_no_divergence():
     true = MIX @ MIX.T
     few = np.cov(draw(5, 1).T)  # five maps in ten bins
-    values, divergence, area, inverse = distances(few, true, exact(true, np.ones((K, 2))), 0.0)
-    assert (
-        values[0] == pytest.approx(0, abs=1e-9)
-        and np.isnan(divergence)
-        and np.isnan(area)
-        and inverse > 0
-    )
+    found = distances(few, true, exact(true, np.ones((K, 2))), 0.0)
+    assert found.eigenvalues[0] == pytest.approx(0, abs=1e-9)
+    assert np.isnan(found.divergence)
+    assert np.isnan(found.area)
+    assert found.inverse_maps > 0
 
 
 def inverse_maps(sample: Ensemble, seed: int, truth=None) -> tuple[float, float]:
@@ -80,10 +79,11 @@ def inverse_maps(sample: Ensemble, seed: int, truth=None) -> tuple[float, float]
     ],
 )
 def test_effective_number_of_maps_where_it_is_known(name, sample, expected):
-    """n independent maps are worth n, copies of n maps n, variances off by ε (k + 1)/ε² however many are drawn.
+    """n independent maps have N_eff = n, and so have copies of n maps.
 
-    Mean of 1/N_eff over 12 seeds against the known value, within 4 standard errors of the mean (6e-5) and the 15 % that
-    coordinates made from 4,000 noisy maps are known to cost.
+    Variances that are off by ε have (k + 1)/ε², however many maps are drawn. The mean of 1/N_eff
+    over 12 seeds agrees with the known value within 4 standard errors of the mean (6e-5) and the
+    15 % that coordinates from 4,000 noisy maps are known to cost.
     """
     found = np.array([inverse_maps(Ensemble(sample(seed)), seed)[0] for seed in range(12)])
     error = found.std(ddof=1) / math.sqrt(12)
@@ -92,18 +92,21 @@ def test_effective_number_of_maps_where_it_is_known(name, sample, expected):
 
 
 def test_the_error_of_an_effective_number_is_its_spread():
-    """Spread of 1/N_eff over 40 seeds against the mean quoted error: known to 11 %; 4 of it, a chance failure of 6e-5."""
+    """Spread of 1/N_eff over 40 seeds, compared with the mean quoted error.
+
+    It is known to 11 %, and 4 times that has a chance of 6e-5.
+    """
     found = np.array([inverse_maps(Ensemble(draw(300, 50 + seed)), seed) for seed in range(40)])
     assert found[:, 0].std(ddof=1) == pytest.approx(math.sqrt((found[:, 1] ** 2).mean()), rel=0.45)
 
 
 def test_maps_of_few_simulations_are_worth_less_than_their_number():
-    """Forty boxes of 25 maps that share a third of their variance, against independent maps: between 40 and 1,000."""
-    labels, rng = np.repeat(np.arange(40), 25), np.random.default_rng(2)
+    """Forty simulations of 25 maps that share a third of their variance: between 40 and 1,000."""
+    simulation, rng = np.repeat(np.arange(40), 25), np.random.default_rng(2)
     x = (
-        math.sqrt(0.36) * rng.normal(size=(40, K))[labels] + 0.8 * rng.normal(size=(1000, K))
+        math.sqrt(0.36) * rng.normal(size=(40, K))[simulation] + 0.8 * rng.normal(size=(1000, K))
     ) @ MIX.T
-    boxes = Ensemble(x, labels)
+    boxes = Ensemble(x, simulation)
     effective = boxes.effective_maps()
     assert 150 < effective < 500
     value, error = inverse_maps(boxes, 3)

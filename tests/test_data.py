@@ -47,9 +47,11 @@ def maps() -> MapSet:
 # ---------------------------------------------------------------- the set
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (3, 16, 8), (2, 3, 16, 16)])
+@pytest.mark.parametrize("shape", [(16, 16), (3, 16, 8), (2, 3, 16, 8), (2, 1, 16, 16, 16)])
 def test_maps_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=re.escape(f"shape (maps, n, n), found {shape}")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"has the shape {shape}; expected (maps, n, n) or")
+    ):
         MapSet(np.zeros(shape), 5.0)
 
 
@@ -60,7 +62,7 @@ def test_maps_of_integers_are_refused():
 
 @pytest.mark.parametrize("side", [None, 0.0, -5.0, math.nan])
 def test_a_set_without_field_size_is_refused(side):
-    with pytest.raises(ValueError, match=f"side of the field in degrees, found {side}"):
+    with pytest.raises(ValueError, match=f"side of the field in degrees, above 0, found {side}"):
         MapSet(np.zeros((2, 8, 8)), side)
 
 

@@ -12,7 +12,7 @@ from test_samplers import DOUBLE, SAMPLERS, red_field, seeded
 
 from lensnb.maps import GaussianField
 from lensnb.models import Diffusion
-from lensnb.models.diffusion import LEVELS, SKIP_AND_SCALE, Denoiser, _Traced
+from lensnb.models.diffusion import _LEVELS, _SKIP_AND_SCALE, Denoiser, _Traced
 from lensnb.samplers import (
     MapNoise,
     ddpm_levels,
@@ -22,10 +22,10 @@ from lensnb.samplers import (
     flow_sigmas,
     karras_sigmas,
 )
-from lensnb.train import fit
+from lensnb.train import Settings, fit
 from lensnb.transform import KappaTransform
 
-PREDICTIONS = ["residual", *SKIP_AND_SCALE]
+PREDICTIONS = ["residual", *_SKIP_AND_SCALE]
 
 
 # ---------------------------------------------------------------- denoiser
@@ -130,7 +130,7 @@ def test_what_the_network_should_say(prediction, formula):
 def test_a_white_field_makes_the_residual_v_with_its_sign_turned():
     """Denoiser and loss, of one network and of its negative."""
     models = [
-        Diffusion(16, channels=(8, 16), prediction=prediction).double()
+        Diffusion(16, widths=(8, 16), prediction=prediction).double()
         for prediction in ("residual", "v")
     ]
     with torch.no_grad():
@@ -154,7 +154,7 @@ def gaussian_model(**options) -> Diffusion:
     """An untrained model preconditioned by a Gaussian field, with κ = 0.002 + 0.01 x."""
     torch.manual_seed(0)
     return Diffusion(
-        16, KappaTransform(mean=0.002, std=0.01), red_field(), channels=(8, 16), **options
+        16, KappaTransform(mean=0.002, std=0.01), red_field(), widths=(8, 16), **options
     )
 
 
@@ -252,9 +252,7 @@ def test_every_option_is_part_of_the_settings():
 
 
 def test_options_of_the_u_net_are_part_of_the_settings_too():
-    model = Diffusion(
-        20, channels=(8, 8), unet={"patch": 1, "padding": "circular", "attention": 0}
-    )
+    model = Diffusion(20, widths=(8, 8), unet={"patch": 1, "padding": "circular", "attention": 0})
     rebuilt = Diffusion.from_config(model.config)
     assert rebuilt.config == model.config
     rebuilt.load_state_dict(model.state_dict())
@@ -263,14 +261,15 @@ def test_options_of_the_u_net_are_part_of_the_settings_too():
         and rebuilt.denoiser.network.patch == 1
     )
     with pytest.raises(ValueError, match="a multiple of 8 and at least 16 pixels, found 20"):
-        Diffusion(20, channels=(8, 8), unet={"patch": 4})
+        Diffusion(20, widths=(8, 8), unet={"patch": 4})
     with pytest.raises(TypeError, match="pading"):
-        Diffusion(16, channels=(8, 8), unet={"pading": "circular"})
+        Diffusion(16, widths=(8, 8), unet={"pading": "circular"})
 
 
 def test_a_checkpoint_of_before_the_options_has_the_defaults():
     new = gaussian_model()
-    old = {name: new.config[name] for name in ("n", "channels", "sigma_range", "criterion")}
+    old = {name: new.config[name] for name in ("n", "sigma_range", "criterion")}
+    old["channels"] = new.config["widths"]  # of the U-Net, as they were called
     assert Diffusion.from_config(old).config == new.config
 
 
@@ -281,17 +280,17 @@ def test_unknown_options_are_refused(options):
         "noise, data, v" if "prediction" in options else "linear, cosine, flow",
     )
     with pytest.raises(ValueError, match=f"{name} must be one of .*{expected}.*, found '{value}'"):
-        Diffusion(16, channels=(8, 16), **options)
+        Diffusion(16, widths=(8, 16), **options)
 
 
-@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("levels", _LEVELS)
 def test_the_training_visits_its_levels(levels, monkeypatch):
     model, seen = gaussian_model(levels=levels, log_mean=1.0, log_std=0.5), []
     residual = model.denoiser.residual
     monkeypatch.setattr(
         model.denoiser,
         "residual",
-        lambda y, x, sigma, *told: seen.append(sigma) or residual(y, x, sigma),
+        lambda y, x, sigma, *rest: seen.append(sigma) or residual(y, x, sigma),
     )
     loss = model.loss(0.002 + 0.01 * red_field().sample(64, seeded(17)), seeded(18))
     rank = {
@@ -318,10 +317,10 @@ def test_all_choices_train(options):
     maps = (
         0.01 * torch.randn(64, 1, 1, generator=seeded(19)).sign().expand(-1, 16, 16).contiguous()
     )
-    model = Diffusion(16, KappaTransform(std=0.01), channels=(8, 16), **options)
+    model = Diffusion(16, KappaTransform(std=0.01), widths=(8, 16), **options)
     with torch.no_grad():
         before = float(model.loss(maps, seeded(20)))
-    for _ in fit(model, maps, 60, batch=16, lr=5e-3, ema=0.9, device="cpu"):
+    for _ in fit(model, maps, Settings(60, batch=16, lr=5e-3, ema=0.9), device="cpu"):
         pass
     with torch.no_grad():
         assert float(model.loss(maps, seeded(20))) < 0.9 * before
@@ -356,7 +355,7 @@ class Mixture(torch.nn.Module):
 @pytest.fixture(scope="module")
 def mixture() -> tuple[Diffusion, torch.Tensor]:
     """A model whose denoiser is exact for what is not Gaussian, and maps, two weak and two strong."""
-    model = Diffusion(16, channels=(8, 16))
+    model = Diffusion(16, widths=(8, 16))
     model.denoiser = Mixture()
     return model, torch.cat(
         [f.sample(2, seeded(22 + i)) for i, f in enumerate(model.denoiser.fields)]
@@ -371,7 +370,7 @@ def test_an_untrained_model_has_the_density_of_the_gaussian_field(steps):
         red_field(mean=0.3),
     )
     torch.manual_seed(0)
-    model = Diffusion(16, transform, field, channels=(8, 16))
+    model = Diffusion(16, transform, field, widths=(8, 16))
     kappa = transform.inverse(field.sample(3, seeded(23)).double())
     found = model.log_prob(kappa, steps)
     assert found.shape == (3,) and found.dtype == DOUBLE and not found.requires_grad
@@ -470,5 +469,5 @@ def test_a_density_does_not_depend_on_the_batch(mixture):
         model.log_prob(y, 4, 2, seeded(27), batch=3), whole, rtol=1e-10, atol=1e-9
     )
     assert not torch.equal(model.log_prob(y, 4, 2, seeded(28)), whole)
-    with pytest.raises(ValueError, match="made for maps of 16 × 16 pixels, found 8 × 8"):
+    with pytest.raises(ValueError, match=r"expected \(maps, 16, 16\)"):
         model.log_prob(y[:, :8, :8])

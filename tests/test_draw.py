@@ -123,7 +123,7 @@ def test_all_models_of_maps_can_be_drawn_from(tmp_path):
     models = [
         GaussianField.fit(maps),
         LognormalField.fit(maps),
-        Diffusion(16, KappaTransform.fit(maps), channels=(8, 16)),
+        Diffusion(16, KappaTransform.fit(maps), widths=(8, 16)),
     ]
     for number, model in enumerate(models):
         assert np.isfinite(np.load(draw(model, 3, tmp_path / f"{number}.npy"))).all()
@@ -157,7 +157,7 @@ def test_the_command_refuses_in_one_sentence(tmp_path, capsys):
     )
     assert main(["draw", str(model), "20", str(file), "--steps", "12"]) == 1
     error = capsys.readouterr().err
-    assert "--steps is for a diffusion" in error and error.count("\n") == 1
+    assert "--steps means nothing for" in error and error.count("\n") == 1
     assert main(["draw", str(tmp_path / "none"), "20", str(file)]) == 1
     assert "does not exist" in capsys.readouterr().err and not file.exists()
 

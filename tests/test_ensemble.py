@@ -1,6 +1,7 @@
-"""Ensembles against numpy, and the bootstrap over simulations against its known answers.
+"""Ensembles, compared with numpy, and the bootstrap over simulations, with known answers.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each says how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-import lensnb.store
+import lensnb.store.reading
 from lensnb.data import MapSet
 from lensnb.ensemble import (
     Ensemble,
@@ -99,11 +100,14 @@ def test_bootstrap_is_decided_by_its_seed():
 
 
 def test_bootstrap_error_of_maps_that_share_their_simulation():
-    """Maps a + b with a of unit variance a simulation and b of variance ¼ a map: the mean of 60 simulations of 8 maps
-    has the error √((1 + ¼/8)/60), of which a bootstrap over maps would find √((1 + ¼)/480), 0.4 as much.
+    """Maps a + b, with a of unit variance a simulation and b of variance ¼ a map.
 
-    The variance of 60 numbers is known to √(2/59), its root to 9 %, four of which are allowed here, and the bootstrap's
-    own noise (2000 rounds) is 1.6 %. Three bins, twice: fails by chance with probability 4e-4.
+    The mean of 60 simulations of 8 maps has the error √((1 + ¼/8)/60). A bootstrap over maps would
+    find √((1 + ¼)/480), 0.4 as much.
+
+    The variance of 60 numbers is known to √(2/59), and its root to 9 %. Four times as much is
+    allowed. The noise of the bootstrap (2000 rounds) is 1.6 %. Three bins, twice: fails by chance
+    with probability 4e-4.
     """
     rng = np.random.default_rng(3)
     labels = np.repeat(np.arange(60), 8)
@@ -155,7 +159,10 @@ def streamed(x: np.ndarray, simulation=None, batch: int = 7) -> StreamingEnsembl
 
 
 def test_streaming_gives_what_holding_gives():
-    """Simulations arrive piece by piece and out of order, on a mean that is large against the scatter."""
+    """Simulations arrive piece by piece and out of order.
+
+    Their mean is large compared with the scatter.
+    """
     x, labels = vectors(60) + 1e6, np.random.default_rng(3).integers(0, 9, 60)
     stream, held = streamed(x, labels), Ensemble(x, labels)
     assert len(stream) == 60 and set(stream.simulations) == set(labels)
@@ -220,16 +227,16 @@ def test_measure_takes_sets_tensors_and_batches(tmp_path):
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch) -> MapSet:
-    """Thirty maps of three simulations on disk, four a chunk."""
+    """Thirty maps of three simulations on disk, four in each chunk."""
     pytest.importorskip("zarr")
-    monkeypatch.setattr(lensnb.store, "PIECE", 4 * 32 * 32)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 4 * 32 * 32)
     maps = GaussianField(torch.full((32, 17), 1e-4)).sample(30, torch.Generator().manual_seed(1))
     save_zarr(MapSet(maps, 5.0, simulation=np.arange(30) // 10), tmp_path / "set.zarr")
     return open_maps(tmp_path / "set.zarr")
 
 
 def test_maps_on_disk_are_measured_as_maps_in_memory(stored):
-    """Every statistic, bit for bit: the pieces are the same."""
+    """Every statistic is the same bit for bit, because the pieces are the same."""
     statistics = suite(stored.tensor(), 5.0)
     for some in (stored, stored[stored.simulation != 1]):
         there = measure(statistics, some)
@@ -257,7 +264,7 @@ def test_measured_fills_a_streaming_ensemble(stored):
 
 
 def test_an_executor_changes_nothing(stored):
-    """Processes of their own: the statistics travel to them, the maps on disk do not."""
+    """Other processes measure: the statistics are sent to them, the maps on disk are not."""
     statistics = suite(stored.tensor(), 5.0)
     expected = measure(statistics, stored)
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as executor:
@@ -269,7 +276,7 @@ def test_an_executor_changes_nothing(stored):
 
 
 def test_an_executor_is_not_drowned():
-    """Of a generator's samples, only as many are drawn as are needed to keep it busy."""
+    """Only as many samples are drawn from a generator as keep the executor busy."""
     drawn, most = [], []
 
     def samples():
@@ -297,6 +304,107 @@ def test_what_fails_in_an_executor_is_raised_here():
         )
 
 
+# ---------------------------------------------------------------- channels
+
+
+@pytest.fixture
+def binned() -> torch.Tensor:
+    """Thirty maps of two source bins, shape ``(30, 2, 16, 16)``."""
+    maps = 0.01 * torch.randn(30, 2, 16, 16, generator=torch.Generator().manual_seed(16))
+    maps[:, 1] += 0.5 * maps[:, 0]
+    return maps
+
+
+def of_channels(maps: torch.Tensor, simulation=None) -> MapSet:
+    """A set with channels, independent of what a MapSet checks when it is made."""
+    found = MapSet(maps[:, 0].numpy(), 5.0, simulation=simulation)
+    found.maps = maps.numpy()
+    return found
+
+
+def test_measure_takes_maps_of_several_channels(binned, monkeypatch):
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 8 * 16 * 16)
+    labels = np.repeat(np.arange(6), 5)
+    statistics = suite(binned, 5.0, ["power", "pdf", "peaks", "moments"])
+    expected = {name: statistic(binned) for name, statistic in statistics.items()}
+    ways = {
+        "tensor": (binned, labels),
+        "array": (binned.numpy(), labels),
+        "set": (of_channels(binned, labels), None),
+        "batches": (binned.split(7), labels),
+        "arrays": ((some.numpy() for some in binned.split(7)), labels),
+    }
+    for way, (maps, simulation) in ways.items():
+        for name, ensemble in measure(statistics, maps, simulation).items():
+            np.testing.assert_allclose(
+                ensemble.vectors, expected[name], rtol=1e-5, atol=1e-12, err_msg=f"{way} {name}"
+            )
+            assert ensemble.simulation.tolist() == labels.tolist()
+
+
+def test_pieces_of_a_set_count_its_channels(binned, monkeypatch):
+    """Eight maps of one channel are as large as four maps of two."""
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 8 * 16 * 16)
+    of_two = suite(binned, 5.0, "pdf")
+    of_one = suite(binned[:, 0], 5.0, "pdf")
+    one = MapSet(binned[:, 0].numpy(), 5.0)
+    assert [len(found["pdf"]) for found, _ in measured(of_one, one)] == [8, 8, 8, 6]
+    two = of_channels(binned)
+    assert [len(found["pdf"]) for found, _ in measured(of_two, two)] == [4] * 7 + [2]
+
+
+def test_an_executor_measures_several_channels(binned):
+    statistics = suite(binned, 5.0, ["power", "minkowski"])
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as executor:
+        found = measure(statistics, of_channels(binned), executor=executor)
+    for name, statistic in statistics.items():
+        np.testing.assert_allclose(found[name].vectors, statistic(binned), rtol=1e-5)
+
+
+def test_maps_of_another_shape_are_refused(binned):
+    one, two = suite(binned[:, 0], 5.0, "pdf"), suite(binned, 5.0, "pdf")
+    for maps, what in [
+        (binned[..., :8], "the tensor of maps"),
+        (binned[0, 0], "the tensor of maps"),
+        (binned[0, 0].numpy(), "the array of maps"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{what} has the shape .*; expected"):
+            measure(one, maps)
+    with pytest.raises(
+        ValueError, match=r"'pdf' has the shape \(30, 2, 16, 16\); expected \(maps"
+    ):
+        measure(one, binned)
+    with pytest.raises(ValueError, match=r"'pdf' has .*; expected \(maps, 2, 16, 16\)$"):
+        measure(two, binned[:, 0])
+
+
+def test_batches_must_be_maps_of_one_shape(binned):
+    """Two maps, two sets, or maps with numbers are refused: only batches of maps are measured."""
+    any_maps = {
+        "mean": Statistic("mean", lambda m: m.mean((-2, -1))[:, None], np.zeros(1), "", "")
+    }
+    single = binned[:, 0]
+    assert len(measure(any_maps, [single, single[:3]])["mean"]) == 33
+    for maps, sentence in [
+        ((single[0], single[1]), r"batch 0 of the maps has the shape \(16, 16\)"),
+        ((single, torch.arange(30)), r"batch 1 of the maps has the shape \(30,\)"),
+        ((single, single[:, :8, :8]), r"batch 1 .* \(30, 8, 8\); expected \(maps, 16, 16\)"),
+        ((single, binned), r"batch 1 .* \(30, 2, 16, 16\); expected \(maps, 16, 16\)"),
+        ([MapSet(single.numpy(), 5.0)], "batch 0 of the maps is a MapSet; expected a tensor"),
+        ([None], "batch 0 of the maps is a NoneType"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            measure(any_maps, maps)
+
+
+def test_every_map_needs_its_simulation(binned):
+    statistics = suite(binned, 5.0, "pdf")
+    for call in (measure, lambda *args: list(measured(*args))):
+        with pytest.raises(ValueError, match="30 maps need one simulation number each, found 28"):
+            call(statistics, binned, np.arange(28))
+    assert measure({}, binned, np.arange(30)) == {}
+
+
 # ---------------------------------------------------------------- errors
 
 
@@ -311,7 +419,10 @@ def test_jackknife_of_a_mean_is_the_textbook_error():
 
 
 def test_jackknife_and_bootstrap_agree_on_a_correlation():
-    """Both know the error of ρ to about 15 % from 400 maps and 1,000 rounds; 4 of that, for a chance failure of 6e-5."""
+    """Both know the error of ρ to about 15 % from 400 maps and 1,000 rounds.
+
+    The tolerance is 4 times that: fails by chance with probability 6e-5.
+    """
     rng = np.random.default_rng(7)
     x = rng.normal(size=(400, 2)) @ [[1, 0.6], [0, 0.8]]
     ensemble, rho = Ensemble(x), lambda e, w: e.correlation(w)[0, 1]
@@ -329,7 +440,10 @@ def test_jackknife_refuses_one_simulation():
 
 
 def test_covariance_noise_is_the_spread_of_covariances():
-    """‖Ĉ − C‖² of 300 repetitions, its mean known to 4 %: a tolerance of 20 % fails by chance with probability 1e-6."""
+    """‖Ĉ − C‖² of 300 repetitions, whose mean is known to 4 %.
+
+    With a tolerance of 20 % it fails by chance with probability 1e-6.
+    """
     mix, metric = np.random.default_rng(8).normal(size=(3, 3)), np.diag([1.0, 0.5, 2.0])
     labels, rng = np.repeat(np.arange(50), 8), np.random.default_rng(9)
     true = metric @ mix.T @ mix @ metric.T
@@ -344,7 +458,10 @@ def test_covariance_noise_is_the_spread_of_covariances():
 
 
 def test_effective_maps():
-    """Independent maps count in full, copies once: 400 maps that are 50 maps eight times over. Known to 10 % or so."""
+    """Independent maps count in full, and copies count once.
+
+    The copies are 50 maps, eight times over. The result is known to about 10 %.
+    """
     rng = np.random.default_rng(10)
     x = rng.normal(size=(400, 6)) @ rng.normal(size=(6, 6))
     assert Ensemble(x).effective_maps() == pytest.approx(400, rel=0.01)
@@ -380,7 +497,10 @@ def test_shrinkage_brings_few_maps_nearer_to_the_truth():
 
 
 def test_precision_is_unbiased():
-    """Mean of 2,000 inverse covariances of 20 maps in 6 bins: each of 36 elements within 5 standard errors (2e-5)."""
+    """Mean of 2,000 inverse covariances of 20 maps in 6 bins.
+
+    Each of 36 elements is within 5 standard errors: fails by chance with probability 2e-5.
+    """
     mix = np.random.default_rng(11).normal(size=(6, 6))
     rng, expected = np.random.default_rng(12), np.linalg.inv(mix.T @ mix)
     found = np.array([Ensemble(rng.normal(size=(20, 6)) @ mix).precision() for _ in range(2000)])
@@ -414,8 +534,11 @@ def test_hartlap_and_dodelson_schneider_are_the_published_numbers():
 
 
 def test_dodelson_and_schneider_is_what_a_fit_suffers():
-    """Scatter of a parameter fitted with the inverse of a noisy covariance, over 4,000 fits: its variance is known to 2.2 %,
-    the factor is 1.43; 4 standard deviations, a chance failure of 6e-5."""
+    """Scatter of a parameter fitted with the inverse of a noisy covariance, over 4,000 fits.
+
+    The factor is 1.43, and the variance is known to 2.2 %. Within 4 standard deviations: fails by
+    chance with probability 6e-5.
+    """
     maps, bins, rng = 40, 12, np.random.default_rng(13)
     response, fitted = np.ones(bins), []
     for _ in range(4000):
@@ -427,8 +550,11 @@ def test_dodelson_and_schneider_is_what_a_fit_suffers():
 
 
 def test_gaussian_covariance_of_a_spectrum():
-    """Against 3,000 Gaussian maps: variances known to 3 % in the widest of 6 bins, correlations to 0.018; 4.5 of each, a
-    chance failure of 2e-4."""
+    """Compared with 3,000 Gaussian maps.
+
+    Variances are known to 3 % in the widest of 6 bins and correlations to 0.018. Within 4.5 of
+    these errors: fails by chance with probability 2e-4.
+    """
     grid, edges = MapGrid(24, 5.0), np.array([70.0, 150, 250, 350, 450, 600, 860])
     power = lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
     maps = GaussianField.from_power(grid, power).sample(3000, torch.Generator().manual_seed(14))

@@ -91,7 +91,7 @@ def test_larger_maps_are_cut_from_the_boxes_of_the_sample(covariance, monkeypatc
         "flow, blind",
         "flow, 100 maps",
         "diffusion",
-        "diffusion, untold",
+        "diffusion, unconditional",
         "diffusion, heun 8",
     ],
 )
@@ -143,7 +143,7 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
             and "2 steps of 32 maps" in card
             and "C_ℓ slope" in card
             and "Of 40 maps, 0 are not finite" in card
-            and "| not one exploded or NaN map in 40 | – | 0 | met |" in card
+            and "| no exploded or NaN map in 40 | – | 0 | met |" in card
             and "| kurtosis of a map within 10% |" in card
         )
 

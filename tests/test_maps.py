@@ -15,11 +15,10 @@ from lensnb.maps import (
     GaussianField,
     LognormalField,
     MapGrid,
-    add_shape_noise,
     mode_power,
-    shape_noise_sigma,
     smooth,
 )
+from lensnb.shear import add_shape_noise, shape_noise_sigma
 
 GRID = MapGrid(32, 5.0)
 
@@ -283,7 +282,9 @@ def test_variance_that_is_not_positive_is_refused(bad):
 
 
 def test_variance_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"shape \(n, n // 2 \+ 1\) of rfft2, found \(8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"shape \(n, n // 2 \+ 1\) of rfft2, or .* found \(8, 8\)"
+    ):
         GaussianField(torch.ones(8, 8))
 
 

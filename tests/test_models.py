@@ -8,12 +8,12 @@ from lensnb import models
 from lensnb.data import load_sample
 from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import Diffusion, Flow, Strength
+from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
-TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "told diffusion"]
+TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "conditional diffusion"]
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
     "cpu",
@@ -47,13 +47,13 @@ def build(name: str) -> torch.nn.Module:
         "spline flow": lambda: Flow(
             16, transform, gaussian, steps=2, hidden=8, coupling="spline", bins=4
         ),
-        "diffusion": lambda: Diffusion(16, transform, channels=(8, 16)),
-        "told diffusion": lambda: Diffusion(
+        "diffusion": lambda: Diffusion(16, transform, widths=(8, 16)),
+        "conditional diffusion": lambda: Diffusion(
             16,
             transform,
             gaussian,
-            channels=(8, 16),
-            strength=Strength.fit(transform(maps), gaussian),
+            widths=(8, 16),
+            band_powers=BandPowers.fit(transform(maps), gaussian),
         ),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
@@ -115,7 +115,7 @@ def test_samples_do_not_depend_on_how_many_more_are_made(model):
 
 @pytest.mark.parametrize("sampler", [heun, stochastic])
 def test_each_map_of_a_diffusion_model_has_noise_of_its_own(sampler):
-    model = build("told diffusion")
+    model = build("conditional diffusion")
     expected = model.sample(9, seeded(10), steps=4, sampler=sampler)
     found = model.sample(6, seeded(10), steps=4, sampler=sampler, batch=4)
     assert_same_maps(found, expected[:6])
@@ -170,13 +170,13 @@ def test_a_diffusion_model_refuses_sizes_that_its_network_cannot_halve(n, channe
     with pytest.raises(
         ValueError, match=f"a multiple of {unit} and at least 16 pixels, found {n}"
     ):
-        Diffusion(n, channels=channels)
+        Diffusion(n, widths=channels)
 
 
 @pytest.mark.parametrize("shape", [(2, 32, 32), (2, 8, 8), (2, 16, 32)])
 def test_maps_of_another_size_are_refused(trained, shape):
     with pytest.raises(
-        ValueError, match=rf"made for maps of 16 × 16 pixels, found {shape[1]} × {shape[2]}"
+        ValueError, match=rf"the shape \({', '.join(map(str, shape))}\); expected \(maps, 16, 16\)"
     ):
         trained.loss(torch.zeros(shape), seeded(13))
 
@@ -209,7 +209,8 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
         models.load(path)
     write_tensors(path, {"x": torch.zeros(2)}, {"step": 3})
     with pytest.raises(
-        ValueError, match="holds no model; expected a checkpoint of flow or diffusion or vectors"
+        ValueError,
+        match="holds no model; expected a checkpoint of the families diffusion, flow, vectors",
     ):
         models.load(path)
     save_checkpoint(path, build("flow"))

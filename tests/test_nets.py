@@ -26,7 +26,7 @@ def test_a_new_coupling_network_says_nothing():
 
 
 def test_a_coupling_network_sees_two_pixels_far():
-    """3×3 – 1×1 – 3×3: a change reaches a 5 × 5 neighbourhood, and no further if the strength of the map is not told."""
+    """3×3 – 1×1 – 3×3: a change reaches a 5 × 5 neighbourhood, and no further without the scatter of the whole map."""
     network = perturbed(CouplingNet(1, 2, hidden=4))
     torch.nn.init.zeros_(network.strength.weight)
     x = torch.randn(1, 1, 11, 11, generator=seeded(10))
@@ -40,7 +40,7 @@ def test_a_coupling_network_sees_two_pixels_far():
     )
 
 
-def test_a_coupling_network_is_told_how_strong_the_map_is():
+def test_a_coupling_network_sees_the_scatter_of_the_whole_map():
     network = perturbed(CouplingNet(1, 2, hidden=4))
     x = torch.randn(1, 1, 11, 11, generator=seeded(10))
     changed = x.clone()
@@ -94,21 +94,21 @@ def test_a_unet_hears_its_condition_and_all_of_its_input():
         assert ((network(changed, torch.tensor([0.3])) - said)[0, 0, 8:, 8:] != 0).all()
 
 
-def test_a_unet_hears_its_labels():
-    network = perturbed(UNet(1, 1, (8,), labels=2))
+def test_a_unet_depends_on_its_numbers():
+    network = perturbed(UNet(1, 1, (8,), numbers=2))
     x, condition = torch.randn(1, 1, 8, 8, generator=seeded(11)), torch.tensor([0.3])
     said = [
-        network(x, condition, torch.tensor([labels]))
-        for labels in ([0.5, 1.0], [0.6, 1.0], [0.5, 1.1])
+        network(x, condition, torch.tensor([numbers]))
+        for numbers in ([0.5, 1.0], [0.6, 1.0], [0.5, 1.1])
     ]
     assert not torch.equal(said[0], said[1]) and not torch.equal(said[0], said[2])
     with pytest.raises(
-        ValueError, match="needs 2 labels a map, such as model.strength\\(y\\), found none"
+        ValueError, match="conditioned on 2 numbers a map, such as band powers; found 0"
     ):
         network(x, condition)
 
 
-def test_conditions_of_all_noise_levels_are_told_apart():
+def test_all_noise_levels_are_told_apart():
     """ln σ / 4 for σ from 0.02 to 20, the arguments that a diffusion model passes: embeddings that all differ."""
     network = UNet(1, 1, (8,))
     condition = torch.log(torch.logspace(math.log10(0.02), math.log10(20), 30)) / 4

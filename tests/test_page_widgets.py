@@ -17,8 +17,7 @@ from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.transform import KappaTransform
-from lensnb.widgets import diffuse, inspect, spot_the_fake, walk
-from lensnb.widgets.training import Training
+from lensnb.widgets import TrainingView, diffuse, inspect, spot_the_fake, walk
 
 pytestmark = pytest.mark.browser
 
@@ -377,7 +376,7 @@ def training(show):
     """training(…) → a training of a hundred steps on a page, of which two are made."""
 
     def training(**how):
-        widget = Training(100, "flow")
+        widget = TrainingView(100, "flow")
         widget.add(record(2))
         widget.add(record(4, power_slope=0.87), lognormal(4, 3))
         return show(widget, "training", **how)

@@ -1,9 +1,13 @@
 """Figures are tested by their artists: what is drawn is what the report says."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import matplotlib
 
 matplotlib.use("agg")
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,6 +18,12 @@ from lensnb import plot
 from lensnb.compare import NULL, compare
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +164,6 @@ def test_colours_are_fixed_for_truth_and_null_and_differ():
 
 
 def test_show_gives_a_picture_with_its_alternative_text_and_closes_the_figure(tmp_path):
-    import matplotlib.pyplot as plt
-
     figure, _ = plot.panels(1)
     picture = plot.show(figure, "an empty panel", tmp_path / "figures" / "a.png")
     assert (
@@ -165,11 +173,90 @@ def test_show_gives_a_picture_with_its_alternative_text_and_closes_the_figure(tm
     assert not plt.fignum_exists(figure.number)
 
 
+def test_the_ending_of_a_file_says_what_is_written(tmp_path):
+    starts = {"a.pdf": b"%PDF", "a.svg": b"<?xml", "a.png": b"\x89PNG", "a": b"\x89PNG"}
+    for name, start in starts.items():
+        plot.show(plot.panels(1)[0], "an empty panel", tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    figure, _ = plot.panels(1)
+    with pytest.raises(ValueError, match="Format 'maps' is not supported"):
+        plot.show(figure, "an empty panel", tmp_path / "a.maps")
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_a_training_shows_its_losses_and_a_single_record_is_a_point():
+    figure, ax = plot.panels(1)
+    history = [
+        {"step": 1, "loss": 3.0, "lr": 1e-3},
+        {"step": 2, "loss": 2.0, "lr": 1e-3, "validation": 2.5},
+        {"step": 3, "loss": None, "lr": 1e-3, "validation": None},
+    ]
+    plot.training(ax, history, "bits per pixel", "flow")
+    loss, validation = ax.lines
+    assert loss.get_xydata().tolist() == [[1, 3], [2, 2]] and loss.get_marker() == ""
+    assert validation.get_xydata().tolist() == [[2, 2.5]] and validation.get_marker() == "o"
+    rate = plot.learning_rate(plot.panels(1)[1], history[:1]).lines[0]
+    assert rate.get_xydata().tolist() == [[1, 1e-3]] and rate.get_marker() == "o"
+    assert plot.training(plot.panels(1)[1], []).get_ylabel() == "loss"
+
+
 def test_gallery_shares_one_colour_scale():
     maps = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
     figure = plot.gallery({"truth": maps, "model": 3 * maps}, 5.0)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert len(images) == 8 and len({i.get_clim() for i in images}) == 1
+
+
+def test_maps_with_channels_have_a_row_for_each_source_bin():
+    maps = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    figure = plot.gallery({"truth": maps, "model": 3 * maps}, 5.0, columns=3)
+    images = [ax.images[0] for ax in figure.axes if ax.images]
+    assert len(images) == 12 and len({i.get_clim() for i in images}) == 1
+    np.testing.assert_allclose(images[4].get_array(), maps[1, 1])
+    labels = [ax.get_ylabel().split("\n")[0] for ax in figure.axes if "bin" in ax.get_ylabel()]
+    assert labels == ["truth, bin 1", "truth, bin 2", "model, bin 1", "model, bin 2"]
+    with pytest.raises(
+        ValueError, match=r"a map to draw has the shape \(n, n\), found \(2, 8, 8\)"
+    ):
+        plot.kappa_map(plot.panels(1)[1], maps[0], 5.0)
+
+
+@pytest.fixture
+def binned(report):
+    """The report with its power spectra as two source bins, the halves of the vector."""
+    whole = report.statistics["power"]
+    half = len(whole.x) // 2
+    spans = {"bin 1": slice(0, half), "bin 2": slice(half, len(whole.x))}
+    own = {name: getattr(whole, name) for name in ("x", "x_label", "y_label", "log_x", "log_y")}
+    split = SimpleNamespace(**own, parts=spans)
+    return replace(report, statistics=report.statistics | {"power": split}), half
+
+
+def test_each_part_of_a_statistic_is_a_line_of_its_own_with_its_name(report, binned):
+    binned, half = binned
+    assert list(plot.parts(report.statistics["power"])) == [""]
+    statistic, truth = binned.statistics["power"], binned.ensembles["truth"]["power"]
+    figure, ax = plot.panels(1)
+    plot.band(ax, statistic, truth, plot.TRUTH, "truth")
+    plot.curve(ax, statistic, truth.mean(), plot.CYCLE[0], "model")
+    drawn = [line for line in ax.lines if len(line.get_xdata())]
+    assert [len(line.get_xdata()) for line in drawn] == 2 * [half, len(statistic.x) - half]
+    np.testing.assert_allclose(drawn[1].get_ydata(), truth.mean()[half:])
+    assert drawn[0].get_linestyle() != drawn[1].get_linestyle()
+    labels = ax.get_legend_handles_labels()[1]
+    assert sorted(labels) == ["bin 1", "bin 2", "model", "truth"]
+    assert len(ax.collections) == 2
+
+
+def test_figures_of_a_report_know_the_parts(binned):
+    binned, half = binned
+    figure, ax = plot.panels(1)
+    plot.ratio(ax, binned, "power", "mean_ratio")
+    assert len(ax.containers) == 4
+    figure = plot.comparison(binned, ["power", "pdf"])
+    assert {"bin 1", "bin 2"} < {text.get_text() for text in figure.legends[0].get_texts()}
+    ax = plot.correlations(binned).axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["bin 1", "bin 2"]
 
 
 def test_drawing_changes_no_setting(report):

@@ -88,7 +88,7 @@ TILED = {
 def tiled(name: str, published: Path, folder: Path) -> Path:
     file, options, _, _ = TILED[name]
     tiles = folder / "tiles.zarr"
-    given = ["--labels", "each", *options.split()]
+    given = ["--simulation", "each", *options.split()]
     assert main(["convert", str(published / file), str(tiles), *given]) == 0
     return tiles
 

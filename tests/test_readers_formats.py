@@ -1,8 +1,10 @@
-"""The suites' own formats, written here byte for byte as they are published, and what can be wrong with them."""
+"""The suites' own formats, written here byte for byte as they are published, and what can be wrong
+with them."""
 
 import math
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def write_slics(folder, los=74, z="0.042", n=65, order="<", raw=None):
 
 @pytest.fixture
 def small_slics(monkeypatch):
-    monkeypatch.setattr(slics, "SIDE", 65)
+    monkeypatch.setattr(slics, "_PIXELS", 65)
 
 
 def test_slics_map(tmp_path, small_slics):
@@ -71,7 +73,9 @@ def test_slics_map(tmp_path, small_slics):
 
 
 def test_slics_map_of_the_published_size(tmp_path):
-    """A sparse file of 239,940,100 bytes, one block of 16 × 16 pixels set; 484 pixels of 1.24′ come out."""
+    """A sparse file of 239,940,100 bytes, one block of 16 × 16 pixels set; 484 pixels of 1.24′
+    come out.
+    """
     path = tmp_path / "2.899kappa_weight.dat_LOS1"
     with open(path, "wb") as file:
         file.truncate(239_940_100)
@@ -109,8 +113,10 @@ def test_slics_source_plane_is_given_where_it_is_not_known(tmp_path, small_slics
     assert open_maps(path, z_source=0.968).z_source == 0.968
 
 
-def test_slics_planes_of_one_line_of_sight_share_its_label(tmp_path, small_slics):
-    """Not that one set may hold two source planes; but two files of one name in two folders are one simulation."""
+def test_slics_planes_of_one_line_of_sight_share_its_simulation(tmp_path, small_slics):
+    """Not that one set may hold two source planes; but two files of one name in two folders are
+    one simulation.
+    """
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -142,7 +148,7 @@ def write_binary(path, n=16, order="<", data=None, markers=None):
 
 @pytest.fixture
 def small_ktng(monkeypatch):
-    monkeypatch.setattr(ktng, "SIDE", 16)
+    monkeypatch.setattr(ktng, "_PIXELS", 16)
 
 
 def test_ktng_hdf5(tmp_path, small_ktng):
@@ -162,7 +168,7 @@ def test_ktng_hdf5(tmp_path, small_ktng):
 
 
 def test_ktng_hdf5_with_one_plane_needs_no_number(tmp_path, small_ktng):
-    assert open_maps(write_ktng(tmp_path / "LP001_run001_maps.hdf5")).z_source == ktng.SOURCES[22]
+    assert open_maps(write_ktng(tmp_path / "LP001_run001_maps.hdf5")).z_source == ktng._SOURCES[22]
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -170,7 +176,7 @@ def test_ktng_binary_in_either_byte_order(tmp_path, small_ktng, order):
     path, kappa = write_binary(tmp_path / "kappa23.dat", order=order)
     maps = open_maps(path)
     np.testing.assert_array_equal(maps.maps[0], kappa)
-    assert (maps.side_deg, maps.z_source) == (5, ktng.SOURCES[22]) and maps.maps.dtype.isnative
+    assert (maps.side_deg, maps.z_source) == (5, ktng._SOURCES[22]) and maps.maps.dtype.isnative
 
 
 def test_ktng_binary_of_the_published_size(tmp_path):
@@ -187,7 +193,7 @@ def test_ktng_source_planes_are_where_the_paper_puts_them():
         Omega_c=0.3089 - 0.0486, Omega_b=0.0486, h=h, sigma8=0.8159, n_s=0.9667, Omega_g=0, Neff=0,
         transfer_function="eisenstein_hu",
     )  # fmt: skip
-    distance = ccl.comoving_radial_distance(cosmology, 1 / (1 + np.array(ktng.SOURCES))) * h
+    distance = ccl.comoving_radial_distance(cosmology, 1 / (1 + np.array(ktng._SOURCES))) * h
     np.testing.assert_allclose(distance, 102.5 * np.arange(1, 41), rtol=1e-4)
 
 
@@ -219,7 +225,7 @@ def write_cosmogrid(
 def test_patches_share_no_healpix_pixel(side, pixels, nside):
     hits = np.zeros(12 * nside**2, int)
     for centre in patch_centres(side, nside):
-        hits[np.unique(cosmogrid.patch_pixels(*centre, side, pixels, nside))] += 1
+        hits[np.unique(cosmogrid._patch_pixels(*centre, side, pixels, nside))] += 1
     assert hits.max() == 1
     assert (
         len(patch_centres(side, nside)) * side**2 > 0.55 * 41253
@@ -230,7 +236,7 @@ def test_patches_a_little_larger_than_planned_would_share_pixels():
     """So that the test above can fail, and not much of the sky is wasted."""
     hits = np.zeros(12 * 128**2, int)
     for centre in patch_centres(10, 128):
-        hits[np.unique(cosmogrid.patch_pixels(*centre, 11.5, 300, 128))] += 1
+        hits[np.unique(cosmogrid._patch_pixels(*centre, 11.5, 300, 128))] += 1
     assert hits.max() > 1
 
 
@@ -254,7 +260,9 @@ def test_cosmogrid(tmp_path, group):
 
 
 def test_cosmogrid_patches_lie_as_healpy_shows_them(tmp_path):
-    """On a sky that is the latitude, rows grow northwards; on one that is the longitude, columns grow westwards."""
+    """On a sky that is the latitude, rows grow northwards; on one that is the longitude, columns
+    grow westwards.
+    """
     longitude, latitude = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)
     for name, sky in (("b", latitude / 100), ("l", (longitude - 180) / 100)):
         path = write_cosmogrid(tmp_path / name, bins=[1], sky=sky)
@@ -270,7 +278,7 @@ def test_cosmogrid_patches_lie_as_healpy_shows_them(tmp_path):
             assert (np.diff(maps[near].mean(1), axis=1) < 0).all()
 
 
-def test_cosmogrid_permutations_of_one_run_share_a_label(tmp_path):
+def test_cosmogrid_permutations_of_one_run_share_a_simulation(tmp_path):
     runs = [f"grid/cosmo_00000{c}/perm_000{p}" for c in (1, 2) for p in (0, 1)] + ["raw/run_0007"]
     for run in runs:
         write_cosmogrid(tmp_path / run, bins=[1])
@@ -334,16 +342,16 @@ def test_zarr_array(tmp_path, version):
     assert (maps.side_deg, maps.z_source, maps.simulation.tolist()) == (3.5, 0.7, [0, 1, 2, 3, 4])
 
 
-@pytest.mark.parametrize("labels", [[3, 3, 1], [0, 0, 0], ["a/b", "a/b", "c"]])
+@pytest.mark.parametrize("simulation", [[3, 3, 1], [0, 0, 0], ["a/b", "a/b", "c"]])
 @pytest.mark.parametrize("z_source", [1.0, math.nan])
-def test_zarr_of_a_map_set(tmp_path, labels, z_source):
+def test_zarr_of_a_map_set(tmp_path, simulation, z_source):
     before = MapSet(
-        np.zeros((3, 8, 8), np.float32), 5.0, z_source, np.array(labels), {"files": ["x"]}
+        np.zeros((3, 8, 8), np.float32), 5.0, z_source, np.array(simulation), {"files": ["x"]}
     )
     save_zarr(before, tmp_path / "set.zarr")
     after = open_maps(tmp_path / "set.zarr")
     np.testing.assert_array_equal(after.maps, before.maps)
-    assert after.simulation.tolist() == labels and after.side_deg == 5
+    assert after.simulation.tolist() == simulation and after.side_deg == 5
     assert after.z_source == z_source or math.isnan(z_source) and math.isnan(after.z_source)
     with pytest.raises(FileExistsError, match="set.zarr exists; expected a new folder"):
         save_zarr(before, tmp_path / "set.zarr")
@@ -437,7 +445,9 @@ def write_catalogue(path, names, columns, formats=None):
 
 
 def galaxies(n=32, side=600.0, each=4, seed=0):
-    """Galaxies on a κ field of periodic pixels: positions, shear of their pixel, redshift; and the field."""
+    """Galaxies on a κ field of periodic pixels: positions, shear of their pixel, redshift; and the
+    field.
+    """
     kappa = GaussianField.from_power(
         MapGrid(n, side / 60), lambda ell: 1e-8 / (1 + (ell / 100) ** 2)
     ).sample(1, torch.Generator().manual_seed(seed))[0]
@@ -528,7 +538,9 @@ def test_catalogue_counts_galaxies_outside_its_field(tmp_path):
 
 @pytest.mark.parametrize("ra, dec", [(40.0, 0.0), (0.0, 35.0), (200.0, -60.0)])
 def test_catalogue_on_the_sky(tmp_path, ra, dec):
-    """Galaxies put on the sky through the inverse projection, shear turned into local axes by finite differences."""
+    """Galaxies put on the sky through the inverse projection, shear turned into local axes by
+    finite differences.
+    """
     wcs = pytest.importorskip("astropy.wcs").WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cdelt, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [1, 1], [ra, dec]
     x, y, g1, g2, z, kappa = galaxies(side=480.0, each=8)
@@ -597,6 +609,22 @@ def test_convert_of_several_files_with_what_each_format_takes(tmp_path, small_kt
     assert main(["convert", path, str(tmp_path / "b.npz"), *options]) == 0
     expected = read_catalogue(path, 8, source=(0.5, 2.5), signs=(1, -1)).maps
     np.testing.assert_array_equal(open_maps(tmp_path / "b.npz").maps[0], expected)
+
+
+def test_convert_takes_the_old_name_of_simulation_with_a_warning(tmp_path, capsys):
+    np.save(tmp_path / "maps.npy", normal(2, 16, 16))
+    out = str(tmp_path / "set.npz")
+    command = ["convert", str(tmp_path / "maps.npy"), out, "--side-deg", "5", "--tile", "8"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main([*command, "--labels", "each"]) == 0
+    error = capsys.readouterr().err
+    assert "--labels is now called --simulation" in error and error.count("\n") == 1
+    assert open_maps(out).simulation.tolist() == list(range(8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main([*command, "--labels", "each", "--simulation", "each"]) == 1
+    assert "expected --simulation" in capsys.readouterr().err
 
 
 def test_convert_leaves_what_is_there_when_it_refuses(tmp_path, small_slics, capsys):
@@ -961,7 +989,7 @@ REFUSALS = {
         {"side_deg": 5},
         "is not a whole zarr folder",
     ),
-    "zarr, other labels": (
+    "zarr, other simulations": (
         lambda p: zarr_file(p, maps=normal(3, 8, 8), simulation=np.arange(4)),
         {"side_deg": 5},
         r"simulation numbers of the shape \(4,\); expected",
@@ -993,7 +1021,7 @@ REFUSALS = {
         {"mask": "mask.npy", "pixels": 8},
         "expected a boolean mask",
     ),
-    "masked, mask not given": (lambda p: fair(p), {"side_deg": 5}, "expected square maps"),
+    "masked, mask not given": (lambda p: fair(p), {"side_deg": 5}, r"expected \(maps, n, n\)"),
     "masked, cut off": (
         lambda p: cut(fair(p), 0.5),
         {"mask": "mask.npy", "pixels": 8},
@@ -1046,7 +1074,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
     assert str(path) in str(caught.value)
 
 
-# ---------------------------------------------------------------- a published catalogue that carries both shear and κ
+# -------------------- a published catalogue that carries both shear and κ
 
 
 @pytest.fixture
@@ -1064,7 +1092,9 @@ def test_published_catalogue_with_the_signs_of_other_axes(mice):
 
 
 def test_published_catalogue_gives_its_own_convergence(mice):
-    """Shear at the galaxies → κ_E against the κ of the same galaxies, smoothed with 2′, without the outer eighth."""
+    """Shear at the galaxies → κ_E against the κ of the same galaxies, smoothed with 2′, without
+    the outer eighth.
+    """
     maps = open_maps(mice, side_deg=0.85, pixels=32, signs=(-1, -1))
     assert maps.provenance["empty_pixels"] == 0 and maps.provenance["correlation_with_kappa"] > 0.7
     galaxies = read_shear(mice, 0.85, signs=(-1, -1))

@@ -20,9 +20,7 @@ def calls(folder):
     vectors = MAPS[:, 0]
     yield lambda: MapSet(MAPS, 5.0, labels=NUMBERS)
     yield lambda: Ensemble(vectors, labels=NUMBERS)
-    yield lambda: measure({"row": lambda maps: maps[:, 0].numpy()}, MAPS[None], labels=NUMBERS)[
-        "row"
-    ]
+    yield lambda: measure({"row": lambda maps: maps[:, 0].numpy()}, [MAPS], labels=NUMBERS)["row"]
     yield lambda: open_maps(folder / "maps.npy", 5.0, labels=NUMBERS)
     yield lambda: convert(folder / "maps.npy", folder / "maps.zarr", 5.0, labels=NUMBERS)
 

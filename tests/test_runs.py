@@ -1,4 +1,4 @@
-"""Parameters, run folders and the command line: what is refused before anything starts, and what a run leaves."""
+"""Parameters, run folders, the command line: what is refused at once, and what a run leaves."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.files import write_json
-from lensnb.runs import runner
+from lensnb.runs import execution, runner
 
 PARAMETERS = """\
 steps: int = 3  # how many
@@ -130,7 +131,7 @@ def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "1.npy").touch()
     for given in ("maps", "maps/1.npy", "maps/*.npy", "./maps/1.npy"):
-        assert Path(runner._found_here(given)) == tmp_path / given
+        assert Path(execution._found_here(given)) == tmp_path / given
     for given in (
         "",
         "auto",
@@ -141,7 +142,7 @@ def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
         0.5,
         True,
     ):
-        assert runner._found_here(given) is given
+        assert execution._found_here(given) is given
 
 
 @pytest.mark.slow
@@ -252,7 +253,7 @@ history = watch(records(), 10_000)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path, name):
-    """The signal that batch systems send: the training saves, nothing after it runs, and the same command goes on."""
+    """A signal of batch systems: a training saves, nothing after it runs, and the run resumes."""
     book = notebook(STOPPED, "Path(folder, 'after').touch()")
     command = [
         sys.executable,
@@ -474,3 +475,68 @@ def test_command_line_help_lists_the_commands():
 def test_map_set_survives_a_run_folder(tmp_path):
     maps = MapSet(np.zeros((2, 4, 4), np.float32), 1.0)
     assert MapSet.load(maps.save(tmp_path / "deep" / "set.npz")).side_deg == 1.0
+
+
+# -------------------- the parameter that was called labels
+
+
+@pytest.fixture
+def cutting(tmp_path):
+    """A notebook with the parameter of the given name, the present one or the old one."""
+
+    def write(name: str) -> Path:
+        cell = nbformat.v4.new_code_cell(f'{name}: str = ""  # .npy\nfolder: str = "."  # results')
+        cell.metadata["tags"] = ["parameters"]
+        book = nbformat.v4.new_notebook(cells=[cell])
+        book.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        nbformat.write(book, tmp_path / "05_cut.ipynb")
+        return tmp_path / "05_cut.ipynb"
+
+    return write
+
+
+def test_the_old_name_of_a_parameter_works_with_a_warning(cutting, monkeypatch):
+    notebook = cutting("simulation")
+    with pytest.warns(FutureWarning, match="the parameter labels is now called simulation"):
+        assert runs.check_names(notebook, {"labels": "s.npy"}) == {"simulation": "s.npy"}
+    with pytest.raises(ValueError, match="was given both labels and simulation"):
+        runs.check_names(notebook, {"labels": "s.npy", "simulation": "s.npy"})
+    monkeypatch.setenv("LENSNB_PARAMETERS", json.dumps({"labels": "s.npy"}))
+    namespace = {"__annotations__": {"simulation": str}, "simulation": ""}
+    with pytest.warns(FutureWarning, match="LENSNB_PARAMETERS: the parameter labels is now"):
+        assert runs.check_parameters(namespace) == {"simulation": "s.npy"}
+
+
+def test_a_notebook_that_still_has_labels_keeps_them(cutting):
+    assert runs.check_names(cutting("labels"), {"labels": "s.npy"}) == {"labels": "s.npy"}
+
+
+def test_the_command_line_warns_in_one_sentence(cutting, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runner, "execute", lambda notebook, folder, given: folder / notebook.name)
+    monkeypatch.setattr(runner, "complete", lambda folder, executed, seconds: None)
+    notebook, root = cutting("simulation"), tmp_path / "runs"
+    command = ["run", str(notebook), "--root", str(root), "--name", "one", "-p", "labels", "s.npy"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(command) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("lensnb: ") and error.count("\n") == 1
+    assert "the parameter labels is now called simulation" in error
+    assert runs.read_record(root / "one")["parameters"] == {"simulation": "s.npy"}
+
+
+def test_old_runs_are_listed_under_the_present_name(tmp_path):
+    pytest.importorskip("pandas", reason="no pandas: pip install 'lensnb[lab]'")
+    for folder, parameters in (("old", {"labels": "a"}), ("new", {"simulation": "b"})):
+        (tmp_path / folder).mkdir()
+        record = {"notebook": "n.ipynb", "status": "done", "parameters": parameters}
+        write_json(tmp_path / folder / "run.json", record)
+    (tmp_path / "by_hand").mkdir()
+    write_json(tmp_path / "by_hand" / "results.json", {"parameters": {"labels": "c"}})
+    table = runs.table(tmp_path)
+    assert "labels" not in table.columns
+    assert dict(zip(table["run"], table["simulation"])) == {"by_hand": "c", "new": "b", "old": "a"}

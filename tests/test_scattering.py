@@ -1,6 +1,7 @@
-"""Scattering coefficients against a direct computation at full resolution, kymatio, plane waves and white noise.
+"""Scattering coefficients, compared with direct convolutions, kymatio and closed forms.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each says how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.stats.scattering import (
+from lensnb.stats import (
     reduced_scattering,
     scattering,
     scattering_order,
@@ -38,8 +39,11 @@ def fields(n: int, maps: int) -> torch.Tensor:
 
 
 def wavelet(n: int, j: int, theta: float, orientations: int) -> np.ndarray:
-    """ψ̂ of the Morlet wavelet, made in real space: sampled at pixels, and at those of as many neighbouring copies of the
-    field as it reaches. The wave runs at the angle θ from the columns to the rows; the peak is as high as 1 − β².
+    """ψ̂ of the Morlet wavelet, made in real space.
+
+    The wavelet is sampled at the pixels of the field and of as many neighbouring copies of it as
+    the wavelet reaches. The wave runs at the angle θ from the columns to the rows. The peak of ψ̂
+    is 1 − β².
     """
     sigma, xi, slant = 0.8 * 2**j, 3 * np.pi / 4 / 2**j, 4 / orientations
     copies = 3 + int(8 * sigma / min(slant, 1) / n)
@@ -100,7 +104,7 @@ def test_small_maps_are_exact(n, scales, orientations):
 
 @pytest.mark.parametrize("n, orientations", [(64, 4), (81, 4), (128, 4), (64, 8)])
 def test_coarser_grids_are_close(n, orientations):
-    """Not a statistical test, but of these maps: the numbers that the docstrings state."""
+    """Not a statistical test: it checks for these maps the numbers that the docstrings state."""
     maps, scales = fields(n, 2), scattering_scales(MapGrid(n, 5.0))
     first, second = direct(maps, scales, orientations)
     found = scattering(maps, orientations=orientations).numpy()
@@ -113,7 +117,10 @@ def test_coarser_grids_are_close(n, orientations):
 
 
 def test_coefficients_are_kymatios():
-    """Full-size convolutions with the filters of kymatio 0.3.0, filter_bank(32, 32, J=4, L=4), which takes π for 3.1415."""
+    """Convolutions at full size with the filters of kymatio 0.3.0.
+
+    They are those of filter_bank(32, 32, J=4, L=4), which uses 3.1415 for π.
+    """
     y, x = np.meshgrid(*2 * [2 * np.pi * np.arange(32) / 32], indexing="ij")
     kappa = (
         0.02 * np.exp(np.sin(x + 2 * np.cos(y)) + np.cos(3 * x - 5 * y) + np.sin(7 * y + 4 * x))
@@ -132,7 +139,10 @@ def test_coefficients_are_kymatios():
 @pytest.mark.parametrize("n", [32, 64, 100])
 @pytest.mark.parametrize("row, column", [(0, 3), (5, 0), (4, 4), (-6, 6), (3, -11), (9, 2)])
 def test_a_plane_wave_has_the_height_of_the_wavelets_transform(n, row, column):
-    """|a cos(k·x) * ψ| = (a / 2) |ψ̂(k) e^(ik·x) + ψ̂(−k) e^(−ik·x)|, and of the two one is as good as zero."""
+    """|a cos(k·x) * ψ| = (a / 2) |ψ̂(k) e^(ik·x) + ψ̂(−k) e^(−ik·x)|.
+
+    One of the two terms is practically zero.
+    """
     y, x = np.meshgrid(*2 * [2 * np.pi * np.arange(n) / n], indexing="ij")
     kappa = torch.from_numpy(0.02 * np.cos(row * y + column * x + 0.4))
     found = scattering(kappa, 3)[:12].reshape(3, 4).numpy()
@@ -148,7 +158,10 @@ def test_a_plane_wave_has_the_height_of_the_wavelets_transform(n, row, column):
 
 
 def test_a_plane_wave_at_the_peak_of_a_wavelet_has_no_second_order():
-    """Along row and column: k = 3π/8 · 2^(−j)... per pixel, where the wavelet of its scale and direction is 1 − β² high."""
+    """Waves along rows and columns with k = 3π/8 · 2^(−j)... per pixel.
+
+    There, the wavelet of the same scale and direction has the response 1 − β².
+    """
     position = 2 * np.pi * np.arange(64) / 64
     kappa = torch.from_numpy(
         np.broadcast_to(0.02 * np.cos(12 * position), (64, 64)).copy()
@@ -164,8 +177,10 @@ def test_a_plane_wave_at_the_peak_of_a_wavelet_has_no_second_order():
 
 
 def test_white_noise_has_the_rayleigh_mean_of_the_wavelets_power():
-    """κ * ψ is complex Gaussian, all but circular: ⟨|·|⟩ = σ √(π/4 Σ |ψ̂|² / N), exactly where ψ̂(k) ψ̂(−k) vanishes; a
-    scale j ≥ 1 of 400 maps, 12 numbers within 4 standard errors, all below 1 %: fails by chance with probability 8e-4.
+    """κ * ψ is complex Gaussian and almost circular: ⟨|·|⟩ = σ √(π/4 Σ |ψ̂|² / N).
+
+    This is exact where ψ̂(k) ψ̂(−k) vanishes. Scales j ≥ 1 of 400 maps, 12 numbers within 4
+    standard errors, all below 1 %: fails by chance with probability 8e-4.
     """
     n, n_maps = 32, 400
     first = scattering(noise(n_maps, n, n, seed=3), 4)[:, 4:16].numpy()
@@ -179,7 +194,7 @@ def test_white_noise_has_the_rayleigh_mean_of_the_wavelets_power():
 
 
 def test_coefficients_are_bounded_by_the_power():
-    """⟨|κ * ψ|⟩² ≤ ⟨|κ * ψ|²⟩ = Σ |κ̂ ψ̂|² / N², and so in the second order."""
+    """⟨|κ * ψ|⟩² ≤ ⟨|κ * ψ|²⟩ = Σ |κ̂ ψ̂|² / N², and the same in the second order."""
     maps, scales = fields(32, 2), 4
     psi = np.array(
         [
@@ -235,10 +250,8 @@ def test_a_quarter_turn_moves_the_directions_on():
         rtol=1e-12,
         atol=0,
     )
-    torch.testing.assert_close(
-        turned[:, 20:].reshape(2, 10, 4, 4), found[:, 20:].reshape(2, 10, 4, 4).roll((2, 2), (-2, -1)),
-        rtol=1e-12, atol=0,
-    )  # fmt: skip
+    second = found[:, 20:].reshape(2, 10, 4, 4).roll((2, 2), (-2, -1))
+    torch.testing.assert_close(turned[:, 20:].reshape(2, 10, 4, 4), second, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("n, tolerance", [(32, 1e-12), (64, 1e-3), (100, 1e-3)])

@@ -1,6 +1,7 @@
-"""Light cones: the geometry against plain arithmetic and integrals, the bookkeeping of boxes, and the physics of real ones.
+"""Light cones: their geometry, the bookkeeping of boxes, and the physics of real boxes.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+The geometry is tested against plain arithmetic and integrals. Statistical tests use fixed seeds;
+each says how often a correct code would fail it with another seed.
 """
 
 import json
@@ -14,14 +15,16 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from lensnb import sims, theory
+from lensnb import theory
 from lensnb.data import SAMPLE, load_sample
 from lensnb.maps import GaussianField, MapGrid
 from lensnb.sims import (
     LightCone,
     born_map,
     born_weights,
+    boxes,
     kappa_maps,
+    nbody,
     particle_positions,
     pixel_weights,
     plane_file,
@@ -104,7 +107,9 @@ def test_projection_conserves_mass_and_is_periodic():
 @pytest.mark.parametrize("chi", [106.0, 954.0, 2226.0])
 @pytest.mark.parametrize("shift", [0.0, 0.37])
 def test_pixels_average_the_plane(chi, shift):
-    """Constant and linear planes come back exactly; a node counts once in all, spread over the pixels that see it."""
+    """Constant and linear planes come back exactly; a node counts once in all, spread over the
+    pixels that see it.
+    """
     cone, n_pix = LightCone(), 64
     weights = pixel_weights(cone, chi, n_pix, 5.0, shift).astype(float)
     cells = (
@@ -213,8 +218,9 @@ def test_uniform_planes_give_the_sum_of_their_weights():
 
 
 def test_each_plane_is_seen_along_all_axes_and_in_all_eight_symmetries():
-    """The map of a whole periodic plane that rises steeply and falls slowly, along columns twice as much as along rows:
-    the third moment of its slope tells how it was turned and mirrored, wherever it starts; its mean tells the axis.
+    """The map of a whole periodic plane that rises steeply and falls slowly, along columns twice
+    as much as along rows. The third moment of its slope tells how it was turned and mirrored,
+    wherever it starts; its mean tells the axis.
     """
     cone, wave = LightCone(n_planes=1, plane_size=64), 2 * np.pi * np.arange(64) / 64
     saw = np.cos(wave) + 0.5 * np.sin(2 * wave)
@@ -235,9 +241,11 @@ def test_each_plane_is_seen_along_all_axes_and_in_all_eight_symmetries():
 
 
 def test_angles_and_distances_meet_in_the_spectrum(tmp_path):
-    """White planes of variance s² a cell at distance χ: C_ℓ = w² s² (cell/χ)², times the windows of the interpolation and
-    of the pixels. Four bins within 4 standard errors over 24 boxes: fails by chance with probability about 2e-3 (few
-    boxes, hence Student's t).
+    """White planes of variance s² a cell at distance χ: C_ℓ = w² s² (cell/χ)², times the windows
+    of the interpolation and of the pixels.
+
+    Four bins within 4 standard errors over 24 boxes: fails by chance with probability about 2e-3
+    (few boxes, hence Student's t).
     """
     cone, n_pix = LightCone(n_planes=2, plane_size=512), 64
     for box in range(24):
@@ -289,7 +297,7 @@ def quick(monkeypatch):
         run.append(box)
         return np.full((cone.n_planes, 3, 4, 4), box, np.float16)
 
-    monkeypatch.setattr(sims, "simulate_box", simulate)
+    monkeypatch.setattr(boxes, "simulate_box", simulate)
     return run
 
 
@@ -388,7 +396,7 @@ def test_a_box_is_decided_by_its_number(tiny_boxes):
 
 def test_another_seed_is_another_suite(tiny_boxes):
     white = [
-        sims._import_pmpp().initial_conditions.white_noise(s, sims._pmpp_setup(TINY)[0])
+        nbody._import_pmpp().initial_conditions.white_noise(s, nbody._pmpp_setup(TINY)[0])
         for s in (0, 1_000_003)
     ]
     assert not np.allclose(*white)
@@ -404,10 +412,12 @@ def test_maps_of_a_real_box(tiny_boxes, tmp_path):
 
 
 def test_linear_power_of_the_simulation_is_theorys_at_every_step(pmpp):
-    """Growth and normalisation as pyccl has them, at the start, at each plane and at a = 1, where σ₈ is defined."""
+    """Growth and normalisation as pyccl has them, at the start, at each plane and at a = 1, where
+    σ₈ is defined.
+    """
     from pmpp.cosmology.boltzmann import linear_power
 
-    conf, cosmo = sims._pmpp_setup(TINY)
+    conf, cosmo = nbody._pmpp_setup(TINY)
     k = np.geomspace(0.01, 5, 8)
     for a in [*TINY.steps(), 1.0]:
         expected = theory.matter_power(k, 1 / a - 1, TINY.cosmology, linear=True)
@@ -417,10 +427,12 @@ def test_linear_power_of_the_simulation_is_theorys_at_every_step(pmpp):
 
 
 def ratio_to_halofit(position: np.ndarray, cone: LightCone, z: float, edges) -> np.ndarray:
-    """Matter power of particles over halofit's in bins of k (h/Mpc), both averaged over the same modes.
+    """Matter power of particles over halofit's in bins of k (h/Mpc), both averaged over the same
+    modes.
 
-    Cloud-in-cell on 256³ cells, its window divided out; no shot noise is taken off, since particles that started on a
-    lattice have less than their number says (and all of it would be 1 % of P at k = 0.5 h/Mpc).
+    Cloud-in-cell on 256³ cells, its window divided out; no shot noise is taken off, since
+    particles that started on a lattice have less than their number says (and all of it would be 1
+    % of P at k = 0.5 h/Mpc).
     """
     n = 256
     x = position * (n / cone.box_size)
@@ -453,10 +465,11 @@ def ratio_to_halofit(position: np.ndarray, cone: LightCone, z: float, edges) -> 
 
 @pytest.mark.slow
 def test_matter_power_is_halofits(pmpp):
-    """Within 10 % at z = 0.52 for 0.1 < k < 0.5 h/Mpc, over two boxes of the kind that makes the sample.
+    """Within 10 % at z = 0.52 for 0.1 < k < 0.5 h/Mpc, over two boxes of the kind that makes the
+    sample.
 
-    The Gaussian sample variance of two boxes of 212 Mpc/h, √(1/modes), is 3.0, 1.8, 1.3 and 1.0 % in the four bins. The
-    finite resolution of the mesh's force costs about 5 % in the last one.
+    The Gaussian sample variance of two boxes of 212 Mpc/h, √(1/modes), is 3.0, 1.8, 1.3 and 1.0 %
+    in the four bins. The finite resolution of the mesh's force costs about 5 % in the last one.
     """
     cone, plane = LightCone(), 6
     edges, ratios = np.array([0.1, 0.2, 0.3, 0.4, 0.5]), []
@@ -473,10 +486,12 @@ def test_matter_power_is_halofits(pmpp):
 
 
 def cut_out_power(grid: MapGrid, power) -> np.ndarray:
-    """C_ℓ that the periodogram of a cut-out of the sky has on average, for ``rfft2`` modes; ``power``: ℓ → C_ℓ in sr.
+    """C_ℓ that the periodogram of a cut-out of the sky has on average, for ``rfft2`` modes;
+    ``power``: ℓ → C_ℓ in sr.
 
-    The correlation of pixel averages, C_ℓ times the pixel's window, aliases included; the periodogram sees a separation
-    (x, y) in the share (1 − |x|/side)(1 − |y|/side) of the field, which leaks power of long modes into short ones.
+    The correlation of pixel averages, C_ℓ times the pixel's window, aliases included; the
+    periodogram sees a separation (x, y) in the share (1 − |x|/side)(1 − |y|/side) of the field,
+    which leaks power of long modes into short ones.
     """
     pad, n = 8, 8 * grid.n
     separation = np.fft.fftfreq(n, 1 / n)
@@ -494,8 +509,8 @@ def cut_out_power(grid: MapGrid, power) -> np.ndarray:
 
 
 def test_cut_out_power_is_that_of_cut_outs():
-    """Fields of 20° with half the pixel, averaged and cut into 16 of 5°: six bins within 4 standard errors over 60 fields;
-    fails by chance with probability about 6e-4."""
+    """Fields of 20° with half the pixel, averaged and cut into 16 of 5°: six bins within 4
+    standard errors over 60 fields; fails by chance with probability about 6e-4."""
     whole, part, edges = (
         MapGrid(256, 20.0),
         MapGrid(32, 5.0),
@@ -555,11 +570,12 @@ def shipped():
 
 
 def test_power_of_the_sample_is_theorys_where_the_mesh_resolves_it(shipped):
-    """Within 10 % for 72 < ℓ < 300, the fundamental mode to where four fifths of C_ℓ come from k < 0.6 h/Mpc.
+    """Within 10 % for 72 < ℓ < 300, the fundamental mode to where four fifths of C_ℓ come from k <
+    0.6 h/Mpc.
 
-    To that k the mesh is within 10 % of halofit (5 % on average), beyond it loses up to a quarter at k = 1.5: some 9 % of
-    C_ℓ in the worst case. Modes longer than the box are missing, 4 % of the first bin. Over all 96 boxes the bins are
-    known to 1.5, 0.9 and 0.8 %.
+    To that k the mesh is within 10 % of halofit (5 % on average), beyond it loses up to a quarter
+    at k = 1.5: some 9 % of C_ℓ in the worst case. Modes longer than the box are missing, 4 % of
+    the first bin. Over all 96 boxes the bins are known to 1.5, 0.9 and 0.8 %.
     """
     sets, edges, spectra = shipped
     grid, z, cosmology = (
@@ -578,7 +594,9 @@ def test_power_of_the_sample_is_theorys_where_the_mesh_resolves_it(shipped):
 
 
 def test_the_sets_of_the_sample_are_of_one_distribution(shipped):
-    """Differences of their C_ℓ, nine numbers, within 4 standard errors: fails by chance with probability 6e-4."""
+    """Differences of their C_ℓ, nine numbers, within 4 standard errors: fails by chance with
+    probability 6e-4.
+    """
     _, _, spectra = shipped
     for first, second in [(0, 1), (0, 2), (1, 2)]:
         a, b = spectra[first], spectra[second]

@@ -1,6 +1,7 @@
-"""The starlet transform against scipy's convolutions, its known filters and planted peaks.
+"""The starlet transform, compared with scipy's convolutions, known filters and planted peaks.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each says how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -11,7 +12,7 @@ import scipy.ndimage
 import torch
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.stats.starlet import (
+from lensnb.stats import (
     starlet,
     starlet_edges,
     starlet_l1,
@@ -41,7 +42,7 @@ def lognormal(n: int, maps: int, seed: int = 2) -> torch.Tensor:
 
 
 def by_scipy(kappa: np.ndarray, scales: int) -> np.ndarray:
-    """The transform by convolutions with the spline full of holes."""
+    """The transform by convolutions with a spline whose taps are far apart."""
     parts = []
     for j in range(scales):
         taps = np.zeros(4 * 2**j + 1)
@@ -78,7 +79,10 @@ def test_scales_add_up_to_the_map():
 
 
 def test_an_impulse_becomes_the_b3_spline():
-    """Smoothed once, a pixel is the outer product of the taps; J times, it is φ(x / 2^J) / 4^J to about 4^(−J)."""
+    """One smoothing of a pixel gives the outer product of the taps.
+
+    J smoothings give φ(x / 2^J) / 4^J, to about 4^(−J).
+    """
     kappa = torch.zeros(129, 129, dtype=torch.float64)
     kappa[64, 64] = 1.0
     np.testing.assert_allclose(
@@ -93,8 +97,10 @@ def test_an_impulse_becomes_the_b3_spline():
 
 
 def test_white_noise_has_the_known_standard_deviation_in_each_scale():
-    """σ_j = 0.8907, 0.2007, 0.0856, 0.0413 of that of the noise are the numbers commonly quoted; exact on a grid
-    so large that no edge is seen; 4 scatters of maps within 4 standard errors: fails by chance with probability 3e-4.
+    """σ_j = 0.8907, 0.2007, 0.0856, 0.0413 of the noise are the numbers commonly quoted.
+
+    They are exact on a grid so large that edges do not matter. 4 scatters of maps within 4
+    standard errors: fails by chance with probability 3e-4.
     """
     kappa = torch.zeros(257, 257, dtype=torch.float64)
     kappa[128, 128] = 1.0
@@ -174,7 +180,10 @@ def test_starlet_peaks_are_those_of_a_maximum_filter():
 
 
 def test_planted_blobs_are_peaks_of_their_scale():
-    """A blob of 1.5 pixels is highest in w₁, one of 6 pixels in w₃; far apart, neither sees the other."""
+    """A blob of 1.5 pixels is highest in w₁, and one of 6 pixels in w₃.
+
+    They are so far apart that they do not affect each other.
+    """
     y, x = torch.meshgrid(*2 * [torch.arange(128, dtype=torch.float64)], indexing="ij")
     blob = lambda row, column, width: torch.exp(
         -((y - row) ** 2 + (x - column) ** 2) / (2 * width**2)
@@ -202,9 +211,10 @@ def test_l1_is_numpys(spacing):
         edges[:, 3] += 0.3 * (edges[:, 4] - edges[:, 3])
     if spacing == "open":
         edges[:, 0], edges[:, -1] = -np.inf, np.inf
-    expected = [
-        np.histogram(w, e, weights=np.abs(w))[0] for one in maps.numpy() for w, e in zip(by_scipy(one, 3), edges)
-    ]  # fmt: skip
+    expected = []
+    for one in maps.numpy():
+        for w, row in zip(by_scipy(one, 3), edges):
+            expected.append(np.histogram(w, row, weights=np.abs(w))[0])
     found = starlet_l1(maps, edges, 3)
     assert found.dtype == torch.float64
     np.testing.assert_allclose(found, np.reshape(expected, (3, 24)), rtol=1e-10)
@@ -217,7 +227,7 @@ def test_l1_is_numpys(spacing):
     "edges", [[-1.0, -0.140625, 0.859375, 1.859375], [-1.140625, -0.140625, 0.859375, 1.859375]]
 )
 def test_a_coefficient_on_an_edge_lies_in_the_bin_above(edges):
-    """w₀ of a single pixel is 1 − 36/256 there, without rounding."""
+    """w₀ of a single pixel is 1 − 36/256 at this pixel, without rounding."""
     kappa = torch.zeros(9, 9, dtype=torch.float64)
     kappa[4, 4] = 1.0
     assert starlet_l1(kappa, [edges], 1).tolist() == [0.0, 1 - 36 / 256, 0.859375]
@@ -236,7 +246,10 @@ def test_l1_of_all_values_is_the_sum_of_sizes():
 
 
 def test_l1_of_single_precision_is_that_of_double():
-    """A map of 65,536 pixels, in one bin: a plain float32 sum would be wrong in the fifth digit."""
+    """A map of 65,536 pixels in one bin.
+
+    A plain sum in float32 would be wrong in the fifth digit.
+    """
     maps = lognormal(256, 2)
     everywhere = np.tile([-1.0, 1.0], (2, 1))
     expected = starlet_l1(maps.double(), everywhere, 2)
@@ -289,7 +302,10 @@ def test_bad_edges_scales_and_maps_are_refused(function):
     "maps", [lognormal(64, 100), noise(50, 64, 64).float()], ids=["lognormal", "noise"]
 )
 def test_default_bins_are_populated(maps, peaks):
-    """Ten in a hundred maps in each bin and beyond either end; ten with nothing in common, so 4^j times as many."""
+    """Ten values in a hundred maps in each bin and beyond either end.
+
+    The values must be independent, which takes 4^j times as many coefficients.
+    """
     scales, least = 3, np.repeat(0.1 * len(maps), 3) * (1 if peaks else 4 ** np.arange(3))
     edges = starlet_edges(maps, scales, bins=10, peaks=peaks)
     assert edges.shape == (scales, 11) and (np.ptp(np.diff(edges), 1) < 1e-12).all()

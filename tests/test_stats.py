@@ -1,6 +1,7 @@
-"""What all statistics share: shapes, precisions, masks, symmetries, errors; and the suite of them.
+"""What all statistics share: shapes, precisions, masks, symmetries and errors; and the suite.
 
-The tests of each family are in the files test_stats_*.py. Fixed seeds; nothing here is left to chance.
+The tests of each family are in the files test_stats_*.py. Seeds are fixed, and nothing is left to
+chance.
 """
 
 import itertools
@@ -74,7 +75,7 @@ each_function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def holes(*shape: int, seed: int = 20) -> torch.Tensor:
-    """A mask with a corner and a tenth of the pixels missing."""
+    """A mask that hides a corner and a tenth of the pixels."""
     mask = torch.rand(*shape, generator=seeded(seed)) < 0.9
     mask[..., :6, :9] = False
     return mask
@@ -117,7 +118,10 @@ def test_an_array_of_numpy_will_do(name):
 
 @each_function
 def test_many_maps_go_in_batches(name):
-    """300 maps of 32² are more than one batch of 2¹⁸ pixels; of the spectrum, 1,100 more than one of 2²⁰."""
+    """300 maps of 32² are more than one batch of 2¹⁸ pixels.
+
+    For the spectrum, 1,100 maps are used.
+    """
     maps = noise(1100 if "power" in name else 300, 32, 32)
     found = FUNCTIONS[name](maps)
     for k in (0, 255, 256, -1):
@@ -223,7 +227,7 @@ def test_under_a_mask_peaks_have_all_their_neighbours():
 
 
 def test_under_a_mask_minkowski_functionals_use_whole_stencils():
-    """Against the sums written out pixel by pixel."""
+    """Compared with the sums written out pixel by pixel."""
     maps, mask = noise(2, 16, 16), holes(2, 16, 16)
     step, found = 300 / 16, minkowski(maps, 5.0, KAPPA, mask).reshape(2, 3, -1).numpy()
     for one, where, (v0, v1, v2) in zip(maps.numpy(), mask.numpy(), found):
@@ -332,7 +336,10 @@ def test_edges_that_do_not_rise_are_refused(edges):
     [np.linspace(-0.031, 0.047, 29), np.linspace(1e3, 1e3 + 1e-2, 8), np.geomspace(1, 9, 6)],
 )
 def test_values_on_and_beside_an_edge_fall_where_they_belong(edges, dtype):
-    """Evenly spaced edges take a fast way, those far from zero and others a search; both are exact."""
+    """Evenly spaced edges are binned by arithmetic, all others by a search.
+
+    Edges far from zero are searched too. Both ways are exact.
+    """
     exact = torch.tensor(edges, dtype=dtype).unique()
     beside = [
         exact,
@@ -355,8 +362,17 @@ def test_values_on_and_beside_an_edge_fall_where_they_belong(edges, dtype):
 
 
 NAMES = [
-    "power", "bispectrum", "pdf", "moments", "peaks", "minima", "minkowski", "starlet peaks", "starlet l1", "scattering",
-]  # fmt: skip
+    "power",
+    "bispectrum",
+    "pdf",
+    "moments",
+    "peaks",
+    "minima",
+    "minkowski",
+    "starlet peaks",
+    "starlet l1",
+    "scattering",
+]
 
 
 def test_the_suite_has_the_statistics_of_the_report(skewed):
@@ -387,7 +403,10 @@ def test_a_statistic_keeps_leading_dimensions(skewed, name):
 
 
 def test_the_suites_bins_lie_within_the_reference(skewed):
-    """The PDF's bins leave out ten pixels in a hundred maps at either end: 60 of these 300 maps in all."""
+    """The PDF's bins leave out ten pixels in a hundred maps at either end.
+
+    Of these 300 maps, that is 60 pixels.
+    """
     statistics = suite(skewed, 5.0)
     bins = statistics["pdf"].x
     share = statistics["pdf"](skewed).mean(0).sum() * (bins[1] - bins[0])
@@ -407,7 +426,7 @@ def test_every_bin_of_the_suite_scatters(skewed):
 
 
 def test_counts_of_the_suite_are_not_too_rare(skewed):
-    """At least a tenth of a peak a map in each bin, or a scatter cannot be measured."""
+    """At least a tenth of a peak a map in each bin, so that a scatter can be measured."""
     statistics = suite(skewed, 5.0, ["peaks", "minima", "starlet peaks"])
     for statistic in statistics.values():
         assert statistic(skewed).mean(0).min() > 0.05, statistic.name
@@ -456,7 +475,7 @@ def test_the_suite_takes_a_selection(skewed):
 def test_the_suite_refuses_a_reference_without_structure(skewed):
     with pytest.raises(ValueError, match="the reference maps are all one constant"):
         suite(torch.full((4, 32, 32), 0.3), 5.0)
-    with pytest.raises(ValueError, match="needs square maps"):
+    with pytest.raises(ValueError, match="the reference set has the shape .* expected"):
         suite(skewed[:, :16], 5.0)
     with pytest.raises(ValueError, match="map 2 of 4 holds NaN"):
         suite(skewed[:4].clone().index_fill_(0, torch.tensor(2), torch.nan), 5.0)

@@ -1,6 +1,7 @@
-"""Minkowski functionals against scikit-image, planted maps and the closed forms of Gaussian fields.
+"""Minkowski functionals, compared with scikit-image, planted maps and Gaussian closed forms.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each says how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -47,15 +48,16 @@ def bin_averages(edges: np.ndarray, sigma0: float, sigma1: float) -> np.ndarray:
 
 
 def field_sigma(field: GaussianField, response=1.0) -> float:
-    """Standard deviation of the field after a linear filter with the squared ``response`` in each mode."""
+    """Standard deviation of the field after a filter with this squared ``response``."""
     weight = MapGrid(field.n, 1.0).multiplicity * field.variance
     return math.sqrt(float((weight * response).sum()) / field.n**2)
 
 
 def test_minkowski_of_a_resolved_gaussian_field():
-    """The closed forms with σ₁² = Σ ℓ² C; 30 numbers within 4 standard errors: fails by chance with probability 2e-3.
+    """The closed forms with σ₁² = Σ ℓ² C.
 
-    The spectrum ends at a 29th of the Nyquist frequency, so that finite differences are only 0.6 % low in σ₁².
+    The spectrum ends at a 29th of the Nyquist frequency, so that finite differences are only 0.6 %
+    low in σ₁². 30 numbers within 4 standard errors: fails by chance with probability 2e-3.
     """
     grid, n_maps = MapGrid(128, 5.0), 60
     field = GaussianField.from_power(
@@ -69,9 +71,11 @@ def test_minkowski_of_a_resolved_gaussian_field():
 
 
 def test_minkowski_of_a_rough_gaussian_field_as_discretised():
-    """Finite differences of a Gaussian field are Gaussian: V₁ has the closed form with the variance of the central
-    difference, V₂ with the correlation of κ and its second difference. 30 numbers within 4 standard errors: fails by
-    chance with probability 2e-3.
+    """Finite differences of a Gaussian field are Gaussian.
+
+    V₁ has the closed form with the variance of the central difference, V₂ with the correlation of
+    κ and its second difference. 30 numbers within 4 standard errors: fails by chance with
+    probability 2e-3.
     """
     n_maps, step = 400, GRID.pixel_arcmin
     field = GaussianField.from_power(GRID, power)
@@ -122,12 +126,21 @@ RINGS = ring(200.3, 90.7) + ring(200.3, 174.2)  # they touch, which makes a figu
 @pytest.mark.parametrize(
     "kappa, low, high, expected",
     [
-        (HILLS, 0.15, 0.35, 2), (HILLS, 0.6, 0.75, 3), (HILLS, 0.82, 0.88, 2), (HILLS, 0.92, 0.98, 1),
-        (RINGS, 0.15, 0.3, -1), (RINGS, 0.5, 0.65, -1), (HILLS + RINGS, 0.15, 0.3, 1), (HILLS + RINGS, 0.6, 0.7, 2),
+        (HILLS, 0.15, 0.35, 2),
+        (HILLS, 0.6, 0.75, 3),
+        (HILLS, 0.82, 0.88, 2),
+        (HILLS, 0.92, 0.98, 1),
+        (RINGS, 0.15, 0.3, -1),
+        (RINGS, 0.5, 0.65, -1),
+        (HILLS + RINGS, 0.15, 0.3, 1),
+        (HILLS + RINGS, 0.6, 0.7, 2),
     ],
-)  # fmt: skip
+)
 def test_v2_is_the_euler_number_a_unit_area(kappa, low, high, expected):
-    """Gauss–Bonnet: the curvature along a set's edge, over 2π, is its Euler number; an integer, so 0.1 is close."""
+    """Gauss–Bonnet: the curvature along the edge of a set, over 2π, is its Euler number.
+
+    This is an integer, and so a tolerance of 0.1 is strict enough.
+    """
     for nu in np.linspace(low, high, 5):
         assert euler_number(kappa.numpy() >= nu, connectivity=1) == expected
     area = (298 * MapGrid(300, 5.0).pixel_arcmin) ** 2
@@ -135,7 +148,7 @@ def test_v2_is_the_euler_number_a_unit_area(kappa, low, high, expected):
 
 
 def test_v1_is_a_quarter_of_the_boundary_length():
-    """A cone's excursion sets are discs: V₁ = 2πr / 4A, to the 1 % that its pixels allow."""
+    """The excursion sets of a cone are discs: V₁ = 2πr / 4A, to 1 % because of the pixels."""
     y, x = torch.meshgrid(*2 * [torch.arange(200, dtype=torch.float64)], indexing="ij")
     cone, pixel = -torch.hypot(y - 99.3, x - 99.8), MapGrid(200, 5.0).pixel_arcmin
     edges = np.array([-80.0, -70.0, -60.0, -50.0, -40.0])

@@ -1,6 +1,7 @@
-"""PDF, moments, peaks and minima against numpy, scipy and planted maps.
+"""PDF, moments, peaks and minima, compared with numpy, scipy and planted maps.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each says how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -105,7 +106,10 @@ def test_peaks_are_those_of_a_maximum_filter():
 
 
 def test_one_pixel_of_white_noise_in_nine_is_a_peak():
-    """Each of 9 pixels is as likely to be the highest; within 4σ of the maps' scatter: fails with probability 6e-5."""
+    """Each of 9 pixels is the highest with equal probability.
+
+    Within 4σ of the maps' scatter; fails by chance with probability 6e-5.
+    """
     counts = peak_counts(noise(200, 32, 32, seed=5), [-math.inf, math.inf])[:, 0]
     assert abs(float(counts.mean()) - 30**2 / 9) < 4 * float(counts.std()) / math.sqrt(200)
 
@@ -131,7 +135,7 @@ def test_heights_in_units_of_each_maps_own_standard_deviation():
     )
 
 
-# ---------------------------------------------------------------- reduced cumulants and smoothing scales
+# ---------------------------------------------------------------- reduced cumulants and smoothing
 
 
 def test_reduced_moments_are_scipys():
@@ -143,7 +147,10 @@ def test_reduced_moments_are_scipys():
 
 
 def test_reduced_moments_of_a_lognormal_variable():
-    """With w = exp σ², S₃ = (w + 2) / κ₀ and S₄ = (w³ + 3w² + 6w + 6) / κ₀², on quantiles of the distribution."""
+    """S₃ = (w + 2) / κ₀ and S₄ = (w³ + 3w² + 6w + 6) / κ₀², with w = exp σ².
+
+    The pixels are quantiles of the distribution.
+    """
     share = (np.arange(400**2) + 0.5) / 400**2
     w, shift = math.exp(0.1**2), 0.03
     kappa = shift * np.exp(0.1 * scipy.stats.norm.ppf(share) - 0.1**2 / 2)

@@ -1,6 +1,7 @@
-"""Power spectra against plain numpy, input spectra, planted modes and closed forms.
+"""Power spectra, compared with plain numpy, input spectra, planted modes and closed forms.
 
-Statistical tests use fixed seeds; each says how often a correct code would fail it with another seed.
+Statistical tests use fixed seeds. Each says how often correct code would fail it with another
+seed.
 """
 
 import math
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from lensnb.maps import ARCMIN, GaussianField, MapGrid, add_shape_noise
-from lensnb.stats import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
+from lensnb.maps import ARCMIN, GaussianField, MapGrid
+from lensnb.shear import add_shape_noise, shape_noise_power
+from lensnb.stats import cross_spectra, ell_edges, pixel_window, power_spectrum
 
 GRID = MapGrid(32, 5.0)
 EDGES = ell_edges(GRID, 8)
@@ -77,12 +79,12 @@ def test_power_of_a_gaussian_field_is_its_input():
 
 
 def _weight(low: float, high: float) -> np.ndarray:
-    """How many modes of the full transform each ``rfft2`` mode gives to a bin."""
+    """How many modes of the full transform each ``rfft2`` mode contributes to a bin."""
     return (GRID.multiplicity * ((GRID.ell >= low) & (GRID.ell < high))).numpy()
 
 
 def test_power_scales_with_the_field():
-    """The same pixels over twice the side: modes at half the ℓ, with four times the C_ℓ."""
+    """The same pixels over twice the side: half the ℓ and four times the C_ℓ."""
     maps = noise(2, 32, 32)
     torch.testing.assert_close(
         power_spectrum(maps, 10.0, EDGES / 2), 4 * power_spectrum(maps, 5.0, EDGES)
@@ -163,7 +165,10 @@ def test_auto_spectra_are_the_power_spectra():
 
 
 def test_cross_spectrum_of_correlated_fields_is_what_they_share():
-    """C_01 of a + b and a − c is that of a; 6 bins within 4σ: fails by chance with probability 4e-4."""
+    """C_01 of a + b and a − c is the spectrum of a.
+
+    6 bins within 4σ: fails by chance with probability 4e-4.
+    """
     field = GaussianField.from_power(GRID, power)
     a, b, c = (field.sample(200, seeded(seed)).double() for seed in (11, 12, 13))
     found = cross_spectra(torch.stack([a + b, a - c], 1), GRID.side_deg, EDGES)[:, 1]
@@ -222,7 +227,10 @@ def test_noise_lies_outside_the_window():
 
 @pytest.mark.parametrize("n", [15, 16])
 def test_the_pixel_window_undoes_averaging_over_pixels(n):
-    """Plane waves averaged over each pixel by Gauss–Legendre quadrature have the power of the waves at its centre."""
+    """Plane waves averaged over pixels have the power of the waves at the pixels' centres.
+
+    The averages are Gauss–Legendre quadratures.
+    """
     rng, half = np.random.default_rng(15), (n - 1) // 2
     waves = [(i, j) for i in range(-half, half + 1) for j in range(half + 1) if (i, j) > (0, 0)]
     node, weight = np.polynomial.legendre.leggauss(12)
@@ -230,11 +238,12 @@ def test_the_pixel_window_undoes_averaging_over_pixels(n):
     points, pixels = np.zeros((n, n)), np.zeros((n, n))
     for i, j in waves:
         amplitude, phase = rng.normal(), rng.uniform(0, 2 * np.pi)
-        wave = lambda y, x: amplitude * np.cos(2 * np.pi * (i * y[:, None] + j * x) / n + phase)  # noqa: E731, B023
-        points += wave(np.arange(n), np.arange(n))
-        pixels += np.einsum(
-            "apbq,p,q->ab", wave(fine, fine).reshape(n, 12, n, 12), weight / 2, weight / 2
-        )
+        coarse = np.arange(n)
+        angle = 2 * np.pi * (i * coarse[:, None] + j * coarse) / n
+        points += amplitude * np.cos(angle + phase)
+        angle = 2 * np.pi * (i * fine[:, None] + j * fine) / n
+        wave = amplitude * np.cos(angle + phase).reshape(n, 12, n, 12)
+        pixels += np.einsum("apbq,p,q->ab", wave, weight / 2, weight / 2)
     edges, maps = [70.0, 250.0, 420.0, 700.0], torch.tensor(np.stack([points, pixels]))
     at_centre, averaged = power_spectrum(maps, 5.0, edges)
     assert float(averaged[2] / at_centre[2]) < 0.7
@@ -254,9 +263,10 @@ def test_the_pixel_window_at_nyquist():
 
 
 def test_white_noise_under_a_mask_keeps_its_level():
-    """For white noise f_sky is all there is to correct, but for the mean, which takes a share |m̃(ℓ)|²/m̃(0)² of the power.
+    """For white noise, f_sky and the mean are the whole correction.
 
-    6 bins within 4σ: fails by chance with probability 4e-4.
+    The mean takes a share |m̃(ℓ)|²/m̃(0)² of the power. 6 bins within 4σ: fails by chance with
+    probability 4e-4.
     """
     maps = 0.3 + noise(300, 32, 32, seed=16)
     mask = torch.rand(32, 32, generator=seeded(17)) < 0.4

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-import lensnb.store
+import lensnb.store.reading
 from lensnb.data import MapSet, block_average, tiles
 from lensnb.readers import convert, open_maps, save_zarr
 from lensnb.store import MapWriter, StoredMaps, check_pixels, pieces
@@ -29,7 +29,7 @@ def kappa(count: int, n: int = 8, seed: int = 0, dtype=np.float32) -> np.ndarray
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Four maps of 8 × 8 pixels a chunk."""
-    monkeypatch.setattr(lensnb.store, "PIECE", 4 * 8 * 8)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 4 * 8 * 8)
 
 
 @pytest.fixture
@@ -372,9 +372,9 @@ def test_no_two_writers_at_a_time(stored):
 
 
 REFUSED = {
-    "no array": ([[0.0]], [0], r"takes maps of the shape \(maps, 8, 8\), found \(\)"),
-    "shape": (kappa(2, 4), [0, 0], r"takes maps of the shape \(maps, 8, 8\), found \(2, 4, 4\)"),
-    "one map": (kappa(2)[0], [0] * 8, r"takes maps of the shape \(maps, 8, 8\), found \(8, 8\)"),
+    "no array": ([[0.0]], [0], r"has the shape \(\); expected \(maps, 8, 8\)"),
+    "shape": (kappa(2, 4), [0, 0], r"has the shape \(2, 4, 4\); expected \(maps, 8, 8\)"),
+    "one map": (kappa(2)[0], [0] * 8, r"has the shape \(8, 8\); expected \(maps, 8, 8\)"),
     "wider": (kappa(2, dtype=np.float64), [0, 0], "takes maps of float32, found float64"),
     "integers": (np.zeros((2, 8, 8), int), [0, 0], "takes maps of float32, found int64"),
     "labels": (
@@ -472,12 +472,12 @@ def test_whichever_file_is_the_first_that_is_not_written(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-import lensnb.store
+import lensnb.store.reading
 from test_store import write_boxes
 from pathlib import Path
 from zarr.storage import _local
 
-lensnb.store.PIECE = 4 * 8 * 8
+lensnb.store.reading.PIECE = 4 * 8 * 8
 put, wanted = _local._put, sys.argv[2]
 
 def dying(path, value, exclusive=False):
@@ -602,7 +602,7 @@ def test_convert_keeps_the_labels_of_the_files(tmp_path):
 
 
 def test_convert_holds_one_file_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(lensnb.store, "PIECE", 2**16)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 2**16)
     for i in range(8):
         np.savez(tmp_path / f"{i}.npz", maps=kappa(64, 64, i))  # 1 MB
     tracemalloc.start()
@@ -680,7 +680,7 @@ import numpy as np
 import torch
 import zarr
 
-import lensnb.store
+import lensnb.store.reading
 from lensnb.data import random_symmetry
 from lensnb.ensemble import StreamingEnsemble, measured
 from lensnb.models import Flow
@@ -690,7 +690,7 @@ from lensnb.store import MapWriter
 from lensnb.train import fit, streaming
 from lensnb.transform import KappaTransform
 
-lensnb.store.PIECE, streaming.BLOCK = 2**18, 2**21  # a sixteenth and a thirty-second
+lensnb.store.reading.PIECE, streaming.BLOCK = 2**18, 2**21  # a sixteenth and a thirty-second
 folder, few, many, n = Path(sys.argv[1]), 2_000, 60_000, 32
 
 

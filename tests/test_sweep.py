@@ -14,7 +14,7 @@ from waiting import HANGS, wait_until
 
 from lensnb import runs
 from lensnb.__main__ import main
-from lensnb.runs import sweep
+from lensnb.runs import study as sweep
 
 ROOT = Path(__file__).parent.parent
 pytest.importorskip("yaml", reason="no PyYAML: pip install 'lensnb[sweep]'")

@@ -1,4 +1,4 @@
-"""Distances, kernels and spectra against plain integrals and against pyccl's own ways to the same numbers."""
+"""Distances, kernels and spectra, compared with plain integrals and with functions of pyccl."""
 
 import math
 import sys
@@ -28,7 +28,7 @@ COSMOLOGIES = [Cosmology(), Cosmology(omega_m=0.4, sigma8=0.7, h=0.6, n_s=0.93, 
 
 @pytest.fixture(scope="module", autouse=True)
 def tidy():
-    """pyccl's objects complain when they outlive the interpreter's shutdown."""
+    """pyccl's objects raise errors if they still exist when the interpreter shuts down."""
     yield
     theory.ccl_cosmology.cache_clear()
 
@@ -79,7 +79,10 @@ def test_kernel_is_its_formula_and_ends_at_the_source(cosmology):
 
 @pytest.mark.parametrize("cosmology", COSMOLOGIES)
 def test_linear_power_has_the_sigma8_that_was_asked_for(cosmology):
-    """σ₈² = ∫ dk k² P(k) W²(8k) / 2π² with W the transform of a ball; k in h/Mpc, P in (Mpc/h)³."""
+    """σ₈² = ∫ dk k² P(k) W²(8k) / 2π², with W the transform of a ball.
+
+    k is in h/Mpc and P in (Mpc/h)³.
+    """
     k = np.geomspace(1e-4, 50, 4000)
     x = 8 * k
     window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
@@ -109,7 +112,7 @@ def test_linear_power_grows_by_heaths_integral(cosmology):
 @pytest.mark.parametrize("z_source", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("cosmology", COSMOLOGIES)
 def test_convergence_power_is_pyccls(z_source, cosmology):
-    """pyccl's own Limber integral over the kernel of a single source plane."""
+    """Compared with pyccl's own Limber integral over the kernel of a single source plane."""
     ell = np.geomspace(50, 5000, 12)
     universe = theory.ccl_cosmology(cosmology)
     plane = pyccl.CMBLensingTracer(universe, z_source=z_source)
@@ -120,7 +123,7 @@ def test_convergence_power_is_pyccls(z_source, cosmology):
 
 
 def test_convergence_power_of_thin_galaxies_is_the_same():
-    """Shear of galaxies in a thin shell: the same spectrum but for the width of the shell."""
+    """Shear of galaxies in a thin shell has the same spectrum, but for the width of the shell."""
     ell, universe = np.array([100.0, 1000.0]), theory.ccl_cosmology()
     z = np.linspace(0.95, 1.05, 401)
     shell = pyccl.WeakLensingTracer(universe, dndz=(z, np.exp(-0.5 * ((z - 1) / 0.01) ** 2)))
@@ -148,9 +151,10 @@ def test_without_pyccl_the_extra_is_named(monkeypatch):
 
 
 def test_pyccls_spectrum_in_is_the_measured_spectrum_out():
-    """Gaussian maps with pyccl's C_ℓ, measured: every bin within 4σ of sample variance, a chance failure of 6e-4 in 9 bins.
+    """Gaussian maps with pyccl's C_ℓ have this spectrum when they are measured.
 
-    C_ℓ is pyccl's own angular_cl, not ours, averaged over the modes of each bin; 200 maps know a bin to 0.1 to 2 %.
+    C_ℓ is pyccl's own angular_cl, averaged over the modes of each bin. 200 maps know a bin to 0.1
+    to 2 %. Each of 9 bins is within 4σ of sample variance: fails by chance with probability 6e-4.
     """
     grid, universe = MapGrid(64, 5.0), theory.ccl_cosmology(Cosmology())
     plane = pyccl.CMBLensingTracer(universe, z_source=1.0)

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,7 +21,19 @@ from lensnb.files import read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.nets import UNet
-from lensnb.train import choose_device, fit, loop, place, schedule
+from lensnb.train import (
+    Checks,
+    Folder,
+    Hardware,
+    Settings,
+    choose_device,
+    fit,
+    loop,
+    place,
+    schedule,
+)
+from lensnb.train.settings import generator_of
+from lensnb.train.streaming import Stream, TrainingSet
 from lensnb.transform import KappaTransform
 
 STEPS = 12
@@ -46,23 +59,32 @@ def build(family: str = "flow") -> torch.nn.Module:
     transform = KappaTransform.fit(MAPS)
     if family == "flow":
         return Flow(16, transform, steps=2, hidden=4)
-    return Diffusion(16, transform, GaussianField.fit(transform(MAPS)), channels=(8, 16))
+    return Diffusion(16, transform, GaussianField.fit(transform(MAPS)), widths=(8, 16))
 
 
 def run(model, folder=None, maps=MAPS, **options) -> list[dict]:
     """Train for a few steps, with settings that make everything happen; the records."""
-    defaults = {
-        "steps": STEPS,
-        "batch": 8,
-        "lr": 1e-2,
-        "ema": 0.8,
-        "every": 4,
-        "save_every": 3,
-        "device": "cpu",
-    }
-    defaults["precision"] = "float32"  # on every machine
-    return list(
-        fit(model, maps, folder=folder, **(defaults | {"augment": random_symmetry} | options))
+    return list(training(model, folder, maps, **options))
+
+
+def training(model, folder=None, maps=MAPS, **options) -> Iterator[dict]:
+    """The same, record by record."""
+    settings = {"steps": STEPS, "batch": 8, "lr": 1e-2, "ema": 0.8, "augment": random_symmetry}
+    checks = {"every": 4}
+    hardware = {"device": "cpu", "precision": "float32"}  # on every machine
+    files = {"path": folder, "save_every": 3}
+    for name, value in options.items():
+        group = next((g for g in (checks, hardware, files) if name in g), settings)
+        if name in ("validation", "check", "check_every"):
+            group = checks
+        group[name] = value
+    return fit(
+        model,
+        maps,
+        Settings(**settings),
+        checks=Checks(**checks),
+        device=Hardware(**hardware),
+        folder=Folder(**files),
     )
 
 
@@ -134,8 +156,9 @@ def test_records_say_where_the_training_is(uninterrupted):
 def settled(model, maps, held_out, steps=60, **settings):
     """First and last held-out loss of a short training, in float32 on any machine."""
     torch.manual_seed(0)
-    settings |= {"batch": 16, "ema": 0.9, "every": 5, "device": "cpu", "precision": "float32"}
-    records = list(fit(model, maps, steps, validation=held_out, **settings))
+    settings = Settings(steps, batch=16, ema=0.9, **settings)
+    checks, hardware = Checks(held_out, every=5), Hardware("cpu", "float32")
+    records = list(fit(model, maps, settings, checks=checks, device=hardware))
     return records[0]["validation"], records[-1]["validation"]
 
 
@@ -193,16 +216,22 @@ def test_the_schedule_rises_and_falls():
     assert all(0 < schedule(step, steps) <= 1 for steps in (1, 2, 19, 40) for step in range(steps))
 
 
+def drawn_by(maps: int, batch: int, seed: int, step: int) -> torch.Tensor:
+    """The numbers of the maps of a batch."""
+    numbers = TrainingSet(torch.arange(maps), {})
+    return Stream(numbers, functools.partial(loop._epoch, seed)).take(step * batch, batch).maps
+
+
 @pytest.mark.parametrize("maps, batch", [(20, 8), (20, 5), (7, 16), (8, 8)])
 def test_each_epoch_covers_each_map_once(maps, batch):
     epochs = 4
     drawn = torch.cat(
-        [loop._draw(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))]
+        [drawn_by(maps, batch, 3, step) for step in range(-(-maps * epochs // batch))]
     )
     orders = drawn[: maps * epochs].reshape(epochs, maps)
     assert torch.equal(orders.sort(1).values, torch.arange(maps).expand(epochs, maps))
     assert len({tuple(order.tolist()) for order in orders}) == epochs  # in another order each time
-    assert not torch.equal(loop._draw(maps, batch, 4, 0), loop._draw(maps, batch, 3, 0))
+    assert not torch.equal(drawn_by(maps, batch, 4, 0), drawn_by(maps, batch, 3, 0))
 
 
 # ---------------------------------------------------------------- one seed, one result
@@ -237,18 +266,7 @@ def test_the_model_keeps_the_moving_average(tmp_path):
     model = build()
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     raw, steps = {}, iter(range(1, STEPS + 1))
-    for record in fit(
-        model,
-        MAPS,
-        STEPS,
-        batch=8,
-        lr=0.03,
-        ema=0.4,
-        every=1,
-        device="cpu",
-        precision="float32",
-        folder=tmp_path,
-    ):
+    for record in training(model, tmp_path, lr=0.03, ema=0.4, augment=None, every=1):
         if "stopped" in record:
             break
         raw = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -311,8 +329,7 @@ def test_ctrl_c_in_a_validation_leaves_the_raw_weights(uninterrupted, tmp_path):
     """Validation puts the averaged weights into the model for a while; they must not be saved as the raw ones."""
     family, expected, _ = uninterrupted
     model = build(family)
-    records = fit(model, MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, validation=HELD_OUT, every=4,
-                  device="cpu", precision="float32", folder=tmp_path)  # fmt: skip
+    records = training(model, tmp_path, validation=HELD_OUT)
     loss, calls = model.loss, []
 
     def pressed(batch, generator=None):
@@ -363,8 +380,7 @@ def test_ctrl_c_in_the_middle_of_an_update_waits_for_its_end(
 def test_a_training_that_is_no_longer_asked_for_goes_on(uninterrupted, tmp_path):
     family, expected, _ = uninterrupted
     model = build(family)
-    records = fit(model, MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=5, device="cpu",
-                  precision="float32", folder=tmp_path)  # fmt: skip
+    records = training(model, tmp_path, every=5)
     assert next(records)["step"] == 5
     records.close()
     saved, _ = read_checkpoint(tmp_path / "model.safetensors")
@@ -380,8 +396,7 @@ def test_a_training_whose_process_died_goes_on_from_its_checkpoint(
 ):
     """What lay on the disk after the checkpoint of that step, and nothing later."""
     family, expected, _ = uninterrupted
-    records = fit(build(family), MAPS, STEPS, batch=8, lr=1e-2, ema=0.8, augment=random_symmetry, every=1, save_every=3,
-                  device="cpu", precision="float32", folder=tmp_path / "alive")  # fmt: skip
+    records = training(build(family), tmp_path / "alive", every=1)
     for record in records:
         if record["step"] == checkpoint + 1:
             shutil.copytree(tmp_path / "alive", tmp_path / "died")
@@ -634,9 +649,10 @@ def test_a_training_with_patience_ends_and_keeps_the_best_weights(tmp_path):
     _, whole = overfit(patience=0)  # what it was impatient about
     assert without_time(records[:-1]) == without_time(whole[: len(records) - 1])
     assert all(record["validation"] > losses[best] for record in whole[best + 1 : best + 3])
+    generator = generator_of(0, 0)
     with torch.no_grad():
-        found = loop._validate(model, HELD_OUT, 8, torch.device("cpu"), 0)["validation"]
-    assert found == losses[best]
+        batches = [model.loss(part, generator) for part in HELD_OUT.split(8)]
+    assert float(sum(batches)) / 2 == losses[best]
     saved, header = read_checkpoint(tmp_path / "model.safetensors")
     assert_equal({name: saved[name] for name in weights(model)}, weights(model))
     again = build()  # it is not gone on with

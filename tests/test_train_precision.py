@@ -3,25 +3,19 @@
 Statistical tests have fixed seeds; their chance of failing with another seed is stated.
 """
 
-import os
-import shutil
 import sys
 
 import pytest
 import torch
-from test_train import HELD_OUT, MAPS, assert_equal, build, kappa, run, weights
+from test_train import HELD_OUT, MAPS, build, kappa, run, weights
 
 from lensnb.maps import GaussianField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.train import choose_precision, devices, place
-from lensnb.train.devices import Compiled, autocast, has_bfloat16
+from lensnb.train.devices import autocast, has_bfloat16
 from lensnb.transform import KappaTransform
 
 CPU = torch.device("cpu")
-COMPILER = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-compiles = pytest.mark.skipif(
-    shutil.which(COMPILER) is None, reason=f"no {COMPILER} to compile with"
-)
 
 
 def trained(family: str, **options):
@@ -121,7 +115,7 @@ def test_the_precision_is_in_the_settings(tmp_path):
     run(build(), tmp_path, steps=1, precision="bfloat16")
     for name in ("training", "model"):
         settings = read_checkpoint(tmp_path / f"{name}.safetensors")[1]["settings"]
-        assert settings["precision"] == "bfloat16" and settings["compile"] is False
+        assert settings["precision"] == "bfloat16"
 
 
 # ---------------------------------------------------------------- memory format
@@ -162,7 +156,7 @@ def test_the_fused_optimiser_is_adam_whatever_the_memory_format():
 
 
 class Plain(torch.nn.Module):
-    """Two convolutions that know nothing of the noise level: compiled in seconds, where a U-Net takes minutes."""
+    """Two convolutions that know nothing of the noise level: quick to train."""
 
     def __init__(self):
         super().__init__()
@@ -213,50 +207,3 @@ def assert_same_statistics(family: str, n: int, **other):
 @pytest.mark.parametrize("family", ["flow", "diffusion"])
 def test_bfloat16_gives_the_same_statistics(family):
     assert_same_statistics(family, 200 if family == "flow" else 64, precision="bfloat16")
-
-
-# ---------------------------------------------------------------- compilation
-
-
-@compiles
-@pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:torch", "ignore::FutureWarning:torch"
-)  # of torch, about itself
-@pytest.mark.filterwarnings(
-    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
-)  # by torch's tracing
-@pytest.mark.parametrize("family", ["flow", "diffusion"])
-def test_compiled_networks_give_the_same_loss_and_statistics(family, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    torch.compiler.reset()
-    model = small(family, MAPS)
-    run(model, steps=5, batch=16)
-    compiled = Compiled(model, CPU)
-    loss, gradient = value_and_gradient(model, autocast(CPU, "float32"))
-    other, moved = value_and_gradient(model, compiled())
-    assert other == pytest.approx(loss, rel=1e-5)
-    torch.testing.assert_close(moved, gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
-    assert all("forward" not in vars(module) for module in model.modules())  # left as it was
-    assert_same_statistics(family, 200 if family == "flow" else 64, compile=True)
-
-
-def test_without_a_compiler_there_is_a_sentence(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(
-        ValueError, match=r"compile=True needs a C\+\+ compiler, and no-such-compiler is not there"
-    ):
-        run(build(), compile=True)
-
-
-@compiles
-def test_a_model_without_networks_is_not_compiled():
-    with pytest.raises(ValueError, match="Linear has no part called network to compile"):
-        Compiled(torch.nn.Linear(2, 2), CPU)
-
-
-def test_not_compiled_is_as_it_was():
-    expected, model = build(), build()
-    run(expected, steps=2)
-    run(model, steps=2, compile=False)
-    assert_equal(weights(model), weights(expected))

@@ -20,7 +20,7 @@ from test_train import (
     without_time,
 )
 
-import lensnb.store
+import lensnb.store.reading
 from lensnb.data import MapSet
 from lensnb.files import read_checkpoint
 from lensnb.readers import open_maps, save_zarr
@@ -33,7 +33,7 @@ pytest.importorskip("zarr")
 
 def small(monkeypatch) -> None:
     """Two maps of 16 × 16 pixels a chunk, three chunks a block."""
-    monkeypatch.setattr(lensnb.store, "PIECE", 2 * 16 * 16)
+    monkeypatch.setattr(lensnb.store.reading, "PIECE", 2 * 16 * 16)
     monkeypatch.setattr(streaming, "BLOCK", 6 * 16 * 16)
 
 
@@ -46,7 +46,8 @@ def stored(tmp_path, monkeypatch) -> MapSet:
 
 
 def stream(maps: StoredMaps, seed: int = 3) -> streaming.Stream:
-    return streaming.Stream(maps, lambda epoch: loop._epoch(seed, epoch))
+    source = streaming.TrainingSet(maps, {})
+    return streaming.Stream(source, lambda epoch: loop._epoch(seed, epoch))
 
 
 def which(maps: torch.Tensor) -> list[int]:
@@ -55,20 +56,22 @@ def which(maps: torch.Tensor) -> list[int]:
 
 
 def test_every_epoch_has_every_map_once_in_another_order(stored):
-    drawn = which(torch.cat([stream(stored.maps).take(4 * i, 4) for i in range(15)]))
+    drawn = which(torch.cat([stream(stored.maps).take(4 * i, 4).maps for i in range(15)]))
     epochs = [drawn[at : at + 20] for at in (0, 20, 40)]
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != list(range(20))
-    assert which(stream(stored.maps, seed=4).take(0, 20)) != epochs[0]
+    assert which(stream(stored.maps, seed=4).take(0, 20).maps) != epochs[0]
 
 
 def test_a_batch_does_not_depend_on_those_before_it(stored):
     """Nor on its size: it may straddle blocks and epochs."""
     one = stream(stored.maps)
-    expected = torch.cat([one.take(i, 1) for i in range(60)])
-    assert torch.equal(torch.cat([one.take(7 * i, 7) for i in range(8)]), expected[:56])
+    expected = torch.cat([one.take(i, 1).maps for i in range(60)])
+    assert torch.equal(torch.cat([one.take(7 * i, 7).maps for i in range(8)]), expected[:56])
     for start, count in ((17, 9), (5, 3), (0, 60)):
-        assert torch.equal(stream(stored.maps).take(start, count), expected[start : start + count])
+        assert torch.equal(
+            stream(stored.maps).take(start, count).maps, expected[start : start + count]
+        )
 
 
 def test_a_block_mixes_three_chunks_and_reads_each_once(stored, monkeypatch):
@@ -78,7 +81,7 @@ def test_a_block_mixes_three_chunks_and_reads_each_once(stored, monkeypatch):
     )
     one, neighbours = stream(stored.maps), 0
     for block in range(3):
-        drawn = which(torch.cat([one.take(6 * block + 2 * i, 2) for i in range(3)]))
+        drawn = which(torch.cat([one.take(6 * block + 2 * i, 2).maps for i in range(3)]))
         chunks = {i // 2 for i in drawn}
         assert len(chunks) == 3 and set(read[-3:]) == chunks
         neighbours += sum(a // 2 == b // 2 for a, b in zip(drawn[::2], drawn[1::2]))
@@ -88,7 +91,7 @@ def test_a_block_mixes_three_chunks_and_reads_each_once(stored, monkeypatch):
 
 def test_part_of_a_set_is_streamed_too(stored):
     part = stored[np.isin(stored.simulation, [0, 2, 3, 5, 8, 9])]
-    drawn = which(stream(part.maps[::-1][:11]).take(0, 11))
+    drawn = which(stream(part.maps[::-1][:11]).take(0, 11).maps)
     assert sorted(drawn) == [1, 4, 5, 6, 7, 10, 11, 16, 17, 18, 19]
 
 

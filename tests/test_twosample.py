@@ -1,6 +1,7 @@
-"""Two-sample tests: a coin where the samples have one distribution, and better where a fault was planted.
+"""Two-sample tests: accuracy 0.5 for equal distributions, and more for a planted fault.
 
-Seeds are fixed; each statistical test says how often a correct code would fail it with another seed.
+Seeds are fixed. Each statistical test states how often correct code would fail it with another
+seed.
 """
 
 import numpy as np
@@ -31,10 +32,11 @@ def draw(n: int, seed: int) -> np.ndarray:
 
 def clustered(boxes: int, each: int, seed: int) -> Ensemble:
     """Vectors that share a third of their variance with the others of their box."""
-    labels = np.repeat(np.arange(boxes), each)
+    simulation = np.repeat(np.arange(boxes), each)
     return Ensemble(
-        np.sqrt(1 / 3) * draw(boxes, seed)[labels] + np.sqrt(2 / 3) * draw(boxes * each, seed + 1),
-        labels,
+        np.sqrt(1 / 3) * draw(boxes, seed)[simulation]
+        + np.sqrt(2 / 3) * draw(boxes * each, seed + 1),
+        simulation,
     )
 
 
@@ -47,7 +49,7 @@ def fields(n: int, seed: int, pixels: int = 32) -> torch.Tensor:
 
 
 def sigmas(estimate) -> float:
-    """How far above a coin, in errors."""
+    """How far above 0.5, in errors."""
     return (float(estimate.value) - 0.5) / float(estimate.error)
 
 
@@ -57,8 +59,11 @@ def sigmas(estimate) -> float:
 @pytest.mark.parametrize(
     "make", [lambda seed: Ensemble(draw(300, seed)), lambda seed: clustered(24, 12, seed)]
 )
-def test_equal_samples_leave_a_coin(make):
-    """Of 40 pairs, independent and in boxes: at most 6 beyond 1.96 errors (5 % each: fails by chance in 1.4 %), none beyond 5."""
+def test_equal_samples_have_accuracy_one_half(make):
+    """Of 40 pairs, independent or in simulations, at most 6 beyond 1.96 errors and none beyond 5.
+
+    With 5 % each this fails by chance in 1.4 %.
+    """
     found = [
         sigmas(accuracy_on_statistics(make(4 * s), make(4 * s + 2), rounds=100, seed=s))
         for s in range(40)
@@ -68,8 +73,8 @@ def test_equal_samples_leave_a_coin(make):
     assert abs(np.mean(found)) < 4 / np.sqrt(40)  # and no side is favoured: 6e-5
 
 
-def test_boxes_are_left_out_whole():
-    """Boxes that differ much, and many maps of each: who has seen the box knows it again, with an accuracy near 1."""
+def test_simulations_are_left_out_whole():
+    """Simulations that differ much: a classifier that has seen one recognises its other maps."""
     sample, truth = clustered(8, 40, 1), clustered(8, 40, 3)
     sample.vectors, truth.vectors = (
         sample.vectors + 30 * draw(8, 5)[sample.simulation],
@@ -80,7 +85,7 @@ def test_boxes_are_left_out_whole():
     assert accuracy_on_statistics(sample, truth, rounds=10).value < 0.8  # 16 boxes: 0.5 ± 0.12
 
 
-def test_sets_of_unequal_size_leave_a_coin():
+def test_sets_of_unequal_size_have_accuracy_one_half():
     """Ten times as many true vectors; within 4 errors: fails by chance with probability 6e-5."""
     found = accuracy_on_statistics(Ensemble(draw(100, 1)), Ensemble(draw(1000, 2)))
     assert abs(sigmas(found)) < 4
@@ -102,7 +107,7 @@ def test_planted_faults_are_found(fault, at_least):
     assert found.error < 0.04
 
 
-def test_counts_and_constant_bins_do_no_harm():
+def test_counts_and_constant_bins_are_harmless():
     """Bins that never vary, and rare counts, of equal samples: within 4 errors, 6e-5."""
     rng = np.random.default_rng(1)
     make = lambda: Ensemble(
@@ -149,7 +154,10 @@ def test_what_cannot_be_compared_is_refused():
 
 
 def test_ks_is_uniform_for_equal_samples_and_small_for_a_fault():
-    """Of 400 independent bins p < 0.05 in 5 %: between 2 and 9 % fails by chance with probability 2e-3."""
+    """Of 400 independent bins p < 0.05 in 5 %: between 2 and 9 %.
+
+    Fails by chance with probability 2e-3.
+    """
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 500, 400))
     b[:, 0] *= 1.5
@@ -162,14 +170,14 @@ def test_ks_is_uniform_for_equal_samples_and_small_for_a_fault():
 # ---------------------------------------------------------------- maps
 
 
-def test_equal_maps_leave_a_coin():
+def test_equal_maps_have_accuracy_one_half():
     """Five pairs of sets within 3.5 errors: fails by chance with probability 2e-3 at the most."""
     maps = fields(1000, 1).split(100)
     for i in range(5):
         assert abs(sigmas(accuracy_on_maps(maps[2 * i], maps[2 * i + 1], seed=i))) < 3.5
 
 
-def test_maps_of_other_boxes_leave_a_coin():
+def test_maps_of_other_simulations_have_accuracy_one_half():
     """The shipped null against the truth, 16 boxes each, within 3.5 errors: 5e-4."""
     null, truth = (load_sample(name)[::4] for name in ("null", "truth"))
     assert (
@@ -210,8 +218,11 @@ def test_planted_faults_in_maps_are_found(fault):
     assert found.value - 3 * found.error > 0.5
 
 
-def test_periodic_maps_are_told_from_cut_outs():
-    """The same Gaussian field, cut out of a larger one and periodic by itself: its edges fit. Equal ones: 0.5 ± 0.03."""
+def test_periodic_maps_are_distinguished_from_cut_outs():
+    """The same Gaussian field, cut out of a larger one or periodic, when its opposite edges match.
+
+    Equal sets give 0.5 ± 0.03.
+    """
     cut = fields(400, 1, pixels=64)[:, :32, :32]
     periodic = GaussianField.fit(cut).sample(400, torch.Generator().manual_seed(1))
     gaussian = GaussianField.fit(fields(400, 1, pixels=64)).sample(
@@ -259,9 +270,13 @@ def test_small_maps_run(pixels):
 
 def test_maps_that_cannot_be_compared_are_refused():
     maps = fields(8, 1, pixels=16)
-    with pytest.raises(ValueError, match="both must be"):
+    with pytest.raises(
+        ValueError, match=r"the sample has the shape \(8, 8, 8\); expected \(maps, 16, 16\)"
+    ):
         accuracy_on_maps(maps[:, :8, :8], maps)
-    with pytest.raises(ValueError, match="both must be"):
+    with pytest.raises(
+        ValueError, match=r"the truth has the shape \(16, 16\); expected \(maps, 16, 16\)"
+    ):
         accuracy_on_maps(maps[0], maps[0])
     broken = maps.clone()
     broken[3, 0, 0] = torch.nan

@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal
 from lensnb import models
 from lensnb.files import save_checkpoint
 from lensnb.models.vectors import VectorFlow, Whitening
-from lensnb.train import fit
+from lensnb.train import Settings, fit
 
 pytest.importorskip("zuko")
 DOUBLE = torch.float64
@@ -137,7 +137,7 @@ def test_training_leaves_a_gaussian_a_gaussian():
     with probability about 1e-3)."""
     v = vectors(4000, 10)
     made = VectorFlow(BINS, Whitening.fit(v), transforms=2, hidden=16)
-    list(fit(made, v, 150, batch=256, lr=2e-3, device="cpu"))
+    list(fit(made, v, Settings(150, batch=256, lr=2e-3), device="cpu"))
     drawn = made.sample(20_000, seeded(11)).double()
     torch.testing.assert_close(
         (drawn.mean(0) - MEAN) / SCALE, torch.zeros(BINS, dtype=DOUBLE), rtol=0, atol=0.06
@@ -163,7 +163,7 @@ def test_training_learns_a_skewed_density():
     exact = (truth.log_prob(unseen.log()) - unseen.log().sum(-1)).mean()
     bits = lambda: float(exact - made.log_prob(unseen).mean().detach()) / (2 * math.log(2))
     before = bits()
-    list(fit(made, v, 400, batch=256, lr=3e-3, device="cpu"))
+    list(fit(made, v, Settings(400, batch=256, lr=3e-3), device="cpu"))
     assert before > 0.1 and abs(bits()) < 0.03
     drawn = made.sample(20_000, seeded(14)).double()
     variance = torch.expm1(truth.covariance_matrix) * torch.outer(

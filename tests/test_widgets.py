@@ -1,4 +1,4 @@
-"""The widgets without a browser: what goes to it, what follows a choice, and the picture that stays."""
+"""The widgets without a browser: what they send, what a choice changes, and the still picture."""
 
 import base64
 import io
@@ -13,15 +13,16 @@ from PIL import Image
 from lensnb import stats
 from lensnb.compare import compare
 from lensnb.data import MapSet
-from lensnb.maps import GaussianField, LognormalField, MapGrid, add_shape_noise, smooth
-from lensnb.models import Diffusion, Flow, Strength
+from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
+from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.shear import add_shape_noise
 from lensnb.transform import KappaTransform
 
 widgets = pytest.importorskip(
     "lensnb.widgets", reason="no anywidget: pip install 'lensnb[lab]'", exc_type=ImportError
 )
 traitlets = pytest.importorskip("traitlets")
-from lensnb.widgets import pictures, quiz, training  # noqa: E402  (they need anywidget)
+from lensnb.widgets import pictures, quiz, training_view  # noqa: E402  (they need anywidget)
 from lensnb.widgets.explorer import relative  # noqa: E402
 
 GRID = MapGrid(16, 5.0)
@@ -76,16 +77,6 @@ def test_constant_maps_arrive_as_they_are():
     assert (received(pictures.quantise(torch.full((2, 16, 16), 0.25))) == 0.25).all()
 
 
-@pytest.mark.parametrize("name", pictures.COLOUR_MAPS)
-def test_colour_maps_rise_in_lightness_and_are_matplotlibs(name):
-    from lensnb import plot
-
-    table = pictures.colour_table(name)
-    theirs = plot.plt.get_cmap("gray" if name == "grey" else name)(np.arange(256))[:, :3] * 255
-    assert table.shape == (256, 4) and np.abs(table[:, :3] - theirs).max() < 12
-    assert (np.diff(table[:, :3] @ [0.2126, 0.7152, 0.0722]) > -0.5).all()
-
-
 def test_each_set_arrives_with_the_vectors_of_all_its_maps(explorer, maps):
     suite = stats.suite(maps["truth"], 5.0)
     assert (
@@ -116,7 +107,7 @@ def test_a_large_set_is_sampled_evenly(maps):
 
 
 def test_maps_of_many_pixels_are_fewer(maps, monkeypatch):
-    monkeypatch.setattr(pictures, "PIXELS", 4 * GRID.n**2)
+    monkeypatch.setattr(pictures, "_PIXELS", 4 * GRID.n**2)
     sets = widgets.explore(maps, 5.0)._about["sets"]
     assert [len(s["indices"]) for s in sets] == [4, 4, 4]
 
@@ -180,9 +171,13 @@ def test_relative_is_a_ratio_or_a_shift():
 
 def test_only_what_is_offered_can_be_chosen(explorer):
     wrong = {
-        "statistic": "spectrum", "against": "truth", "smoothing_arcmin": 3.0, "index": 12, "colours": "jet",
+        "statistic": "spectrum",
+        "against": "truth",
+        "smoothing_arcmin": 3.0,
+        "index": 12,
+        "colours": "jet",
         "limits": [0.1, -0.1],
-    }  # fmt: skip
+    }
     for trait, value in wrong.items():
         with pytest.raises(traitlets.TraitError):
             setattr(explorer, trait, value)
@@ -232,11 +227,11 @@ def test_a_picture_stays_beside_the_view(explorer, statistic):
 
 
 def test_pictures_leave_no_figure_open(explorer):
-    from lensnb import plot
+    import matplotlib.pyplot as plt
 
-    before = plot.plt.get_fignums()
+    before = plt.get_fignums()
     explorer.png()
-    assert plot.plt.get_fignums() == before
+    assert plt.get_fignums() == before
 
 
 # ---------------------------------------------------------------- bad input
@@ -250,28 +245,32 @@ BAD = {
         "choose from are power.*found 'bispectrum'",
     ),
     "no statistic": ([{"a": M, "b": M}, 5.0, []], "found none"),
-    "one set": ([{"a": M}, 5.0], "at least one other set, found 1"),
+    "one set": ([{"a": M}, 5.0], "at least one other set; found 1"),
     "other pixels": (
         [{"a": M, "b": M[:, :8, :8]}, 5.0],
-        r"'b' has maps of 8 × 8 pixels, 'a' of 16 × 16",
+        r"'b' has the shape \(4, 8, 8\); expected \(maps, 16, 16\)",
     ),
     "not square": (
         [{"a": M[:, :8], "b": M}, 5.0],
-        r"'a' must hold maps of the shape \(maps, n, n\), found \(4, 8, 16\)",
+        r"'a' has the shape \(4, 8, 16\); expected \(maps, n, n\)",
     ),
     "one map": (
         [{"a": M, "b": M[:1]}, 5.0],
         "'b' has 1 maps to show; a scatter needs at least two",
     ),
-    "a map alone": ([{"a": M, "b": M[0]}, 5.0], r"found \(16, 16\)"),
+    "a map alone": ([{"a": M, "b": M[0]}, 5.0], r"'b' has the shape \(16, 16\)"),
+    "several source bins": (
+        [{"a": M, "b": torch.stack([M, M], 1)}, 5.0],
+        r"'b' has maps of 2 source bins, and the widget shows one bin; choose it, .*maps\[:, 0\]",
+    ),
     "NaN": ([{"a": M, "b": WITH_NAN}, 5.0], "'b' has 1 maps with NaN or infinity among 4"),
     "no field": (
         [{"a": M, "b": M}],
-        "side_deg must be the side of the field in degrees, found None",
+        "side_deg must be the side of the field in degrees, above 0, found None",
     ),
     "other field": (
         [{"a": MapSet(M, 5.0), "b": MapSet(M, 3.5)}],
-        "'b' has a field of 3.5°, expected 5°",
+        "'b' has a field of 3.5°; expected 5°",
     ),
     "constant": ([{"a": M * 0, "b": M}, 5.0], "the maps of 'a' are all one constant"),
 }
@@ -330,7 +329,10 @@ def asked(maps) -> widgets.Quiz:
 
 
 def test_questions_are_fair_and_those_of_the_seed(maps, asked):
-    """Sides and generators by a fair coin (60 tosses: 4 σ is 15.5 off 30); no map again before all were shown."""
+    """Sides and generators come from a fair coin, and no map is shown again before all were shown.
+
+    With 60 tosses, 4 σ is 15.5 off 30.
+    """
     assert asked.questions == widgets.spot_the_fake(maps, 5.0, questions=60, seed=3).questions
     assert asked.questions != widgets.spot_the_fake(maps, 5.0, questions=60, seed=4).questions
     assert 15 < sum(q["side"] for q in asked.questions) < 45
@@ -350,7 +352,7 @@ def test_questions_are_fair_and_those_of_the_seed(maps, asked):
 
 def test_the_score_counts_by_generator(asked):
     assert (
-        asked.score() == quiz.score(0, 0)
+        asked.score() == quiz._score(0, 0)
         and math.isnan(asked.score().share)
         and asked.score().by_chance == 1
     )
@@ -377,7 +379,7 @@ def test_the_error_of_the_score_is_that_of_a_beta_distribution():
     from scipy.stats import beta
 
     for right, answers in ((0, 1), (3, 4), (20, 30), (30, 30)):
-        found = quiz.score(right, answers)
+        found = quiz._score(right, answers)
         assert found.share == right / answers
         assert found.error == pytest.approx(beta(right + 1, answers - right + 1).std())
         tail = sum(math.comb(answers, k) for k in range(right, answers + 1)) / 2**answers
@@ -408,7 +410,7 @@ def test_errors_of_the_quiz_are_a_sentence(arguments, sentence):
 
 @pytest.fixture(scope="module")
 def model(maps) -> Diffusion:
-    """An untrained model: its network's guess is the Gaussian one."""
+    """An untrained model: the network's estimate is the Gaussian one."""
     transform = KappaTransform.fit(maps["truth"])
     field = GaussianField.fit(transform(maps["truth"]))
     torch.manual_seed(0)
@@ -416,8 +418,8 @@ def model(maps) -> Diffusion:
         16,
         transform,
         field,
-        channels=(8, 8),
-        strength=Strength.fit(transform(maps["truth"]), field, 2),
+        widths=(8, 8),
+        band_powers=BandPowers.fit(transform(maps["truth"]), field, 2),
     )
 
 
@@ -426,13 +428,16 @@ def scrubbed(model, maps) -> widgets.Diffuse:
     return widgets.diffuse(model, maps["truth"], 5.0, levels=6, which=3)
 
 
-def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
-    """At every level the guess is D of the map that is shown; at the lowest one it is the map itself, or nearly."""
+def test_estimates_are_those_of_the_denoisers(scrubbed, model, maps):
+    """At every level the estimate is D of the map shown; at the lowest it is nearly the map."""
     assert scrubbed.sigmas == sorted(scrubbed.sigmas) and len(scrubbed.sigmas) == 6
     for way, sets in scrubbed.shown.items():
         assert {name: tuple(maps.shape) for name, maps in sets.items()} == {
-            "noised": (6, 16, 16), "Gaussian": (6, 16, 16), "network": (6, 16, 16), "map": (1, 16, 16)
-        }  # fmt: skip
+            "noised": (6, 16, 16),
+            "Gaussian": (6, 16, 16),
+            "network": (6, 16, 16),
+            "map": (1, 16, 16),
+        }
         torch.testing.assert_close(
             sets["network"], sets["Gaussian"], rtol=0, atol=1e-6
         )  # untrained, they are the same
@@ -443,11 +448,11 @@ def test_guesses_are_those_of_the_denoisers(scrubbed, model, maps):
 
 
 def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
-    """The last state on the way, denoised by one more step, is the map that the sampler gives for the same noise."""
+    """The finished map is the one that the sampler gives for the same noise."""
     from lensnb.samplers import MapNoise, exponential, karras_sigmas
 
     noise, like = MapNoise(1, seeded(0)), model.transform.mean
-    denoise = model.denoiser.given(model.strength.sample(noise))
+    denoise = model.denoiser.conditioned(model.band_powers.sample(noise))
     sigmas = karras_sigmas(6, *model.sigma_range)
     start = model.denoiser.gaussian.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
     expected = model.transform.inverse(exponential(denoise, start, sigmas)).float()
@@ -468,12 +473,15 @@ def test_a_picture_of_the_level_stays(scrubbed):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"side_deg": None}, "side_deg must be the side of the field in degrees, found None"),
-        ({"levels": 3}, "the noise level needs at least four steps to be scrubbed, found 3"),
+        (
+            {"side_deg": None},
+            "side_deg must be the side of the field in degrees, above 0, found None",
+        ),
+        ({"levels": 3}, "the noise level needs at least four steps, found 3"),
         ({"which": 12}, "there is no map 12 among 12"),
         (
             {"maps": torch.ones(4, 8, 8)},
-            "the model was made for maps of 16 × 16 pixels, found 8 × 8",
+            r"the set of true maps has the shape \(4, 8, 8\); expected \(maps, 16, 16\)",
         ),
     ],
 )
@@ -555,7 +563,7 @@ def test_errors_of_the_inspector_are_a_sentence(report):
         widgets.inspect(report, "spectrum")
     with pytest.raises(
         ValueError,
-        match="sizes must be 16 maps or more, for a covariance to mean something, found 4",
+        match="sizes must be 16 maps or more, or a covariance means nothing; found 4",
     ):
         widgets.inspect(report, sizes=[64, 4])
     inspector = widgets.inspect(report)
@@ -592,9 +600,7 @@ def test_a_walk_goes_from_one_true_map_to_the_other(walked, flow, maps):
     expected = flow.log_prob(walked.kappa).detach()
     torch.testing.assert_close(walked.log_prob.sum(-1), expected)
     sent = np.frombuffer(walked._path["log_prob"], "<f4").reshape(5, 3)
-    np.testing.assert_allclose(
-        sent, walked.log_prob - walked._typical.mean(0), rtol=1e-4, atol=1e-3
-    )
+    np.testing.assert_allclose(sent, walked.log_prob - walked._expected, rtol=1e-4, atol=1e-3)
     pixels = np.frombuffer(walked._path["maps"]["pixels"], "<u2").reshape(5, 16, 16)
     kappa = walked._path["maps"]["low"] + walked._path["maps"]["step"] * pixels
     np.testing.assert_allclose(kappa, walked.kappa, atol=walked._path["maps"]["step"])
@@ -635,16 +641,19 @@ def test_a_picture_of_the_walk_stays(walked):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"side_deg": None}, "side_deg must be the side of the field in degrees, found None"),
+        (
+            {"side_deg": None},
+            "side_deg must be the side of the field in degrees, above 0, found None",
+        ),
         ({"steps": 2}, "a walk needs at least three steps, found 2"),
         ({"last": 12}, "there is no map 12 among the 12 to choose from"),
         (
             {"temperatures": [0.5, 2]},
-            r"temperatures must be positive and have 1 among them, found \[0.5, 2.0\]",
+            r"temperatures must be positive and include 1, found \[0.5, 2.0\]",
         ),
         (
             {"maps": torch.ones(4, 8, 8)},
-            "the model was made for maps of 16 × 16 pixels, found 8 × 8",
+            r"the set of true maps has the shape \(4, 8, 8\); expected \(maps, 16, 16\)",
         ),
     ],
 )
@@ -666,11 +675,15 @@ def test_only_what_is_on_the_walk_can_be_shown(walked):
 def records(count: int):
     """Records such as those of a training."""
     for k in range(1, count + 1):
-        yield {
-                "step": 10 * k, "loss": 1 / k, "lr": 1e-3, "seconds": 0.1 * k, "images": 320 * k, "images_per_second": 3200.0,
-                **({"validation": 2 / k} if k % 2 == 0 else {}), **({"power_slope": 0.5} if k == 2 else {}),
-                **({"stopped": "finished"} if k == count else {}),
-            }  # fmt: skip
+        record = {"step": 10 * k, "loss": 1 / k, "lr": 1e-3, "seconds": 0.1 * k}
+        record |= {"images": 320 * k, "images_per_second": 3200.0}
+        if k % 2 == 0:
+            record["validation"] = 2 / k
+        if k == 2:
+            record["power_slope"] = 0.5
+        if k == count:
+            record["stopped"] = "finished"
+        yield record
 
 
 @pytest.fixture
@@ -683,7 +696,7 @@ def shown(monkeypatch) -> list:
 
 
 def test_a_training_is_followed_to_its_end(shown):
-    history = widgets.watch(records(6), 60, "flow")
+    history = widgets.follow_training(records(6), 60, "flow")
     (widget,) = shown
     assert history == widget.history == list(records(6)) and widget.state == "finished"
     assert widget._curves["step"] == [10, 20, 30, 40, 50, 60] and widget._curves["validation"][
@@ -706,7 +719,7 @@ def test_an_error_of_a_training_is_not_swallowed(shown):
         raise ValueError("the loss is not finite")
 
     with pytest.raises(ValueError, match="the loss is not finite"):
-        widgets.watch(broken(), 60)
+        widgets.follow_training(broken(), 60)
     assert shown[0].state == "failed"
 
 
@@ -714,7 +727,7 @@ def test_very_many_records_are_thinned_and_maps_are_sent_once(shown, maps):
     class Check:
         samples = maps["flow"]
 
-    history = widgets.watch(records(2000), 20_000, check=Check())
+    history = widgets.follow_training(records(2000), 20_000, check=Check())
     (widget,) = shown
     assert (
         len(history) == 2000
@@ -727,7 +740,7 @@ def test_very_many_records_are_thinned_and_maps_are_sent_once(shown, maps):
 
 def test_a_batch_job_prints_lines(monkeypatch, capsys):
     monkeypatch.setenv("LENSNB_BATCH", "1")
-    assert widgets.watch(records(3), 30, "flow")[-1]["stopped"] == "finished"
+    assert widgets.follow_training(records(3), 30, "flow")[-1]["stopped"] == "finished"
     assert "flow: step 30 of 30" in capsys.readouterr().out
 
 
@@ -736,7 +749,7 @@ def test_an_interrupted_training_says_so(shown):
         yield from list(records(3))[:2]
         yield list(records(3))[2] | {"stopped": "interrupted"}
 
-    widgets.watch(interrupted(), 60)
+    widgets.follow_training(interrupted(), 60)
     assert shown[0].state == "interrupted"
 
 
@@ -747,24 +760,40 @@ def test_an_interrupt_while_a_record_is_drawn_reaches_the_training(shown, monkey
         except KeyboardInterrupt:
             yield list(records(2))[1] | {"stopped": "interrupted"}
 
-    add = training.Training.add
+    add = training_view.TrainingView.add
 
     def interrupted(self, record, samples=None):
         if record["step"] == 20 and "stopped" not in record:
             raise KeyboardInterrupt
         add(self, record, samples)
 
-    monkeypatch.setattr(training.Training, "add", interrupted)
-    history = widgets.watch(patient(), 60)
+    monkeypatch.setattr(training_view.TrainingView, "add", interrupted)
+    history = widgets.follow_training(patient(), 60)
     assert [one["step"] for one in history] == [10, 20] and shown[0].state == "interrupted"
 
 
 def test_a_browser_is_told_a_few_times_a_second(shown, monkeypatch):
-    told, tell = [], training.Training.tell
+    told, tell = [], training_view.TrainingView.tell
     monkeypatch.setattr(
-        training.Training, "tell", lambda self, samples=None: told.append(tell(self, samples))
+        training_view.TrainingView,
+        "tell",
+        lambda self, samples=None: told.append(tell(self, samples)),
     )
     began = time.monotonic()
-    widgets.watch(records(500), 5000)
-    assert len(told) <= (time.monotonic() - began) / training.PAUSE + 2
+    widgets.follow_training(records(500), 5000)
+    assert len(told) <= (time.monotonic() - began) / training_view._PAUSE + 2
     assert shown[0]._curves["step"][-1] == shown[0]._now["record"]["step"] == 5000
+
+
+def test_samples_of_several_source_bins_show_the_first(shown, maps):
+    class Check:
+        samples = torch.stack([maps["flow"], maps["flow"] + 1], 1)
+
+    widgets.follow_training(records(2), 20, check=Check())
+    assert np.allclose(received(shown[0]._maps), maps["flow"][:4], atol=1e-6)
+
+
+def test_the_old_name_works_for_one_release(shown):
+    with pytest.warns(FutureWarning, match="watch is now called follow_training"):
+        history = widgets.watch(records(2), 20, "flow")
+    assert len(history) == 2 and shown[0].state == "finished"

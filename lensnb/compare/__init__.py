@@ -1,29 +1,47 @@
-"""Generated maps against true maps, beside a null: the fidelity report.
+"""Generated maps compared with true maps and with a null: the fidelity report.
 
-Truth T and null N are two sets of true maps from *different* simulations, G is generated. Every number is given for G
-against T and for N against T: a generator is as good as the simulations when its number lies inside the null's 95 %
-interval. Errors come from a bootstrap over simulations, of both sets at once. :func:`compare` makes the report, which has
-nine items; the modules say how each is measured:
+The truth T and the null N are two sets of true maps from *different* simulations, and G is
+generated. Every number is given for G against T and for N against T. A generator is as good as the
+simulations in a number if it lies inside the null's 95 % interval. Errors come from a bootstrap
+over simulations, of both sets at once. :func:`compare` makes the report. It has nine items, and
+these modules define how each is measured:
 
-1. mean, 2. scatter, 3. correlations: ``verdict``;
+1. mean, 2. scatter, 3. correlations: ``verdict`` and ``moments``;
 4. covariance, 8. effective number of maps: ``covariance``;
-5. tails: peaks above 4σ of the true maps, and the PDF at the ends where it falls to 10⁻³ of its maximum: ``report``;
-6. two-sample tests, on the statistics and on the maps: ``twosample``;
-7. memory of the training maps: ``memory``;
-9. cost: what :class:`Cost` is told.
+5. tails: peaks above 4σ of the true maps, and the PDF at the ends, where it falls to 10⁻³ of its
+   maximum: ``tails``;
+6. two-sample tests, on the statistics and on the maps: ``twosample`` and ``ks``;
+7. memorisation of the training maps: ``memorisation``;
+9. cost, as given by the user: ``cost``.
 
-``quantities`` lists every headline number with its right value and what it means when it is off; ``progress`` has the few
-numbers that a model can be asked for while it trains.
+``rows`` lists every headline number with its expected value and with what it means if it is off.
+``progress`` has the few numbers that describe a model while it trains.
 """
 
+from .comparison import compare
+from .cost import Cost
 from .covariance import amplitude_and_tilt
 from .estimate import Estimate
+from .moments import correlation_slope
 from .progress import Fidelity
-from .quantities import QUANTITIES, Cost, Quantity
-from .report import NULL, FidelityReport, Row, compare
-from .verdict import Verdict, correlation_slope, judge
+from .quantities import Quantity
+from .report import FidelityReport, Row
+from .rows import QUANTITIES
+from .sets import NULL
+from .verdict import Verdict, judge
 
 __all__ = [
-    "NULL", "QUANTITIES", "Cost", "Estimate", "Fidelity", "FidelityReport", "Quantity", "Row", "Verdict",
-    "amplitude_and_tilt", "compare", "correlation_slope", "judge",
-]  # fmt: skip
+    "NULL",
+    "QUANTITIES",
+    "Cost",
+    "Estimate",
+    "Fidelity",
+    "FidelityReport",
+    "Quantity",
+    "Row",
+    "Verdict",
+    "amplitude_and_tilt",
+    "compare",
+    "correlation_slope",
+    "judge",
+]

@@ -1,4 +1,4 @@
-"""A number with its bootstrap."""
+"""A number with its bootstrap error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass
 class Estimate:
-    """A number, or one a bin, with its bootstrap.
+    """A number, or one number for each bin, with its bootstrap.
 
     Attributes:
         value: the estimate from all maps, a float or an array ``(bins,)``.
@@ -21,7 +21,7 @@ class Estimate:
 
     @property
     def error(self) -> np.ndarray:
-        """Standard error: the standard deviation over the bootstrap."""
+        """Standard error: the standard deviation over the bootstrap rounds."""
         return self.rounds.std(0)
 
     @property
@@ -35,8 +35,10 @@ class Estimate:
 
 
 def plain(values):
-    """Numbers and arrays as JSON values: floats and lists, None for what is not finite."""
+    """Numbers and arrays as JSON values: floats and lists, with None for NaN and infinity."""
     array = np.asarray(values, float)
-    if array.ndim == 0:
-        return float(array) if np.isfinite(array) else None
-    return [plain(v) for v in array]
+    if array.ndim > 0:
+        return [plain(value) for value in array]
+    if np.isfinite(array):
+        return float(array)
+    return None

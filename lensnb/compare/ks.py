@@ -1,4 +1,4 @@
-"""The two-sample Kolmogorov–Smirnov test of every bin, resampled over simulations."""
+"""The two-sample Kolmogorov–Smirnov test of every bin, with a bootstrap over simulations."""
 
 from __future__ import annotations
 
@@ -12,43 +12,58 @@ from .twosample import check_bins
 def ks_rejected(
     sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0, level: float = 0.05
 ) -> tuple[np.ndarray, Estimate]:
-    """Two-sample Kolmogorov–Smirnov p of each bin (asymptotic), and the share of bins that it rejects.
+    """The p-value of each bin (asymptotic), and the share of bins that the test rejects.
 
-    p a bin is what cosmoGAN reports (Mustafa et al. 2019, arXiv 1706.02390). The test takes every map as independent, which
-    maps of one simulation are not: for them p is too small even where all is right. Read it beside the null's. And it sees
-    each bin by itself: no correlation.
+    CosmoGAN reports such p-values (Mustafa et al. 2019, arXiv 1706.02390). The test assumes that
+    all maps are independent. Maps of one simulation are not, and for them p is too small even if
+    the two distributions agree: compare it with the null's. The test looks at each bin alone and
+    sees no correlations.
 
     Args:
         sample: vectors of the maps to judge, shape ``(maps, bins)``.
         truth: vectors of true maps, same bins.
         rounds: bootstrap rounds, over the simulations of both.
         seed: of the bootstrap.
-        level: a bin is rejected when p is less.
+        level: a bin is rejected if its p is less.
 
     Returns:
         p, shape ``(bins,)``, and the share of the bins with p < ``level``.
 
     Raises:
-        ValueError: other bins.
+        ValueError: the two have different numbers of bins.
     """
     check_bins(sample, truth)
-    values = np.concatenate([sample.vectors, truth.vectors])
-    order = np.argsort(values, axis=0, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=0)
-    # the two distribution functions may be compared where a value ends, not between equal ones
-    ends = np.vstack([ordered[1:] != ordered[:-1], np.ones((1, values.shape[1]), bool)])
+    from scipy.stats import kstwo  # takes a second to import
 
-    def distance(weights: np.ndarray, others: np.ndarray) -> np.ndarray:
-        step = np.concatenate([weights / weights.sum(), -others / others.sum()])[order]
-        return (np.abs(np.cumsum(step, axis=0)) * ends).max(0)
-
-    from scipy.stats import kstwo  # a second to import
-
+    distance = _Distance(sample, truth)
+    ours, true = np.ones(len(sample)), np.ones(len(truth))
     n = round(len(sample) * len(truth) / (len(sample) + len(truth)))
-    p = kstwo.sf(distance(np.ones(len(sample)), np.ones(len(truth))), n)
+    p = kstwo.sf(distance(ours, true), n)
     critical = kstwo.isf(level, n)
-    drawn = zip(
-        sample.bootstrap_weights(rounds, seed + 1), truth.bootstrap_weights(rounds, seed + 2)
-    )
-    boot = np.array([(distance(*weights) > critical).mean() for weights in drawn])
-    return p, Estimate(np.asarray((p < level).mean()), boot)
+    sample_draws = sample.bootstrap_weights(rounds, seed + 1)
+    truth_draws = truth.bootstrap_weights(rounds, seed + 2)
+    shares = []
+    for ours, true in zip(sample_draws, truth_draws):
+        rejected = distance(ours, true) > critical
+        shares.append(rejected.mean())
+    rejected = p < level
+    return p, Estimate(np.asarray(rejected.mean()), np.array(shares))
+
+
+class _Distance:
+    """The largest difference of two weighted distribution functions, for each bin."""
+
+    def __init__(self, sample: Ensemble, truth: Ensemble):
+        values = np.concatenate([sample.vectors, truth.vectors])
+        self.order = np.argsort(values, axis=0, kind="stable")
+        ordered = np.take_along_axis(values, self.order, axis=0)
+        # Equal values form one step: the functions are compared at its end only.
+        self.ends = np.ones(values.shape, bool)
+        self.ends[:-1] = ordered[1:] != ordered[:-1]
+
+    def __call__(self, sample_weights: np.ndarray, truth_weights: np.ndarray) -> np.ndarray:
+        up = sample_weights / sample_weights.sum()
+        down = -truth_weights / truth_weights.sum()
+        steps = np.concatenate([up, down])[self.order]
+        difference = np.cumsum(steps, axis=0)
+        return (np.abs(difference) * self.ends).max(0)

@@ -1,8 +1,8 @@
-"""How faithful a model is while it trains: a few numbers, cheap enough to ask for every so often.
+"""How faithful a model is while it trains: a few numbers that are quick to measure.
 
-They are about the power spectrum, whose mean, scatter and correlations fail in that order of difficulty. G is what the
-model draws, T the truth, as everywhere in :mod:`lensnb.compare`; for errors and for every other statistic there is
-:func:`lensnb.compare.compare`.
+They describe the power spectrum: its mean, its scatter and its correlations, which are harder to
+learn in this order. G is what the model draws and T the truth, as everywhere in
+:mod:`lensnb.compare`. For errors and for all other statistics use :func:`lensnb.compare.compare`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from ..data import MapSet
 from ..ensemble import Ensemble, measure
 from ..stats import suite
-from .verdict import correlation_slope
+from .moments import correlation_slope
 
-EXPLODED = 3.0  # a map with a |κ| of so many times the truth's largest is no map
+EXPLODED = 3.0  # a map with |κ| larger than this times the largest true |κ| counts as broken
 
 
 class Fidelity:
-    """A ``check`` for :func:`lensnb.train.fit`: draws maps from the model and holds their spectra against true ones.
+    """A ``check`` for :func:`lensnb.train.fit`: compares spectra of drawn maps with true ones.
 
-    The same noise is drawn each time, so that two checks differ by the model only. Slopes of 500 maps of either set are
-    uncertain by some hundredths, and noise in the truth's correlations pulls them below 1: look at how they move.
+    The same noise is drawn each time, so that two checks differ by the model only. Correlation
+    slopes of 500 maps of either set have errors of some hundredths, and the noise of the true
+    correlations lowers them: watch how they change.
 
     Args:
         truth: true maps, at least two.
@@ -31,7 +32,8 @@ class Fidelity:
         seed: of the draws.
 
     Attributes:
-        samples: the κ-maps of the last call, ``(n, pixels, pixels)``, for early looks; None before.
+        samples: the κ-maps of the last call, shape ``(n, pixels, pixels)`` or
+            ``(n, channels, pixels, pixels)``, for an early look; None before the first call.
 
     Raises:
         ValueError: there are fewer than two true maps, or fewer than two are to be drawn.
@@ -40,12 +42,13 @@ class Fidelity:
     def __init__(self, truth: MapSet, n: int = 512, seed: int = 0):
         if min(n, len(truth)) < 2:
             raise ValueError(
-                f"fidelity needs at least two maps of each set, found {len(truth)} true ones and n = {n}"
+                "fidelity needs at least two maps of each set, "
+                f"found {len(truth)} true ones and n = {n}"
             )
         maps = truth.tensor()
         self.statistics = suite(maps, truth.side_deg, ["power"])
         self.truth = measure(self.statistics, truth)["power"]
-        self.bound = EXPLODED * float(maps.abs().max())
+        self.bound = EXPLODED * maps.abs().amax((0, -2, -1))  # of each channel
         self.n, self.seed = n, seed
         self.samples: Tensor | None = None
 
@@ -53,30 +56,29 @@ class Fidelity:
         """Draw from the model and compare.
 
         Returns:
-            ``power_mean``: mean over the bins of ⟨C_ℓ⟩_G / ⟨C_ℓ⟩_T; ``power_worst``: that ratio in the bin where it is
-            farthest from 1; ``power_scatter``: mean over the bins of σ_G/σ_T; ``power_slope``: correlation slope; all NaN
-            where fewer than two maps are whole; ``broken_maps``: how many are not, because of NaN or a |κ| of more than
-            three times the truth's largest. Those are left out of the other numbers.
+            ``power_mean``: mean over the bins of ⟨C_ℓ⟩_G / ⟨C_ℓ⟩_T; ``power_worst``: that ratio in
+            the bin where it is farthest from 1; ``power_scatter``: mean over the bins of σ_G/σ_T;
+            ``power_slope``: correlation slope; ``broken_maps``: how many maps have NaN, or a |κ|
+            of more than three times the largest of the same channel in the truth. Broken maps are
+            left out of the other numbers, which are NaN if fewer than two maps remain.
         """
-        self.samples = (
-            model.sample(self.n, torch.Generator().manual_seed(self.seed)).detach().cpu()
-        )
-        whole = self.samples[
-            self.samples.abs().amax((-2, -1)) <= self.bound
-        ]  # NaN compares as False
-        broken = {"broken_maps": self.n - len(whole)}
-        if len(whole) < 2:
-            return (
-                dict.fromkeys(
-                    ("power_mean", "power_worst", "power_scatter", "power_slope"), np.nan
-                )
-                | broken
-            )
-        return _ratios(measure(self.statistics, whole)["power"], self.truth) | broken
+        generator = torch.Generator().manual_seed(self.seed)
+        self.samples = model.sample(self.n, generator).detach().cpu()
+        largest = self.samples.abs().amax((-2, -1))
+        whole = largest <= self.bound  # False for NaN
+        if whole.ndim == 2:
+            whole = whole.all(1)
+        kept = self.samples[whole]
+        found = {"broken_maps": self.n - len(kept)}
+        if len(kept) < 2:
+            names = ("power_mean", "power_worst", "power_scatter", "power_slope")
+            return dict.fromkeys(names, np.nan) | found
+        return _ratios(measure(self.statistics, kept)["power"], self.truth) | found
 
 
 def _ratios(sample: Ensemble, truth: Ensemble) -> dict[str, float]:
-    mean, scatter = sample.mean() / truth.mean(), sample.std() / truth.std()
+    mean = sample.mean() / truth.mean()
+    scatter = sample.std() / truth.std()
     return {
         "power_mean": float(mean.mean()),
         "power_worst": float(mean[np.abs(mean - 1).argmax()]),

@@ -1,10 +1,15 @@
-"""One set of maps against a reference, statistic by statistic: mean, scatter, correlations, covariance.
+"""One set of maps compared with a reference in each statistic.
 
-* mean: ratio ⟨G⟩/⟨T⟩ in each bin, and the shift (⟨G⟩ − ⟨T⟩)/σ_T in units of the scatter of one map;
-* scatter: ratio σ_G/σ_T in each bin;
-* correlation slope: least squares through zero of the off-diagonal correlation coefficients of G on those of T,
-  Σ ρ_G ρ_T / Σ ρ_T². 1 is right; noise in ρ_T pulls it down, for the null as for G, which is why the null is beside it;
-* covariance: eigenvalues, divergence, contour area and effective number of maps, see :mod:`lensnb.compare.covariance`.
+G is the set to judge and T the reference. The comparison has four parts:
+
+* mean: the ratio ⟨G⟩/⟨T⟩ in each bin, and the shift (⟨G⟩ − ⟨T⟩)/σ_T in units of the scatter of
+  one map;
+* scatter: the ratio σ_G/σ_T in each bin;
+* correlation slope: a least-squares line through zero, fitted to the off-diagonal correlation
+  coefficients of G as a function of those of T, with slope Σ ρ_G ρ_T / Σ ρ_T². The expected value
+  is 1. Noise in ρ_T lowers it, for the null as for G, so read it beside the null's;
+* covariance: eigenvalues, divergence, contour area and effective number of maps, as defined in
+  :mod:`lensnb.compare.covariance`.
 """
 
 from __future__ import annotations
@@ -14,21 +19,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ensemble import Ensemble, StreamingEnsemble, correlation, covariance_noise, off_diagonal
-from .covariance import Coordinates, distances, support
+from ..ensemble import Ensemble, StreamingEnsemble
 from .estimate import Estimate
+from .moments import Moments, Pair
 
-BLOCKS = 250
+_BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
+_PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
 
 
 @dataclass
 class Verdict:
-    """One set of maps against the reference in one statistic.
+    """How one set of maps compares with the reference in one statistic.
 
     Attributes:
-        mean_ratio: ⟨G⟩/⟨T⟩ a bin; NaN where ⟨T⟩ is not known to better than a third.
-        mean_shift: (⟨G⟩ − ⟨T⟩)/σ_T a bin.
-        scatter_ratio: σ_G/σ_T a bin.
+        mean_ratio: ⟨G⟩/⟨T⟩ of each bin; NaN where ⟨T⟩ is not known to better than a third.
+        mean_shift: (⟨G⟩ − ⟨T⟩)/σ_T of each bin.
+        scatter_ratio: σ_G/σ_T of each bin.
         mean: the mean of ``mean_ratio`` over the bins.
         shift: the root mean square of ``mean_shift`` over the bins.
         scatter: the mean of ``scatter_ratio`` over the bins.
@@ -55,19 +61,20 @@ class Verdict:
     area: Estimate
     inverse_maps: Estimate
 
+    @classmethod
+    def single_numbers(cls) -> list[str]:
+        """The names of the attributes that are one number for the whole statistic."""
+        return [name for name in cls.__dataclass_fields__ if name not in _PER_BIN]
+
     def as_json(self) -> dict:
         """All estimates as plain numbers."""
         return {name: getattr(self, name).as_json() for name in self.__dataclass_fields__}
 
 
-def correlation_slope(rho: np.ndarray, rho_true: np.ndarray) -> float:
-    """Least-squares slope through zero of the off-diagonal elements of one correlation matrix on those of another."""
-    x, y = off_diagonal(rho_true), off_diagonal(rho)
-    return float(x @ y / (x @ x))
-
-
 def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -> Verdict:
-    """Compare one ensemble with another, with errors from a bootstrap over the simulations of both.
+    """Compare one ensemble with another.
+
+    Errors come from a bootstrap over the simulations of both.
 
     Args:
         sample: vectors of the maps to judge, ``(maps, bins)``.
@@ -76,7 +83,8 @@ def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -
         seed: of the bootstrap.
     """
     sets = {"sample": {"only": sample}, "truth": {"only": truth}}
-    return judge_all(sets, ["sample"], ["truth"], None, rounds, seed)["truth"]["sample"]["only"]
+    verdicts = judge_all(sets, ["sample"], ["truth"], None, rounds, seed)
+    return verdicts["truth"]["sample"]["only"]
 
 
 def judge_all(
@@ -87,120 +95,128 @@ def judge_all(
     rounds: int,
     seed: int,
 ) -> dict[str, dict[str, dict[str, Verdict]]]:
-    """``verdicts[reference][set][statistic]``, with the joint of all statistics under ``"joint"``.
-
-    In every bootstrap round each set is resampled once, so that all numbers of a round belong together. How many eigenvectors
-    are compared is the business of the judged sets and their reference: few training maps do not blur a verdict against the truth.
+    """Compare several sets with several references, in every statistic.
 
     Args:
         sets: ``sets[set][statistic]``, the references among them.
-        judged: the sets to judge.
-        references: the sets to judge them against.
+        judged, references, responses, rounds, seed: as for :func:`judge_joint`.
+
+    Returns:
+        ``verdicts[reference][set][statistic]``. With more than one statistic, the joint vector of
+        all of them is judged too, under ``"joint"``.
+    """
+    joint = {name: Ensemble.join(ensembles.values()) for name, ensembles in sets.items()}
+    parts = parts_of(next(iter(sets.values())))
+    return judge_joint(joint, parts, judged, references, responses, rounds, seed)
+
+
+def parts_of(ensembles: Mapping[str, Ensemble]) -> dict[str, slice]:
+    """Where each statistic lies in the joint vector; ``"joint"`` is the whole of several."""
+    parts, start = {}, 0
+    for name, ensemble in ensembles.items():
+        stop = start + ensemble.vectors.shape[1]
+        parts[name] = slice(start, stop)
+        start = stop
+    if len(ensembles) > 1:
+        parts["joint"] = slice(0, start)
+    return parts
+
+
+def judge_joint(
+    joint: Mapping[str, Ensemble],
+    parts: Mapping[str, slice],
+    judged: list[str],
+    references: list[str],
+    responses: Mapping[str, np.ndarray] | None,
+    rounds: int,
+    seed: int,
+) -> dict[str, dict[str, dict[str, Verdict]]]:
+    """Compare the joint vectors of several sets with those of several references, part by part.
+
+    Each bootstrap round resamples every set once, so that all numbers of a round belong together.
+    The number of eigenvectors depends on the judged sets and on their own reference. So a small
+    training set does not limit the comparison with the truth.
+
+    Args:
+        joint: by set the vectors of all statistics in a row, ``(maps, all bins)``.
+        parts: where each statistic lies in them, from :func:`parts_of`.
+        judged: names of the sets to judge.
+        references: names of the sets to compare them with.
         responses: ∂μ/∂θ by statistic, shape ``(bins, parameters)``; None: no contour areas.
         rounds: bootstrap rounds.
         seed: of the bootstrap.
+
+    Returns:
+        ``verdicts[reference][set][part]``.
     """
-    first = next(iter(sets.values()))
-    ends = np.cumsum([0, *(e.vectors.shape[1] for e in first.values())])
-    parts = {name: slice(*pair) for name, pair in zip(first, zip(ends[:-1], ends[1:]))}
-    if len(parts) > 1:
-        parts["joint"] = slice(0, ends[-1])
-        responses = responses and {
-            **responses,
-            "joint": np.concatenate([responses[name] for name in first]),
-        }
-    joint = {name: Ensemble.join(by.values()) for name, by in sets.items()}
-    quick = {name: _summed(e) for name, e in joint.items()}
-    pairs = [
-        _Pair({n: joint[n] for n in (*judged, r)}, r, s, name, part, responses[name] if responses else None)
-        for r in references for name, part in parts.items() for s in judged
-    ]  # fmt: skip
-    value = _round(quick, None, pairs)
-    draws = {
-        name: e.bootstrap_weights(rounds, seed + 1 + i)
-        for i, (name, e) in enumerate(quick.items())
+    pairs = []
+    for reference in references:
+        needed = {name: joint[name] for name in (*judged, reference)}
+        for name, part in parts.items():
+            response = _response(responses, parts, name)
+            cut = {n: Ensemble(e.vectors[:, part], e.simulation) for n, e in needed.items()}
+            pairs += [Pair(cut, sample, reference, name, part, response) for sample in judged]
+    summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
+    found = _numbers(pairs, summed)
+    weights = {
+        name: ensemble.bootstrap_weights(rounds, seed + 1 + i)
+        for i, (name, ensemble) in enumerate(summed.items())
     }
-    boot = [
-        _round(quick, {name: weights[i] for name, weights in draws.items()}, pairs)
-        for i in range(rounds)
-    ]
-    found = {r: {s: {} for s in judged} for r in references}
+    resampled = []
+    for i in range(rounds):
+        drawn = {name: of_set[i] for name, of_set in weights.items()}
+        resampled.append(_numbers(pairs, summed, drawn))
+    verdicts = {reference: {sample: {} for sample in judged} for reference in references}
     for k, pair in enumerate(pairs):
-        columns = zip(*(numbers[k] for numbers in boot))
-        estimates = (Estimate(np.asarray(v), np.array(b)) for v, b in zip(value[k], columns))
-        found[pair.reference][pair.sample][pair.name] = Verdict(*estimates)
-    return found
+        verdict = _verdict(found[k], [numbers[k] for numbers in resampled])
+        verdicts[pair.reference][pair.sample][pair.name] = verdict
+    return verdicts
 
 
-class _Pair:
-    """One statistic of one set against a reference, with what does not change from round to round."""
+def _response(
+    responses: Mapping[str, np.ndarray] | None, parts: Mapping[str, slice], name: str
+) -> np.ndarray | None:
+    """The response of one part; that of the joint vector is made of all the others."""
+    if not responses:
+        return None
+    if name == "joint":
+        return np.concatenate([responses[part] for part in parts if part != "joint"])
+    return responses[name]
 
-    def __init__(
-        self,
-        joint: Mapping[str, Ensemble],
-        reference: str,
-        sample: str,
-        name: str,
-        part: slice,
-        responses,
-    ):
-        self.reference, self.sample, self.name, self.part = reference, sample, name, part
-        cut = {n: Ensemble(e.vectors[:, part], e.simulation) for n, e in joint.items()}
-        true, ours = cut[reference], cut[sample]
-        self.squares = (off_diagonal(true.correlation()) ** 2).sum()
-        self.known = np.abs(true.mean()) > 3 * true.mean_error()
-        self.at = Coordinates.of(true, min(part.stop - part.start, support(cut)), responses)
-        self.noise = covariance_noise(ours, self.at.metric)[1]
 
-    def numbers(self, sample: tuple, truth: tuple, resampled: bool) -> tuple:
-        """All numbers of a :class:`Verdict` from the (mean, covariance) of both sets."""
-        (mean_s, cov_s), (mean_t, cov_t) = (
-            (m[self.part], c[self.part, self.part]) for m, c in (sample, truth)
-        )
-        std_s, std_t = np.sqrt(np.diag(cov_s)), np.sqrt(np.diag(cov_t))
-        divide = lambda a, b, where: np.divide(a, b, out=np.full_like(a, np.nan), where=where)
-        ratio = divide(mean_s, mean_t, self.known & (mean_t != 0))
-        shift = divide(mean_s - mean_t, std_t, std_t > 0)
-        scatter = divide(std_s, std_t, std_t > 0)
-        rho_t, slope = correlation(cov_t), np.nan
-        if len(mean_s) > 1:
-            slope = correlation_slope(correlation(cov_s), rho_t)
-            # Resampling adds noise to ρ_T once more: without this the slopes of the rounds, and with them the error, would
-            # be too small by the ratio of the two sums of squares.
-            slope *= (off_diagonal(rho_t) ** 2).sum() / self.squares if resampled else 1
-        # resampling adds the noise of both covariances to their distance once more
-        excess = self.at.noise + (self.noise + self.at.noise if resampled else 0)
-        values, divergence, area, inverse = distances(cov_s, cov_t, self.at, excess)
-        return (
-            ratio, shift, scatter, _mean(ratio), np.sqrt(_mean(shift**2)), _mean(scatter), slope,
-            values, values[0], values[-1], divergence, area, inverse,
-        )  # fmt: skip
+def _verdict(found: Mapping, resampled: list[Mapping]) -> Verdict:
+    estimates = {}
+    for name, value in found.items():
+        rounds = np.array([numbers[name] for numbers in resampled])
+        estimates[name] = Estimate(np.asarray(value), rounds)
+    return Verdict(**estimates)
+
+
+def _numbers(
+    pairs: list[Pair],
+    ensembles: Mapping[str, Ensemble | StreamingEnsemble],
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> list[dict]:
+    """The numbers of every pair: of the sets as they are, or of a bootstrap round with weights."""
+    moments = {}
+    for name, ensemble in ensembles.items():
+        own = None if weights is None else weights[name]
+        moments[name] = Moments(ensemble.mean(own), ensemble.covariance(own))
+    resampled = weights is not None
+    return [
+        pair.numbers(moments[pair.sample], moments[pair.reference], resampled) for pair in pairs
+    ]
 
 
 def _summed(ensemble: Ensemble) -> Ensemble | StreamingEnsemble:
-    """The sums of each simulation where it has many maps: resampling them takes a fraction of the time.
+    """The sums over each simulation, if it has many maps: they are resampled in much less time.
 
-    So it does for very many independent maps, put together in blocks: 250 of them know an error to 4 %.
+    Very many independent maps are summed in blocks, for the same reason.
     """
     simulations, index = np.unique(ensemble.simulation, return_inverse=True)
     if len(simulations) <= len(ensemble) / 4:
         return StreamingEnsemble().update(ensemble.vectors, index)
-    if len(simulations) > 8 * BLOCKS:
-        return StreamingEnsemble().update(ensemble.vectors, index * BLOCKS // len(simulations))
+    if len(simulations) > 8 * _BLOCKS:
+        block = index * _BLOCKS // len(simulations)
+        return StreamingEnsemble().update(ensemble.vectors, block)
     return ensemble
-
-
-def _round(
-    joint: Mapping[str, Ensemble | StreamingEnsemble],
-    weights: Mapping[str, np.ndarray] | None,
-    pairs: list[_Pair],
-) -> list[tuple]:
-    drawn = {n: None if weights is None else weights[n] for n in joint}
-    moments = {n: (e.mean(drawn[n]), e.covariance(drawn[n])) for n, e in joint.items()}
-    return [p.numbers(moments[p.sample], moments[p.reference], weights is not None) for p in pairs]
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is defined; NaN where nothing is."""
-    defined = np.isfinite(values)
-    return values[defined].mean() if defined.any() else np.nan

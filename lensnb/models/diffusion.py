@@ -1,25 +1,27 @@
 """A score-based (diffusion) model for convergence maps: the denoiser, its training, its samples and its likelihood.
 
-Notation as in :mod:`lensnb.samplers`: y = T(κ) is a transformed map, x = y + σ n a noised one, and a denoiser D(x; σ)
-estimates E[y | x]. Whatever a network F is taught to say, the denoiser is made of it by
+Notation as in :mod:`lensnb.samplers`: y = T(κ) is a transformed map, x = y + σ n a noised one, and a
+denoiser D(x; σ) estimates E[y | x]. Whatever a network F is trained to predict, the denoiser is
 
-    D(x; σ) = start(x; σ) + scale(σ) F(x; σ),        and F should say (y − start) / scale.
+    D(x; σ) = start(x; σ) + scale(σ) F(x; σ),        with the target (y − start) / scale of F.
 
-============  ========================  ==================  =========================================================
-prediction    start                     scale               F should say
-============  ========================  ==================  =========================================================
-residual      C (C + σ²)⁻¹ x            c_out(σ)            what the Gaussian estimate misses
-noise         x                         −σ                  n (Ho et al. 2020, arXiv:2006.11239)
-data          0                         1                   y
-v             x / (1 + σ²)              −σ / √(1 + σ²)      (n − σ y) / √(1 + σ²) (Salimans & Ho 2022, arXiv:2202.00512)
-velocity      x / (1 + σ)               −σ / (1 + σ)        n − y, flow matching's (Lipman et al. 2023, arXiv:2210.02747)
-============  ========================  ==================  =========================================================
+============  ====================  ==============  ====================================================
+prediction    start                 scale           target of F
+============  ====================  ==============  ====================================================
+residual      C (C + σ²)⁻¹ x        c_out(σ)        what the Gaussian estimate misses
+noise         x                     −σ              n (Ho et al. 2020, arXiv:2006.11239)
+data          0                     1               y
+v             x / (1 + σ²)          −σ / √(1 + σ²)  (n − σ y) / √(1 + σ²) (Salimans & Ho 2022,
+                                                    arXiv:2202.00512)
+velocity      x / (1 + σ)           −σ / (1 + σ)    n − y, flow matching's (Lipman et al. 2023,
+                                                    arXiv:2210.02747)
+============  ====================  ==============  ====================================================
 
-The default is preconditioned by the exact denoiser of a Gaussian field with the spectrum of the data; its scale, c_out² =
-mean over modes of λ σ² / (λ + σ²), gives F a target of unit variance at every σ, and F learns only what is not Gaussian
-(the analytic Gaussian score plus a learned residual of Remy et al. 2022, arXiv:2201.05561). With a white field of unit
-variance it is EDM's preconditioning (Karras et al. 2022, arXiv:2206.00364, table 1, σ_data = 1), which is "v" with the
-sign of F turned.
+The default is preconditioned by the exact denoiser of a Gaussian field with the spectrum of the data. Its
+scale, c_out² = mean over modes of λ σ² / (λ + σ²), gives F a target of unit variance at every σ, and F
+learns only what is not Gaussian (the analytic Gaussian score plus a learned residual of Remy et al.
+2022, arXiv:2201.05561). With a white field of unit variance it is EDM's preconditioning (Karras et al.
+2022, arXiv:2206.00364, table 1, σ_data = 1), which is "v" with the sign of F turned.
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..given import Condition, Conditions, Given, check_given
 from ..maps import GaussianField, wide
 from ..nets import UNet
+from ..renamed import old_attribute, renamed
 from ..samplers import (
     Denoise,
     MapNoise,
@@ -42,27 +46,37 @@ from ..samplers import (
     stratified_flow_sigmas,
     stratified_sigmas,
 )
-from ..strength import Strength
 from ..transform import KappaTransform
+from .band_powers import BandPowers
+from .contract import channels_of, check_batch, check_draw, map_shape, register
+
+
+def _skip_of_v(sigma: Tensor) -> tuple[Tensor, Tensor]:
+    square = 1 + sigma**2
+    return 1 / square, -sigma / torch.sqrt(square)
+
 
 # D = skip x + scale F for the predictions that need no field: σ → (skip, scale)
-SKIP_AND_SCALE: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
-    "noise": lambda s: (torch.ones_like(s), -s),
-    "data": lambda s: (torch.zeros_like(s), torch.ones_like(s)),
-    "v": lambda s: (1 / (1 + s**2), -s / torch.sqrt(1 + s**2)),
-    "velocity": lambda s: (1 / (1 + s), -s / (1 + s)),
+_SKIP_AND_SCALE: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "noise": lambda sigma: (torch.ones_like(sigma), -sigma),
+    "data": lambda sigma: (torch.zeros_like(sigma), torch.ones_like(sigma)),
+    "v": _skip_of_v,
+    "velocity": lambda sigma: (1 / (1 + sigma), -sigma / (1 + sigma)),
 }
-LEVELS = ("lognormal", "linear", "cosine", "flow")
+_LEVELS = ("lognormal", "linear", "cosine", "flow")
+_CRITERIA = {function.__name__: function for function in (F.mse_loss, F.l1_loss, F.huber_loss)}
 
 
 class Denoiser(nn.Module):
     """D(x; σ): a network around what is known without one.
 
     Args:
-        network: ``network(inputs, condition)`` with two input channels, the noised map and its Gaussian estimate, and one
-            output channel; ``network(inputs, condition, labels)`` where there are labels.
+        network: ``network(inputs, level)`` where the inputs are the noised map and its Gaussian
+            estimate (each with all channels), and further channels of conditions; the output has the
+            channels of a map. ``network(inputs, level, numbers)`` where there are numbers to condition
+            on.
         gaussian: the field whose exact denoiser is the Gaussian estimate.
-        prediction: what the network says: residual, noise, data, v or velocity.
+        prediction: what the network predicts: residual, noise, data, v or velocity.
     """
 
     def __init__(self, network: nn.Module, gaussian: GaussianField, prediction: str = "residual"):
@@ -72,95 +86,140 @@ class Denoiser(nn.Module):
         self.prediction = prediction
 
     def split(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Start and scale of D, and the network's inputs (of unit size), for ``(batch, n, n)`` and ``(batch,)``."""
-        field, square = self.gaussian, (sigma**2).to(self.gaussian.variance.dtype)
+        """Start and scale of D, and the network's inputs, of unit size.
+
+        Args:
+            x: noised maps, ``(batch, n, n)`` or ``(batch, channels, n, n)``.
+            sigma: their noise levels, ``(batch,)``.
+        """
+        field = self.gaussian
+        square = (sigma**2).to(field.variance.dtype)
         estimate = field.denoise(x, sigma)
         size_x = field.mode_mean(lambda v: v + square).sqrt()
         size_estimate = field.mode_mean(lambda v: v * v / (v + square)).sqrt()
         if self.prediction == "residual":
-            start, scale = estimate, field.mode_mean(lambda v: v * square / (v + square)).sqrt()
+            start = estimate
+            scale = field.mode_mean(lambda v: v * square / (v + square)).sqrt()
         else:
-            skip, scale = SKIP_AND_SCALE[self.prediction](sigma)
-            start = skip.to(x.dtype)[:, None, None] * x
-        size_x, size_estimate, scale = (
-            s.to(x.dtype)[:, None, None] for s in (size_x, size_estimate, scale)
-        )
-        return start, scale, torch.stack([x / size_x, estimate / size_estimate], 1)
+            skip, scale = _SKIP_AND_SCALE[self.prediction](sigma)
+            start = _per_map(skip, x) * x
+        inputs = [x / _per_map(size_x, x), estimate / _per_map(size_estimate, x)]
+        together = torch.stack if x.ndim == 3 else torch.cat
+        return start, _per_map(scale, x), together(inputs, 1)
 
-    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        numbers: Tensor | None = None,
+        channels: Tensor | None = None,
+    ) -> Tensor:
         """Estimate of the clean maps, shape and dtype of ``x``.
 
         Args:
-            x: noised maps, shape ``(batch, n, n)``.
+            x: noised maps, shape ``(batch, n, n)`` or ``(batch, channels, n, n)``.
             sigma: their noise levels, shape ``(batch,)``.
-            labels: what the network is told of them, shape ``(batch, labels)``, if it was taught with labels.
+            numbers: conditions of order one, shape ``(batch, numbers)``.
+            channels: conditions that are maps, of order one, shape ``(batch, channels, n, n)``.
         """
         start, scale, inputs = self.split(x, sigma)
-        return start + scale * self._network(inputs, sigma, labels).to(x.dtype)
+        return start + scale * self._network(inputs, sigma, numbers, channels).to(x.dtype)
 
-    def given(self, labels: Tensor) -> Denoise:
-        """The denoiser of maps whose labels are known, ``(x, sigma)`` → clean maps, with its ``gaussian``."""
-        return _Given(self, labels)
+    def conditioned(self, numbers: Tensor | None, channels: Tensor | None = None) -> Denoise:
+        """The denoiser of maps whose conditions are known, ``(x, sigma)`` → clean maps."""
+        return _Conditioned(self, numbers, channels)
 
     def residual(
-        self, y: Tensor, x: Tensor, sigma: Tensor, labels: Tensor | None = None
+        self,
+        y: Tensor,
+        x: Tensor,
+        sigma: Tensor,
+        numbers: Tensor | None = None,
+        channels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What the network says of ``x`` and what it should say, given the clean maps ``y``; both of the size of one."""
+        """What the network predicts for ``x`` and its target, from the clean maps ``y``; both of unit size."""
         start, scale, inputs = self.split(x, sigma)
-        return self._network(inputs, sigma, labels), (y - start) / scale
+        return self._network(inputs, sigma, numbers, channels), (y - start) / scale
 
-    def _network(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+    def _network(
+        self, inputs: Tensor, sigma: Tensor, numbers: Tensor | None, channels: Tensor | None
+    ) -> Tensor:
         dtype = next(self.network.parameters(), inputs.new_empty(0)).dtype
-        told = [sigma.log() / 4] if labels is None else [sigma.log() / 4, labels]
-        return self.network(inputs.to(dtype), *(number.to(dtype) for number in told))[:, 0]
+        if channels is not None:
+            inputs = torch.cat([inputs, channels.to(inputs.dtype)], 1)
+        known = [sigma.log() / 4]
+        if numbers is not None:
+            known.append(numbers)
+        out = self.network(inputs.to(dtype), *(number.to(dtype) for number in known))
+        return out[:, 0] if self.gaussian.channels == 1 else out
 
 
-class _Given:
-    """A denoiser with its labels."""
+def _per_map(number: Tensor, x: Tensor) -> Tensor:
+    """A number a map, in the dtype of the maps, so that it broadcasts against them."""
+    return number.to(x.dtype)[(..., *[None] * (x.ndim - 1))]
 
-    def __init__(self, denoiser: Denoiser, labels: Tensor):
-        self.denoiser, self.labels, self.gaussian = denoiser, labels, denoiser.gaussian
+
+class _Conditioned:
+    """A denoiser with its conditions."""
+
+    def __init__(self, denoiser: Denoiser, numbers: Tensor | None, channels: Tensor | None):
+        self.denoiser, self.gaussian = denoiser, denoiser.gaussian
+        self.numbers, self.channels = numbers, channels
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.denoiser(x, sigma, self.labels)
+        return self.denoiser(x, sigma, self.numbers, self.channels)
 
 
+@register("diffusion")
+@renamed(strength="band_powers", channels="widths")
 class Diffusion(nn.Module):
     """A diffusion model for square maps.
 
     Args:
         n: pixels a side, at least 16 and (default U-Net) a multiple of 2 to the number of its levels.
         transform: the fitted κ transform.
-        gaussian: Gaussian field fitted to the *transformed* maps, the preconditioner and starting point of the samplers;
-            by default a white field of unit variance, which is EDM's preconditioning.
-        channels: channels of the default U-Net's levels.
+        gaussian: Gaussian field fitted to the *transformed* maps: preconditioner, and starting point of
+            the samplers. By default a white field of unit variance, which is EDM's preconditioning.
+        widths: channels of the default U-Net's levels.
         network: another network for the :class:`Denoiser`.
-        criterion: loss between what the network says and should say: ``F.mse_loss`` (L2, whose minimiser is the posterior
-            mean that a sampler needs), ``F.l1_loss`` (the reference study's) or ``F.huber_loss``.
-        sigma_range: lowest and highest noise level of the samplers, in units of the transformed maps' standard deviation.
-        prediction: what the network says: ``"residual"``, ``"noise"``, ``"data"``, ``"v"`` or ``"velocity"``.
-        levels: noise levels of the training: ``"lognormal"`` (EDM's, and flow matching's logit-normal t), ``"linear"`` or
-            ``"cosine"`` (the 1000 timesteps of DDPM), or ``"flow"`` (flow matching's uniform t).
+        criterion: loss between prediction and target: ``F.mse_loss`` (L2, whose minimiser is the
+            posterior mean that a sampler needs), ``F.l1_loss`` (the reference study's) or
+            ``F.huber_loss``.
+        sigma_range: lowest and highest noise level of the samplers, in units of the transformed maps'
+            standard deviation.
+        prediction: what the network predicts: ``"residual"``, ``"noise"``, ``"data"``, ``"v"`` or
+            ``"velocity"``.
+        levels: noise levels of the training: ``"lognormal"`` (EDM's, and flow matching's logit-normal
+            t), ``"linear"`` or ``"cosine"`` (the 1000 timesteps of DDPM), or ``"flow"`` (flow
+            matching's uniform t).
         log_mean: mean of ln σ of the lognormal levels.
         log_std: standard deviation of ln σ of the lognormal levels.
-        unet: further options of the default :class:`~lensnb.nets.UNet`, such as ``{"padding": "circular", "attention": 2}``.
-        strength: tells the network how strong the map is, which restores the scatter of spectra; None: it has to guess.
+        unet: further options of the default :class:`~lensnb.nets.UNet`, such as
+            ``{"padding": "circular", "attention": 2}``.
+        band_powers: conditions the network on the band powers of a map, which restores the scatter of
+            spectra; they are measured in training and drawn for new maps. None: it has to guess.
+        conditions: what else the model is conditioned on, fitted to the training set; None for nothing.
+
+    Attributes:
+        channels: channels of a map, those of ``transform`` and ``gaussian``.
+        given: the conditions that the model needs, by name. Band powers are not among them, but
+            ``sample`` takes them as ``given={"band_powers": …}``.
 
     Raises:
-        ValueError: a side that the U-Net cannot halve; an unknown prediction or unknown levels.
+        ValueError: a side that the U-Net cannot halve; an unknown prediction or unknown levels;
+            transform and Gaussian field with other channels; a condition with more pixels than the maps.
 
-    DDPM is ``prediction="noise", levels="linear"`` with :func:`~lensnb.samplers.ancestral`; flow matching is
-    ``prediction="velocity", levels="flow"`` with :func:`~lensnb.samplers.euler`. Any sampler runs with any of them.
+    DDPM is ``prediction="noise", levels="linear"`` with :func:`~lensnb.samplers.ancestral`; flow matching
+    is ``prediction="velocity", levels="flow"`` with :func:`~lensnb.samplers.euler`. Any sampler runs with
+    any of them.
     """
-
-    family = "diffusion"
 
     def __init__(
         self,
         n: int,
         transform: KappaTransform | None = None,
         gaussian: GaussianField | None = None,
-        channels: Sequence[int] = (48, 64, 96),
+        widths: Sequence[int] = (48, 64, 96),
         network: nn.Module | None = None,
         criterion: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
         sigma_range: tuple[float, float] = (0.03, 20.0),
@@ -170,69 +229,134 @@ class Diffusion(nn.Module):
         log_mean: float = -0.5,
         log_std: float = 1.0,
         unet: dict | None = None,
-        strength: Strength | None = None,
+        band_powers: BandPowers | None = None,
+        conditions: Conditions | None = None,
     ):
         super().__init__()
         unet = {} if unet is None else dict(unet)
-        unit = (
-            unet.get("patch", 2) * 2 ** (len(channels) - 1) if network is None else 1
-        )  # it folds pixels, then halves
-        if n % unit or n < 16:
-            raise ValueError(
-                f"the U-Net needs maps whose side is a multiple of {unit} and at least 16 pixels, found {n}"
-            )
-        _one_of("prediction", prediction, ("residual", *SKIP_AND_SCALE))
-        _one_of("levels", levels, LEVELS)
-        name = getattr(criterion, "__name__", type(criterion).__name__)
-        self.config = {
-            "n": n, "channels": list(channels), "sigma_range": list(sigma_range), "criterion": name,
-            "prediction": prediction, "levels": levels, "log_mean": log_mean, "log_std": log_std, "unet": unet,
-            "strength": None if strength is None else list(strength.labels.shape),
-        }  # fmt: skip
+        if network is None:
+            _check_side(n, unet.get("patch", 2), len(widths))
+        _check_choice("prediction", prediction, ("residual", *_SKIP_AND_SCALE))
+        _check_choice("levels", levels, _LEVELS)
         self.n = n
-        self.transform = KappaTransform() if transform is None else transform
-        gaussian = GaussianField(torch.ones(n, n // 2 + 1)) if gaussian is None else gaussian
-        labels = 0 if strength is None else strength.bands
-        network = (
-            UNet(2, 1, tuple(channels), labels=labels, **unet) if network is None else network
-        )
-        self.strength = strength
+        self.channels = channels_of("diffusion model", transform=transform, gaussian=gaussian)
+        self.config = {
+            "n": n,
+            "channels": self.channels,
+            "widths": list(widths),
+            "sigma_range": list(sigma_range),
+            "criterion": getattr(criterion, "__name__", type(criterion).__name__),
+            "prediction": prediction,
+            "levels": levels,
+            "log_mean": log_mean,
+            "log_std": log_std,
+            "unet": unet,
+            "band_powers": None if band_powers is None else list(band_powers.values.shape),
+            "given": {} if conditions is None else conditions.config,
+        }
+        self.transform = KappaTransform.blank(self.channels) if transform is None else transform
+        if gaussian is None:
+            gaussian = GaussianField.white(n, self.channels)
+        self.band_powers = band_powers
+        self.conditions = conditions
+        for name, condition in self.given.items():
+            if condition.kind != "numbers" and (
+                n % condition.shape[-1] or condition.shape[-1] > n
+            ):
+                raise ValueError(
+                    f"the condition {name} has {condition.shape[-1]} pixels a side; expected those of "
+                    f"the maps, {n}, or one whole part of them"
+                )
+        if network is None:
+            network = self._default_network(tuple(widths), unet)
         self.denoiser = Denoiser(network, gaussian, prediction)
         self.criterion = criterion
         self.sigma_range = tuple(sigma_range)
 
+    strength = old_attribute("strength", "band_powers")
+
+    def _default_network(self, widths: tuple[int, ...], unet: dict) -> UNet:
+        numbers = 0 if self.band_powers is None else self.band_powers.bands
+        inputs = 2 * self.channels
+        if self.conditions is not None:
+            numbers += self.conditions.numbers
+            maps = [c for c in self.given.values() if c.kind != "numbers"]
+            inputs += sum(condition.channels for condition in maps)
+        return UNet(inputs, self.channels, widths, numbers=numbers, **unet)
+
     @classmethod
     def from_config(cls, config: dict) -> Diffusion:
         """An untrained model of the same shape, for a checkpoint to fill; what an old checkpoint lacks is the default."""
-        losses = {f.__name__: f for f in (F.mse_loss, F.l1_loss, F.huber_loss)}
-        known, shape = (
-            {"criterion": losses.get(config["criterion"], F.mse_loss)},
-            config.get("strength"),
-        )
+        config = _of_this_version(config)
+        n, channels = config["n"], config.pop("channels")
+        shape, given = config.pop("band_powers", None), config.pop("given", {})
+        powers = BandPowers.of_shape(n, *shape, channels) if shape else None
+        criterion = _CRITERIA.get(config.pop("criterion"), F.mse_loss)
         return cls(
-            **config
-            | known
-            | {"strength": Strength.of_shape(config["n"], *shape) if shape else None}
+            transform=KappaTransform.blank(channels),
+            gaussian=GaussianField.white(n, channels),
+            criterion=criterion,
+            band_powers=powers,
+            conditions=Conditions.from_config(given) if given else None,
+            **config,
         )
 
-    def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Mean loss of κ-maps ``(batch, n, n)`` over the training's noise levels, a scalar.
+    @staticmethod
+    def upgrade(name: str) -> str:
+        """Today's name of a tensor in an older checkpoint."""
+        if name == "strength.labels":
+            return "band_powers.values"
+        if name.startswith("strength."):
+            return "band_powers." + name.removeprefix("strength.")
+        return name
+
+    @property
+    def given(self) -> dict[str, Condition]:
+        """The conditions that the model needs, by name."""
+        return {} if self.conditions is None else self.conditions.known
+
+    # ------------------------------------------------------------ conditions
+
+    def _known(self, given: Given) -> tuple[Tensor | None, Tensor | None]:
+        """The conditions as numbers and as channels of the network, without the band powers."""
+        if self.conditions is None:
+            return None, None
+        maps = [_at_side(values, self.n) for values in self.conditions.as_maps(given)]
+        return self.conditions.as_numbers(given), torch.cat(maps, 1) if maps else None
+
+    def _denoise(self, numbers: Tensor | None, channels: Tensor | None) -> Denoise:
+        """The denoiser with these conditions."""
+        if numbers is None and channels is None:
+            return self.denoiser
+        return self.denoiser.conditioned(numbers, channels)
+
+    # ------------------------------------------------------------ training
+
+    def loss(
+        self, batch: Tensor, generator: torch.Generator | None = None, given: Given | None = None
+    ) -> Tensor:
+        """Mean loss of κ-maps over the training's noise levels, a scalar.
 
         With the default prediction 1 is the Gaussian denoiser's L2; with another, the loss has other units.
+
+        Args:
+            batch: ``(batch, n, n)`` or ``(batch, channels, n, n)``.
+            generator: source of noise levels and noise.
+            given: their conditions.
         """
-        self._check(batch)
+        given = check_batch(self, batch, given)
         y = self.transform(batch)
         sigma = self._training_sigmas(len(y), generator).to(y.device, wide(y[:0]).dtype)
-        device = generator.device if generator is not None else y.device
+        device = y.device if generator is None else generator.device
         noise = torch.randn(y.shape, generator=generator, device=device).to(y.device)
-        labels = None
-        if self.strength is not None:
-            white = torch.randn(len(y), self.strength.bands, generator=generator, device=device)
-            labels = self.strength.blur(self.strength(y), white)
-        said, wanted = self.denoiser.residual(
-            y, y + sigma.to(y.dtype)[:, None, None] * noise, sigma, labels
-        )
-        return self.criterion(said, wanted)
+        numbers, channels = self._known(given)
+        if self.band_powers is not None:
+            white = torch.randn(len(y), self.band_powers.bands, generator=generator, device=device)
+            powers = self.band_powers.blur(self.band_powers(y), white)
+            numbers = _joined(powers, numbers)
+        x = y + _per_map(sigma, y) * noise
+        predicted, target = self.denoiser.residual(y, x, sigma, numbers, channels)
+        return self.criterion(predicted, target)
 
     def _training_sigmas(self, n: int, generator: torch.Generator | None) -> Tensor:
         levels = self.config["levels"]
@@ -242,6 +366,8 @@ class Diffusion(nn.Module):
             return stratified_flow_sigmas(n, generator)
         return stratified_ddpm_sigmas(n, levels, generator=generator)
 
+    # ------------------------------------------------------------ samples
+
     @torch.no_grad()
     def sample(
         self,
@@ -250,39 +376,67 @@ class Diffusion(nn.Module):
         steps: int | Tensor = 12,
         sampler: Callable[..., Tensor] = exponential,
         batch: int = 64,
+        given: Given | None = None,
     ) -> Tensor:
-        """Draw ``n`` κ-maps, float32, shape ``(n, pixels, pixels)``.
+        """Draw ``n`` κ-maps, float32, shape ``(n, pixels, pixels)``, or with channels before the pixels.
 
         Args:
             n: number of maps.
             generator: source of randomness; every map gets a seed of its own from it.
-            steps: noise levels of the sampler: their number, spaced as in :func:`~lensnb.samplers.karras_sigmas`, or the
-                falling levels themselves, such as ``ddpm_sigmas(250)`` or ``flow_sigmas(50)``.
+            steps: noise levels of the sampler: their number, spaced as in
+                :func:`~lensnb.samplers.karras_sigmas`, or the falling levels themselves, such as
+                ``ddpm_sigmas(250)`` or ``flow_sigmas(50)``.
             sampler: a sampler of :mod:`lensnb.samplers`, or a function of the same arguments.
             batch: maps made at once; does not change the result beyond rounding.
+            given: conditions, one value a map or one for all. Of a model with band powers also
+                ``band_powers``, standardised as by ``model.band_powers``; by default they are drawn
+                from the distribution of the training maps'.
         """
+        given = dict(given or {})
+        powers = self._given_powers(given.pop("band_powers", None), n)
+        given = check_draw(self, n, given)
         noise = MapNoise(n, generator)
-        sigmas = steps if isinstance(steps, Tensor) else karras_sigmas(steps, *self.sigma_range)
-        drawn = [
-            self._sample_batch(noise[start : start + batch], sigmas, sampler)
-            for start in range(0, n, batch)
-        ]
+        sigmas = steps
+        if not isinstance(steps, Tensor):
+            sigmas = karras_sigmas(steps, *self.sigma_range)
+        device = self.transform.mean.device
+        drawn = []
+        for start in range(0, n, batch):
+            part = slice(start, start + batch)
+            conditions = {name: values[part].to(device) for name, values in given.items()}
+            own = None if powers is None else powers[part].to(device)
+            drawn.append(self._sample_batch(noise[part], sigmas, sampler, conditions, own))
         return torch.cat(drawn)
 
+    def _given_powers(self, powers: Tensor | None, n: int) -> Tensor | None:
+        if powers is None:
+            return None
+        known = {}
+        if self.band_powers is not None:
+            known = {"band_powers": Condition((self.band_powers.bands,), "numbers")}
+        return check_given("this Diffusion", known, {"band_powers": powers}, n)["band_powers"]
+
     def _sample_batch(
-        self, noise: MapNoise, sigmas: Tensor, sampler: Callable[..., Tensor]
+        self,
+        noise: MapNoise,
+        sigmas: Tensor,
+        sampler: Callable[..., Tensor],
+        given: Given,
+        powers: Tensor | None,
     ) -> Tensor:
-        denoise = (
-            self.denoiser
-            if self.strength is None
-            else self.denoiser.given(self.strength.sample(noise))
-        )
+        numbers, channels = self._known(given)
+        if self.band_powers is not None:
+            drawn = self.band_powers.sample(noise)  # also where they are given: one seed, one map
+            numbers = _joined(drawn if powers is None else wide(powers), numbers)
+        denoise = self._denoise(numbers, channels)
         like = self.transform.mean  # float64: the sampler's state
-        # the maps at the highest level are all but Gaussian: start from the Gaussian field's own distribution there
-        x = self.denoiser.gaussian.colour(noise(self.n, like)) + float(sigmas[0]) * noise(
-            self.n, like
-        )
+        shape = map_shape(self)
+        # Maps at the highest level are almost Gaussian: start from the Gaussian field's distribution there.
+        clean = self.denoiser.gaussian.colour(noise(shape, like))
+        x = clean + float(sigmas[0]) * noise(shape, like)
         return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
+
+    # ------------------------------------------------------------ density
 
     @torch.no_grad()
     def log_prob(
@@ -292,68 +446,76 @@ class Diffusion(nn.Module):
         probes: int | None = 1,
         generator: torch.Generator | None = None,
         batch: int = 64,
+        given: Given | None = None,
     ) -> Tensor:
         """ln p(κ) in nats and κ units of the maps that the probability-flow ODE makes, float64, shape ``(batch,)``.
 
-        Along the ODE the log-density falls by the divergence of its velocity (Song et al. 2021, arXiv:2011.13456, eq. 39).
-        With D = W x + r as in :func:`~lensnb.samplers.exponential`, which carries the map from σ = 0 to the highest level,
-        the Gaussian part of all that is the density of the whitened map in closed form, and what remains is r's,
+        Along the ODE the log-density falls by the divergence of its velocity (Song et al. 2021,
+        arXiv:2011.13456, eq. 39). Write D = W x + r as in :func:`~lensnb.samplers.exponential`, which
+        carries the map from σ = 0 to the highest level. The Gaussian part of all that is the density of
+        the whitened map in closed form. What remains is that of r,
 
-            ln p(κ) = ln N(C^½ z; 0, C) − ∫ tr(∂r/∂x) dσ/σ + ln |det ∂y/∂κ|,    z = (C + σ²)^(−½) x at the highest level.
+            ln p(κ) = ln N(C^½ z; 0, C) − ∫ tr(∂r/∂x) dσ/σ + ln |det ∂y/∂κ|,
 
-        So an untrained model has the Gaussian field's density in any number of steps. The trace is estimated as v·(∂r/∂x)v
-        with random signs v, fresh at each level (Skilling 1989; Hutchinson 1990): without bias, with the variance
-        2 Σ_{i≠j} A_ij² / probes, where A is the symmetric part of ∂r/∂x. Bits per dimension are −ln p / (n² ln 2); with
-        one probe and 12 or 24 steps those of a 64² N-body map came out within 0.001, from both errors.
+        with z = (C + σ²)^(−½) x at the highest level. So an untrained model has the Gaussian field's
+        density in any number of steps. The trace is estimated as v·(∂r/∂x)v with random signs v, fresh at
+        each level (Skilling 1989; Hutchinson 1990). The estimate has no bias, and the variance
+        2 Σ_{i≠j} A_ij² / probes, where A is the symmetric part of ∂r/∂x. Bits per dimension are
+        −ln p / (n² ln 2). With one probe and 12 or 24 steps those of a 64² N-body map came out within
+        0.001, from both errors.
 
-        A model that is told the strength s̃ of a map has p(κ) = ∫ p(κ | s̃) p(s̃) ds̃. From one draw of s̃ given the map comes
-        ln p(κ | s̃) + ln p(s̃) − ln p(s̃ | κ), on average a lower bound, and equal to ln p(κ) if the model is right.
+        A model that is conditioned on band powers s̃ has p(κ) = ∫ p(κ | s̃) p(s̃) ds̃. One draw of s̃ given
+        the map gives ln p(κ | s̃) + ln p(s̃) − ln p(s̃ | κ). On average this is a lower bound, equal to
+        ln p(κ) if the model is right.
 
         Args:
-            kappa: κ-maps, shape ``(batch, n, n)``.
-            steps: noise levels of the integration, one call of the denoiser each; the error falls as 1 / steps².
-            probes: random vectors a level, one backward pass each; None for the exact trace, n² backward passes.
+            kappa: κ-maps, shape ``(batch, n, n)`` or ``(batch, channels, n, n)``.
+            steps: noise levels of the integration, one call of the denoiser each; the error falls as
+                1 / steps².
+            probes: random vectors a level, one backward pass each; None for the exact trace, one backward
+                pass a pixel.
             generator: source of the probes; every map gets a seed of its own from it.
             batch: maps at once.
+            given: conditions of the maps; the density is then p(κ | given).
 
         Raises:
-            ValueError: maps of another size.
+            ValueError: maps of another size, or other conditions than the model needs.
         """
-        self._check(kappa)
-        noise, sigmas = (
-            MapNoise(len(kappa), generator),
-            karras_sigmas(steps, *self.sigma_range).flip(0),
-        )
-        parts = (slice(start, start + batch) for start in range(0, len(kappa), batch))
-        return torch.cat(
-            [self._log_prob_batch(kappa[part], noise[part], sigmas, probes) for part in parts]
-        )
+        given = check_batch(self, kappa, given)
+        noise = MapNoise(len(kappa), generator)
+        sigmas = karras_sigmas(steps, *self.sigma_range).flip(0)
+        found = []
+        for start in range(0, len(kappa), batch):
+            part = slice(start, start + batch)
+            conditions = {name: values[part] for name, values in given.items()}
+            found.append(
+                self._log_prob_batch(kappa[part], noise[part], sigmas, probes, conditions)
+            )
+        return torch.cat(found)
 
     def _log_prob_batch(
-        self, kappa: Tensor, noise: MapNoise, sigmas: Tensor, probes: int | None
+        self, kappa: Tensor, noise: MapNoise, sigmas: Tensor, probes: int | None, given: Given
     ) -> Tensor:
-        field, y = self.denoiser.gaussian, self.transform(wide(kappa))
-        denoise, told = self.denoiser, 0.0
-        if self.strength is not None:
-            known = self.strength(y)
-            white = noise(math.isqrt(known.shape[1]) + 1, known).flatten(1)[:, : known.shape[1]]
-            labels = self.strength.blur(known, white)
-            denoise, told = denoise.given(labels), self.strength.log_ratio(labels, known)
-        traced = _Traced(denoise, noise, probes)
+        field = self.denoiser.gaussian
+        y = self.transform(wide(kappa))
+        numbers, channels = self._known(given)
+        log_ratio = 0.0
+        if self.band_powers is not None:
+            exact = self.band_powers(y)
+            powers = self.band_powers.blurred(exact, noise)
+            log_ratio = self.band_powers.log_ratio(powers, exact)
+            numbers = _joined(powers, numbers)
+        traced = _Traced(self._denoise(numbers, channels), noise, probes)
         x = exponential(traced, y, sigmas)
-        square = -((x - field.mean) * field.score(x, sigmas[-1].to(x))).sum((-2, -1))  # |z|²
-        gaussian = -0.5 * square - field.log_det() - 0.5 * self.n**2 * math.log(2 * math.pi)
+        centred = field.modes(x)
+        total = field.eigenvalues + float(sigmas[-1]) ** 2
+        square = (centred.abs().square() / total * field.multiplicity).flatten(1).sum(1)  # |z|²
+        pixels = math.prod(map_shape(self))
+        gaussian = -0.5 * square - field.log_det() - 0.5 * pixels * math.log(2 * math.pi)
         traces, log_sigmas = torch.stack(traced.traces), sigmas[1:].log().to(x)
         # between 0 and the lowest level r grows as σ², as D = x + σ² ∇ ln p does
         volume = traces[0] / 2 + torch.trapezoid(traces, log_sigmas, dim=0)
-        return gaussian - volume + told + self.transform.log_det(kappa)
-
-    def _check(self, batch: Tensor) -> None:
-        if batch.shape[-2:] != (self.n, self.n):
-            found = " × ".join(map(str, batch.shape[-2:]))
-            raise ValueError(
-                f"the model was made for maps of {self.n} × {self.n} pixels, found {found}"
-            )
+        return gaussian - volume + log_ratio + self.transform.log_det(kappa)
 
 
 class _Traced:
@@ -369,22 +531,51 @@ class _Traced:
             x = x.detach().requires_grad_()
             clean = self.denoise(x, sigma)
             rest = clean - self.gaussian.denoise(x, sigma)
-            products = (
-                v * torch.autograd.grad(rest, x, v, retain_graph=True)[0] for v in self._vectors(x)
-            )
-            self.traces.append(sum(product.sum((-2, -1)) for product in products))
+            trace = 0.0
+            for v in self._vectors(x):
+                (product,) = torch.autograd.grad(rest, x, v, retain_graph=True)
+                trace = trace + self.gaussian.sum_of_pixels(v * product)
+            self.traces.append(trace)
         return clean.detach()
 
     def _vectors(self, x: Tensor) -> Iterator[Tensor]:
         """Vectors v with Σ v vᵀ = 1, exactly or on average."""
-        size = x.shape[-1]
+        shape = x.shape[1:]
         if self.probes is None:
-            return (
-                unit.expand_as(x) for unit in torch.eye(size**2).to(x).unflatten(1, (size, size))
-            )
-        return (self.noise(size, x).sign() / math.sqrt(self.probes) for _ in range(self.probes))
+            units = torch.eye(shape.numel()).to(x).unflatten(1, shape)
+            return (unit.expand_as(x) for unit in units)
+        scale = math.sqrt(self.probes)
+        return (self.noise(shape, x).sign() / scale for _ in range(self.probes))
 
 
-def _one_of(name: str, found: str, expected: Sequence[str]) -> None:
+def _joined(powers: Tensor, numbers: Tensor | None) -> Tensor:
+    """Band powers before the other numbers that a model is conditioned on."""
+    return powers if numbers is None else torch.cat([powers, numbers.to(powers)], 1)
+
+
+def _at_side(values: Tensor, n: int) -> Tensor:
+    """Channels of a condition with ``n`` pixels a side: coarser pixels are repeated."""
+    return F.interpolate(values, size=(n, n), mode="nearest")
+
+
+def _check_side(n: int, patch: int, levels: int) -> None:
+    unit = patch * 2 ** (levels - 1)  # the U-Net folds pixels, then halves
+    if n % unit or n < 16:
+        raise ValueError(
+            f"the U-Net needs maps whose side is a multiple of {unit} and at least 16 pixels, found {n}"
+        )
+
+
+def _check_choice(name: str, found: str, expected: Sequence[str]) -> None:
     if found not in expected:
         raise ValueError(f"{name} must be one of {', '.join(expected)}, found {found!r}")
+
+
+def _of_this_version(config: dict) -> dict:
+    """The configuration of an older checkpoint in today's words."""
+    config = dict(config)
+    if not isinstance(config.get("channels", 1), int):
+        config["widths"] = config.pop("channels")
+    if "strength" in config:
+        config["band_powers"] = config.pop("strength")
+    return {"channels": 1} | config

@@ -20,7 +20,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..given import Conditions, Given, check_given
 from ..maps import wide
+from .contract import register
 
 
 class Whitening(nn.Module):
@@ -79,6 +81,7 @@ class Whitening(nn.Module):
         return torch.linalg.slogdet(self.inverse_root)[1] - self.std.log().sum()
 
 
+@register("vectors")
 class VectorFlow(nn.Module):
     """An autoregressive flow for vectors of summary statistics.
 
@@ -88,13 +91,16 @@ class VectorFlow(nn.Module):
         transform: ``"spline"`` or ``"affine"``, of each number given those before it.
         transforms: autoregressive transforms in a row; every other one goes through the bins backwards.
         hidden: width of the two hidden layers of each transform's network.
+        conditions: numbers that the flow is conditioned on, fitted to the training set; None for none.
+
+    Attributes:
+        given: the conditions by name.
 
     Raises:
         ImportError: zuko is not installed.
-        ValueError: there is no such transform, or the whitening is for vectors of another length.
+        ValueError: there is no such transform, the whitening is for vectors of another length, or a
+            condition is a map.
     """
-
-    family = "vectors"
 
     def __init__(
         self,
@@ -103,6 +109,7 @@ class VectorFlow(nn.Module):
         transform: str = "spline",
         transforms: int = 3,
         hidden: int = 64,
+        conditions: Conditions | None = None,
     ):
         super().__init__()
         try:
@@ -112,33 +119,41 @@ class VectorFlow(nn.Module):
             raise ImportError(
                 "a flow for data vectors needs zuko; install it with pip install 'lensnb[vectors]'"
             ) from None
-        # zuko's NSF has bins of 1.25 as well, but ends at 5, where the tails of skewed statistics go on.
-        knots = {
-            "univariate": partial(MonotonicRQSTransform, bound=10.0),
-            "shapes": [(16,), (16,), (15,)],
+        # zuko's NSF has bins of 1.25 as well, but ends at 5, where skewed statistics still have tails.
+        spline = partial(MonotonicRQSTransform, bound=10.0)
+        kinds = {
+            "spline": {"univariate": spline, "shapes": [(16,), (16,), (15,)]},
+            "affine": {},
         }
-        kinds = {"spline": knots, "affine": {}}
         if transform not in kinds:
             raise ValueError(
                 f"the transforms of a vector flow are spline or affine, found {transform!r}"
             )
-        if whitening is not None and len(whitening.mean) != bins:
+        if whitening is None:
+            whitening = Whitening(torch.zeros(bins), torch.ones(bins), torch.eye(bins))
+        if len(whitening.mean) != bins:
             raise ValueError(
                 f"the whitening is for vectors of {len(whitening.mean)} bins, expected {bins}"
             )
+        self.bins = bins
+        self.conditions = conditions
+        maps = [name for name, condition in self.given.items() if condition.kind != "numbers"]
+        if maps:
+            raise ValueError(f"a vector flow is conditioned on numbers; {maps[0]} is a map")
         self.config = {
             "bins": bins,
             "transform": transform,
             "transforms": transforms,
             "hidden": hidden,
+            "given": {} if conditions is None else conditions.config,
         }
-        self.bins = bins
-        one = torch.eye(bins)
-        self.whitening = (
-            Whitening(torch.zeros(bins), torch.ones(bins), one) if whitening is None else whitening
-        )
+        self.whitening = whitening
         self.flow = MAF(
-            bins, transforms=transforms, hidden_features=(hidden, hidden), **kinds[transform]
+            bins,
+            context=0 if conditions is None else conditions.numbers,
+            transforms=transforms,
+            hidden_features=(hidden, hidden),
+            **kinds[transform],
         )
         for name, parameter in self.flow.named_parameters():
             if ".hyper." not in name or ".hyper.4." in name:  # the last layer of each network
@@ -147,41 +162,62 @@ class VectorFlow(nn.Module):
     @classmethod
     def from_config(cls, config: dict) -> VectorFlow:
         """An untrained model of the same shape, for a checkpoint to fill."""
-        return cls(
-            config["bins"], None, config["transform"], config["transforms"], config["hidden"]
-        )
+        config = dict(config)
+        given = config.pop("given", None)
+        return cls(conditions=Conditions.from_config(given) if given else None, **config)
 
-    def to_noise(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def given(self) -> dict:
+        """The conditions that the flow needs, by name."""
+        return {} if self.conditions is None else self.conditions.known
+
+    def _flow(self, given: Given, count: int):
+        """zuko's distribution, of these conditions."""
+        given = check_given("this VectorFlow", self.given, given, count)
+        if not given:
+            return self.flow()
+        numbers = self.conditions.as_numbers(given)
+        return self.flow(numbers.to(self._dtype()))
+
+    def _dtype(self) -> torch.dtype:
+        return next(self.flow.parameters()).dtype
+
+    def to_noise(self, vectors: Tensor, given: Given | None = None) -> tuple[Tensor, Tensor]:
         """Vectors ``(maps, bins)`` → latent vectors and ln |det ∂z/∂v|, float64, ``(maps,)``."""
         if vectors.shape[-1] != self.bins:
             raise ValueError(
                 f"the model was made for vectors of {self.bins} bins, found {vectors.shape[-1]}"
             )
-        y = self.whitening(vectors).to(next(self.flow.parameters()).dtype)
-        with torch.autocast(
-            y.device.type, enabled=False
-        ):  # the networks are small, and so are the vectors
-            z, log_det = self.flow().transform.call_and_ladj(y)
+        y = self.whitening(vectors).to(self._dtype())
+        # no mixed precision: the networks are small, and so are the vectors
+        with torch.autocast(y.device.type, enabled=False):
+            z, log_det = self._flow(given, len(vectors)).transform.call_and_ladj(y)
         return z, wide(log_det) + self.whitening.log_det()
 
-    def to_data(self, z: Tensor) -> Tensor:
+    def to_data(self, z: Tensor, given: Given | None = None) -> Tensor:
         """Latent vectors ``(maps, bins)`` → vectors, the inverse of :meth:`to_noise`."""
         with torch.autocast(z.device.type, enabled=False):
-            y = self.flow().transform.inv(z.to(next(self.flow.parameters()).dtype))
+            y = self._flow(given, len(z)).transform.inv(z.to(self._dtype()))
         return self.whitening.inverse(y).to(z.dtype)
 
-    def log_prob(self, vectors: Tensor) -> Tensor:
+    def log_prob(self, vectors: Tensor, given: Given | None = None) -> Tensor:
         """ln p(v) in nats, in the units of the vectors, float64, shape ``(maps,)``."""
-        z, log_det = self.to_noise(vectors)
+        z, log_det = self.to_noise(vectors, given)
         return log_det - 0.5 * (wide(z).square() + math.log(2 * math.pi)).sum(-1)
 
-    def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def loss(
+        self, batch: Tensor, generator: torch.Generator | None = None, given: Given | None = None
+    ) -> Tensor:
         """Bits per dimension of vectors ``(maps, bins)``, a scalar."""
-        return -self.log_prob(batch).mean() / (math.log(2) * self.bins)
+        return -self.log_prob(batch, given).mean() / (math.log(2) * self.bins)
 
     @torch.no_grad()
     def sample(
-        self, n: int, generator: torch.Generator | None = None, batch: int = 4096
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        batch: int = 4096,
+        given: Given | None = None,
     ) -> Tensor:
         """Draw ``n`` vectors, float32, shape ``(n, bins)``.
 
@@ -189,9 +225,15 @@ class VectorFlow(nn.Module):
             n: number of vectors.
             generator: source of randomness.
             batch: vectors made at once; does not change the result.
+            given: conditions, one value a vector or one for all.
         """
+        given = check_given("this VectorFlow", self.given, given, n)
         device = self.whitening.mean.device
-        z = torch.randn(
-            n, self.bins, generator=generator, device=generator.device if generator else device
-        )
-        return torch.cat([self.to_data(part) for part in z.to(device).split(batch)])
+        source = generator.device if generator else device
+        z = torch.randn(n, self.bins, generator=generator, device=source).to(device)
+        drawn = []
+        for start in range(0, n, batch):
+            part = slice(start, start + batch)
+            conditions = {name: values[part].to(device) for name, values in given.items()}
+            drawn.append(self.to_data(z[part], conditions))
+        return torch.cat(drawn)

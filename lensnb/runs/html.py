@@ -6,36 +6,43 @@ from pathlib import Path
 
 from ..files import atomic_write
 
+# Nothing from the web: no MathJax, no RequireJS, no widget manager.
+_FROM_THE_WEB = (
+    "mathjax_url",
+    "require_js_url",
+    "jquery_url",
+    "jupyter_widgets_base_url",
+    "mermaid_js_url",
+)
+
 
 def write_html(notebook: str | Path, path: str | Path, title: str) -> Path:
-    """Render an executed notebook, code hidden, as one HTML file that needs no network."""
+    """Render an executed notebook, without its code, as one HTML file that needs no network.
+
+    Args:
+        notebook: the executed notebook.
+        path: the HTML file.
+        title: title of the page.
+
+    Returns:
+        The HTML file.
+    """
     import nbformat
     from nbconvert import HTMLExporter
 
-    # nothing from the web: no MathJax, no RequireJS, no widget manager
-    offline = dict.fromkeys(
-        (
-            "mathjax_url",
-            "require_js_url",
-            "jquery_url",
-            "jupyter_widgets_base_url",
-            "mermaid_js_url",
-        ),
-        "",
-    )
-    # the classic template, because lab's drops the figures' alternative texts
+    # The classic template, because that of JupyterLab drops the alternative texts of figures.
     exporter = HTMLExporter(
         template_name="classic",
         exclude_input=True,
         exclude_output_prompt=True,
         embed_images=True,
-        **offline,
+        **dict.fromkeys(_FROM_THE_WEB, ""),
     )
     book = nbformat.read(notebook, as_version=4)
-    for output in (output for cell in book.cells for output in cell.get("outputs", ())):
-        output.get("data", {}).pop(
-            "application/vnd.jupyter.widget-view+json", None
-        )  # its picture is what a page can show
+    for cell in book.cells:
+        for output in cell.get("outputs", ()):
+            # A page cannot show a live widget, but it can show the widget's picture.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     body, _ = exporter.from_notebook_node(book, {"metadata": {"name": title}})
     with atomic_write(path) as file:
         file.write(body.encode())

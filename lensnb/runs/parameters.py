@@ -1,4 +1,4 @@
-"""Parameters of notebooks: declared in one tagged cell, typed and commented; what does not fit is refused in a sentence."""
+"""Parameters of notebooks: declared in one tagged cell with their types, and checked."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import ast
 import difflib
 import json
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
+
+from ..renamed import warn_renamed
+
+# Old names of parameters; they work for one release.
+_RENAMED = {"labels": "simulation"}
 
 
 def check_parameters(namespace: MutableMapping) -> dict:
-    """Coerce a notebook's parameters in place to the types that its parameters cell declares.
+    """Convert a notebook's parameters in place to the types that its parameters cell declares.
 
-    papermill's ``-p`` hands over ``1e-4`` and ``false`` as strings. The environment variable ``LENSNB_PARAMETERS`` (a JSON
-    object) overrides parameters for tools that cannot pass them, such as nbval.
+    papermill's ``-p`` passes on ``1e-4`` and ``false`` as strings. The environment variable
+    ``LENSNB_PARAMETERS`` (a JSON object) overrides parameters, for tools that cannot pass them,
+    such as nbval.
 
     Args:
-        namespace: ``globals()`` of the notebook, with ``__annotations__`` from the parameters cell.
+        namespace: ``globals()`` of the notebook, with ``__annotations__`` from the parameters
+            cell.
 
     Returns:
         The parameters by name.
@@ -27,9 +34,39 @@ def check_parameters(namespace: MutableMapping) -> dict:
     """
     types = namespace.get("__annotations__", {})
     override = json.loads(os.environ.get("LENSNB_PARAMETERS", "{}"))
+    override = new_names("LENSNB_PARAMETERS", override, types)
     for name, kind in types.items():
-        namespace[name] = coerce(name, override.get(name, namespace[name]), kind)
+        value = override.get(name, namespace[name])
+        namespace[name] = coerce(name, value, kind)
     return {name: namespace[name] for name in types}
+
+
+def new_names(owner: str | Path, parameters: Mapping, known: Collection[str]) -> dict:
+    """Parameters by their present names; an old name works for one release, with a warning.
+
+    Args:
+        owner: what the parameters are for, in the warning.
+        parameters: values by name.
+        known: the names that a notebook declares. An old name that is among them is kept.
+
+    Raises:
+        ValueError: a parameter is given by both names.
+    """
+    found = {}
+    for name, value in parameters.items():
+        new = _RENAMED.get(name)
+        if name not in known and new in known:
+            if new in parameters:
+                raise ValueError(f"{owner} was given both {name} and {new}; expected {new} alone")
+            warn_renamed(str(owner), f"the parameter {name}", new)
+            name = new
+        found[name] = value
+    return found
+
+
+def present_names(parameters: Mapping) -> dict:
+    """Parameters of a recorded run, which may be an old one, by their present names."""
+    return {_RENAMED.get(name, name): value for name, value in parameters.items()}
 
 
 def coerce(name: str, value, kind: str | type):
@@ -38,7 +75,8 @@ def coerce(name: str, value, kind: str | type):
     Raises:
         ValueError: it does not fit, in one sentence with the parameter's name.
     """
-    kind = kind if isinstance(kind, str) else kind.__name__
+    if not isinstance(kind, str):
+        kind = kind.__name__
     readers = {"int": _integer, "float": _number, "bool": _boolean, "str": str}
     if kind not in readers:
         raise ValueError(
@@ -76,27 +114,48 @@ def read_parameters(file: str | Path) -> dict:
         ValueError: it is no YAML mapping.
         ImportError: PyYAML is not installed.
     """
-    try:
-        import yaml
-    except ImportError:
-        raise ImportError("a file of parameters needs PyYAML: pip install 'lensnb[lab]'") from None
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"{file} does not exist; expected a YAML file of parameters")
-    try:
-        found = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+    found = read_yaml(
+        file, "a YAML file of parameters", "a file of parameters needs PyYAML", "lensnb[lab]"
+    )
     if not isinstance(found, dict):
         raise ValueError(f"{file} must hold parameters by name, found {type(found).__name__}")
     return found
 
 
+def read_yaml(file: str | Path, expected: str, needs: str, extra: str):
+    """What a YAML file says.
+
+    Args:
+        file: the file.
+        expected: what it should be, for error messages.
+        needs: what must be installed, for error messages.
+        extra: what pip would have to install.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no YAML.
+        ImportError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError:
+        raise ImportError(f"{needs}: pip install '{extra}'") from None
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; expected {expected}")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+
+
 def check_names(notebook: str | Path, parameters: Mapping) -> dict:
-    """Refuse parameters that the notebook does not declare, and coerce the others to their declared types.
+    """Refuse parameters that the notebook does not declare, and convert the others to their types.
 
     Raises:
         FileNotFoundError: there is no such notebook.
-        ValueError: an unknown name (the nearest known one is named), or a value of the wrong type.
+        ValueError: an unknown name (the nearest known one is suggested), or a value of the wrong
+            type.
     """
     if not Path(notebook).is_file():
         raise FileNotFoundError(f"there is no notebook {notebook}")
@@ -105,26 +164,36 @@ def check_names(notebook: str | Path, parameters: Mapping) -> dict:
     known = papermill.inspect_notebook(str(notebook))
     if not known:
         raise ValueError(f"{notebook} has no cell tagged 'parameters', so it takes none")
-    for name in parameters:
+    checked = {}
+    for name, value in new_names(notebook, parameters, known).items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"
-            raise ValueError(f"{notebook} has no parameter {name}; {hint}")
-    return {
-        name: coerce(name, value, known[name]["inferred_type_name"])
-        for name, value in parameters.items()
-    }
+            raise ValueError(f"{notebook} has no parameter {name}; {_hint(name, known)}")
+        checked[name] = coerce(name, value, known[name]["inferred_type_name"])
+    return checked
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"it knows {', '.join(known)}"
 
 
 def all_parameters(
     notebook: str | Path, given: Mapping, but: tuple[str, ...] = ("folder",)
 ) -> dict:
-    """Every parameter that a notebook declares, as given or by default; without the run folder, which names no run."""
+    """Every parameter that a notebook declares, as given or by default.
+
+    Args:
+        notebook: the notebook.
+        given: values by name.
+        but: names to leave out; the same run in another folder is the same run.
+    """
     import papermill
 
-    declared = papermill.inspect_notebook(str(notebook))
-    return {
-        n: given.get(n, ast.literal_eval(p["default"]))
-        for n, p in declared.items()
-        if n not in but
-    }
+    found = {}
+    for name, declared in papermill.inspect_notebook(str(notebook)).items():
+        if name in but:
+            continue
+        found[name] = given.get(name, ast.literal_eval(declared["default"]))
+    return found

@@ -12,25 +12,38 @@ import torch
 from .. import __version__
 from ..compare import FidelityReport
 from ..files import atomic_write, write_json
+from .records import RESULTS
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on, and the processor."""
+def versions() -> dict:
+    """Versions of what the numbers depend on, the processor and the threads."""
+    gpu = None
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_name()
     return {
-        "lensnb": __version__, "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-        "platform": platform.platform(), "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }  # fmt: skip
+        "lensnb": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
 
 
 def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport, **more) -> Path:
-    """Write ``results.json`` (parameters, versions, every number of the comparison) and the table as ``report.txt``.
+    """Write ``results.json`` and the table of the comparison as ``report.txt``.
+
+    ``results.json`` has the parameters, the versions and every number of the comparison.
 
     Args:
         folder: the run folder.
         parameters: what :func:`check_parameters` returned, the seed among them.
         report: the comparison.
         more: further plain JSON values, such as timings.
+
+    Returns:
+        Path of ``results.json``.
     """
     table = str(report)
     with atomic_write(Path(folder) / "report.txt") as file:
@@ -40,5 +53,6 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
         "versions": versions(),
         **more,
         "table": table.splitlines(),
+        "comparison": report.as_json(),
     }
-    return write_json(Path(folder) / "results.json", results | {"comparison": report.as_json()})
+    return write_json(Path(folder) / RESULTS, results)

@@ -1,39 +1,88 @@
 """Summary statistics of convergence maps: one map in, one vector out, batched in torch.
 
-Which file to open:
+Begin with :func:`suite`, which makes all statistics with good bins from a reference set of maps.
+The files are:
 
-* ``spectrum``: angular power spectra, auto and across source bins; pixel window, noise bias, masks;
-* ``bispectrum``: equilateral, folded and squeezed triangles;
-* ``pixels``: PDF, moments, S₃ and S₄, and :func:`at_scales`, which takes any statistic at several smoothing scales;
+* ``spectrum``: angular power spectra, auto and across source bins; pixel window, noise bias and
+  masks;
+* ``bispectra``: equilateral, folded and squeezed triangles;
+* ``pixels``: PDF, moments, S₃ and S₄, and :func:`at_scales`, which measures any statistic at
+  several smoothing scales;
 * ``peaks``: peaks and minima by height, in κ or in σ;
-* ``minkowski``: V₀, V₁, V₂ and what a Gaussian field would have;
-* ``starlet``: the wavelet transform, its peaks and ℓ1-norms;
-* ``scattering``: scattering coefficients;
-* ``suite``: all of them with good bins from a reference set of maps: begin here;
-* ``histogram``: what every statistic asks of its maps, and batched histograms.
+* ``minkowski_functionals``: V₀, V₁, V₂ and their values for a Gaussian field;
+* ``starlet_transform``: the wavelet transform, its peaks and ℓ1-norms;
+* ``scattering_transform``: scattering coefficients;
+* ``statistic``: :class:`Statistic`, a statistic with its bins, labels and channels;
+* ``default_suite``: :func:`suite`.
 
-Every function takes maps ``(..., n, n)``, one or many, on any device, and returns one vector a map, float64,
-``(..., bins)``, on the same device; averages and covariances live in :mod:`lensnb.ensemble`. Bin edges are always
-explicit; bin b holds ``edges[b] <= value < edges[b + 1]``. κ and ℓ are dimensionless, C_ℓ is in steradians, gradients are
-per arcminute. Maps are cut-outs of the sky, so neighbourhood statistics use interior pixels only and never wrap round the
-edges; spectra treat the field as periodic. A ``mask`` is boolean, True where the sky was observed, shared by all maps or
-one a map: pixel statistics leave out exactly what it hides, Fourier statistics correct for the share of the sky only.
-Gradients flow through spectra and moments; counts have none. NaN, a wrong shape or a mask that leaves nothing is a
-``ValueError`` of one sentence.
+Every function takes maps ``(..., n, n)``, one or many, on any device. It returns one vector a map,
+float64, ``(..., bins)``, on the same device. A :class:`Statistic` also takes several channels at
+once, ``(maps, channels, n, n)``. Averages and covariances are in :mod:`lensnb.ensemble`.
+
+Bin edges are always explicit; bin b holds ``edges[b] <= value < edges[b + 1]``. κ and ℓ are
+dimensionless, C_ℓ is in steradians, gradients are per arcminute.
+
+Maps are cut-outs of the sky. Statistics of neighbouring pixels use interior pixels only and never
+wrap round the edges; spectra treat the field as periodic.
+
+A ``mask`` is boolean, True where the sky was observed, shared by all maps or one a map. Statistics
+of pixels leave out what it hides. Fourier statistics are corrected for the observed share of the
+sky only. Gradients flow through spectra and moments; counts have none. NaN, a wrong shape or a
+mask that hides a whole map raises a ``ValueError`` of one sentence.
 """
 
-from .bispectrum import bispectrum, equilateral, folded, shell_edges, squeezed
-from .minkowski import gaussian_minkowski, minkowski
-from .peaks import minima_counts, peak_counts
+from ..renamed import moved
+from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
+from .default_suite import suite
+from .minkowski_functionals import gaussian_minkowski, minkowski
+from .peaks import minima_counts, peak_counts, peak_heights
 from .pixels import at_scales, moments, pdf, reduced_moments
-from .scattering import reduced_scattering, scattering, scattering_order, scattering_scales
-from .spectrum import cross_spectra, ell_edges, pixel_window, power_spectrum, shape_noise_power
-from .starlet import starlet, starlet_edges, starlet_l1, starlet_peak_counts, starlet_scales
-from .suite import Statistic, suite
+from .scattering_transform import (
+    reduced_scattering,
+    scattering,
+    scattering_order,
+    scattering_scales,
+)
+from .spectrum import cross_spectra, ell_edges, pixel_window, power_spectrum
+from .starlet_transform import (
+    starlet,
+    starlet_edges,
+    starlet_l1,
+    starlet_peak_counts,
+    starlet_scales,
+)
+from .statistic import Statistic
 
 __all__ = [
-    "Statistic", "at_scales", "bispectrum", "cross_spectra", "ell_edges", "equilateral", "folded", "gaussian_minkowski",
-    "minima_counts", "minkowski", "moments", "pdf", "peak_counts", "pixel_window", "power_spectrum", "reduced_moments",
-    "reduced_scattering", "scattering", "scattering_order", "scattering_scales", "shape_noise_power", "shell_edges",
-    "squeezed", "starlet", "starlet_edges", "starlet_l1", "starlet_peak_counts", "starlet_scales", "suite",
-]  # fmt: skip
+    "Statistic",
+    "at_scales",
+    "bispectrum",
+    "cross_spectra",
+    "ell_edges",
+    "equilateral",
+    "folded",
+    "gaussian_minkowski",
+    "minima_counts",
+    "minkowski",
+    "moments",
+    "pdf",
+    "peak_counts",
+    "peak_heights",
+    "pixel_window",
+    "power_spectrum",
+    "reduced_moments",
+    "reduced_scattering",
+    "scattering",
+    "scattering_order",
+    "scattering_scales",
+    "shell_edges",
+    "squeezed",
+    "starlet",
+    "starlet_edges",
+    "starlet_l1",
+    "starlet_peak_counts",
+    "starlet_scales",
+    "suite",
+]
+
+__getattr__ = moved(__name__, shape_noise_power="lensnb.shear")

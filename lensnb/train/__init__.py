@@ -1,22 +1,29 @@
 """Training: one generator of records for every model that has ``loss(batch, generator)``.
 
-    for record in fit(model, maps, steps=2000, folder="runs/flow"):
+    settings = Settings(steps=2000, lr=4e-3)
+    for record in fit(model, maps, settings, folder="runs/flow"):
         print(record["step"], record["loss"])
 
-The order of the maps and all noise depend only on the seed and the number of the step, so a resumed training equals an
-uninterrupted one. The weights that remain in the model (and in ``model.safetensors``) are the exponential moving average.
-Which file to open:
+The order of the maps and all noise depend only on the seed and the number of the step, so a resumed
+training equals an uninterrupted one. The weights that remain in the model (and in
+``model.safetensors``) are the exponential moving average. Which file to open:
 
-* ``loop``: :func:`fit`, what a step is, and the schedule;
-* ``streaming``: training maps that stay on disk;
+* ``loop``: :func:`fit`, and what a step is;
+* ``settings``: :class:`Settings`, :class:`Checks`, :class:`Hardware`, :class:`Folder`, the schedule;
+* ``streaming``: training maps and their conditions, in memory or on disk;
 * ``state``: weights, moving average and optimiser of one training, and its files;
-* ``devices``: device, precision, memory format, compilation;
+* ``records``: losses, validation, checks;
+* ``devices``: device, precision, memory format;
 * ``processes``: several processes that share the steps, under ``torchrun``;
 * ``follow``: :func:`watch`, a progress bar.
 """
 
 from .devices import choose_device, choose_precision, place
 from .follow import watch
-from .loop import fit, schedule
+from .loop import fit
+from .settings import Checks, Folder, Hardware, Settings, schedule
 
-__all__ = ["choose_device", "choose_precision", "fit", "place", "schedule", "watch"]
+__all__ = [
+    "Checks", "Folder", "Hardware", "Settings", "choose_device", "choose_precision", "fit", "place",
+    "schedule", "watch",
+]  # fmt: skip

@@ -1,16 +1,11 @@
-"""Where and how networks compute: device, precision, memory format, compilation.
+"""Where and how networks compute: device, precision, memory format.
 
-Mixed precision is for networks only: their convolutions and products run in bfloat16 under autocast, their weights stay
-float32, and models keep maps, log-determinants and noise levels in float32 or float64.
+Mixed precision is for networks only: their convolutions and products run in bfloat16 under autocast,
+their weights stay float32, and models keep maps, log-determinants and noise levels in float32 or float64.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -26,45 +21,46 @@ def choose_device(name: str = "auto") -> torch.device:
         ValueError: the named device is not there.
     """
     if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        name = _best_device()
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"the device {name!r} is not there ({str(error).splitlines()[0]}); expected auto or cpu"
+            f"the device {name!r} is not there ({reason}); expected auto or cpu"
         ) from None
     return device
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
     """Move a model to a device; MPS knows no float64, so there it is made float32 first.
 
-    Elsewhere the weights of convolutions are laid out with their channels last. That changes results by rounding only and
-    makes a step on a CPU faster: the flow's 1.4 times in float32 and 1.6 times in bfloat16, the U-Net's 1.2 times and not at
-    all (AMX tiles, one core, 64² maps).
+    Elsewhere the weights of convolutions are laid out with their channels last. That changes results by
+    rounding only and makes a step on a CPU faster: the flow's 1.4 times in float32 and 1.6 times in
+    bfloat16, the U-Net's 1.2 times and not at all (AMX tiles, one core, 64² maps).
     """
     if device.type == "mps":
         return model.float().to(device)
     return model.to(device, memory_format=torch.channels_last)
 
 
-# ---------------------------------------------------------------- precision
-
-
 def choose_precision(name: str, device: torch.device, began: str | None = None) -> str:
-    """``"auto"`` → bfloat16 where the device multiplies it in hardware of its own, else float32; others are as named.
+    """``"auto"`` → bfloat16 where the device has hardware for it, else float32; others are as named.
 
     Args:
         name: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where the networks run.
-        began: the precision of the training that goes on; ``"auto"`` keeps it unless the device has no such hardware.
+        began: the precision of the training that resumes; ``"auto"`` keeps it unless the device has no
+            such hardware.
 
     Raises:
         ValueError: another name.
@@ -73,15 +69,18 @@ def choose_precision(name: str, device: torch.device, began: str | None = None) 
         raise ValueError(f"precision must be auto, {' or '.join(PRECISIONS)}, found {name!r}")
     if name != "auto":
         return name
-    return "float32" if began == "float32" or not has_bfloat16(device) else "bfloat16"
+    if began == "float32" or not has_bfloat16(device):
+        return "float32"
+    return "bfloat16"
 
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether products of bfloat16 have hardware that makes them faster.
 
-    CUDA has it since Ampere; of CPUs those with AMX, and those with AVX-512 BF16 that are not Intel's, which multiply as many
-    float32 a cycle: on a Xeon whose AMX is hidden from its virtual machine, steps of both families are 1.4 times as fast in
-    float32. Others compute in bfloat16 by way of float32.
+    CUDA has it since Ampere. Of CPUs those with AMX have it, and those with AVX-512 BF16 that are not
+    Intel's. Intel's multiply as many float32 a cycle: on a Xeon whose AMX is hidden from its virtual
+    machine, steps of both families are 1.4 times as fast in float32. Other CPUs compute in bfloat16 by
+    way of float32.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -98,58 +97,10 @@ def _of_this_cpu() -> tuple[bool, bool, bool]:
         intel = "intel" in str(known.get("cpu_name", "")).lower()
         return bool(known.get("amx_bf16", False)), bool(known.get("avx512_bf16", False)), intel
     about = Path("/proc/cpuinfo")  # older versions of torch do not tell
-    said = about.read_text() if about.exists() else ""
-    return " amx_bf16" in said, " avx512_bf16" in said, "GenuineIntel" in said
+    text = about.read_text() if about.exists() else ""
+    return " amx_bf16" in text, " avx512_bf16" in text, "GenuineIntel" in text
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which networks run in that precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-# ---------------------------------------------------------------- compilation
-
-
-@contextmanager
-def _forward(network: nn.Module, forward: Callable):
-    """Another ``forward`` while the block lasts."""
-    network.forward = forward
-    try:
-        yield
-    finally:
-        del network.forward
-
-
-class Compiled:
-    """A context in which a model's networks, the parts called ``network``, are compiled by ``torch.compile``.
-
-    Only the networks are: complex numbers, float64 and random numbers around them gain nothing. Outside the context the
-    model is as it was, so that other batch sizes are not compiled anew. With ``wanted=False`` nothing happens.
-
-    Raises:
-        ValueError: there is no compiler for the device, or the model has no part called ``network``.
-    """
-
-    def __init__(self, model: nn.Module, device: torch.device, wanted: bool = True):
-        self.forwards: dict[nn.Module, Callable] = {}
-        if not wanted:
-            return
-        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-        if device.type == "cpu" and shutil.which(compiler) is None:
-            raise ValueError(
-                f"compile=True needs a C++ compiler, and {compiler} is not there; train without it"
-            )
-        for name, module in model.named_modules():
-            if name.rsplit(".", 1)[-1] == "network":
-                self.forwards[module] = torch.compile(module.forward, dynamic=False)
-        if not self.forwards:
-            raise ValueError(
-                f"{type(model).__name__} has no part called network to compile; train without compile=True"
-            )
-
-    @contextmanager
-    def __call__(self):
-        with ExitStack() as stack:
-            for network, forward in self.forwards.items():
-                stack.enter_context(_forward(network, forward))
-            yield

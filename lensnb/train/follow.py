@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-OWN = {
+# keys of every record; what else it has came from a check
+_OWN = {
     "step",
     "loss",
     "lr",
@@ -18,52 +19,65 @@ OWN = {
     "validation",
     "stopped",
     "kept",
-}  # keys of every record
+}
 
 
 def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[dict]:
-    """Follow a training with a progress bar, or with a plain line every half minute in a batch job; return its records.
+    """Follow a training with a progress bar, or in a batch job with a plain line every half minute.
 
-    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it); there a training that was interrupted
-    ends in ``KeyboardInterrupt``, after its checkpoint. Of several processes that share a training, the first one speaks.
+    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it). There an
+    interrupted training ends in ``KeyboardInterrupt``, after its checkpoint. Of several processes that
+    share a training, the first one prints.
+
+    Args:
+        records: what :func:`lensnb.train.fit` yields.
+        steps: of the whole training.
+        name: of the training, for the bar.
+
+    Returns:
+        All records.
     """
-    first, batch = os.environ.get("RANK", "0") == "0", "LENSNB_BATCH" in os.environ
-    history, numbers, shown = [], "", 0.0
+    first = os.environ.get("RANK", "0") == "0"
+    batch = "LENSNB_BATCH" in os.environ
+    history: list[dict] = []
+    numbers, shown = "", 0.0
 
     def show(record: dict) -> None:
         nonlocal numbers, shown
         history.append(record)
         checked = _numbers(record)
         numbers = checked or numbers  # those of the last check stay
-        said = _said(record) + numbers
+        text = _loss_and_speed(record) + numbers
         bar.update(record["step"] - bar.n)
-        bar.set_postfix_str(said)
-        if first and batch and (record["seconds"] - shown > 30 or checked or "stopped" in record):
+        bar.set_postfix_str(text)
+        due = record["seconds"] - shown > 30 or checked or "stopped" in record
+        if first and batch and due:
             shown = record["seconds"]
-            print(f"{name}: step {record['step']} of {steps}, {said}, {shown:.0f} s", flush=True)
+            step = record["step"]
+            print(f"{name}: step {step} of {steps}, {text}, {shown:.0f} s", flush=True)
 
-    with tqdm(
-        total=steps, desc=name, unit="step", file=sys.stdout, disable=batch or not first
-    ) as bar:
+    quiet = batch or not first
+    with tqdm(total=steps, desc=name, unit="step", file=sys.stdout, disable=quiet) as bar:
         show_all(records, show)
-    stopped = bool(history) and history[-1].get("stopped") == "interrupted"
-    if first and stopped:
+    last = history[-1] if history else {}
+    interrupted = last.get("stopped") == "interrupted"
+    if first and interrupted:
         print(
-            f"{name} was interrupted at step {history[-1]['step']} of {steps}; the model so far is usable, and the same cell goes on"
+            f"{name} was interrupted at step {last['step']} of {steps}; the model so far is usable, and "
+            "the same cell resumes the training"
         )
-    elif first and "kept" in (history[-1] if history else {}):
+    elif first and "kept" in last:
         print(
-            f"{name} keeps the weights of step {history[-1]['kept']}, whose loss of held-out maps was the lowest"
+            f"{name} keeps the weights of step {last['kept']}, which had the lowest validation loss"
         )
-    if (
-        batch and stopped
-    ):  # nobody is there to look at a model that is half trained: what stopped the training stops the run
+    if batch and interrupted:
+        # nobody is there to look at a model that is half trained: the interrupt ends the run as well
         raise KeyboardInterrupt
     return history
 
 
 def show_all(records: Iterator[dict], show: Callable[[dict], None]) -> None:
-    """Show every record. An interrupt while one is shown is handed to the training, which saves and gives its last one."""
+    """Show every record. An interrupt while one is shown is passed to the training, which saves and ends."""
     records = iter(records)
     while True:
         try:
@@ -74,10 +88,11 @@ def show_all(records: Iterator[dict], show: Callable[[dict], None]) -> None:
         except KeyboardInterrupt:
             if not hasattr(records, "throw"):
                 raise
-            show(records.throw(KeyboardInterrupt))  # raises it again where the training is over
+            # raises it again where the training is over
+            show(records.throw(KeyboardInterrupt))
 
 
-def _said(record: dict) -> str:
+def _loss_and_speed(record: dict) -> str:
     loss = "–" if record["loss"] is None else f"{record['loss']:.4f}"
     speed = record.get("images_per_second")  # records of older versions have none
     return f"loss {loss}" + (f", {speed:.0f} images/s" if speed else "")
@@ -85,7 +100,9 @@ def _said(record: dict) -> str:
 
 def _numbers(record: dict) -> str:
     """What a check added to a record."""
-    more = {key: value for key, value in record.items() if key not in OWN}
-    return "".join(
-        f", {key} {'–' if value is None else f'{value:.3g}'}" for key, value in more.items()
-    )
+    more = {key: value for key, value in record.items() if key not in _OWN}
+    return "".join(f", {key} {_short(value)}" for key, value in more.items())
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

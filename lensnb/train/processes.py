@@ -6,13 +6,14 @@ Write a script that trains as always, with as many micro-batches a step as there
 
     from lensnb.data import block_average, load_sample
     from lensnb.models import Flow
-    from lensnb.train import fit, watch
+    from lensnb.train import Settings, fit, watch
     from lensnb.transform import KappaTransform
 
     maps = block_average(load_sample("train"), 4).tensor()
     torch.manual_seed(0)
     model = Flow(16, KappaTransform.fit(maps), steps=2, hidden=16)
-    watch(fit(model, maps, steps=20, batch=16, accumulate=2, folder="shared", device="cpu"), steps=20)
+    settings = Settings(steps=20, batch=16, accumulate=2)
+    watch(fit(model, maps, settings, folder="shared", device="cpu"), steps=20)
 
 and start it once a GPU (``device="auto"``), or on a CPU as often as there are cores to spare, by ``torchrun``. From a
 notebook, whose own process stays free:

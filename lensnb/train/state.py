@@ -1,6 +1,7 @@
-"""The state of one training, and the files that keep it: what a resumed training needs to equal an uninterrupted one.
+"""The state of one training, and its files: what a resumed training needs to equal an uninterrupted one.
 
-The random state and the position in the data are functions of the seed and the step, so the step says both.
+The random state and the position in the data are functions of the seed and the step, so the step says
+both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import math
 import warnings
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,41 +20,39 @@ from torch import Tensor, nn
 from ..files import atomic_write, read_checkpoint, save_checkpoint, write_tensors
 from ..store import StoredMaps
 from . import processes
+from .settings import Settings
+from .streaming import TrainingSet
 
-ROUNDING = ("precision", "compile")  # settings that change a training by rounding only
+_ROUNDING = ("precision",)  # what changes a training by rounding only
 
 
-class Training:
+class State:
     """The state of one training: model, moving average, optimiser, step, and its files.
 
     Args:
         model: on its device.
-        settings: plain JSON values; a training that is resumed must have had the same.
+        settings: of the training.
+        about: what a resumed training must have in common with this one, see :func:`identity`.
         folder: of its files; None keeps none.
     """
 
-    def __init__(self, model: nn.Module, settings: dict, folder: Path | None):
-        self.model, self.settings, self.folder = model, settings, folder
+    def __init__(self, model: nn.Module, settings: Settings, about: dict, folder: Path | None):
+        self.model, self.settings, self.about, self.folder = model, settings, about, folder
         self.parameters = dict(model.named_parameters())
-        fused = next(iter(self.parameters.values())).device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(), lr=settings["lr"], betas=(0.9, 0.99), fused=fused
-        )
-        self.average = {k: p.detach().clone() for k, p in self.parameters.items()}
+        self.optimizer = _optimizer(model, settings.lr)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        averaged = model.averaged() if hasattr(model, "averaged") else self.parameters
+        self.average = {name: self.parameters[name].detach().clone() for name in averaged}
         self.step, self.seconds = 0, 0.0
-        self.best: dict[
-            str, Tensor
-        ] = {}  # the averaged weights of the lowest validation loss, where that is asked for
-        self.lowest = {
-            "validation": math.inf,
-            "step": 0,
-            "records": 0,
-        }  # that loss, its step, and the records since
+        # the averaged weights of the lowest validation loss, where that is asked for
+        self.best: dict[str, Tensor] = {}
+        # that loss, its step, and the records since
+        self.lowest = {"validation": math.inf, "step": 0, "records": 0}
 
     # ------------------------------------------------------------ weights
 
     def leave(self) -> None:
-        """Put the weights that are the result into the model: the best ones where they are known, else the averaged ones."""
+        """Put the weights that are the result into the model: the best where they are known, else the averaged."""
         self._put(self.best or self.average)
 
     @contextmanager
@@ -65,7 +63,7 @@ class Training:
 
     @contextmanager
     def _lent(self, weights: dict[str, Tensor]):
-        raw = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        raw = {name: self.parameters[name].detach().clone() for name in weights}
         try:
             self._put(weights)
             yield
@@ -74,27 +72,25 @@ class Training:
 
     @torch.no_grad()
     def _put(self, weights: dict[str, Tensor]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(weights[name])
+        for name, value in weights.items():
+            self.parameters[name].copy_(value)
 
     # ------------------------------------------------------------ the best weights
 
     def weigh(self, record: dict) -> None:
         """Keep the averaged weights if the validation loss of this record is the lowest so far."""
-        if not self.settings["patience"]:
+        if not self.settings.patience:
             return
         self.lowest["records"] += 1
-        if record["validation"] < self.lowest["validation"]:  # NaN is not
-            best = {name: value.clone() for name, value in self.average.items()}
-            self.best, self.lowest = (
-                best,
-                {"validation": record["validation"], "step": self.step, "records": 0},
-            )
+        loss = record["validation"]
+        if loss < self.lowest["validation"]:  # NaN is not
+            self.best = {name: value.clone() for name, value in self.average.items()}
+            self.lowest = {"validation": loss, "step": self.step, "records": 0}
 
     @property
     def impatient(self) -> bool:
         """Whether the validation loss has not fallen for as many records as the training has patience for."""
-        return 0 < self.settings["patience"] <= self.lowest["records"]
+        return 0 < self.settings.patience <= self.lowest["records"]
 
     # ------------------------------------------------------------ records
 
@@ -134,26 +130,24 @@ class Training:
         """
         if self.folder is None or processes.rank() > 0:
             return
-        for name, parameter in self.parameters.items():
-            if not (torch.isfinite(parameter).all() and torch.isfinite(self.average[name]).all()):
-                raise ValueError(
-                    f"the weight {name} is not finite at step {self.step}{self.kept()}"
-                )
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for weights in (self.parameters, self.average):
+            for name, value in weights.items():
+                if not torch.isfinite(value).all():
+                    raise ValueError(
+                        f"the weight {name} is not finite at step {self.step}{self.kept()}"
+                    )
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{k}": v for k, v in state.items()}
-        header = {"step": self.step, "seconds": self.seconds, "settings": self.settings}
-        header |= {"lowest": self.lowest} if self.best else {}
+            tensors |= {f"adam.{i}.{key}": value for key, value in state.items()}
+        header = {"step": self.step, "seconds": self.seconds, "settings": self.about}
+        if self.best:
+            header["lowest"] = self.lowest
         write_tensors(self.folder / "training.safetensors", tensors, header)
         with self._lent(self.best or self.average):
-            save_checkpoint(
-                self.folder / "model.safetensors",
-                self.model,
-                step=self.step,
-                settings=self.settings,
-            )
+            path = self.folder / "model.safetensors"
+            save_checkpoint(path, self.model, step=self.step, settings=self.about)
 
     def kept(self) -> str:
         """The end of a sentence about a failure: which checkpoint there is."""
@@ -167,47 +161,67 @@ class Training:
             ValueError: it belongs to a training with other settings.
         """
         self._check(header)
-        part = lambda prefix: {
-            k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
-        }
+        upgrade = getattr(self.model, "upgrade", str)  # tensors of older files have older names
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            own = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+            return {upgrade(name.removeprefix(prefix)): value for name, value in own.items()}
+
         self.model.load_state_dict(part("model."))
         for name, value in part("average.").items():
             self.average[name].copy_(value)
-        self.best = {
-            name: value.to(self.average[name].device) for name, value in part("best.").items()
-        }
+        for name, value in part("best.").items():
+            self.best[name] = value.to(self.average[name].device)
         self.lowest = header.get("lowest", self.lowest)
-        parameters, adam = list(self.parameters.values()), self.optimizer.state_dict()
-        for key, value in part("adam.").items():
-            i, name = key.split(".", 1)
-            # laid out in memory like its parameter, which the fused optimiser takes for granted
-            state = value if name == "step" else torch.empty_like(parameters[int(i)]).copy_(value)
-            adam["state"].setdefault(int(i), {})[name] = state
-        self.optimizer.load_state_dict(adam)
+        self._resume_optimizer(part("adam."))
         self.step, self.seconds = header["step"], header["seconds"]
+
+    def _resume_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        groups = self.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        adam = self.optimizer.state_dict()
+        for key, value in tensors.items():
+            i, name = key.split(".", 1)
+            if name != "step":
+                # laid out in memory like its parameter, which the fused optimiser takes for granted
+                value = torch.empty_like(parameters[int(i)]).copy_(value)
+            adam["state"].setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict(adam)
 
     def _check(self, header: dict) -> None:
         """Refuse other settings; what an older version did not write down counts as the same."""
-        wanted, path = json.loads(json.dumps(self.settings)), self.folder / "training.safetensors"
+        wanted, path = _as_json(self.about), self.folder / "training.safetensors"
         found = wanted | {"accumulate": 1} | header.get("settings", {})
         if found["family"] == wanted["family"] and found["config"] != wanted["config"]:
-            with torch.random.fork_rng(
-                devices=[]
-            ):  # arguments that are newer than the file have their defaults
-                found["config"] = type(self.model).from_config(found["config"]).config
-            found = json.loads(json.dumps(found))
-        other = {k: f"{k} = {found[k]!r} (now {v!r})" for k, v in wanted.items() if found[k] != v}
-        strict = [text for k, text in other.items() if k not in ROUNDING]
+            with torch.random.fork_rng(devices=[]):  # newer arguments have their defaults
+                today = type(self.model).from_config(found["config"])
+            found["config"] = _as_json(today.config)
+        other = {
+            key: f"{key} = {found[key]!r} (now {value!r})"
+            for key, value in wanted.items()
+            if found[key] != value
+        }
+        strict = [text for key, text in other.items() if key not in _ROUNDING]
         if strict:
             raise ValueError(
                 f"{path} belongs to a training with other settings, {', '.join(strict)}; use another folder"
             )
-        if other and header["step"] < self.settings["steps"]:
+        if other and header["step"] < self.settings.steps:
             warnings.warn(
-                f"{path} began with {', '.join(other.values())}: the training goes on, but from here it equals an "
-                "uninterrupted one up to rounding only",
+                f"{path} began with {', '.join(other.values())}: the training resumes, but from here it "
+                "equals an uninterrupted one up to rounding only",
                 stacklevel=2,
             )
+
+
+def _optimizer(model: nn.Module, lr: float) -> torch.optim.Adam:
+    """Adam on the parameter groups of the model, by default one group of all parameters."""
+    groups = [{"params": list(model.parameters())}]
+    if hasattr(model, "groups"):
+        groups = model.groups(lr)
+    device = next(model.parameters()).device
+    fused = device.type in ("cpu", "cuda")
+    return torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.99), fused=fused)
 
 
 def read_training(folder: Path | None) -> tuple[dict[str, Tensor], dict] | None:
@@ -220,41 +234,49 @@ def read_training(folder: Path | None) -> tuple[dict[str, Tensor], dict] | None:
     return None if path is None or not path.exists() else read_checkpoint(path)
 
 
-# ---------------------------------------------------------------- what settings say of the data
+# ---------------------------------------------------------------- what two trainings have in common
+
+
+def identity(model: nn.Module, settings: Settings, source: TrainingSet, precision: str) -> dict:
+    """What a resumed training must have in common with the interrupted one, as JSON values."""
+    about = {
+        "family": getattr(model, "family", type(model).__name__),
+        "config": getattr(model, "config", {}),
+        **settings.as_json(),
+        "maps": len(source),
+        "data": fingerprint(source.maps),
+        "transform": _numbers(getattr(model, "transform", None)),
+        "precision": precision,
+    }
+    for name, values in source.given.items():
+        about[f"given {name}"] = fingerprint(values)
+    return about
 
 
 def fingerprint(maps: Tensor | StoredMaps) -> str:
     """A short hash of the training maps, so that a training is never resumed on other data.
 
-    Of maps on disk it is that of sixteen maps, evenly spread, and of which maps of the file they are: reading all of them
-    would take minutes.
+    Of maps on disk it is that of sixteen maps, evenly spread, and of which maps of the file they are:
+    reading all of them would take minutes.
     """
     if isinstance(maps, StoredMaps):
-        few = np.asarray(maps[np.linspace(0, len(maps) - 1, 16).round().astype(int)])
+        sixteen = np.linspace(0, len(maps) - 1, 16).round().astype(int)
+        few = np.asarray(maps[sixteen])
         digest = hashlib.sha256(repr((maps.shape, str(maps.dtype), maps.chunk)).encode())
         digest.update(np.ascontiguousarray(maps.index, "<i8").tobytes() + few.tobytes())
         return digest.hexdigest()[:16]
     return hashlib.sha256(maps.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def numbers(transform: nn.Module | None) -> dict[str, str]:
+def _numbers(transform: nn.Module | None) -> dict[str, str]:
     """The numbers of a transform to six digits: the last ones depend on the number of threads that measured it."""
     if transform is None:
         return {}
-    told = lambda values: " ".join(f"{float(v):.6g}" for v in values.flatten())
-    return {name: told(values) for name, values in transform.state_dict().items()}
+    return {
+        name: " ".join(f"{float(value):.6g}" for value in values.flatten())
+        for name, values in transform.state_dict().items()
+    }
 
 
-def name_of(function) -> str | None:
-    """The name of an augmentation, with the arguments that ``functools.partial`` bound."""
-    if function is None:
-        return None
-    if isinstance(function, partial):
-        bound = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in function.keywords.items())]
-        return f"{name_of(function.func)}({', '.join(bound)})"
-    return getattr(function, "__qualname__", type(function).__qualname__)
-
-
-def plain(value: float) -> float | None:
-    """A number as JSON knows it: None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
+def _as_json(values: dict) -> dict:
+    return json.loads(json.dumps(values))

@@ -1,15 +1,16 @@
-"""Look at true and generated κ-maps one by one, beside the statistics of all of them.
+"""Look at true and generated κ-maps one by one, with the statistics of all of them.
 
-:func:`explore` is the one to call. The kernel adds shape noise to the maps, smooths them and measures one statistic of
-every map; maps (16 bits a pixel) and vectors go to the browser in binary, and ``explorer.js`` draws everything from them,
-so that stepping from map to map needs no kernel. κ is dimensionless, angles are in arcminutes, the field in degrees.
+The kernel adds shape noise to the maps, smooths them and measures one statistic of every map. Maps
+and vectors go to the browser, and ``explorer.js`` draws everything from them, so that stepping
+from map to map needs no kernel. κ is dimensionless, angles are in arcminutes, the field is in
+degrees. The function to call is :func:`explore`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,21 +18,28 @@ import traitlets
 from torch import Tensor
 
 from .. import plot, stats
-from ..data import MapSet
 from ..ensemble import Ensemble
-from ..maps import add_shape_noise, smooth
+from ..maps import smooth
+from ..ramps import SEQUENTIAL
+from ..shear import add_shape_noise
 from .pictures import (
-    COLOUR_MAPS,
+    Chosen,
+    Maps,
     Pictured,
-    check_shapes,
-    colour_table,
-    field_of,
-    pick,
+    axes_of,
+    colour_limits,
+    colour_tables,
+    draw_colour_bar,
+    draw_map,
+    field_side,
+    float32,
+    pick_all,
     quantise,
     script,
 )
 
-# What can be chosen: title, name in stats.suite, and for the Minkowski functionals which third of the vector.
+# What can be chosen: title, name in stats.suite, and the third of the vector of the Minkowski
+# functionals.
 STATISTICS = {
     "power": ("Power spectrum", "power", None),
     "pdf": ("PDF of κ", "pdf", None),
@@ -41,14 +49,14 @@ STATISTICS = {
     "V1": ("Minkowski V₁", "minkowski", 1),
     "V2": ("Minkowski V₂", "minkowski", 2),
 }
-VIEWS = ["side by side", "blinking", "difference"]
-MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcmin²]")
+_VIEWS = ["side by side", "blinking", "difference"]
+_MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcmin²]")
 
 
 def explore(
-    sets: Mapping[str, MapSet | Tensor | np.ndarray],
+    sets: Mapping[str, Maps],
     side_deg: float | None = None,
-    statistics: Sequence[str] | None = None,
+    statistics: str | Sequence[str] | None = None,
     *,
     maps: int | None = None,
     smoothing_arcmin: Sequence[float] = (0, 1, 2, 5, 10),
@@ -56,90 +64,123 @@ def explore(
     sigma_e: float = 0.4,
     seed: int = 0,
 ) -> Explorer:
-    """Step through true and generated maps side by side, with their statistics beside them.
+    """Step through true and generated maps side by side, with their statistics.
 
-    Arrow keys, Home and End step; a double click zooms into both maps and a drag moves them; maps stand side by side, blink, or
-    are subtracted. The plot shows the mean and the scatter of one map for the true and for the chosen maps, and the two maps
-    on view drawn over. Bins are made from the true maps after noise and smoothing.
+    Arrow keys, Home and End step. A double click zooms into both maps, and a drag moves them. Maps
+    stand side by side, blink, or are subtracted. The plot shows the mean and the scatter of one
+    map for the true and for the chosen maps, and the two maps on view. Bins are made from the true
+    maps after noise and smoothing.
 
     Args:
-        sets: name → κ-maps, a :class:`MapSet` or an array ``(maps, n, n)``; the first holds the true maps.
-        side_deg: side of the field, degrees; not needed when one of the sets is a :class:`MapSet`.
-        statistics: which to offer, of ``power``, ``pdf``, ``peaks``, ``minima``, ``V0``, ``V1``, ``V2``; all by default.
-            The first is shown first.
-        maps: how many maps of each set to use, spread evenly over it; by default 200, fewer where these have more than
-            4 million pixels. 256 maps of 256² pixels are 34 MB a set.
-        smoothing_arcmin: standard deviations of the Gaussian smoothing to offer, arcminutes; the first is shown first.
-        n_gal_arcmin2: source densities to offer for shape noise, per square arcminute; 0 is no noise.
+        sets: name → κ-maps, a :class:`~lensnb.data.MapSet` or an array ``(maps, n, n)``; the first
+            holds the true maps.
+        side_deg: side of the field, degrees; not needed when one of the sets is a
+            :class:`~lensnb.data.MapSet`.
+        statistics: which to offer, of ``power``, ``pdf``, ``peaks``, ``minima``, ``V0``, ``V1``,
+            ``V2``; all by default. The first is shown first.
+        maps: how many maps of each set to use, spread evenly over it; by default 200, or fewer
+            where these have more than 4 million pixels. 256 maps of 256² pixels are 34 MB a set.
+        smoothing_arcmin: standard deviations of the Gaussian smoothing to offer, arcminutes; the
+            first is shown first.
+        n_gal_arcmin2: source densities to offer for shape noise, per square arcminute; 0 is no
+            noise.
         sigma_e: intrinsic ellipticity dispersion of the shape noise, both components together.
         seed: of the shape noise.
 
     Returns:
-        A widget, shown when it is the last value of a cell. Its traits ``statistic``, ``smoothing_arcmin``,
-        ``n_gal_arcmin2``, ``against``, ``index``, ``view``, ``window``, ``colours`` and ``limits`` can be read and set.
+        A widget; make it the last value of a cell. Its traits ``statistic``, ``smoothing_arcmin``,
+        ``n_gal_arcmin2``, ``against``, ``index``, ``view``, ``window``, ``colours`` and ``limits``
+        can be read and set.
 
     Raises:
-        ValueError: an unknown statistic, fewer than two sets, a set of fewer than two maps or with NaN, sets of different
-            shapes or fields, no field size.
+        ValueError: an unknown statistic; fewer than two sets; a set of fewer than two maps, of
+            several source bins or with NaN; sets of different shapes or fields; no field size.
     """
-    statistics = (
-        [statistics]
-        if isinstance(statistics, str)
-        else list(STATISTICS if statistics is None else statistics)
-    )
-    unknown = [name for name in statistics if name not in STATISTICS]
-    if unknown or not statistics:
+    offered = {
+        "statistic": _offered_statistics(statistics),
+        "smoothing_arcmin": _offered_numbers("smoothing_arcmin", smoothing_arcmin),
+        "n_gal_arcmin2": _offered_numbers("n_gal_arcmin2", n_gal_arcmin2),
+    }
+    side_deg = field_side(sets, side_deg)
+    return Explorer(pick_all(sets, maps), side_deg, offered, sigma_e, seed)
+
+
+def _offered_statistics(statistics: str | Sequence[str] | None) -> list[str]:
+    if statistics is None:
+        return list(STATISTICS)
+    names = [statistics] if isinstance(statistics, str) else list(statistics)
+    unknown = [name for name in names if name not in STATISTICS]
+    if unknown or not names:
         found = repr(unknown[0]) if unknown else "none"
         raise ValueError(
             f"the statistics to choose from are {', '.join(STATISTICS)}; found {found}"
         )
-    offered = {"statistic": statistics}
-    for name, values in {
-        "smoothing_arcmin": smoothing_arcmin,
-        "n_gal_arcmin2": n_gal_arcmin2,
-    }.items():
-        offered[name] = [float(v) for v in values]
-        if not offered[name] or not all(0 <= v < math.inf for v in offered[name]):
-            raise ValueError(f"{name} must list numbers that are not negative, found {values}")
-    side_deg = field_of(sets, side_deg)
-    chosen = {str(name): pick(name, one, maps) for name, one in sets.items()}
-    check_shapes(chosen)
-    return Explorer(chosen, side_deg, offered, sigma_e, seed)
+    return names
 
 
-def is_positive(truth: np.ndarray) -> bool:
-    """Whether the mean of the true vectors ``(maps, bins)`` is nowhere negative, so that a ratio to it means something."""
+def _offered_numbers(name: str, values: Sequence[float]) -> list[float]:
+    numbers = [float(value) for value in values]
+    if not numbers or not all(0 <= value < math.inf for value in numbers):
+        raise ValueError(f"{name} must list numbers that are not negative, found {values}")
+    return numbers
+
+
+# ---------------------------------------------------------------- relative to the truth
+
+
+def _is_ratio(truth: np.ndarray) -> bool:
+    """Whether a ratio to the mean of the true vectors ``(maps, bins)`` means something.
+
+    It does where this mean is nowhere negative.
+    """
     return bool((truth.mean(0) >= 0).all())
 
 
 def relative(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scatter of vectors ``(maps, bins)`` as ratios to the mean of the true ones.
 
-    Where the true mean changes sign: as shifts from it in units of the true scatter. NaN in bins that are always empty.
+    Where the true mean changes sign, they are shifts from it in units of the true scatter. Bins
+    that are always empty have NaN.
 
     Returns:
         Mean and standard deviation of one map, each of shape ``(bins,)``.
     """
     mean, std = truth.mean(0), truth.std(0, ddof=1)
-    origin, unit = (0.0, mean) if is_positive(truth) else (mean, std)
+    if _is_ratio(truth):
+        origin, unit = 0.0, mean
+    else:
+        origin, unit = mean, std
     unit = np.where(unit > 0, unit, np.nan)
     return (vectors.mean(0) - origin) / unit, vectors.std(0, ddof=1) / unit
+
+
+@dataclass(frozen=True)
+class _OnView:
+    """Bins and labels of the statistic on view, as :class:`lensnb.stats.Statistic` has them."""
+
+    x: np.ndarray
+    x_label: str
+    y_label: str
+    log_x: bool
+    log_y: bool
 
 
 class Explorer(Pictured):
     """The widget that :func:`explore` makes.
 
     Attributes:
-        statistic: the statistic shown, a key of :data:`STATISTICS`.
+        statistic: the statistic on view, a key of :data:`STATISTICS`.
         smoothing_arcmin: standard deviation of the smoothing, arcminutes; 0 is none.
         n_gal_arcmin2: source galaxies per square arcminute for the shape noise; 0 is no noise.
-        against: name of the set shown beside the truth.
-        index: which map is shown, from 0; a set with fewer maps starts again.
+        against: name of the set that is compared with the truth.
+        index: the map on view, from 0; a set with fewer maps starts again.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
-        view: ``"side by side"``, ``"blinking"`` (true and other map in turn on the left) or ``"difference"`` (other less true
-            map on the right, the middle of the colour scale being no difference).
+        view: ``"side by side"``; ``"blinking"``, true and other map in turn on the left; or
+            ``"difference"``, the other map minus the true one on the right, where the middle of
+            the colour scale is no difference.
         window: what both maps show: first row, first column and side, pixels.
-        limits: κ at the ends of the colour scale; None: from the 0.5th to the 99.7th percentile of the true maps.
+        limits: κ at the ends of the colour scale; None: from the 0.5th to the 99.7th percentile of
+            the true maps.
     """
 
     _esm = script("common.js", "explorer.js")
@@ -149,8 +190,8 @@ class Explorer(Pictured):
     n_gal_arcmin2 = traitlets.Float().tag(sync=True)
     against = traitlets.Unicode().tag(sync=True)
     index = traitlets.Int(0).tag(sync=True)
-    colours = traitlets.Enum(list(COLOUR_MAPS), "magma").tag(sync=True)
-    view = traitlets.Enum(VIEWS, VIEWS[0]).tag(sync=True)
+    colours = traitlets.Enum(list(SEQUENTIAL), "magma").tag(sync=True)
+    view = traitlets.Enum(_VIEWS, _VIEWS[0]).tag(sync=True)
     window = traitlets.List(traitlets.Int()).tag(sync=True)
     limits = traitlets.List(traitlets.Float(), None, allow_none=True).tag(sync=True)
 
@@ -158,37 +199,45 @@ class Explorer(Pictured):
     _maps = traitlets.Dict().tag(sync=True)  # the maps after noise and smoothing
     _plot = traitlets.Dict().tag(sync=True)  # the statistic of every map
 
-    def __init__(self, chosen, side_deg, offered, sigma_e, seed):
+    def __init__(
+        self,
+        chosen: Mapping[str, Chosen],
+        side_deg: float,
+        offered: Mapping[str, list],
+        sigma_e: float,
+        seed: int,
+    ):
         self._kappa = {name: one.kappa for name, one in chosen.items()}
+        self._truth, *others = chosen
+        self._n = chosen[self._truth].n
         self._side_deg, self._sigma_e, self._seed = side_deg, sigma_e, seed
-        self._offered = {**offered, "against": list(chosen)[1:]}
+        self._offered = {**offered, "against": others}
+        self._palette = plot.colours(others)
         self._processed = None  # (smoothing, n_gal), maps by name, suite
         self._vectors = {}  # (name in the suite, smoothing, n_gal) → vectors by set
-        palette = plot.colours(self._offered["against"])
-        super().__init__(
-            **{trait: values[0] for trait, values in self._offered.items()},
-            window=[0, 0, next(iter(self._kappa.values())).shape[-1]],
-            _about={
-                "sets": [
-                    {
-                        "name": name,
-                        "total": one.total,
-                        "indices": one.indices.tolist(),
-                        "colour": palette.get(name),
-                    }
-                    for name, one in chosen.items()
-                ],
-                "n": next(iter(self._kappa.values())).shape[-1],
-                "side_deg": side_deg,
-                "sigma_e": sigma_e,
-                "statistics": [[key, STATISTICS[key][0]] for key in offered["statistic"]],
-                "smoothing_arcmin": offered["smoothing_arcmin"],
-                "n_gal_arcmin2": offered["n_gal_arcmin2"],
-                "tables": {name: colour_table(name).tobytes() for name in COLOUR_MAPS},
-            },
-        )
+        first = {trait: values[0] for trait, values in self._offered.items()}
+        about = self._describe(chosen)
+        super().__init__(**first, window=[0, 0, self._n], _about=about)
         self._update()
-        self.observe(lambda _: self._update(), ["statistic", "smoothing_arcmin", "n_gal_arcmin2"])
+        self.observe(self._update, ["statistic", "smoothing_arcmin", "n_gal_arcmin2"])
+
+    def _describe(self, chosen: Mapping[str, Chosen]) -> dict:
+        """What the browser has to know once."""
+        sets = []
+        for name, one in chosen.items():
+            colour = self._palette.get(name)
+            indices = one.indices.tolist()
+            sets.append({"name": name, "total": one.total, "indices": indices, "colour": colour})
+        return {
+            "sets": sets,
+            "n": self._n,
+            "side_deg": self._side_deg,
+            "sigma_e": self._sigma_e,
+            "statistics": [[key, STATISTICS[key][0]] for key in self._offered["statistic"]],
+            "smoothing_arcmin": self._offered["smoothing_arcmin"],
+            "n_gal_arcmin2": self._offered["n_gal_arcmin2"],
+            "tables": colour_tables(),
+        }
 
     @traitlets.validate("statistic", "smoothing_arcmin", "n_gal_arcmin2", "against")
     def _check_offered(self, proposal):
@@ -209,12 +258,10 @@ class Explorer(Pictured):
 
     @traitlets.validate("window")
     def _check_window(self, proposal):
-        n, window = next(iter(self._kappa.values())).shape[-1], proposal["value"]
-        if not (
-            len(window) == 3
-            and window[2] >= 1
-            and all(0 <= first <= n - window[2] for first in window[:2])
-        ):
+        window, n = proposal["value"], self._n
+        inside = len(window) == 3 and window[2] >= 1
+        inside = inside and all(0 <= first <= n - window[2] for first in window[:2])
+        if not inside:
             raise traitlets.TraitError(
                 f"window must be a row, a column and a side within {n} pixels, found {window}"
             )
@@ -232,157 +279,129 @@ class Explorer(Pictured):
     # ------------------------------------------------------------ compute
 
     def _process(self) -> tuple[dict[str, Tensor], dict[str, stats.Statistic]]:
-        """The maps with shape noise and then smoothed, and the statistics with bins from the truth among them."""
+        """The maps with shape noise and then smoothed, and the statistics with bins from them."""
         key = self.smoothing_arcmin, self.n_gal_arcmin2
         if self._processed is None or self._processed[0] != key:
             draw = torch.Generator().manual_seed(self._seed)
-            maps = dict(self._kappa)
-            for name, kappa in maps.items():
+            noise = self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw
+            maps = {}
+            for name, kappa in self._kappa.items():
                 if self.n_gal_arcmin2:
-                    kappa = add_shape_noise(
-                        kappa, self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw
-                    )
+                    kappa = add_shape_noise(kappa, *noise)
                 maps[name] = smooth(kappa, self.smoothing_arcmin, self._side_deg)
-            names = dict.fromkeys(name for _, name, _ in STATISTICS.values())
-            self._processed = (
-                key,
-                maps,
-                stats.suite(next(iter(maps.values())), self._side_deg, names),
-            )
+            names = list(dict.fromkeys(name for _, name, _ in STATISTICS.values()))
+            suite = stats.suite(maps[self._truth], self._side_deg, names)
+            self._processed = key, maps, suite
         return self._processed[1:]
 
-    def _measure(self) -> tuple[stats.Statistic, dict[str, np.ndarray]]:
+    def _measure(self) -> tuple[_OnView, dict[str, np.ndarray]]:
         """The statistic on view and its vectors by set, each ``(maps, bins)``."""
         maps, suite = self._process()
-        _, name, part = STATISTICS[self.statistic]
+        _, name, third = STATISTICS[self.statistic]
+        statistic = suite[name]
         key = name, self.smoothing_arcmin, self.n_gal_arcmin2
         if key not in self._vectors:
-            self._vectors[key] = {of: suite[name](kappa) for of, kappa in maps.items()}
-        statistic, vectors = suite[name], self._vectors[key]
-        if part is not None:
-            bins = len(statistic.x) // len(MINKOWSKI_LABELS)
-            third = slice(part * bins, (part + 1) * bins)
-            statistic = replace(
-                statistic,
-                x=statistic.x[third],
-                x_label="threshold κ",
-                y_label=MINKOWSKI_LABELS[part],
-            )
-            vectors = {of: v[:, third] for of, v in vectors.items()}
-        return statistic, vectors
+            self._vectors[key] = {of: statistic(kappa) for of, kappa in maps.items()}
+        vectors = self._vectors[key]
+        x, x_label, y_label = statistic.x, statistic.x_label, statistic.y_label
+        if third is not None:
+            bins = len(x) // len(_MINKOWSKI_LABELS)
+            part = slice(third * bins, (third + 1) * bins)
+            x, x_label, y_label = x[part], "threshold κ", _MINKOWSKI_LABELS[third]
+            vectors = {of: v[:, part] for of, v in vectors.items()}
+        return _OnView(x, x_label, y_label, statistic.log_x, statistic.log_y), vectors
 
-    def _limits(self) -> list[float]:
-        """The ends of the colour scale by default."""
-        truth = next(iter(self._process()[0].values()))
-        return np.percentile(
-            truth.flatten()[:: max(1, truth.numel() // 10**6)], [0.5, 99.7]
-        ).tolist()
+    def _default_limits(self) -> list[float]:
+        return colour_limits(self._process()[0][self._truth])
 
-    def _update(self) -> None:
+    def _update(self, _change=None) -> None:
         """Send what changed: the maps where noise or smoothing did, and the statistic."""
         setting = {"smoothing_arcmin": self.smoothing_arcmin, "n_gal_arcmin2": self.n_gal_arcmin2}
         try:
             with self.hold_sync():
                 if {key: self._maps.get(key) for key in setting} != setting:
                     sets = {name: quantise(kappa) for name, kappa in self._process()[0].items()}
-                    self._maps = {**setting, "limits": self._limits(), "sets": sets}
+                    self._maps = {**setting, "limits": self._default_limits(), "sets": sets}
                 statistic, vectors = self._measure()
-                self._plot = {
-                    **setting, "statistic": self.statistic, "x": np.asarray(statistic.x, float).tolist(),
-                    "x_label": statistic.x_label, "y_label": statistic.y_label,
-                    "log_x": statistic.log_x, "log_y": statistic.log_y,
-                    "ratio": is_positive(next(iter(vectors.values()))),
-                    "vectors": {name: v.astype("<f4").tobytes() for name, v in vectors.items()},
-                }  # fmt: skip
+                found = {
+                    "statistic": self.statistic,
+                    "ratio": _is_ratio(vectors[self._truth]),
+                    "vectors": {name: float32(v) for name, v in vectors.items()},
+                }
+                self._plot = setting | found | axes_of(statistic)
         except ValueError as error:
             if not self._plot:
                 raise
-            self._plot = {
-                **self._plot,
-                **setting,
-                "statistic": self.statistic,
-                "problem": str(error),
-            }
+            # The old plot stays, with a sentence that says why there is no new one.
+            now = {"statistic": self.statistic, "problem": str(error)}
+            self._plot = {**self._plot, **setting, **now}
 
-    # ------------------------------------------------------------ the picture that stays
+    # ------------------------------------------------------------ the still picture
 
     def figure(self) -> plot.Figure:
         """What the widget shows now, whole maps side by side."""
-        figure = plot.Figure(figsize=(10.5, 3.6), layout="constrained", facecolor="white")
-        figure.suptitle(self._described(), fontsize=11)
+        figure = plot.blank_figure(10.5, 3.6)
+        figure.suptitle(self._setting(), fontsize=11)
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
-        maps = left.subplots(1, 2)
-        image = self._draw_maps(*maps)
-        left.colorbar(
-            image,
-            ax=maps,
-            orientation="horizontal",
-            label="convergence κ",
-            extend="both",
-            aspect=45,
-        )
+        self._draw_maps(left)
         panels = right.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         self._draw_statistic(*panels)
         right.align_ylabels(panels)
         return figure
 
-    @property
     def _pair(self) -> dict[str, str]:
         """The names of the two sets on view and their colours."""
-        palette = plot.colours(self._offered["against"])
-        return {next(iter(self._kappa)): plot.TRUTH, self.against: palette[self.against]}
+        return {self._truth: plot.TRUTH, self.against: self._palette[self.against]}
 
-    def _draw_maps(self, left, right):
-        """The two maps on view; returns the image, for a colour bar."""
+    def _draw_maps(self, figure) -> None:
+        """The two maps on view."""
+        axes = figure.subplots(1, 2)
         maps, _ = self._process()
-        limits = self._limits() if self.limits is None else self.limits
-        table = "gray" if self.colours == "grey" else self.colours
-        for ax, name in zip((left, right), self._pair):
-            shown = self.index % len(maps[name])
-            image = plot.kappa_map(ax, maps[name][shown], self._side_deg, tuple(limits), table)
-            image.set_interpolation("nearest")
-            ax.set_title(f"{name}, map {shown + 1} of {len(maps[name])}", fontsize=10)
-        right.set(ylabel="", yticklabels=[])
-        return image
+        limits = self._default_limits() if self.limits is None else self.limits
+        for ax, name in zip(axes, self._pair()):
+            count = len(maps[name])
+            shown = self.index % count
+            title = f"{name}, map {shown + 1} of {count}"
+            image = draw_map(ax, maps[name][shown], self._side_deg, limits, self.colours, title)
+        axes[1].set(ylabel="", yticklabels=[])
+        draw_colour_bar(figure, image, axes, aspect=45)
 
     def _draw_statistic(self, above, below) -> None:
         """Mean and scatter of the two sets with the maps on view, and their ratio to the truth."""
         statistic, vectors = self._measure()
-        truth = next(iter(vectors.values()))
-        for name, colour in self._pair.items():
+        truth = vectors[self._truth]
+        for name, colour in self._pair().items():
             plot.band(above, statistic, Ensemble(vectors[name]), colour, name)
             one = vectors[name][self.index % len(vectors[name])]
             above.plot(statistic.x, one, color=colour, lw=0.9, ls="--")
             mean, std = relative(vectors[name], truth)
             below.fill_between(statistic.x, mean - std, mean + std, color=colour, alpha=0.18, lw=0)
             below.plot(statistic.x, mean, color=colour, lw=1.6)
-        above.set(ylabel=statistic.y_label, xlabel="")
         above.plot([], [], color="0.4", lw=0.9, ls="--", label="maps shown")
         above.legend(frameon=False, fontsize=9)
-        below.set(xlabel=statistic.x_label)
-        below.set(
-            **(
-                {"ylabel": "ratio", "ylim": (0, 2)}
-                if is_positive(truth)
-                else {"ylabel": "shift / σ"}
-            )
-        )
+        above.set(ylabel=plot.typeset(statistic.y_label), xlabel="")
+        if _is_ratio(truth):
+            below.set(ylabel="ratio", ylim=(0, 2))
+        else:
+            below.set(ylabel="shift / σ")
+        below.set(xlabel=plot.typeset(statistic.x_label))
         below.grid(alpha=0.25)
 
-    def _described(self) -> str:
+    def _setting(self) -> str:
         """The statistic and what was done to the maps, in a few words."""
-        noise = (
-            f", shape noise of {self.n_gal_arcmin2:g} galaxies/arcmin²"
-            if self.n_gal_arcmin2
-            else ""
-        )
-        smoothing = f", smoothed by {self.smoothing_arcmin:g}′" if self.smoothing_arcmin else ""
-        return STATISTICS[self.statistic][0] + noise + smoothing
+        words = [STATISTICS[self.statistic][0]]
+        if self.n_gal_arcmin2:
+            words.append(f"shape noise of {self.n_gal_arcmin2:g} galaxies/arcmin²")
+        if self.smoothing_arcmin:
+            words.append(f"smoothed by {self.smoothing_arcmin:g}′")
+        return ", ".join(words)
 
     def __repr__(self) -> str:
         sets = ", ".join(f"{name} ({len(kappa)} maps)" for name, kappa in self._kappa.items())
-        return f"Explorer: {sets}; {self._described()}"
+        return f"Explorer: {sets}; {self._setting()}"
 
     def alt(self) -> str:
-        truth, other = self._pair
-        return f"A map of {truth} beside one of {other}, and the statistic of both sets: {self._described()}."
+        """One sentence that says what the picture shows."""
+        truth, other = self._pair()
+        shown = f"A map of {truth} beside one of {other}, and the statistic of both sets"
+        return f"{shown}: {self._setting()}."

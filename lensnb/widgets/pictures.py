@@ -1,4 +1,7 @@
-"""What the widgets share: maps in the few bits that a browser needs, colour maps, and the scripts that draw them."""
+"""What the widgets share: maps on their way to the browser, still pictures, and scripts.
+
+A browser gets maps as 16 bits per pixel, statistics as float32, and look-up tables of colours.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,208 @@ from torch import Tensor
 
 from .. import plot
 from ..data import MapSet
+from ..maps import check_shape, check_side
+from ..ramps import SEQUENTIAL, ramp
+from ..stats import Statistic
 
-# Colour maps that rise in lightness all the way, at 16 equal steps; straight lines between.
-COLOUR_MAPS = {
-    "magma": "000004 0b0924 20114b 3b0f70 57157e 721f81 8c2981 a8327d c43c75 de4968 f1605d fa7f5e fe9f6d febf84 fddea0 fcfdbf",
-    "cividis": "00224e 002e6c 1e3a6f 35456c 47516c 575d6d 666970 757575 848279 948e77 a59c74 b7a96e c8b866 dbc75a eed649 fee838",
-    "grey": "000000 ffffff",
-}  # fmt: skip
-PIXELS = (
-    2**22
-)  # at most so many pixels of a set go to the browser unless more maps are asked for, 8 MB
+Maps = MapSet | Tensor | np.ndarray
+
+# Without a number of maps from the user, a set sends the browser at most so many maps, and at
+# most so many pixels, which are 8 MB.
+_MAPS = 200
+_PIXELS = 2**22
 
 
 def script(*names: str) -> str:
-    """The JavaScript files of that name in this folder as one module: what is shared, then the widget's own."""
-    return "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
+    """JavaScript files of this folder as one module: the shared ones first, then the widget's."""
+    folder = Path(__file__).parent
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+# ---------------------------------------------------------------- maps from the user
+
+
+def field_side(sets: Mapping[str, Maps], side_deg: float | None) -> float:
+    """The side of the field that all sets agree on, degrees.
+
+    Raises:
+        ValueError: there are fewer than two sets, their fields differ, or no side is known.
+    """
+    if len(sets) < 2:
+        raise ValueError(
+            f"a comparison needs true maps and at least one other set; found {len(sets)}"
+        )
+    for name, one in sets.items():
+        if not isinstance(one, MapSet):
+            continue
+        if side_deg is None:
+            side_deg = one.side_deg
+        if not math.isclose(one.side_deg, side_deg):
+            raise ValueError(
+                f"{name!r} has a field of {one.side_deg:g}°; "
+                f"expected {side_deg:g}° like the others"
+            )
+    check_side(side_deg)
+    return float(side_deg)
+
+
+def side_of(maps: Maps, side_deg: float | None) -> float:
+    """The side of the field of one set of maps, degrees.
+
+    Raises:
+        ValueError: no side is known, or it is not positive.
+    """
+    if side_deg is None and isinstance(maps, MapSet):
+        side_deg = maps.side_deg
+    check_side(side_deg)
+    return float(side_deg)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some maps of a set.
+
+    Attributes:
+        kappa: the maps, float32, shape ``(chosen, n, n)``.
+        indices: where they are in the set, shape ``(chosen,)``.
+        total: how many maps the set has.
+    """
+
+    kappa: Tensor
+    indices: np.ndarray
+    total: int
+
+    @property
+    def n(self) -> int:
+        """Pixels a side."""
+        return self.kappa.shape[-1]
+
+
+def pick(name: str, maps: Maps, most: int | None, n: int | None = None) -> Chosen:
+    """Choose maps from a set, evenly spread over it.
+
+    Args:
+        name: of the set, for errors.
+        maps: κ, shape ``(maps, n, n)``.
+        most: how many to take at most; None: 200, or fewer where these have more than 4 million
+            pixels.
+        n: expected pixels a side; None: any.
+
+    Raises:
+        ValueError: another shape, maps of several source bins, fewer than two maps, or maps with
+            NaN or infinity.
+    """
+    kappa = maps
+    if isinstance(maps, MapSet):
+        kappa = maps.maps
+    elif not isinstance(maps, Tensor):
+        kappa = np.asarray(maps)
+    if kappa.ndim == 4:
+        raise ValueError(
+            f"{name} has maps of {kappa.shape[1]} source bins, and the widget shows one bin; "
+            "choose it, for example maps[:, 0]"
+        )
+    check_shape(name, kappa.shape, n, channels=1)
+    total = len(kappa)
+    if most is None:
+        most = min(_MAPS, max(2, _PIXELS // math.prod(kappa.shape[1:])))
+    count = min(total, most)
+    if count < 2:
+        raise ValueError(f"{name} has {count} maps to show; a scatter needs at least two")
+    indices = np.linspace(0, total - 1, count).round().astype(int)
+    if isinstance(kappa, Tensor):
+        few = kappa[torch.from_numpy(indices)]
+    else:
+        few = torch.as_tensor(np.asarray(kappa[indices], np.float32))
+    few = few.detach().cpu().float()
+    bad = int((~torch.isfinite(few)).flatten(1).any(1).sum())
+    if bad:
+        raise ValueError(
+            f"{name} has {bad} maps with NaN or infinity among {count}; leave them out first"
+        )
+    return Chosen(few, indices, total)
+
+
+def pick_all(sets: Mapping[str, Maps], most: int | None) -> dict[str, Chosen]:
+    """Maps of every set; the first set holds the true maps, and the others have as many pixels.
+
+    Raises:
+        ValueError: as :func:`pick`; or the true maps are all one constant.
+    """
+    chosen: dict[str, Chosen] = {}
+    n = None
+    for name, maps in sets.items():
+        chosen[str(name)] = pick(repr(name), maps, most, n)
+        n = chosen[str(name)].n
+    truth = next(iter(chosen))
+    if not chosen[truth].kappa.std() > 0:
+        raise ValueError(
+            f"the maps of {truth!r} are all one constant; there is nothing to compare with"
+        )
+    return chosen
+
+
+# ---------------------------------------------------------------- what the browser gets
+
+
+def quantise(kappa: Tensor) -> dict:
+    """Maps in 16 bits per pixel: κ = low + step · q, with an error of step / 2 at most.
+
+    Args:
+        kappa: maps, shape ``(maps, n, n)``.
+
+    Returns:
+        ``{"pixels", "low", "step", "mean", "std"}``. The pixels are little-endian uint16
+        ``(maps, n, n)``; mean and standard deviation of each map are float32 ``(maps,)``. All
+        three are bytes.
+    """
+    low, high = float(kappa.min()), float(kappa.max())
+    step = (high - low) / 65535 or 1.0
+    levels = ((kappa.double() - low) / step).round()
+    return {
+        "pixels": levels.numpy().astype("<u2").tobytes(),
+        "low": low,
+        "step": step,
+        "mean": float32(kappa.mean((1, 2))),
+        "std": float32(kappa.std((1, 2))),
+    }
+
+
+def float32(values: Tensor | np.ndarray) -> bytes:
+    """Numbers as little-endian float32."""
+    return np.asarray(values).astype("<f4").tobytes()
+
+
+def colour_tables() -> dict[str, bytes]:
+    """The colour maps that a user can choose from, each 256 RGBA colours in uint8."""
+    return {name: ramp(name).tobytes() for name in SEQUENTIAL}
+
+
+def colour_limits(maps: Tensor) -> list[float]:
+    """κ at the ends of the colour scale; a million of the pixels are enough to find them."""
+    pixels = maps.flatten()
+    some = pixels[:: max(1, len(pixels) // 10**6)]
+    return list(plot.colour_limits(some))
+
+
+def axes_of(statistic: Statistic) -> dict:
+    """What the browser needs for the axes of a statistic: bins, labels, scales and parts."""
+    spans = [[name, span.start, span.stop] for name, span in plot.parts(statistic).items()]
+    return {
+        "x": np.asarray(statistic.x, float).tolist(),
+        "x_label": statistic.x_label,
+        "y_label": statistic.y_label,
+        "log_x": statistic.log_x,
+        "log_y": statistic.log_y,
+        "parts": spans,
+    }
+
+
+# ---------------------------------------------------------------- still pictures
 
 
 class Pictured(anywidget.AnyWidget):
-    """A widget that leaves a still picture in the stored notebook, with a text for those who cannot see it."""
+    """A widget that leaves a still picture in the stored notebook, with an alternative text."""
 
     def figure(self) -> plot.Figure:
         """What the widget shows now, drawn by matplotlib."""
@@ -54,102 +240,16 @@ class Pictured(anywidget.AnyWidget):
         return data, {**metadata, "image/png": {"alt": self.alt()}}
 
 
-def field_of(sets: Mapping, side_deg: float | None) -> float:
-    """The side of the field that all sets agree on, degrees."""
-    if len(sets) < 2:
-        raise ValueError(
-            f"a comparison needs the true maps and at least one other set, found {len(sets)}"
-        )
-    for name, one in sets.items():
-        if isinstance(one, MapSet):
-            side_deg = one.side_deg if side_deg is None else side_deg
-            if not math.isclose(one.side_deg, side_deg):
-                raise ValueError(
-                    f"{name!r} has a field of {one.side_deg:g}°, expected {side_deg:g}° as for the others"
-                )
-    if side_deg is None or not side_deg > 0:
-        raise ValueError(f"side_deg must be the side of the field in degrees, found {side_deg}")
-    return float(side_deg)
+def draw_map(ax, kappa, side_deg: float, limits, colours: str, title: str):
+    """One map of a widget in a still picture; returns the image, for a colour bar."""
+    name = "gray" if colours == "grey" else colours  # as matplotlib spells it
+    image = plot.kappa_map(ax, kappa, side_deg, tuple(limits), name)
+    image.set_interpolation("nearest")
+    ax.set_title(title, fontsize=10)
+    return image
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """Some maps of a set in float32, their indices in it, and how many it has."""
-
-    kappa: Tensor
-    indices: np.ndarray
-    total: int
-
-
-def pick(name: str, one: MapSet | Tensor | np.ndarray, most: int | None) -> Chosen:
-    """At most ``most`` maps, spread evenly over a set; None: 200, fewer where they have more than 4 million pixels."""
-    kappa = (
-        one.maps
-        if isinstance(one, MapSet)
-        else one
-        if isinstance(one, Tensor)
-        else np.asarray(one)
-    )
-    if kappa.ndim != 3 or kappa.shape[1] != kappa.shape[2]:
-        raise ValueError(
-            f"{name!r} must hold maps of the shape (maps, n, n), found {tuple(kappa.shape)}"
-        )
-    total = len(kappa)
-    count = min(
-        total, min(200, max(2, PIXELS // math.prod(kappa.shape[1:]))) if most is None else most
-    )
-    if count < 2:
-        raise ValueError(f"{name!r} has {count} maps to show; a scatter needs at least two")
-    indices = np.linspace(0, total - 1, count).round().astype(int)
-    kappa = (
-        kappa[torch.from_numpy(indices)]
-        if isinstance(kappa, Tensor)
-        else np.asarray(kappa[indices], np.float32)
-    )
-    kappa = torch.as_tensor(kappa).detach().cpu().float()
-    bad = int((~torch.isfinite(kappa)).flatten(1).any(1).sum())
-    if bad:
-        raise ValueError(
-            f"{name!r} has {bad} maps with NaN or infinity among {count}; leave them out first"
-        )
-    return Chosen(kappa, indices, total)
-
-
-def check_shapes(chosen: Mapping[str, Chosen]) -> None:
-    first, truth = next(iter(chosen.items()))
-    for name, one in chosen.items():
-        if one.kappa.shape[1:] != truth.kappa.shape[1:]:
-            sizes = [" × ".join(map(str, c.kappa.shape[1:])) for c in (one, truth)]
-            raise ValueError(
-                f"{name!r} has maps of {sizes[0]} pixels, {first!r} of {sizes[1]}; they must be the same field"
-            )
-    if not truth.kappa.std() > 0:
-        raise ValueError(
-            f"the maps of {first!r} are all one constant; there is nothing to compare with"
-        )
-
-
-def quantise(kappa: Tensor) -> dict:
-    """Maps in 16 bits a pixel, κ = low + step · q, with the mean and standard deviation of each; off by step / 2 at most.
-
-    Args:
-        kappa: maps, shape ``(maps, n, n)``.
-
-    Returns:
-        ``{"pixels", "low", "step", "mean", "std"}``: little-endian uint16 ``(maps, n, n)`` and float32 ``(maps,)`` as bytes.
-    """
-    low, high = float(kappa.min()), float(kappa.max())
-    step = (high - low) / 65535 or 1.0
-    pixels = ((kappa.double() - low) / step).round().numpy().astype("<u2")
-    mean, std = (
-        v.numpy().astype("<f4").tobytes() for v in (kappa.mean((1, 2)), kappa.std((1, 2)))
-    )
-    return {"pixels": pixels.tobytes(), "low": low, "step": step, "mean": mean, "std": std}
-
-
-def colour_table(name: str) -> np.ndarray:
-    """A colour map of :data:`COLOUR_MAPS` in 256 steps, RGBA in uint8, shape ``(256, 4)``."""
-    anchors = np.array([list(bytes.fromhex(c)) for c in COLOUR_MAPS[name].split()], float)
-    at = np.linspace(0, len(anchors) - 1, 256)
-    rgb = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
-    return np.stack([*rgb, np.full(256, 255.0)], -1).round().astype(np.uint8)
+def draw_colour_bar(figure, image, axes, aspect: float = 40) -> None:
+    """The colour scale of κ below the maps."""
+    below = {"orientation": "horizontal", "aspect": aspect, "extend": "both"}
+    figure.colorbar(image, ax=axes, label="convergence κ", **below)

@@ -1,0 +1,220 @@
+"""Compare generated maps with true maps: sets go in, the fidelity report comes out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from .. import stats
+from ..data import MapSet
+from ..ensemble import Ensemble, measure
+from .cost import Cost
+from .covariance import amplitude_and_tilt
+from .estimate import Estimate
+from .ks import ks_rejected
+from .memorisation import Nearest, copies, nearest
+from .report import FidelityReport
+from .rows import QUANTITIES
+from .sets import NULL, TRAIN, TRUTH, FiniteMaps, gather_sets
+from .verdict import Verdict, judge_joint, parts_of
+
+_MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
+
+
+@dataclass
+class Comparison:
+    """What the rows of the report measure from.
+
+    What several rows need is measured once, when it is first asked for.
+
+    Attributes:
+        sets: the maps by set: the truth, the null, the training set if given, the generators.
+        ensembles: ``ensembles[set][statistic]``.
+        responses: ∂μ/∂θ by statistic, shape ``(bins, parameters)``.
+        look_at_maps: measure also what needs the maps themselves.
+        rounds: bootstrap rounds.
+        seed: of the bootstrap and of the classifiers.
+    """
+
+    sets: Mapping[str, FiniteMaps]
+    ensembles: Mapping[str, Mapping[str, Ensemble]]
+    responses: Mapping[str, np.ndarray]
+    look_at_maps: bool
+    rounds: int
+    seed: int
+
+    @property
+    def truth(self) -> FiniteMaps:
+        """The true maps."""
+        return self.sets[TRUTH]
+
+    @property
+    def judged(self) -> list[str]:
+        """The sets to judge, the null first."""
+        return [name for name in self.sets if name not in (TRUTH, TRAIN)]
+
+    @cached_property
+    def joint(self) -> dict[str, Ensemble]:
+        """The vectors of all statistics in a row, by set."""
+        return {name: Ensemble.join(by.values()) for name, by in self.ensembles.items()}
+
+    @cached_property
+    def all_verdicts(self) -> dict[str, dict[str, dict[str, Verdict]]]:
+        """``all_verdicts[reference][set][statistic]``, against the truth and the training set."""
+        references = [name for name in (TRUTH, TRAIN) if name in self.sets]
+        return judge_joint(
+            self.joint,
+            parts_of(self.ensembles[TRUTH]),
+            self.judged,
+            references,
+            self.responses,
+            self.rounds,
+            self.seed,
+        )
+
+    @property
+    def verdicts(self) -> dict[str, dict[str, Verdict]]:
+        """``verdicts[set][statistic]`` against the truth."""
+        return self.all_verdicts[TRUTH]
+
+    @cached_property
+    def ks(self) -> dict[str, tuple[np.ndarray, Estimate]]:
+        """The Kolmogorov–Smirnov p of every bin and the share that is rejected, by set."""
+        truth = self.joint[TRUTH]
+        return {
+            name: ks_rejected(self.joint[name], truth, self.rounds, self.seed)
+            for name in self.judged
+        }
+
+    @cached_property
+    def neighbours(self) -> dict[str, Nearest]:
+        """The nearest training maps of the truth and of the judged sets; empty if not searched."""
+        if not self.look_at_maps or TRAIN not in self.sets:
+            return {}
+        train = self.sets[TRAIN].maps
+        return {name: nearest(self.sets[name].maps, train) for name in (TRUTH, *self.judged)}
+
+    @cached_property
+    def copies(self) -> dict[str, tuple[Estimate, Estimate]]:
+        """Ratio of distances and share of near copies, by set; empty if not searched."""
+        if not self.neighbours:
+            return {}
+        truth = self.neighbours[TRUTH]
+        found = {}
+        for name in self.judged:
+            found[name] = copies(
+                self.neighbours[name],
+                truth,
+                self.sets[name].simulation,
+                self.truth.simulation,
+                self.rounds,
+                self.seed,
+            )
+        return found
+
+
+def compare(
+    truth: MapSet,
+    null: MapSet,
+    generated: Mapping[str, Tensor | MapSet],
+    train: MapSet | None = None,
+    statistics: Mapping[str, stats.Statistic] | None = None,
+    *,
+    costs: Mapping[str, Cost] | None = None,
+    responses: Mapping[str, np.ndarray] | None = None,
+    look_at_maps: bool = True,
+    rounds: int = 200,
+    seed: int = 0,
+) -> FidelityReport:
+    """Compare generated maps with true maps, and do the same with other true maps, the null.
+
+    All maps are held in memory. Of sets that are too large, give a part: ``truth[:4096]``.
+
+    Args:
+        truth: true maps, with their simulations, shape ``(maps, n, n)`` or
+            ``(maps, channels, n, n)``.
+        null: other true maps, from other simulations.
+        generated: κ-maps by name of their generator, of the same shape as the truth but for their
+            number. Every map of an array counts as independent. Maps of one simulation of a
+            :class:`~lensnb.data.MapSet` do not.
+        train: the training maps. A number that agrees with them but not with the truth is off by
+            sample variance. Without them memorisation is not tested.
+        statistics: which statistics, with their bins; by default :func:`lensnb.stats.suite` of the
+            truth. ``power`` and ``pdf`` must be among them.
+        costs: what the generators cost, by name, for the last rows of the table.
+        responses: ∂μ/∂θ of the mean of each statistic to the parameters whose contours are
+            compared, by statistic, shape ``(bins, parameters)``; by default to the amplitude and
+            the tilt of κ (:func:`lensnb.compare.amplitude_and_tilt`).
+        look_at_maps: also measure what needs the maps themselves, the slowest part: the classifier
+            on maps and the search for copies.
+        rounds: bootstrap rounds.
+        seed: of the bootstrap and of the classifiers.
+
+    Raises:
+        ValueError: the true sets share simulations, differ in their field, or one has fewer than
+            two simulations; generated maps have another shape, or fewer than two are finite; a
+            name is reserved for a true set; costs name a generator that is not there.
+    """
+    sets = gather_sets(truth, null, generated, train)
+    costs = dict(costs or {})
+    _check_costs(costs, sets)
+    reference = sets[TRUTH].maps
+    if statistics is None:
+        statistics = stats.suite(reference, truth.side_deg)
+    if responses is None:
+        few = reference[:: max(1, len(reference) // _MAPS_FOR_RESPONSES)]
+        responses = amplitude_and_tilt(few, truth.side_deg, statistics)
+    rows = [quantity for quantity in QUANTITIES if quantity.measure is not None]
+    with _progress_bar(len(sets) + 1 + len(rows)) as bar:
+        ensembles = {}
+        for name, one in sets.items():
+            ensembles[name] = measure(statistics, one.maps, one.simulation)
+            bar.update()
+        comparison = Comparison(sets, ensembles, responses, look_at_maps, rounds, seed)
+        verdicts = comparison.all_verdicts
+        bar.update()
+        extras = {name: {} for name in comparison.judged}
+        for row in rows:
+            for name, estimate in row.measure(comparison).items():
+                extras[name][row.name] = estimate
+            bar.update()
+    return FidelityReport(
+        statistics=dict(statistics),
+        ensembles=ensembles,
+        verdicts=verdicts[TRUTH],
+        against_train=verdicts.get(TRAIN, {}),
+        extras=extras,
+        ks={name: p for name, (p, _) in comparison.ks.items()},
+        neighbours=comparison.neighbours,
+        costs=costs,
+        counts={name: one.counts() for name, one in sets.items()},
+    )
+
+
+def _check_costs(costs: Mapping[str, Cost], sets: Mapping[str, FiniteMaps]) -> None:
+    generators = [name for name in sets if name not in (TRUTH, NULL, TRAIN)]
+    for name in costs:
+        if name != NULL and name not in generators:
+            raise ValueError(
+                f"costs name {name!r}, which is not among the generators {', '.join(generators)}"
+            )
+
+
+def _progress_bar(steps: int) -> tqdm:
+    """A bar in a notebook or a terminal, after the first five seconds; nothing in a batch job."""
+    visible = "ipykernel" in sys.modules or sys.stdout.isatty()
+    return tqdm(
+        total=steps,
+        desc="comparing",
+        unit="step",
+        file=sys.stdout,
+        delay=5,
+        disable="LENSNB_BATCH" in os.environ or not visible,
+    )

@@ -1,0 +1,135 @@
+"""The fidelity report as tables of text cells, for a terminal and for a notebook."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from .cost import Cost
+from .quantities import ITEMS, Quantity
+from .sets import NULL
+from .verdict import Verdict
+
+if TYPE_CHECKING:
+    from .report import FidelityReport
+
+_SENTENCES = 8  # that are seen at once in a notebook
+
+
+def headline_cells(report: FidelityReport) -> list[list[str]]:
+    """The main table as text, its head first; a star marks what is off."""
+    cells = [["", "", "expected", *report.names]]
+    item = None
+    for row in report.rows():
+        quantity = row.quantity
+        heading = ""
+        if quantity.item != item:
+            item = quantity.item
+            heading = f"{item} {ITEMS[item]}"
+        numbers = [
+            _marked(quantity.text(row.estimates[name]), row.faults.get(name))
+            for name in report.names
+        ]
+        cells.append([heading, quantity.name, quantity.expected, *numbers])
+    if report.costs:
+        cells += _cost_cells(report)
+    return cells
+
+
+def _cost_cells(report: FidelityReport) -> list[list[str]]:
+    cells = []
+    for name, label in Cost.LABELS.items():
+        costs = [report.costs.get(one, Cost()).text(name) for one in report.names]
+        cells.append(["", label, "", *(_marked(cost, None) for cost in costs)])
+    cells[0][0] = f"9 {ITEMS[9]}"
+    return cells
+
+
+def statistic_cells(report: FidelityReport, what: str) -> list[list[str]]:
+    """A table of one number of the verdicts, with a row for each statistic."""
+    known = Verdict.single_numbers()
+    if what not in known:
+        raise ValueError(f"a verdict has no number {what!r}; it has {', '.join(known)}")
+    inverse = what == "inverse_maps"
+    title = "effective maps" if inverse else what
+    quantity = Quantity(0, what, "", low="low", high="high", inverse=inverse)
+    cells = [[title, *report.names]]
+    for statistic, null in report.verdicts[NULL].items():
+        row = [statistic]
+        for name in report.names:
+            estimate = getattr(report.verdicts[name][statistic], what)
+            fault = quantity.fault(estimate, getattr(null, what))
+            row.append(_marked(quantity.text(estimate), fault))
+        cells.append(row)
+    return cells
+
+
+def _marked(text: str, fault: str | None) -> str:
+    """A cell with a star if there is a fault, or room for one, so that columns line up."""
+    if fault:
+        return text + "*"
+    return text + " "
+
+
+def text_table(cells: list[list[str]], left: int) -> str:
+    """Cells as lines of text, the head first; all but ``left`` columns are flush right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*cells)]
+    lines = []
+    for row in cells:
+        aligned = [cell.ljust(width) for cell, width in zip(row[:left], widths[:left])]
+        aligned += [cell.rjust(width) for cell, width in zip(row[left:], widths[left:])]
+        lines.append("  ".join(aligned))
+    rule = "─" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def html_table(cells: list[list[str]], left: int) -> str:
+    """The same as HTML; starred cells stand out, on light pages and on dark ones."""
+    head = ""
+    for i, cell in enumerate(cells[0]):
+        head += f'<th scope="col" style="{_align(i, left)}">{html.escape(cell)}</th>'
+    body = ""
+    for row in cells[1:]:
+        body += "<tr>" + "".join(_html_cell(cell, i, left) for i, cell in enumerate(row)) + "</tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _html_cell(cell: str, column: int, left: int) -> str:
+    align = _align(column, left)
+    if column < left:
+        style = f"{align};font-weight:normal;white-space:nowrap"
+        return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
+    style = f"{align};white-space:nowrap"
+    if cell.endswith("*"):
+        style += ";font-weight:bold;background:rgba(213,94,0,0.22)"
+    return f'<td style="{style}">{html.escape(cell.strip())}</td>'
+
+
+def _align(column: int, left: int) -> str:
+    if column < left:
+        return "text-align:left"
+    return "text-align:right"
+
+
+def report_html(report: FidelityReport) -> str:
+    """The report for a notebook: the main table, its remarks, the failures, every statistic."""
+    remarks = "<br>".join(html.escape(line) for line in report.remarks())
+    every = ""
+    for what in ("mean", "shift", "scatter", "slope"):
+        every += html_table(statistic_cells(report, what), 1)
+    return (
+        f"{html_table(headline_cells(report), 2)}<p>{remarks}</p>{_failures_html(report)}"
+        f"<details><summary>Every statistic</summary>{every}</details>"
+    )
+
+
+def _failures_html(report: FidelityReport) -> str:
+    items = [f"<li>{html.escape(line)}</li>" for line in report.failures()]
+    if not items:
+        return ""
+    first, others = items[:_SENTENCES], items[_SENTENCES:]
+    text = f"<p><b>Where they fail, worst first</b></p><ul>{''.join(first)}</ul>"
+    if others:
+        summary = f"<summary>and {len(others)} more</summary>"
+        text += f"<details>{summary}<ul>{''.join(others)}</ul></details>"
+    return text

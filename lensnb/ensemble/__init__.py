@@ -1,0 +1,45 @@
+"""Many vectors → mean, scatter, covariance, correlation; errors from resampling simulations.
+
+An ensemble is a float64 array ``(maps, bins)`` with the simulation of each map. Maps cut from one
+simulation share structure, and so errors come from resampling whole simulations. A map that a
+generator drew is a simulation of its own.
+
+:class:`Ensemble` keeps the vectors (never the maps). :class:`StreamingEnsemble` keeps a count, a
+mean and a sum of squares for each simulation only, and so takes any number of maps. Both have the
+same methods. The files are:
+
+* ``measuring``: :func:`measure` and :func:`measured`, from maps to vectors;
+* ``held``: :class:`Ensemble`;
+* ``streaming``: :class:`StreamingEnsemble`;
+* ``errors``: bootstrap, jackknife and the noise of a covariance;
+* ``matrices``: correlation, shrinkage, unbiased inverses, and the covariance of a Gaussian field.
+"""
+
+from .errors import bootstrap, covariance_noise, jackknife_error
+from .held import Ensemble
+from .matrices import (
+    correlation,
+    dodelson_schneider_factor,
+    gaussian_power_covariance,
+    hartlap_factor,
+    off_diagonal,
+    shrunk_covariance,
+)
+from .measuring import measure, measured
+from .streaming import StreamingEnsemble
+
+__all__ = [
+    "Ensemble",
+    "StreamingEnsemble",
+    "bootstrap",
+    "correlation",
+    "covariance_noise",
+    "dodelson_schneider_factor",
+    "gaussian_power_covariance",
+    "hartlap_factor",
+    "jackknife_error",
+    "measure",
+    "measured",
+    "off_diagonal",
+    "shrunk_covariance",
+]

@@ -1,0 +1,156 @@
+"""The flat-sky grid, and what every array of maps must be.
+
+Conventions, stated once for the package. κ is dimensionless. A map is an array ``(..., row, column)``;
+a set of maps is ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels are bins of source
+redshift. The field is a square of ``side_deg`` degrees, and is treated as periodic wherever a Fourier
+transform is taken. With N = n² pixels on a field of A steradians, the discrete transform is unitary
+(``norm="ortho"``), κ̃ = F κ, and the angular power spectrum is
+
+    C_ℓ = ⟨|κ̃(ℓ)|²⟩ A / N,   in steradians,   with ℓ = 2π (i, j) / side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+ARCMIN = math.pi / 180 / 60
+
+
+def wide(x: Tensor) -> Tensor:
+    """``x`` in float64, for transforms and sums; in float32 on Apple's MPS, which has no float64."""
+    return x.float() if x.device.type == "mps" else x.double()
+
+
+def check_side(side_deg: float | None) -> None:
+    """Refuse a side of the field, in degrees, that is missing or not positive.
+
+    Raises:
+        ValueError: one sentence.
+    """
+    if side_deg is None or not side_deg > 0:
+        raise ValueError(
+            f"side_deg must be the side of the field in degrees, above 0, found {side_deg}"
+        )
+
+
+def checked_redshifts(z_source, channels: int) -> float | tuple[float, ...]:
+    """The redshift of the sources of each channel: a number for one channel, else as many as channels.
+
+    NaN, the redshift that is not known, may stand for all.
+
+    Raises:
+        ValueError: another number of redshifts.
+    """
+    several = [float(z) for z in z_source] if hasattr(z_source, "__len__") else [float(z_source)]
+    if len(several) == 1 and math.isnan(several[0]):
+        several = several * channels
+    if len(several) != channels:
+        raise ValueError(
+            f"maps of {channels} channels need as many source redshifts, found {len(several)}"
+        )
+    return several[0] if channels == 1 else tuple(several)
+
+
+def check_shape(
+    name: str, shape: Sequence[int], n: int | None = None, channels: int | None = None
+) -> None:
+    """Refuse arrays that are no maps, or not the maps that are expected: the one gate for shapes.
+
+    Args:
+        name: what the array is, the first words of the sentence.
+        shape: its shape, which must be ``(maps, n, n)`` or ``(maps, channels, n, n)``.
+        n: expected pixels a side; None: any.
+        channels: expected channels, where 1 means maps without an axis of channels; None: any.
+
+    Raises:
+        ValueError: one sentence with what was found and what was expected.
+    """
+    shape = tuple(shape)
+    one_channel = len(shape) == 3
+    several = len(shape) == 4 and shape[1] > 1  # one channel has no axis of its own
+    if (one_channel or several) and shape[-1] == shape[-2] >= 1:
+        found = 1 if one_channel else shape[1]
+        if n in (None, shape[-1]) and channels in (None, found):
+            return
+    side = "n, n" if n is None else f"{n}, {n}"
+    expected = f"(maps, {side})"
+    if channels is None:
+        expected += f" or (maps, channels, {side})"
+    elif channels > 1:
+        expected = f"(maps, {channels}, {side})"
+    raise ValueError(f"{name} has the shape {shape}; expected {expected}")
+
+
+def turned(maps: Tensor, k: int) -> Tensor:
+    """Maps ``(..., n, n)`` under symmetry ``k`` of the square, 0…7.
+
+    ``k`` mod 4 quarter turns; from 4 on, then transposed.
+    """
+    maps = maps.rot90(k % 4, (-2, -1))
+    return maps.mT if k >= 4 else maps
+
+
+def turned_back(maps: Tensor, k: int) -> Tensor:
+    """The inverse of :func:`turned`."""
+    maps = maps.mT if k >= 4 else maps
+    return maps.rot90(-(k % 4), (-2, -1))
+
+
+@dataclass(frozen=True)
+class MapGrid:
+    """A square flat-sky grid of ``n`` × ``n`` pixels over ``side_deg`` degrees.
+
+    Attributes:
+        n: pixels a side.
+        side_deg: side of the field, degrees.
+    """
+
+    n: int
+    side_deg: float
+
+    def __post_init__(self):
+        check_side(self.side_deg)
+        if self.n < 2:
+            raise ValueError(f"a grid needs at least 2 pixels a side, found {self.n}")
+
+    @property
+    def pixel_arcmin(self) -> float:
+        """Side of a pixel, arcminutes."""
+        return self.side_deg * 60 / self.n
+
+    @property
+    def area(self) -> float:
+        """Area of the field, steradians."""
+        return math.radians(self.side_deg) ** 2
+
+    @property
+    def ell_min(self) -> float:
+        """Fundamental mode, ℓ = 2π / side."""
+        return 2 * math.pi / math.radians(self.side_deg)
+
+    @property
+    def ell_max(self) -> float:
+        """Nyquist frequency of the pixels along an axis, ℓ = π / pixel."""
+        return self.ell_min * self.n / 2
+
+    @cached_property
+    def ell(self) -> Tensor:
+        """|ℓ| of every mode of ``rfft2``, float64, shape ``(n, n // 2 + 1)``."""
+        row = torch.fft.fftfreq(self.n, 1 / self.n, dtype=torch.float64)
+        column = torch.fft.rfftfreq(self.n, 1 / self.n, dtype=torch.float64)
+        return self.ell_min * torch.hypot(row[:, None], column[None, :])
+
+    @cached_property
+    def multiplicity(self) -> Tensor:
+        """How many modes of the full transform each mode of ``rfft2`` stands for, 1 or 2, shape ``(n, n // 2 + 1)``."""
+        weight = torch.full((self.n, self.n // 2 + 1), 2.0, dtype=torch.float64)
+        weight[:, 0] = 1
+        if self.n % 2 == 0:
+            weight[:, -1] = 1
+        return weight

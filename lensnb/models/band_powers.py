@@ -1,0 +1,162 @@
+"""Band powers: how much power a map has, scale by scale, as a condition of a diffusion model.
+
+True maps differ in their power: a map with more power than the mean at some small scale has more at
+all of them. That is one number in thousands. A network that has to guess it while it denoises guesses
+too near to the mean, so the scatter of spectra comes out too small, and with it the covariance.
+Conditioned on the number, it has nothing to guess. (Conditions on the variance of the field restored
+the scatter for Shirasaki & Ikeda 2024, arXiv:2310.17141.)
+
+Notation: y is a transformed map, s(y) its band powers, and s̃ = s + h ε band powers with noise of the
+same correlations. Training maps i and noise make p(s̃) = mean over i of N(s̃; sᵢ, h² R), from which
+band powers of new maps are drawn. A network that was trained with s̃ makes maps of p(y | s̃), and so
+maps of ∫ p(y | s̃) p(s̃) ds̃ = p(y), with nothing smoothed away.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..maps import GaussianField, MapGrid, wide
+from ..samplers import MapNoise
+
+
+class BandPowers(nn.Module):
+    """ln of a map's power in bands of |ℓ| over that of a Gaussian field, standardised.
+
+    s = (ln Σ_ℓ w_ℓ |y_ℓ|² − mean) / scatter, with weights w that are zero outside a band. Several
+    channels have bands of their own, one channel after the other.
+
+    Args:
+        weights: w of each band, shape ``(bands, n, n // 2 + 1)``; for several channels
+            ``(channels, bands, n, n // 2 + 1)``.
+        mean: mean of ln Σ w |y_ℓ|² over the training maps, shape ``(channels · bands,)``.
+        std: its scatter from map to map, of the same shape.
+        values: band powers s of the training maps, shape ``(maps, channels · bands)``.
+        kernel: noise h of s̃, in units of the scatter.
+    """
+
+    def __init__(
+        self, weights: Tensor, mean: Tensor, std: Tensor, values: Tensor, kernel: float = 0.2
+    ):
+        super().__init__()
+        for name, value in (
+            ("weights", weights),
+            ("mean", mean),
+            ("std", std),
+            ("values", values),
+        ):
+            self.register_buffer(name, value.double().clone())
+        self.register_buffer("kernel", torch.tensor(kernel, dtype=torch.float64))
+        correlation = self.values.T @ self.values / len(values)
+        eigenvalues, axes = torch.linalg.eigh(correlation)
+        root = axes * eigenvalues.clamp(min=1e-6).sqrt() @ axes.T
+        self.register_buffer("root", root)  # R^½
+
+    @classmethod
+    def fit(cls, y: Tensor, gaussian: GaussianField, bands: int = 4) -> BandPowers:
+        """Measure the band powers of transformed training maps.
+
+        Args:
+            y: transformed maps, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
+            gaussian: the Gaussian field fitted to them.
+            bands: number of bands a channel, of equal width in ln |ℓ|.
+
+        Raises:
+            ValueError: too few maps for so many bands.
+        """
+        numbers = gaussian.channels * max(bands, 1)
+        if bands < 1 or len(y) < 2 * numbers:
+            raise ValueError(
+                f"power in {bands} bands needs at least {2 * numbers} maps, found {len(y)}"
+            )
+        variance = gaussian.variance.cpu()
+        if gaussian.channels > 1:
+            variance = torch.stack([variance[i, i] for i in range(gaussian.channels)])
+        weights = _weights(variance, bands)
+        blank = cls(weights, torch.zeros(numbers), torch.ones(numbers), torch.zeros(1, numbers))
+        blank = blank.to(y.device)
+        values = torch.cat([blank(part) for part in y.split(1024)])
+        mean, std = values.mean(0), values.std(0)
+        return cls(weights, mean, std, (values - mean) / std)
+
+    @classmethod
+    def of_shape(cls, n: int, maps: int, numbers: int, channels: int = 1) -> BandPowers:
+        """One for a checkpoint to fill, with ``numbers`` band powers a map in all."""
+        weights = torch.ones(channels, numbers // channels, n, n // 2 + 1)
+        if channels == 1:
+            weights = weights[0]
+        return cls(weights, torch.zeros(numbers), torch.ones(numbers), torch.zeros(maps, numbers))
+
+    @property
+    def bands(self) -> int:
+        """Band powers a map, of all channels."""
+        return len(self.mean)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Band powers s of transformed maps, float64, shape ``(batch, bands)``.
+
+        Args:
+            y: ``(batch, n, n)`` or ``(batch, channels, n, n)``.
+        """
+        power = torch.fft.rfft2(wide(y), norm="ortho").abs().square().flatten(-2)
+        weights = wide(self.weights).flatten(-2)
+        if y.ndim == 3:
+            in_bands = power @ weights.T
+        else:
+            in_bands = torch.einsum("mcp,cbp->mcb", power, weights).flatten(1)
+        return (in_bands.log() - self.mean) / self.std
+
+    def blur(self, values: Tensor, white: Tensor) -> Tensor:
+        """s̃ = s + h R^½ ε for band powers and white noise ε, both ``(batch, bands)``."""
+        return values + self.kernel * wide(white).to(values) @ self.root
+
+    def sample(self, noise: MapNoise) -> Tensor:
+        """Band powers s̃ of new maps, float64, shape ``(batch, bands)``."""
+        white = self._white(noise, self.bands + 1)
+        share = torch.special.ndtr(white[:, 0])
+        chosen = (share * len(self.values)).long().clamp(max=len(self.values) - 1)
+        return self.blur(self.values[chosen], white[:, 1:])
+
+    def blurred(self, values: Tensor, noise: MapNoise) -> Tensor:
+        """s̃ of maps whose band powers s are known, with noise of the maps' own generators."""
+        return self.blur(values, self._white(noise, self.bands))
+
+    def _white(self, noise: MapNoise, numbers: int) -> Tensor:
+        # drawn as small square maps, so that a seed keeps giving the maps that it always gave
+        side = math.isqrt(self.bands) + 1
+        return noise(side, self.values).flatten(1)[:, :numbers]
+
+    def log_ratio(self, noisy: Tensor, values: Tensor) -> Tensor:
+        """ln p(s̃) − ln p(s̃ | s) of noisy band powers and those they were made of, shape ``(batch,)``."""
+        noisy, values, known = (self._whitened(s) for s in (noisy, values, self.values))
+        squares = torch.cdist(noisy, known).square()
+        mixture = torch.logsumexp(-squares / 2, -1) - math.log(len(known))
+        return mixture + (noisy - values).square().sum(-1) / 2
+
+    def _whitened(self, values: Tensor) -> Tensor:
+        return torch.linalg.solve(self.root, values, left=False) / self.kernel
+
+
+def _weights(variance: Tensor, bands: int) -> Tensor:
+    """w of each band: 1 / variance of a mode, summed over both modes it stands for, normalised.
+
+    Args:
+        variance: of the modes, ``(..., n, n // 2 + 1)``.
+        bands: their number.
+
+    Returns:
+        ``(..., bands, n, n // 2 + 1)``.
+    """
+    n = variance.shape[-2]
+    grid = MapGrid(n, 1.0)
+    radius = grid.ell / grid.ell_min
+    share = radius.clamp(min=0.5).log() / math.log(n / math.sqrt(2))
+    band = (bands * share - 1e-9).floor().clamp(0, bands - 1)
+    band = torch.where(radius < 0.9, -1, band)  # the mean of a map belongs to no band
+    inside = band == torch.arange(bands)[:, None, None]
+    variance = variance[..., None, :, :]
+    weights = inside * grid.multiplicity / variance
+    return weights / (weights * variance).sum((-2, -1), keepdim=True)

@@ -1,0 +1,171 @@
+"""Many maps from one model, straight into a file: in bounded memory, and an interrupted run resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..files import atomic_write, write_json
+from ..given import Given
+from .contract import check_draw, map_shape
+
+
+class _Files(NamedTuple):
+    """The maps when all are there, the maps so far, and how they are made."""
+
+    maps: Path
+    part: Path
+    about: Path
+
+
+def draw(
+    model: nn.Module,
+    n: int,
+    path: str | Path,
+    seed: int = 0,
+    block: int = 256,
+    given: Given | None = None,
+    **how,
+) -> Path:
+    """Draw ``n`` κ-maps into a ``.npy`` file, float32; an interrupted call resumes.
+
+    Each block has a seed of its own, so an interrupted drawing gives the same maps. Memory is needed for
+    one block. Until the last map is there the file is called ``….npy.part``. Beside it, ``….json`` says
+    how the maps were made, which keeps maps of another model from being mixed in. Read the maps with
+    :func:`lensnb.readers.open_maps`.
+
+    Args:
+        model: any model of :mod:`lensnb.models`, or a field of :mod:`lensnb.maps`.
+        n: number of maps.
+        path: the file; it ends in ``.npy``. Its array has the shape ``(n, pixels, pixels)``, or
+            ``(n, channels, pixels, pixels)``.
+        seed: source of randomness.
+        block: maps with one seed, held at once.
+        given: conditions of a conditional model, one value a map or one for all.
+        how: arguments of the model's ``sample``, such as ``temperature`` or ``steps``.
+
+    Raises:
+        ValueError: the path does not end in ``.npy``, the conditions are not those of the model, or what
+            is in the file was made in another way.
+        OSError: the file could not be written; what was drawn before is kept.
+    """
+    path = Path(path)
+    if path.suffix != ".npy":
+        raise ValueError(f"maps are drawn into a file that ends in .npy, found {path}")
+    if n < 1 or block < 1:
+        raise ValueError(
+            f"the numbers of maps and of maps in a block must be positive, found {n} and {block}"
+        )
+    if not isinstance(getattr(model, "n", None), int):
+        raise ValueError(
+            f"maps are drawn from a model of maps; a {type(model).__name__} makes none"
+        )
+    given = check_draw(model, n, given)
+    files = _Files(path, path.with_name(path.name + ".part"), path.with_suffix(".json"))
+    settings = {
+        "maps": n,
+        "seed": seed,
+        "block": block,
+        "model": _fingerprint(model.state_dict()),
+        "how": plain(how),
+    }
+    if given:
+        settings["given"] = _fingerprint(given)
+    done = _begin(files, settings, map_shape(model))
+    if not path.exists():
+        bar = tqdm(total=n, initial=done, desc=path.name, unit="map")
+        with open(files.part, "r+b") as file, bar:
+            file.seek(0, os.SEEK_END)
+            for maps in blocks(model, n, seed, block, done // block, given, **how):
+                file.write(maps.numpy().astype("<f4").tobytes())
+                file.flush()
+                bar.update(len(maps))
+        os.replace(files.part, path)
+    return path
+
+
+def blocks(
+    model: nn.Module,
+    n: int,
+    seed: int = 0,
+    block: int = 256,
+    first: int = 0,
+    given: Given | None = None,
+    **how,
+) -> Iterator[Tensor]:
+    """The maps of :func:`draw`, a block at a time, on the CPU, from block number ``first`` on."""
+    given = check_draw(model, n, given)
+    for number in range(first, -(-n // block)):
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
+        start = number * block
+        count = min(block, n - start)
+        if given:
+            how["given"] = {name: v[start : start + count] for name, v in given.items()}
+        yield model.sample(count, generator, **how).cpu()
+
+
+def _fingerprint(tensors: dict[str, Tensor]) -> str:
+    """A short name for tensors: 16 digits of their SHA-256."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(name.encode() + flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def plain(how: dict) -> dict:
+    """Arguments of ``sample`` as plain JSON values."""
+    named = {key: getattr(value, "__name__", value) for key, value in how.items()}
+    return {
+        key: value.tolist() if isinstance(value, Tensor) else value for key, value in named.items()
+    }
+
+
+def _begin(files: _Files, settings: dict, map_shape: tuple[int, ...]) -> int:
+    """How many maps are there; makes the files if there are none, and cuts off half a block."""
+    n, block = settings["maps"], settings["block"]
+    if files.maps.exists() or files.part.exists():
+        _check_settings(files, settings)
+        if files.maps.exists():
+            return n
+    else:
+        write_json(files.about, settings)
+        with atomic_write(files.part) as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (n, *map_shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+    with open(files.part, "r+b") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+        one_block = 4 * int(np.prod(map_shape)) * block
+        whole = (files.part.stat().st_size - start) // one_block
+        if whole * block < n:  # else the last block, which may be shorter, is there too
+            file.truncate(start + whole * one_block)
+    return min(n, whole * block)
+
+
+def _check_settings(files: _Files, settings: dict) -> None:
+    """Refuse to continue maps that were drawn in another way."""
+    found = json.loads(files.about.read_text()) if files.about.exists() else {}
+    words = {
+        "maps": "number of maps",
+        "block": "size of a block",
+        "how": "way to sample",
+        "given": "conditions",
+    }
+    names = {**settings, "given": settings.get("given")}
+    other = [words.get(name, name) for name, value in names.items() if found.get(name) != value]
+    if other:
+        raise ValueError(
+            f"{files.maps} was drawn with another {' and '.join(other)}; delete it and its .part and "
+            ".json, or choose another file"
+        )

@@ -1,0 +1,60 @@
+"""Figures: the only part of lensnb that draws with matplotlib. Importing it changes no setting.
+
+Functions that take an ``ax`` draw into it and return it (or the image, for a colour bar). The
+others make a whole figure. κ has a sequential colour map that reads for colour-blind eyes, sets of
+maps have the colours of Okabe & Ito (2008). Figures have a white background of their own, so that
+they read on dark pages, too.
+
+Which file to open:
+
+* ``style``: colours, sizes, axis labels;
+* ``output``: a finished figure as a picture with an alternative text, in a file or a notebook;
+* ``galleries``: maps;
+* ``curves``: statistics against their bins, with the scatter and the ratio to the truth;
+* ``matrices``: correlation matrices;
+* ``verdicts``: numbers of a fidelity report, and the whole report in one figure;
+* ``losses``: a training.
+"""
+
+from .curves import against_known, band, comparison, curve, parts, ratio
+from .galleries import colour_limits, gallery, kappa_map
+from .losses import learning_rate, training
+from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
+from .output import show, small_png
+from .style import CYCLE, GREY, KAPPA, TRUTH, blank_figure, colours, panels, typeset
+from .style import Figure as Figure  # the type that widgets return; matplotlib documents it
+from .verdicts import eigenvalues, neighbours, scorecard, slopes, summary, tails
+
+__all__ = [
+    "CYCLE",
+    "GREY",
+    "KAPPA",
+    "TRUTH",
+    "against_known",
+    "band",
+    "blank_figure",
+    "colour_limits",
+    "colours",
+    "comparison",
+    "correlation",
+    "correlation_ratio",
+    "correlation_ratios",
+    "correlations",
+    "curve",
+    "eigenvalues",
+    "gallery",
+    "kappa_map",
+    "learning_rate",
+    "neighbours",
+    "panels",
+    "parts",
+    "ratio",
+    "scorecard",
+    "show",
+    "slopes",
+    "small_png",
+    "summary",
+    "tails",
+    "training",
+    "typeset",
+]

@@ -1,0 +1,249 @@
+"""The numbers of a fidelity report, and the whole report in one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..compare import NULL, FidelityReport
+from ..maps import check_shape
+from .curves import curve, cut_off_empty_bins, fill, ratio
+from .galleries import colour_limits, kappa_map
+from .style import GREY, TRUTH, colours, plain_ticks, set_scales
+
+_TAILS = 5  # the item of the report that is about the tails
+_MOST = 8  # standard errors at the ends of the scorecard's colour scale
+
+
+def slopes(ax: Axes, report: FidelityReport) -> Axes:
+    """Correlation slope of every statistic for every generator.
+
+    The grey bars are the null's 95 % intervals.
+    """
+    names = list(report.verdicts[NULL])
+    estimates = []
+    for name in names:
+        by_set = {one: report.verdicts[one][name].slope for one in report.names}
+        estimates.append(by_set)
+    _draw_estimates(ax, report, estimates, names)
+    plt.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_ylabel("correlation slope (expected: 1)")
+    ax.legend(frameon=False, fontsize=9, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return ax
+
+
+def _draw_estimates(
+    ax: Axes, report: FidelityReport, estimates: Sequence[Mapping], labels: Sequence[str]
+) -> None:
+    """Numbers of every generator side by side, the null's interval as a bar behind them.
+
+    Args:
+        ax: where to draw.
+        report: names the sets.
+        estimates: for each number, its estimate by set.
+        labels: for each number, its name below the x axis.
+    """
+    palette = colours(report.names)
+    generators = report.names[1:]
+    place = np.arange(len(labels), dtype=float)
+    intervals = [by_set[NULL].interval for by_set in estimates]
+    low, high = np.array(intervals).T
+    ax.bar(place, high - low, bottom=low, width=0.8, color=GREY, alpha=0.35, label="null, 95 %")
+    for k, name in enumerate(generators):
+        centre = (len(generators) - 1) / 2
+        beside = place + 0.6 * (k - centre) / len(generators)
+        own = [by_set[name] for by_set in estimates]
+        value = [float(estimate.value) for estimate in own]
+        error = [float(estimate.error) for estimate in own]
+        ax.errorbar(beside, value, error, fmt="o", ms=5, color=palette[name], label=name)
+    ax.axhline(1, color=TRUTH, lw=1)
+    ax.set_xticks(place, labels)
+    ax.grid(axis="y", alpha=0.25)
+
+
+def eigenvalues(ax: Axes, report: FidelityReport, name: str = "joint") -> Axes:
+    """Variances relative to the truth's along the axes of the covariance; 1 is expected.
+
+    These are the eigenvalues of C_T^(−1/2) C_G C_T^(−1/2), from the smallest to the largest. Noise
+    spreads them about 1 for true maps as well: that is the grey band.
+
+    Args:
+        ax: where to draw.
+        report: from :func:`lensnb.compare.compare`.
+        name: which statistic, or ``"joint"`` for all bins together.
+    """
+    palette = colours(report.names)
+    least = 1e-3  # the axis is logarithmic, and noise can make an eigenvalue negative
+    null = report.verdicts[NULL][name].eigenvalues
+    index = np.arange(1, len(null.value) + 1)
+    low, high = np.maximum(null.interval, least)
+    ax.fill_between(index, low, high, color=GREY, alpha=0.35, lw=0, label="null, 95 %")
+    ax.axhline(1, color=TRUTH, lw=1)
+    for one in report.names[1:]:
+        found = report.verdicts[one][name].eigenvalues
+        value = np.maximum(found.value, least)
+        style = {"fmt": "o-", "ms": 3, "lw": 1, "color": palette[one]}
+        ax.errorbar(index, value, found.error, label=one, **style)
+    ax.set(xlabel="eigenvalue, from the smallest", ylabel="variance / truth", yscale="log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    plain_ticks(ax.yaxis)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def tails(report: FidelityReport) -> Figure:
+    """The tails of the distribution of κ: the PDF, its ratio to the truth, and three numbers."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.0, 3.6), layout="constrained")
+    _draw_pdf(left, report)
+    _draw_pdf_ratio(middle, report)
+    rows = [row for row in report.rows() if row.quantity.item == _TAILS]
+    estimates = [row.estimates for row in rows]
+    labels = [row.quantity.name for row in rows]
+    _draw_estimates(right, report, estimates, labels)
+    right.set(ylabel="ratio to truth", yscale="log")
+    plain_ticks(right.yaxis)
+    return figure
+
+
+def _draw_pdf(ax: Axes, report: FidelityReport) -> None:
+    palette = colours(report.names)
+    statistic = report.statistics["pdf"]
+    for name in ["truth", *report.names]:
+        mean = report.ensembles[name]["pdf"].mean()
+        curve(ax, statistic, mean, palette[name], name, lw=1.6)
+    set_scales(ax, statistic).set_ylabel(statistic.y_label)
+    cut_off_empty_bins(ax, report.ensembles["truth"]["pdf"])
+    ax.legend(frameon=False, fontsize=9)
+
+
+def _draw_pdf_ratio(ax: Axes, report: FidelityReport) -> None:
+    palette = colours(report.names)
+    statistic = report.statistics["pdf"]
+    low, high = report.verdicts[NULL]["pdf"].mean_ratio.interval
+    fill(ax, statistic, np.maximum(low, 0.02), high, color=GREY, alpha=0.35)
+    ax.axhline(1, color=TRUTH, lw=1)
+    for name in report.names[1:]:
+        found = report.verdicts[name]["pdf"].mean_ratio.value
+        curve(ax, statistic, found, palette[name], name, marker="o", ms=3, lw=1)
+    ax.set(xlabel=statistic.x_label, ylabel="P(κ) / truth", yscale="log", ylim=(0.1, 10))
+    plain_ticks(ax.yaxis)
+    ax.grid(alpha=0.25)
+
+
+def neighbours(ax: Axes, report: FidelityReport) -> Axes:
+    """How close the maps come to their nearest training map: the share of maps within a distance.
+
+    Copies lie at the left. Held-out true maps (black) show what happens by chance.
+    """
+    palette = colours(report.names)
+    for name, found in report.neighbours.items():
+        distance = np.sort(np.asarray(found.distance))
+        share = np.arange(1, len(distance) + 1) / len(distance)
+        ax.step(distance, share, where="post", color=palette[name], label=name)
+    ax.set_xlabel("distance to the nearest training map")
+    ax.set_ylabel("share of maps closer than this")
+    ax.set_ylim(0, 1.02)
+    ax.set_xlim(left=-0.03)  # copies lie at zero
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def scorecard(report: FidelityReport) -> Figure:
+    """Every headline number of every generator: how far from the null, in standard errors.
+
+    A frame marks what fails. Blue is below the null, orange above. A number may be coloured and
+    pass: a small divergence, for example, is harmless.
+    """
+    rows = report.rows()
+    generators = report.names[1:]
+    apart = _distances_from_null(rows, generators)
+    size = (3.4 + 1.15 * len(generators), 1.4 + 0.3 * len(rows))
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    drawn = np.clip(apart, -_MOST, _MOST)
+    image = ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
+    for (i, j), value in np.ndenumerate(apart):
+        fault = rows[i].faults[generators[j]]
+        _write_cell(ax, i, j, value, bool(fault))
+    names = [f"{row.quantity.item}  {row.quantity.name}" for row in rows]
+    ax.set_xticks(range(len(generators)), generators, rotation=25, ha="right")
+    ax.set_yticks(range(len(rows)), names)
+    figure.colorbar(image, ax=ax, label="distance from the null / standard error", extend="both")
+    return figure
+
+
+def _distances_from_null(rows: Sequence, generators: Sequence[str]) -> np.ndarray:
+    """(value − null) / standard error, shape ``(rows, generators)``; NaN where not defined."""
+    apart = np.full((len(rows), len(generators)), np.nan)
+    for i, row in enumerate(rows):
+        null = row.estimates[NULL]
+        sign = -1 if row.quantity.inverse else 1
+        for j, name in enumerate(generators):
+            here = row.estimates[name]
+            spread = np.hypot(here.error, null.error)
+            if spread > 0:
+                apart[i, j] = sign * (here.value - null.value) / spread
+    return apart
+
+
+def _write_cell(ax: Axes, row: int, column: int, value: float, fails: bool) -> None:
+    """The distance as a number in its cell; bold and in a frame where the generator fails."""
+    if np.isnan(value):
+        text = "–"
+    elif abs(value) < 99:
+        text = f"{value:+.1f}"
+    else:
+        text = f"{value:+.0f}"
+    ink = "white" if abs(value) > 5.5 else TRUTH  # white reads on the dark ends of the scale
+    weight = "bold" if fails else "normal"
+    ax.text(column, row, text, ha="center", va="center", fontsize=9, color=ink, weight=weight)
+    if fails:
+        corner = (column - 0.46, row - 0.43)
+        ax.add_patch(Rectangle(corner, 0.92, 0.86, fill=False, color=TRUTH, lw=1.4))
+
+
+def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float) -> Figure:
+    """The comparison in one figure: a map of each set, C_ℓ over the truth, and all slopes.
+
+    Args:
+        report: from :func:`lensnb.compare.compare`.
+        sets: κ-maps by name, each ``(maps, n, n)``; of ``(maps, channels, n, n)`` the first source
+            bin is shown.
+        side_deg: side of the field, degrees.
+    """
+    width = max(2.5 * len(sets) + 1.2, 11.0)
+    figure = plt.figure(figsize=(width, 6.0), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    _draw_first_maps(top, sets, side_deg)
+    left, middle, right = bottom.subplots(1, 3, width_ratios=(1, 1, 1.35))
+    ratio(left, report, "power", "mean_ratio").set_title("$C_\\ell$: mean")
+    ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter from map to map")
+    slopes(right, report).set_title("correlations between bins")
+    right.get_legend().remove()
+    handles, labels = left.get_legend_handles_labels()
+    null = [handle for handle, label in zip(handles, labels) if label.startswith("null")]
+    left.legend(null, ["null, 95 %; colours as in the titles above"], frameon=False, fontsize=8)
+    return figure
+
+
+def _draw_first_maps(figure, sets: Mapping[str, object], side_deg: float) -> None:
+    """The first map of each set in a row, on the colour scale of the first set."""
+    few = {}
+    for name, maps in sets.items():
+        maps = np.asarray(maps[:8], float)
+        check_shape(name, maps.shape)
+        few[name] = maps if maps.ndim == 3 else maps[:, 0]
+    limits = colour_limits(next(iter(few.values())))
+    palette = colours(list(few))
+    axes = figure.subplots(1, len(few), sharey=True, squeeze=False)[0]
+    for ax, (name, maps) in zip(axes, few.items()):
+        image = kappa_map(ax, maps[0], side_deg, limits)
+        ax.set_title(name, color=palette[name])
+        ax.label_outer()
+    figure.colorbar(image, ax=axes, label="κ", extend="both")

@@ -1,0 +1,184 @@
+"""Execute a notebook into a run folder, so that a time limit can interrupt it."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..files import atomic_write, write_json
+from .html import write_html
+from .parameters import all_parameters
+from .records import RESULTS
+from .results import versions
+
+
+class Unfinished(RuntimeError):
+    """A run was asked to stop, for example by a time limit.
+
+    What was saved stays, and the same run resumes from there.
+    """
+
+
+def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
+    """Execute a notebook into a run folder and write its report.
+
+    Args:
+        notebook: the notebook.
+        folder: the run folder.
+        given: parameters by name, checked.
+
+    Returns:
+        The executed notebook.
+
+    Raises:
+        RuntimeError: a cell failed, or the kernel went away.
+        Unfinished: a signal asked the run to stop.
+    """
+    import papermill
+
+    executed = folder / notebook.name
+    values = {name: _found_here(value) for name, value in given.items()}
+    if "folder" in papermill.inspect_notebook(str(notebook)):
+        values["folder"] = str(folder.resolve())
+    with _batch(), _stoppable() as asked:
+        try:
+            papermill.execute_notebook(
+                str(notebook.resolve()),
+                str(executed.resolve()),
+                values,
+                kernel_name="python3",
+                log_output=True,
+                progress_bar=False,
+                cwd=str(notebook.resolve().parent),
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                # Warnings of the kernel itself are of no use to a reader.
+                extra_arguments=["--IPKernelApp.log_level=50"],
+                # The state would hold every map of a widget; the widget's picture is kept.
+                store_widget_state=False,
+            )
+        except papermill.PapermillExecutionError as error:
+            where = f"in cell {error.exec_count}"
+            if asked:
+                raise Unfinished(
+                    f"{notebook} was stopped by {asked[0]} {where}; the same command resumes it"
+                ) from None
+            raise RuntimeError(
+                f"{notebook} failed {where}: {error.ename}: {error.evalue} (see {executed})"
+            ) from None
+    _check_finished(executed)
+    write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
+    return executed
+
+
+def complete(folder: Path, executed: Path, seconds: float) -> None:
+    """Add to a run folder what the notebook did not write itself.
+
+    ``results.json`` gets the notebook, its parameters, versions and time, where they are missing.
+    A notebook that saved no figures has those saved that it shows.
+    """
+    import nbformat
+
+    book = nbformat.read(executed, as_version=4)
+    if not (folder / "figures").exists():
+        for number, picture in enumerate(_pictures(book), 1):
+            with atomic_write(folder / "figures" / f"figure_{number:02d}.png") as file:
+                file.write(base64.b64decode(picture))
+    results = {
+        "notebook": executed.name,
+        "seconds": seconds,
+        "parameters": all_parameters(executed, book.metadata.papermill.parameters, but=()),
+        "versions": versions(),
+    }
+    path = folder / RESULTS
+    if path.exists():
+        results |= json.loads(path.read_text())
+    write_json(path, results)
+
+
+def _pictures(book) -> list[str]:
+    """The figures that an executed notebook shows, PNG in base64."""
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    return [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+
+
+def _found_here(value):
+    """A relative path, or pattern, of something below the current directory made absolute.
+
+    Anything else stays as it is. The kernel works in the notebook's folder, as in Jupyter, where
+    the paths that the notebook itself names are found.
+    """
+    if not isinstance(value, str) or not value or Path(value).is_absolute():
+        return value
+    if any(glob.iglob(value, recursive=True)):
+        return str(Path.cwd() / value)
+    return value
+
+
+@contextmanager
+def _batch() -> Iterator[None]:
+    """While the block lasts, kernels inherit the environment variable ``LENSNB_BATCH``."""
+    before = os.environ.get("LENSNB_BATCH")
+    os.environ["LENSNB_BATCH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("LENSNB_BATCH")
+        if before is not None:
+            os.environ["LENSNB_BATCH"] = before
+
+
+@contextmanager
+def _stoppable() -> Iterator[list[str]]:
+    """While the block lasts, SIGTERM and SIGUSR1 interrupt the kernel.
+
+    Yields:
+        A list, to which the names of the signals are added as they come.
+    """
+    asked: list[str] = []
+    # Only the main thread can handle signals.
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def stop(number: int, _) -> None:
+        import psutil
+
+        asked.append(signal.Signals(number).name)
+        for child in psutil.Process().children():
+            if any("ipykernel" in word for word in child.cmdline()):
+                child.send_signal(signal.SIGINT)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_finished(executed: Path) -> None:
+    """Refuse a run whose kernel went away in mid-notebook, as with ``sys.exit(0)`` in a cell.
+
+    papermill takes such a run for a success.
+    """
+    import nbformat
+
+    book = nbformat.read(executed, as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    status = [cell.metadata.get("papermill", {}).get("status") for cell in code]
+    done = status.count("completed")
+    if done < len(status) or not book.metadata.papermill.get("end_time"):
+        raise RuntimeError(
+            f"{executed} stopped after {done} of {len(status)} cells without an error; "
+            "its kernel went away"
+        )

@@ -1,0 +1,402 @@
+"""Appending to a set on disk, so that whoever reads it sees whole maps at any moment."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ..files import atomic_folder, optional
+from ..maps import check_shape, check_side, checked_redshifts
+from ..renamed import old_attribute, renamed
+from .reading import StoredMaps, check_pixels, maps_a_piece, read_simulation, simulation_name
+
+
+class _Column:
+    """One array of the set with the chunk of it that is in memory.
+
+    Args:
+        zarr: the package.
+        array: of the set, ``(maps, ...)``.
+        path: of the set.
+    """
+
+    def __init__(self, zarr, array, path: Path):
+        self.array, self._path = array, path
+        self._wide = _with_room(zarr, array)
+        self.buffer = np.empty(array.chunks, array.dtype)
+
+    def read(self, start: int, count: int) -> None:
+        """Take what is written of the open chunk into memory."""
+        if count > start:
+            stored = StoredMaps(self.array, self._path, checked=True)
+            self.buffer[: count - start] = np.asarray(stored[start:])
+
+    def write(self, start: int, held: int) -> None:
+        """Write the chunk that begins at map ``start``, of which ``held`` maps are there."""
+        self.buffer[held:] = np.nan
+        self._wide[start : start + len(self.buffer)] = self.buffer
+
+    def announce(self, total: int) -> None:
+        """Say that the array has so many maps."""
+        self.array.resize((total, *self.array.shape[1:]))
+
+
+class MapWriter:
+    """Appends maps to a set in a zarr folder, which is made if it is not there.
+
+    What is appended is written a chunk at a time; :meth:`flush`, and leaving the block, write the rest. A
+    process that is killed leaves the set as it was after the last chunk or flush, and the next writer
+    resumes there. Here with the maps of :func:`lensnb.sims.kappa_maps`, box by box:
+
+        with MapWriter("set.zarr", side_deg=5, z_source=1) as writer:
+            for box in boxes[len(np.unique(writer.simulation)):]:
+                writer.append(kappa_maps([box], "planes", 32).maps, box)
+                writer.flush()
+
+    Args:
+        path: the folder; it ends in ``.zarr``.
+        side_deg: side of the field, degrees.
+        z_source: redshift of the sources, for several channels one each; NaN when not known.
+        provenance: how the maps were made, plain JSON values; replaces what an older set says.
+
+    Raises:
+        ValueError: the folder is no set of lensnb's, has another field or redshift, or another writer is
+            at work.
+        ImportError: zarr is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        side_deg: float,
+        z_source: float | tuple[float, ...] = math.nan,
+        provenance: dict | None = None,
+    ):
+        self.path, self.provenance = Path(path), provenance
+        if self.path.suffix != ".zarr":
+            raise ValueError(
+                f"maps are written into a folder that ends in .zarr, found {self.path}"
+            )
+        check_side(side_deg)
+        self._about = {"side_deg": float(side_deg)}
+        redshifts = np.atleast_1d(np.asarray(z_source, float))
+        if not np.isnan(redshifts).all():
+            self._about["z_source"] = checked_redshifts(z_source, len(redshifts))
+            if len(redshifts) > 1:
+                self._about["z_source"] = list(self._about["z_source"])  # as JSON gives it back
+        self._zarr, self._lock = optional(self.path, "zarr"), None
+        self._names: dict[str, int] | None = None
+        self._start = 0  # first map of the chunk in memory
+        self._codes = np.empty(0, np.int64)  # simulations of the maps in it
+        self._columns: dict[str, _Column] = {}  # the maps under "", conditions by name
+        if self.path.exists():
+            self._begin()
+
+    def __enter__(self) -> MapWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Maps that were appended, those in memory included."""
+        return self._start + len(self._codes)
+
+    @property
+    def _maps(self):
+        """The array of maps; None before the first."""
+        return self._columns[""].array if self._columns else None
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """Of the maps in the set; None before the first."""
+        return None if self._maps is None else self._maps.dtype
+
+    @property
+    def simulation(self) -> np.ndarray:
+        """Simulation of each map that is written, shape ``(maps,)``."""
+        if self._maps is None:
+            return np.empty(0, np.int64)
+        return read_simulation(self._group, self._maps.shape[0])
+
+    labels = old_attribute("labels", "simulation")
+
+    @renamed(labels="simulation")
+    def append(self, maps, simulation, given: Mapping | None = None) -> None:
+        """Add maps to the end of the set.
+
+        Args:
+            maps: κ, float, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; of the shape of the set's
+                maps and of their dtype, which is that of the first maps, or one that fits into it.
+            simulation: simulation of each map, shape ``(maps,)``, whole numbers or names; or one for all.
+            given: conditions by name, one value a map; the same ones each time.
+
+        Raises:
+            ValueError: another shape or dtype, not one simulation a map, other conditions, NaN or infinite
+                pixels, or no κ; nothing is added.
+            OSError: a chunk could not be written; the maps written before are intact.
+        """
+        maps = _array(maps)
+        simulation = np.asarray(simulation)
+        if simulation.ndim == 0:
+            simulation = np.full(len(maps), simulation)
+        given = {name: _array(values) for name, values in (given or {}).items()}
+        self._check(maps, simulation)
+        self._check_given(given, len(maps))
+        if not len(maps):
+            return
+        if self._columns and len(self._codes) == self._chunk:  # which could not be written before
+            self._commit()
+        check_pixels(self.path, maps, len(self), len(self) + len(maps))
+        if not self._columns:
+            self._create(maps, simulation, given)
+        self._put({"": maps} | given, self._as_codes(simulation))
+
+    def _put(self, columns: Mapping, codes: np.ndarray) -> None:
+        """Into the chunk in memory, which is written when it is full."""
+        done = 0
+        while done < len(codes):
+            held = len(self._codes)
+            step = min(len(codes) - done, self._chunk - held)
+            for name, values in columns.items():
+                part = np.asarray(values[done : done + step])
+                self._columns[name].buffer[held : held + step] = part
+            self._codes = np.concatenate([self._codes, codes[done : done + step]])
+            done += step
+            if len(self._codes) == self._chunk:
+                self._commit()
+
+    def flush(self) -> None:
+        """Write what is in memory.
+
+        Raises:
+            OSError: it could not be written; the maps written before are intact.
+        """
+        if not len(self):
+            return
+        attributes = self._group.attrs
+        if self.provenance is not None and attributes.get("provenance") != self.provenance:
+            attributes["provenance"] = self.provenance
+        if len(self) > self._maps.shape[0]:
+            self._commit()
+
+    def close(self) -> None:
+        """Write what is in memory, and let other writers in."""
+        try:
+            self.flush()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    # ------------------------------------------------------------ one chunk
+
+    @property
+    def _chunk(self) -> int:
+        """Maps in a chunk."""
+        return len(self._columns[""].buffer)
+
+    def _commit(self) -> None:
+        """Write the chunk in memory with simulations and conditions, then announce the maps, last of all."""
+        held = len(self._codes)
+        total = self._start + held
+        try:
+            for column in self._columns.values():
+                column.write(self._start, held)
+            self._wide_simulation[self._start : total] = self._codes
+            if self._names and len(self._group.attrs["names"]) < len(self._names):
+                self._group.attrs["names"] = list(self._names)
+            self._simulation.resize((total,))
+            for column in reversed(self._columns.values()):
+                column.announce(total)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"could not write {self.path} ({error.strerror}); the {self._maps.shape[0]} maps before "
+                "are intact",
+            ) from None
+        if held == self._chunk:
+            self._start, self._codes = total, np.empty(0, np.int64)
+
+    def _check(self, maps, simulation: np.ndarray) -> None:
+        shape = tuple(getattr(maps, "shape", ()))
+        known = self._maps
+        where = f"an array for {self.path}"
+        if known is None:
+            check_shape(where, shape)
+        else:
+            channels = known.shape[1] if known.ndim == 4 else 1
+            check_shape(where, shape, known.shape[-1], channels)
+        expected = "floating-point κ" if known is None else known.dtype
+        fits = known is None or np.can_cast(maps.dtype, known.dtype)
+        if maps.dtype.kind != "f" or not fits:
+            raise ValueError(f"{self.path} takes maps of {expected}, found {maps.dtype}")
+        if simulation.shape != shape[:1] or simulation.dtype.kind not in "iuU":
+            raise ValueError(
+                f"{self.path} takes one simulation a map, {shape[0]} whole numbers or names, found "
+                f"{simulation.dtype} of the shape {simulation.shape}"
+            )
+        named = simulation.dtype.kind == "U"
+        if known is not None and named != (self._names is not None):
+            kinds = {True: "names", False: "numbers"}
+            raise ValueError(
+                f"{self.path} has simulations with {kinds[not named]}, found {kinds[named]}"
+            )
+
+    def _check_given(self, given: Mapping, count: int) -> None:
+        for name, values in given.items():
+            if not name.isidentifier():
+                raise ValueError(f"a condition has a name such as noisy_map, found {name!r}")
+            if values.shape[:1] != (count,) or values.dtype.kind not in "fc":
+                raise ValueError(
+                    f"{self.path} takes {name} with one floating-point value a map, found {values.dtype} of "
+                    f"the shape {values.shape}"
+                )
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"{self.path} takes finite values of {name}, found NaN or infinity"
+                )
+        if not self._columns:
+            return
+        expected = {name: column.array for name, column in self._columns.items() if name}
+        if given.keys() != expected.keys():
+            raise ValueError(
+                f"{self.path} has the conditions {', '.join(expected) or 'none'}, found "
+                f"{', '.join(given) or 'none'}"
+            )
+        for name, array in expected.items():
+            if given[name].shape[1:] != array.shape[1:]:
+                raise ValueError(
+                    f"{self.path} has {name} of the shape {array.shape[1:]} for each map, found "
+                    f"{given[name].shape[1:]}"
+                )
+
+    def _as_codes(self, simulation: np.ndarray) -> np.ndarray:
+        """Simulations as numbers; names get theirs in the order in which they come."""
+        if self._names is None:
+            return simulation.astype(np.int64)
+        names = self._names
+        codes = [names.setdefault(name, len(names)) for name in simulation.tolist()]
+        return np.array(codes, np.int64)
+
+    # ------------------------------------------------------------ the folder
+
+    def _create(self, maps, simulation: np.ndarray, given: Mapping) -> None:
+        """A set without maps, which is there at once or not at all."""
+        from zarr.codecs import Crc32cCodec
+
+        # κ is noise to a compressor: zstd saves 8 % and takes seven times as long as this checksum even where
+        # it gives up at once. The price: a chunk that is not full takes its whole 16 MB.
+        how = {
+            "compressors": Crc32cCodec(),
+            "chunk_key_encoding": {"name": "v2", "separator": "."},
+        }
+        channels = maps.shape[1] if maps.ndim == 4 else 1
+        about = {**self._about, "provenance": self.provenance or {}, "pixels_checked": True}
+        if simulation.dtype.kind == "U":
+            about["names"] = []
+        chunk = maps_a_piece(maps.shape[-1], channels)
+
+        def create(name: str, values) -> None:
+            rest = values.shape[1:]
+            group.create_array(
+                name,
+                shape=(0, *rest),
+                chunks=(chunk, *rest),
+                dtype=values.dtype.newbyteorder("="),
+                fill_value=math.nan,
+                **how,
+            )
+
+        with atomic_folder(self.path) as part:
+            group = self._zarr.open_group(str(part), mode="w", zarr_format=3)
+            create("maps", maps)
+            for name, values in given.items():
+                create(f"given/{name}", values)
+            group.create_array(
+                "simulation", shape=(0,), chunks=(2**16,), dtype="int64", fill_value=-1, **how
+            )
+            group.attrs.update(about)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Open the folder for writing, and take the last chunk into memory where there is room in it."""
+        self._lock = _locked(self.path)
+        try:
+            about = self._open_group()
+            for name in ("side_deg", "z_source"):
+                known, given = about.get(name), self._about.get(name)
+                if known != given:
+                    raise ValueError(
+                        f"{self.path} has {name} = {known}; expected maps with the same, not {given}"
+                    )
+            for stale in self.path.rglob("*.partial"):  # of a writer that was killed
+                stale.unlink()
+            count = self._maps.shape[0]
+            self._start = count // self._chunk * self._chunk
+            for column in self._columns.values():
+                column.read(self._start, count)
+            self._codes = np.asarray(self._simulation[self._start : count], np.int64)
+        except BaseException:
+            self._columns = {}
+            self.close()
+            raise
+
+    def _open_group(self) -> dict:
+        """The arrays of the set, ready to be written; its attributes."""
+        try:
+            group = self._zarr.open_group(str(self.path), mode="r+")
+            about = dict(group.attrs)
+            maps, simulation = group["maps"], group[simulation_name(group)]
+            if not about["pixels_checked"]:
+                raise KeyError("pixels_checked")
+        except Exception:
+            raise ValueError(
+                f"{self.path} is no set that lensnb wrote; expected one, or a new folder"
+            ) from None
+        self._group, self._simulation = group, simulation
+        self._wide_simulation = _with_room(self._zarr, simulation)
+        arrays = {"": maps}
+        if "given" in group:
+            arrays |= dict(sorted(group["given"].arrays()))
+        self._columns = {name: _Column(self._zarr, a, self.path) for name, a in arrays.items()}
+        if "names" in about:
+            self._names = {name: i for i, name in enumerate(about["names"])}
+        return about
+
+
+def _array(values):
+    """Tensors as NumPy arrays; arrays, and maps that stay on disk, as they are."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+
+
+def _with_room(zarr, array):
+    """The same array with room for any number of maps: chunks are written before the array says that it has them."""
+    metadata = array.metadata.update_shape((2**40, *array.shape[1:]))
+    config = {"write_empty_chunks": True}  # else each one is compared with an empty one
+    asynchronous = zarr.AsyncArray(metadata=metadata, store_path=array.store_path, config=config)
+    return zarr.Array(asynchronous)
+
+
+def _locked(path: Path) -> int | None:
+    """Keep other writers out for as long as the file that is returned is open, or this process lives."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise ValueError(
+            f"{path} is being written by another process; expected one writer at a time"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return folder

@@ -1,0 +1,113 @@
+"""What a training records: losses and time since the last record, validation, and the caller's checks."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..given import Batch
+from . import processes
+from .settings import Check, Checks, generator_of, schedule
+from .state import State
+from .streaming import TrainingSet
+
+
+class Reporter:
+    """Makes the records of a training; validation and checks see the averaged weights.
+
+    Args:
+        state: of the training.
+        checks: what is to be measured.
+        held_out: maps for the validation, or None.
+        device: where the model is.
+    """
+
+    def __init__(
+        self, state: State, checks: Checks, held_out: TrainingSet | None, device: torch.device
+    ):
+        self.state, self.checks, self.held_out, self.device = state, checks, held_out, device
+        self.losses: list[float] = []
+        self.since = state.seconds
+
+    @contextmanager
+    def clock(self):
+        """Count the time of the block as training."""
+        started = time.perf_counter()
+        yield
+        self.state.seconds += time.perf_counter() - started
+
+    def record(self, checked: bool, **more) -> dict:
+        """A record, the same in all processes; the first one measures."""
+        record = processes.from_first(lambda: self._measured(checked) | more)
+        self.losses.clear()
+        self.since = self.state.seconds
+        return record
+
+    def _measured(self, checked: bool) -> dict:
+        state, settings = self.state, self.state.settings
+        images = settings.batch * settings.accumulate
+        record = {
+            "step": state.step,
+            "loss": None,
+            "lr": settings.lr * schedule(state.step, settings.steps),
+            "seconds": state.seconds,
+            "images": state.step * images,
+            "images_per_second": None,
+        }
+        if self.losses:
+            steps, passed = len(self.losses), state.seconds - self.since
+            record["loss"] = sum(self.losses) / steps
+            record["images_per_second"] = steps * images / passed
+        if checked or self.held_out is not None:
+            with state.averaged():
+                if self.held_out is not None:
+                    record["validation"] = self._validation()
+                if checked:
+                    record |= _checked(self.checks.check, state.model, record)
+        return record
+
+    def _validation(self) -> float:
+        """Mean loss of held-out maps, with the same noise each time."""
+        model, size = self.state.model, self.state.settings.batch
+        generator = generator_of(self.state.settings.seed, 0)
+        with_gradients = getattr(model, "validates_with_gradients", False)
+        losses = []
+        with torch.set_grad_enabled(with_gradients):
+            for start in range(0, len(self.held_out), size):
+                end = min(start + size, len(self.held_out))
+                batch = self.held_out.some(torch.arange(start, end))
+                batch = batch.each(lambda values: values.to(self.device))
+                losses.append(float(loss_of(model, batch, generator).detach()))
+        return sum(losses) / len(losses)
+
+
+def loss_of(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+    """The loss of a batch; a model without conditions need not know of them."""
+    if batch.given:
+        return model.loss(batch.maps, generator, batch.given)
+    return model.loss(batch.maps, generator)
+
+
+def _checked(check: Check, model: nn.Module, record: dict) -> dict:
+    """The numbers of a check, in evaluation mode; the training's random state is kept."""
+    model.eval()
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            found = check(model)
+    finally:
+        model.train()
+    taken = [name for name in found if name in (*record, "validation", "stopped")]
+    if taken:
+        raise ValueError(
+            f"the check calls a number {taken[0]!r}, which every record has; give it another name"
+        )
+    return {name: plain(value) for name, value in found.items()}
+
+
+def plain(value: float) -> float | None:
+    """A number as JSON knows it: None where it is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,226 @@
+// The browser's part of lensnb.widgets.walk. The whole walk is here, so that stepping needs no
+// kernel. Another temperature, other scales or other maps ask the kernel for another walk.
+
+const STYLE = `
+.lensnb-walk { max-width: 1100px; }
+.lensnb-walk .maps {
+  display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr) minmax(0, 2fr);
+  gap: 0 12px; align-items: end; max-width: 860px;
+}
+.lensnb-walk .maps p { font-weight: 600; min-height: 1.6em; }
+.lensnb-walk canvas { width: 100%; aspect-ratio: 1; }
+.lensnb-walk .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
+.lensnb-walk output { min-width: 7em; text-align: right; white-space: nowrap; }
+.lensnb-walk .note { color: var(--soft); font-size: 12px; min-height: 3em; }
+.lensnb-walk .plots {
+  display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px;
+}
+.lensnb-walk .plots p { font-weight: 600; }
+.lensnb-walk .plots svg { width: 100%; height: 240px; display: block; }
+@container (max-width: 560px) {
+  .lensnb-walk .plots { grid-template-columns: minmax(0, 1fr); }
+  .lensnb-walk .maps { gap: 0 6px; }
+  .lensnb-walk .maps p { font-size: 12px; }
+}
+`;
+
+const CHOICES = ["first", "last", "temperature"];
+const THICK = "stroke-width:2.4";
+
+/** Everything on the page, and the parts that change by name. */
+function build(about, scales, colour) {
+  const { n, steps } = about;
+  const numbered = Array.from({ length: about.maps }, (_, k) => [k, `map ${k + 1}`]);
+  const part = {
+    first: chooser(numbered),
+    last: chooser(numbered),
+    temperature: chooser(about.temperatures.map((t) => [t, t])),
+    colours: namesChooser(Object.keys(about.tables)),
+    titles: ["start", "", "end"].map((text) => element("p", {}, text)),
+    maps: [0, 1, 2].map(() => element("canvas", { width: n, height: n, role: "img" })),
+    slider: slider("Step of the walk", { max: steps }),
+    back: button("‹", { "aria-label": "Towards the start" }),
+    forth: button("›", { "aria-label": "Towards the end" }),
+    count: element("output"),
+    power: plotArea(),
+    likelihood: plotArea(),
+    note: element("p", { class: "note", role: "status" }),
+  };
+  const boxes = about.scales.map(([name, share]) => [name, colour[name], share]);
+  const ticked = tickBoxes("Latents that are kept", boxes);
+  part.boxes = ticked.boxes;
+  const plot = (title, svg) => element("div", {}, element("p", {}, title), svg);
+  part.plots = element(
+    "div", { class: "plots" },
+    plot("this map, over true maps ± their scatter", part.power),
+    plot("log-likelihood: all scales (thick), and each", part.likelihood),
+  );
+  const figures = part.maps.map((canvas, k) => element("div", {}, part.titles[k], canvas));
+  part.root = frame(
+    "walk", "A walk through the latents of a flow", STYLE,
+    element(
+      "div", { class: "controls" },
+      labelled("From", part.first),
+      labelled("To", part.last),
+      labelled("Temperature", part.temperature),
+      labelled("Colours", part.colours),
+      ticked.node,
+    ),
+    element("div", { class: "maps" }, ...figures),
+    element("div", { class: "step" }, part.back, part.slider, part.forth, part.count),
+    part.plots,
+    part.note,
+  );
+  return part;
+}
+
+/** The walk as the kernel sends it: maps, spectra, and ln p by scale and of all scales. */
+function readWalk(sent, scales, steps) {
+  const { walk, tips } = readMaps({ sets: { walk: sent.maps, tips: sent.ends } });
+  const numbers = new Float32Array(copied(sent.log_prob));
+  const ofScale = (k) =>
+    Array.from({ length: steps }, (_, i) => numbers[i * scales.length + k]);
+  const by = scales.map((_, k) => ofScale(k));
+  const all = by[0].map((_, i) => by.reduce((sum, values) => sum + values[i], 0));
+  return { walk, tips, power: new Float32Array(copied(sent.power)), by, all };
+}
+
+function render({ model, el }) {
+  const about = model.get("_about"), steps = about.steps;
+  const scales = about.scales.map(([name]) => name);
+  const colour = {};
+  for (const name of scales) colour[name] = inked(about.colours[name]);
+  const part = build(about, scales, colour);
+  const images = part.maps.map(blankImage);
+  const walked = stepping(model, { step: show }), step = () => walked.get("step");
+  let path;
+
+  // ---- maps and plots
+
+  function drawMaps() {
+    const table = chosenTable(model, about);
+    const here = `step ${step() + 1} of ${steps}`;
+    const shown = [
+      [path.tips, 0, `Start, true map ${model.get("first") + 1}`],
+      [path.walk, step(), `Step ${step() + 1} of ${steps}`],
+      [path.tips, 1, `End, true map ${model.get("last") + 1}`],
+    ];
+    shown.forEach(([set, one, what], k) => {
+      const canvas = part.maps[k];
+      drawMap(canvas, images[k], set, one, pixelColours(set, table, about.limits));
+      const label = `${what}: κ has the standard deviation ${words(set.std[one])}`;
+      canvas.setAttribute("aria-label", label);
+    });
+    part.titles[1].textContent = here;
+  }
+
+  function drawPower() {
+    const s = about.power, bins = s.x.length;
+    const one = path.power.subarray(step() * bins, (step() + 1) * bins);
+    const low = s.mean.map((v, i) => Math.max(v - s.std[i], 0.03 * v));
+    const high = s.mean.map((v, i) => v + s.std[i]);
+    const y_ends = [Math.min(...s.mean) / 6, Math.max(...s.mean) * 3];
+    chart(part.power, { ...s, x_ends: ends(s.x, s.log_x), y_ends }, (across, up) => {
+      const x = s.x.map(across.at), at = (values) => heightsOn(up, values);
+      const band = areas(x, at(low), at(high), s.parts, 0.15);
+      const mean = curve(x, at(s.mean), s.parts, "stroke:var(--fg)");
+      const here = curve(x, at(one), s.parts, `stroke:${inked("#CC79A7")};${THICK}`);
+      return band + mean + here;
+    });
+    part.power.setAttribute(
+      "aria-label",
+      `${s.y_label} of this map against ${s.x_label}, over the mean and scatter of true maps`,
+    );
+  }
+
+  function drawLikelihood() {
+    const scatter = about.truth, here = step() + 1, value = path.all[step()];
+    const values = [...path.all, ...path.by.flat(), -scatter, scatter];
+    const low = Math.min(...values), high = Math.max(...values), room = 0.06 * (high - low);
+    const spec = {
+      x_label: "step",
+      y_label: "ln p − true maps'  [nats]",
+      x_ends: [0.5, steps + 0.5],
+      y_ends: [low - room, high + room],
+    };
+    chart(part.likelihood, spec, (across, up) => {
+      const x = path.all.map((_, i) => across.at(i + 1)), at = (v) => v.map(up.at);
+      const [left, right] = spec.x_ends.map(across.at), [foot, top] = spec.y_ends.map(up.at);
+      const [below, above] = [-scatter, scatter].map(up.at);
+      const band = `M${left} ${below}H${right}V${above}H${left}Z`;
+      const where = `M${across.at(here)} ${foot}V${top}`;
+      let out = `<path d="${band}" fill="var(--fg)" fill-opacity="0.13"/>`;
+      out += `<path d="${where}" stroke="var(--edge)" stroke-dasharray="2 3"/>`;
+      path.by.forEach((v, k) => {
+        const style = `stroke:${colour[scales[k]]}`;
+        out += `<path class="curve" style="${style}" d="${line(x, at(v))}"/>`;
+      });
+      const all = line(x, at(path.all));
+      out += `<path class="curve" style="stroke:var(--fg);${THICK}" d="${all}"/>`;
+      const centre = `cx="${across.at(here)}" cy="${up.at(value)}"`;
+      return out + `<circle ${centre} r="4" fill="var(--fg)"/>`;
+    });
+    const nats = words(value, 3);
+    const by = scales.map((name, k) => `${name} ${words(path.by[k][step()], 3)}`).join(", ");
+    part.likelihood.setAttribute(
+      "aria-label",
+      `Log-likelihood along the walk, minus that of true maps: here ${nats} nats; ${by}`,
+    );
+    part.note.textContent =
+      `ln p of this map is ${nats} nats from the mean of true maps (${by}). ` +
+      `The scatter of true maps is ± ${words(scatter, 2)} (band). ` +
+      "A map can be more probable than every true map and yet look like none of them: " +
+      "true maps are typical, not the most probable ones.";
+  }
+
+  function drawPlots() {
+    drawPower();
+    drawLikelihood();
+  }
+
+  function show() {
+    part.slider.value = step() + 1;
+    part.slider.setAttribute("aria-valuetext", `step ${step() + 1} of ${steps}`);
+    part.count.textContent = `${step() + 1} of ${steps}`;
+    for (const name of [...CHOICES, "colours"]) part[name].value = model.get(name);
+    for (const name of scales) part.boxes[name].checked = model.get("scales").includes(name);
+    drawMaps();
+    drawPlots();
+  }
+
+  // ---- what the user does, and what the kernel answers
+
+  function go(to) {
+    to = Math.max(0, Math.min(steps - 1, to));
+    if (to !== step()) walked.set("step", to);
+  }
+
+  function ask(trait, value) {
+    choose(model, trait, value);
+    setBusy(part.root, true);
+  }
+
+  function arrived() {
+    setBusy(part.root, false);
+    path = readWalk(model.get("_path"), scales, steps);
+    show();
+  }
+
+  part.slider.oninput = () => go(part.slider.value - 1);
+  part.back.onclick = () => go(step() - 1);
+  part.forth.onclick = () => go(step() + 1);
+  for (const name of CHOICES)
+    part[name].onchange = () => ask(name, Number(part[name].value));
+  part.colours.onchange = () => choose(model, "colours", part.colours.value);
+  const kept = () => scales.filter((name) => part.boxes[name].checked);
+  for (const name of scales) part.boxes[name].onchange = () => ask("scales", kept());
+  const heard = { "change:_path": arrived, "change:colours": show };
+  const end = live(model, el, part.root, heard, part.plots, drawPlots);
+  arrived();
+  return () => {
+    walked.end();
+    end();
+  };
+}
+
+export default { render };

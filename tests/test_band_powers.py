@@ -1,0 +1,152 @@
+"""The values of how strong a map is: what they measure, how they are drawn, and that the network is seen them."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from lensnb.maps import GaussianField, MapGrid
+from lensnb.models import BandPowers, Diffusion
+from lensnb.samplers import MapNoise
+from lensnb.transform import KappaTransform
+
+N = 32
+FIELD = GaussianField.from_power(MapGrid(N, 5.0), lambda ell: (1 + (ell / 500) ** 2) ** -1.5)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def strong_and_weak(n: int, seed: int) -> torch.Tensor:
+    """Gaussian maps, float64, each times a number of its own."""
+    factor = torch.exp(0.2 * torch.randn(n, 1, 1, generator=seeded(seed + 1)))
+    return factor * FIELD.sample(n, seeded(seed)).double()
+
+
+@pytest.fixture(scope="module")
+def powers() -> BandPowers:
+    return BandPowers.fit(strong_and_weak(300, 0), FIELD)
+
+
+def test_a_map_twice_as_strong_has_four_times_the_power_in_every_band(powers):
+    y = strong_and_weak(5, 10)
+    change = (powers(2 * y) - powers(y)) * powers.std
+    torch.testing.assert_close(change, torch.full((5, 4), math.log(4.0), dtype=torch.float64))
+
+
+def test_bands_part_all_modes_but_the_mean(powers):
+    """Each mode is in one band; a plane wave changes the label of its own band only; a constant changes none."""
+    used = (powers.weights > 0).sum(0)
+    assert used[0, 0] == 0 and used.sum() == used.numel() - 1
+    y = strong_and_weak(1, 11)
+    x = torch.arange(N, dtype=torch.float64)
+    for wave, band in (
+        (1, 0),
+        (3, 1),
+        (7, 2),
+        (12, 3),
+    ):  # edges at 32 / √2 to the power of 1/4, 1/2, 3/4
+        changed = powers(y + 3 * torch.cos(2 * math.pi * wave * x / N)) != powers(y)
+        values = (powers(y + torch.cos(2 * math.pi * wave * x / N)) - powers(y)).abs() > 1e-9
+        assert values[0].nonzero().flatten().tolist() == [band] and changed[0, band]
+    torch.testing.assert_close(powers(y + 5.0), powers(y))
+
+
+def test_values_of_the_training_maps_have_no_mean_and_unit_scatter(powers):
+    values = powers(strong_and_weak(300, 0))
+    torch.testing.assert_close(values, powers.values)
+    torch.testing.assert_close(
+        values.mean(0), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0
+    )
+    torch.testing.assert_close(values.std(0), torch.ones(4, dtype=torch.float64))
+
+
+def test_symmetries_do_not_change_the_values(powers):
+    y = strong_and_weak(2, 12)
+    torch.testing.assert_close(
+        powers(y.mT.flip(-1)), powers(y), atol=0.3, rtol=0
+    )  # the field's λ are not symmetric
+    symmetric = BandPowers.fit(strong_and_weak(300, 0), GaussianField.fit(strong_and_weak(300, 0)))
+    torch.testing.assert_close(symmetric(y.mT.flip(-1)), symmetric(y))
+
+
+def test_drawn_values_have_the_density_that_is_said(powers):
+    """Covariance (1 + h²) R, and ln p(s̃) as the mixture of normal densities that it is."""
+    drawn = powers.sample(MapNoise(20_000, seeded(1)))
+    wanted = (1 + 0.2**2) * powers.values.T @ powers.values / 300
+    torch.testing.assert_close(torch.cov(drawn.T), wanted, atol=0.05, rtol=0)
+    covariance = 0.2**2 * powers.root @ powers.root
+    density = lambda s, mean: MultivariateNormal(mean, covariance).log_prob(s)
+    known, noisy = (
+        powers.values[:6],
+        powers.blur(powers.values[:6], torch.randn(6, 4, generator=seeded(2))),
+    )
+    mixture = torch.logsumexp(density(noisy[:, None], powers.values), 1) - math.log(300)
+    torch.testing.assert_close(powers.log_ratio(noisy, known), mixture - density(noisy, known))
+
+
+def test_a_map_has_the_same_values_in_any_batch(powers):
+    noise = MapNoise(6, seeded(3))
+    parts = [powers.sample(noise[:2]), powers.sample(noise[2:])]
+    torch.testing.assert_close(torch.cat(parts), powers.sample(noise))
+
+
+@pytest.mark.parametrize("maps, bands", [(7, 4), (4, 0)])
+def test_too_few_maps_are_refused(maps, bands):
+    with pytest.raises(ValueError, match=f"power in {bands} bands needs at least"):
+        BandPowers.fit(strong_and_weak(maps, 0), FIELD, bands)
+
+
+class Recorder(torch.nn.Module):
+    """Says nothing, and notes what it is seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def forward(self, x, level, numbers):
+        self.seen.append(numbers)
+        return self.weight * x[:, :1]
+
+
+@pytest.fixture
+def recording(powers) -> Diffusion:
+    return Diffusion(N, KappaTransform(), FIELD, network=Recorder(), band_powers=powers)
+
+
+def test_the_network_is_seen_the_strength_of_its_maps(recording, powers):
+    y = strong_and_weak(64, 13).float()
+    recording.loss(y, seeded(4))
+    (seen,) = recording.denoiser.network.seen
+    noise = seen.double() - powers(y)
+    assert seen.shape == (64, 4) and 0 < float(noise.abs().max()) < 1.0
+    torch.testing.assert_close(noise.std(), torch.tensor(0.2).double(), atol=0.03, rtol=0)
+
+
+def test_the_network_is_seen_one_strength_all_the_way(recording):
+    recording.sample(3, seeded(5), steps=4)
+    seen = recording.denoiser.network.seen
+    assert len(seen) == 4 and all(torch.equal(values, seen[0]) for values in seen)
+
+
+def test_the_likelihood_of_a_model_that_does_not_listen_is_a_lower_bound(recording, powers):
+    """It falls short of the Gaussian field's by the information that values and maps share."""
+    y = strong_and_weak(40, 14)
+    found = recording.log_prob(y, steps=3, generator=seeded(6))
+    exact = FIELD.log_prob(y)
+    lost = exact - found
+    assert (
+        0 < float(lost.mean()) < 4 * math.log(1 / 0.2) + 1
+    )  # four numbers known to 0.2 of their scatter
+    torch.testing.assert_close(recording.log_prob(y, steps=3, generator=seeded(6), batch=7), found)
+
+
+def test_the_model_remembers_its_values(powers):
+    torch.manual_seed(0)
+    model = Diffusion(N, KappaTransform(), FIELD, widths=(8, 16), band_powers=powers)
+    again = Diffusion.from_config(model.config)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.sample(2, seeded(7), steps=3), model.sample(2, seeded(7), steps=3))
