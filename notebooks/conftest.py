@@ -1,4 +1,9 @@
-"""For ``pytest --nbval-lax notebooks``: tiny trainings, results in a temporary folder. Nothing here is for readers."""
+"""For nbval, which runs the stored notebooks again. Nothing here is for readers.
+
+``pytest --nbval-lax notebooks`` asks whether they run: tiny trainings, results in a temporary
+folder. ``pytest --nbval notebooks/01_explore_kappa_maps.ipynb`` compares with the stored outputs,
+so the parameters are those of the notebook. One process (no ``-n``): a notebook is one kernel.
+"""
 
 import json
 import os
@@ -14,12 +19,13 @@ TINY = {
 RESULTS = tempfile.TemporaryDirectory(prefix="lensnb-notebooks-")
 
 
-@pytest.hookimpl(
-    tryfirst=True
-)  # before nbval starts the notebook's kernel, which inherits the environment
+# before nbval starts the notebook's kernel, which inherits the environment
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    folder = Path(RESULTS.name) / Path(item.fspath).stem
-    os.environ["LENSNB_PARAMETERS"] = json.dumps(TINY | {"folder": str(folder)})
+    given = {"folder": str(Path(RESULTS.name) / Path(item.fspath).stem)}
+    if item.config.option.nbval_lax:
+        given = TINY | given
+    os.environ["LENSNB_PARAMETERS"] = json.dumps(given)
 
 
 @pytest.hookimpl(trylast=True)

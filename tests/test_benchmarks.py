@@ -27,6 +27,7 @@ def tables(page: str) -> list[list[list[str]]]:
     ]
 
 
+@pytest.mark.nightly
 def test_statistics_are_timed_with_and_without_the_optional_packages(tmp_path):
     output = tmp_path / "page.md"
     options = [
@@ -80,7 +81,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_generators_are_held_against_what_is_installed(tmp_path):
     """All parts on maps of 16²: a row for each model, as many parameters within 5 %, whole tables; the numbers mean nothing."""
     output = tmp_path / "page.md"
@@ -167,6 +168,7 @@ def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeyp
     assert reached(spent, np.array([True, False, False, False])) == (1.0, math.inf)
 
 
+@pytest.mark.nightly
 def test_memory_is_measured_in_processes_of_their_own(tmp_path):
     output = tmp_path / "page.md"
     options = ["--pixels", "16", "--batch", "2", "--draw", "4", "--output", str(output)]
@@ -179,7 +181,7 @@ def test_memory_is_measured_in_processes_of_their_own(tmp_path):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sets_on_disk_are_held_against_sets_in_memory(tmp_path):
     pytest.importorskip("zarr")
     output = tmp_path / "page.md"
@@ -203,3 +205,21 @@ def test_sets_on_disk_are_held_against_sets_in_memory(tmp_path):
     assert {row[2] for row in asked[1:]} <= {"met", "**missed**"}
     assert all(0.1 < float(cell.removesuffix(" GB")) < 3 for row in memory[1:] for cell in row[1:])
     assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.nightly
+@pytest.mark.browser
+def test_the_latencies_of_the_widgets_are_printed():
+    pages = pytest.importorskip("pages", reason="no anywidget: pip install 'lensnb[lab]'")
+    pytest.importorskip("playwright", reason="no playwright: pip install 'lensnb[test]'")
+    if pages.chromium() is None:
+        pytest.skip("no Chromium: install it, or set CHROMIUM to where it is")
+    options = ["--pixels", "32", "--maps", "30"]
+    command = [sys.executable, str(ROOT / "benchmarks/widgets.py"), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps, drag, first, again = done.stdout.splitlines()
+    assert re.fullmatch(r"30 maps of 32²: a step takes \d+ ms, \d+ ms at most", steps)
+    assert re.fullmatch(r"30 maps of 32²: a drag shows \d+ maps a second", drag)
+    for line in (first, again):
+        assert re.fullmatch(r"a choice in a report, .+: \d+ ms, \d+ ms at most", line)

@@ -15,10 +15,10 @@ from lensnb.compare import compare
 from lensnb.data import MapSet, random_symmetry, tiles
 from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
 
+pytestmark = pytest.mark.nightly
 CALIBRATION = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "calibration.py"))
 
 
-@pytest.mark.slow
 def test_false_alarms_come_at_the_stated_rate():
     """Sixteen numbers, 40 seeds: at 5 % each about 30 alarms, fewer as most are one-sided; numbers of one seed go together,
     hence a wide margin. No single number raises 8 alarms in 40 (at 5 %: 7e-4 each, 1 % for all)."""
@@ -30,7 +30,6 @@ def test_false_alarms_come_at_the_stated_rate():
     assert max(np.nansum(values) for values in alarms.values()) < 8
 
 
-@pytest.mark.slow
 def test_intervals_cover_at_the_stated_rate():
     """Over 60 seeds and 5 bins 95 % intervals cover the known value in 92 to 98 %; 300 draws know a rate to 1.3 %, so that
     this fails by chance with probability 2 % (three rates, 2.4 standard deviations)."""
@@ -87,7 +86,6 @@ def outliers(kappa: torch.Tensor) -> torch.Tensor:
     return torch.cat([3 * kappa[:13], kappa[13:]])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault, caught, passed",
     [
@@ -108,7 +106,6 @@ def test_each_fault_is_caught_by_the_item_that_should(trial, fault, caught, pass
     assert passed <= {name for name, meaning in faults.items() if meaning == ""}
 
 
-@pytest.mark.slow
 def test_true_maps_in_disguise_pass(trial):
     """Of 19 numbers at most three are false alarms: at 5 % each and independent, four or more have a chance of 1.3 %."""
     failing = [row.quantity.name for row in trial.rows() if row.faults["true maps"]]

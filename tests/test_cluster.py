@@ -10,7 +10,7 @@ from lensnb.stats import suite
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.filterwarnings("default"),
 ]  # what Dask warns of is not ours
 

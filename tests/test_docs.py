@@ -105,7 +105,7 @@ def book(tmp_path_factory) -> Path:
     return out / "html"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_book_loads_nothing_from_the_network(book):
     loads = r"<(?:script|link|img|iframe|source|video|audio|object|embed)\b[^>]*?\b(?:src|srcset|href|data)\s*=\s*[\"']"
     remote = re.compile(
@@ -117,7 +117,7 @@ def test_the_book_loads_nothing_from_the_network(book):
     assert {name: what for name, what in found.items() if what} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem
 )
@@ -148,7 +148,7 @@ def test_the_book_shows_figures_and_exercises(path, book):
     assert "<details><summary>Solution" not in page and "widget-view+json" not in page
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "path", [p for p in NOTEBOOKS if p.name[0].isdigit()], ids=lambda p: p.stem
 )
@@ -166,7 +166,7 @@ def test_a_notebook_of_the_published_book_opens_on_binder_and_colab(path, book):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_book_has_a_page_for_every_module(book):
     package = ROOT / "lensnb"
     modules = [f.stem for f in package.glob("[a-z]*.py")] + [

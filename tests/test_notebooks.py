@@ -1,7 +1,14 @@
-"""The stored notebooks: their form, and a run of each with tiny parameters through the runner."""
+"""The stored notebooks: their form, a run of each with tiny parameters, and a fresh look at stored outputs.
+
+``make test`` runs each notebook once, with its solutions, through the runner; what its outputs must
+show is asserted in its own cells. Of one notebook the stored outputs are compared with new ones.
+"""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -12,8 +19,10 @@ import pytest
 from lensnb import runs
 from lensnb.data import block_average, load_sample
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+APPS = sorted(FOLDER.glob("app_*.ipynb"))
 TINY = {
     "flow_steps": 6, "diffusion_steps": 6, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
     "sampler_steps": 4, "rounds": 20, "device": "cpu", "trained": "nowhere",
@@ -120,7 +129,7 @@ def test_no_two_notebooks_define_the_same():
     assert homes, "no notebook defines anything: is the pattern wrong?"
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("app_*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", APPS, ids=lambda p: p.stem)
 def test_apps_are_stored_executed_and_small(path):
     code = cells(path, "code")
     assert all(c.execution_count for c in code) and path.stat().st_size < 500_000
@@ -181,7 +190,7 @@ def test_runs_with_tiny_parameters_and_every_solution_after_it(path, small_maps,
             assert {"mean_ratio", "scatter_ratio", "slope"} <= set(verdict["power"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_stopped_quickstart_goes_on(tmp_path):
     """The second run finds the trainings of the first, does not repeat them, and comes to the same numbers."""
     tiny = {k: v for k, v in TINY.items() if k in papermill.inspect_notebook(str(NOTEBOOKS[0]))}
@@ -193,3 +202,33 @@ def test_a_stopped_quickstart_goes_on(tmp_path):
     after = json.loads((first / "results.json").read_text())["comparison"]
     assert {key: after[key] for key in before} == before
     assert (first / "flow" / "history.jsonl").read_text().count("\n") <= stamps + 1
+
+
+# ---------------------------------------------------------------- nbval
+
+
+def nbval(path: Path, *options: str) -> None:
+    """Run a stored notebook again, in a process of its own: all its cells need one kernel."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    environment = {key: value for key, value in os.environ.items() if "PYTEST" not in key}
+    done = subprocess.run(
+        [*command, "--nbval-current-env", *options, str(path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_stored_outputs_are_those_of_the_code():
+    """Of the notebook that trains nothing, with the parameters that it is stored with; pictures are left out."""
+    path = FOLDER / "01_explore_kappa_maps.ipynb"
+    nbval(path, "--nbval", "--nbval-sanitize-with", str(FOLDER / "nbval.ini"))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *APPS], ids=lambda p: p.stem)
+def test_a_stored_notebook_runs_again_cell_by_cell(path):
+    nbval(path, "--nbval-lax")

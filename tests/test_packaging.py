@@ -16,7 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
-TARGETS = ["help", "run", "test", "lab", "app", "docs", "links", "format", "clean"]
+TARGETS = ["help", "run", "test", "test-all", "lab", "app", "docs", "links", "format", "clean"]
 
 
 def name(requirement: str) -> str:
@@ -105,6 +105,25 @@ def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 def test_make_help_lists_the_targets_and_needs_no_environment():
     out = make("help", "BASE_PYTHON=false", cwd=ROOT).stdout
     assert [line.split()[1] for line in out.splitlines()] == TARGETS
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no list of usable cores here")
+@pytest.mark.parametrize("threads", [None, "1", "64"])
+def test_workers_are_as_many_as_cores_whatever_openmp_is_told(threads, monkeypatch):
+    """Clusters set OMP_NUM_THREADS to 1, which nproc obeys."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    workers = re.search(r"-m pytest -n (\d+) ", make("-n", "test", cwd=ROOT).stdout)[1]
+    assert int(workers) == min(4, len(os.sched_getaffinity(0)))
+
+
+def test_make_test_all_runs_what_make_test_leaves_to_the_night(asked):
+    asked()
+    lint = ["-m ruff check .", "-m ruff format --check ."]
+    *first, tests = asked("test")
+    assert first == lint and re.fullmatch(r"-m pytest -n \d --dist worksteal tests", tests)
+    assert asked("test-all") == [*lint, tests.replace(" tests", " --nightly tests")]
 
 
 def test_make_clean_keeps_runs(tmp_path):

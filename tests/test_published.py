@@ -55,7 +55,7 @@ def assert_judged(results: dict, truth: int):
         assert all(np.isfinite(number["value"]) for number in numbers[name].values())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_thousand_maps_from_lens_planes(published, tmp_path):
     subprocess.run(
         [sys.executable, published / "kappa_from_planes.py", "1000", tmp_path / "planes.npy"],
@@ -67,27 +67,42 @@ def test_a_thousand_maps_from_lens_planes(published, tmp_path):
     assert_judged(found, 250)
 
 
-def tiled(file: Path, folder: Path, options: str) -> Path:
-    """The tiles of one map or catalogue, each of which counts as its own: one sky has no truth beside it."""
+# The file, how it is cut into tiles, each of which counts as its own (one sky has no truth beside it), their number and side.
+# The catalogue is one of galaxies: shear → κ (Kaiser & Squires), in tiles.
+TILED = {
+    "a ray-traced sight line": (
+        "lenstools_raytraced/convergence_z99.fit",
+        "--z-source 0.99 --pixels 256 --tile 32",
+        64,
+        3.5 / 8,
+    ),
+    "a mock catalogue": (
+        "mice_catalogue/gal_cat.fits",
+        "--side-deg 0.86 --pixels 64 --source 0.6,1.4 --signs -1 -1 --tile 16",
+        16,
+        0.86 / 4,
+    ),
+}
+
+
+def tiled(name: str, published: Path, folder: Path) -> Path:
+    file, options, _, _ = TILED[name]
     tiles = folder / "tiles.zarr"
-    assert main(["convert", str(file), str(tiles), "--labels", "each", *options.split()]) == 0
+    given = ["--simulation", "each", *options.split()]
+    assert main(["convert", str(published / file), str(tiles), *given]) == 0
     return tiles
 
 
-@pytest.mark.slow
-def test_one_ray_traced_sight_line(published, tmp_path):
-    file = published / "lenstools_raytraced" / "convergence_z99.fit"
-    tiles = tiled(file, tmp_path, "--z-source 0.99 --pixels 256 --tile 32")
-    assert open_maps(tiles).side_deg == pytest.approx(3.5 / 8) and len(open_maps(tiles)) == 64
-    assert_judged(explored_trained_compared(tmp_path, maps=tiles), 16)
+@pytest.mark.parametrize("name", TILED)
+def test_a_file_of_one_sky_is_opened_in_tiles(published, tmp_path, name):
+    _, _, count, side_deg = TILED[name]
+    maps = open_maps(tiled(name, published, tmp_path))
+    assert len(maps) == count and maps.side_deg == pytest.approx(side_deg)
+    assert maps.tensor().isfinite().all() and len(maps.simulations) == count
 
 
-@pytest.mark.slow
-def test_one_mock_catalogue(published, tmp_path):
-    """Galaxies → shear → κ (Kaiser & Squires), in tiles."""
-    file = published / "mice_catalogue" / "gal_cat.fits"
-    tiles = tiled(
-        file, tmp_path, "--side-deg 0.86 --pixels 64 --source 0.6,1.4 --signs -1 -1 --tile 16"
-    )
-    assert len(open_maps(tiles)) == 16
-    assert_judged(explored_trained_compared(tmp_path, maps=tiles), 4)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", TILED)
+def test_tiles_of_one_sky_are_explored_trained_on_and_compared(published, tmp_path, name):
+    tiles, count = tiled(name, published, tmp_path), TILED[name][2]
+    assert_judged(explored_trained_compared(tmp_path, maps=tiles), count // 4)

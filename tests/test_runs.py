@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from waiting import HANGS, wait_until
 
 from lensnb import runs
 from lensnb.__main__ import main
@@ -232,16 +232,16 @@ def test_a_run_is_done_once_and_again_when_asked_or_changed(notebook, tmp_path, 
 
 
 STOPPED = """
-import os, signal, subprocess, sys, time
+import itertools, time
 from pathlib import Path
 from lensnb.train import watch
 def records():
     started = Path(folder, "started")
-    resumed = started.exists()
-    started.touch()
+    steps = range(1, 3) if started.exists() else itertools.count(1)
     try:
-        for step in range(1, 3 if resumed else 10_000):
+        for step in steps:
             yield {"step": step, "loss": 0.0, "lr": 0.1, "seconds": 0.0, "images": step}
+            started.touch()
             time.sleep(0.02)
     except KeyboardInterrupt:
         Path(folder, "checkpoint").touch()
@@ -270,12 +270,9 @@ def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path,
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        end = time.monotonic() + 180
-        while not (folder / "started").exists() and time.monotonic() < end:
-            time.sleep(0.1)
-        time.sleep(0.3)
+        wait_until((folder / "started").exists)
         process.send_signal(getattr(signal, name))
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=HANGS)
     assert process.returncode == 75, err
     # a kernel that ends in a hurry lets ZeroMQ print a line of its own
     said = [line for line in err.splitlines() if "signaler.cpp" not in line]
@@ -292,29 +289,23 @@ def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path,
 
 @pytest.mark.slow
 def test_two_processes_with_one_run_do_it_once(notebook, tmp_path):
+    """The notebook does not end before the second process says that it waits."""
     book = notebook(
-        "import time\nwith open(f'{folder}/count', 'a') as f: f.write('x')\ntime.sleep(2)"
+        "import pathlib, time\nwith open(f'{folder}/count', 'a') as f: f.write('x')\n"
+        "while not pathlib.Path(folder, 'go').exists(): time.sleep(0.05)"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "lensnb",
-        "run",
-        str(book),
-        "--root",
-        str(tmp_path / "runs"),
-        "--name",
-        "one",
-    ]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert (tmp_path / "runs/one/count").read_text() == "x"
-    waited, found = (
-        sum(word in text for text in said)
-        for word in ("waiting for another process", "is done already")
-    )
-    assert waited <= found == 1  # it waits, unless it came too late for that
+    folder, logs = tmp_path / "runs" / "one", [tmp_path / name for name in ("first", "second")]
+    command = [sys.executable, "-m", "lensnb", "run", str(book), "--root", str(folder.parent)]
+    both = []
+    for log in logs:
+        with open(log, "w") as file:
+            both.append(subprocess.Popen([*command, "--name", "one"], stdout=file))
+    said = lambda words: sum(words in log.read_text() for log in logs)
+    wait_until(lambda: said("waiting for another process") and (folder / "count").exists())
+    (folder / "go").touch()
+    assert [process.wait(HANGS) for process in both] == [0, 0]
+    assert (folder / "count").read_text() == "x"
+    assert said("waiting for another process") == said("is done already") == 1
 
 
 def test_parameters_from_a_file(tmp_path):

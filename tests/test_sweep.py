@@ -1,17 +1,16 @@
 """Sweeps: what a study asks for, what is refused, and that nothing finished is lost or redone when something dies."""
 
 import json
-import math
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
+from waiting import HANGS, wait_until
 
 from lensnb import runs
 from lensnb.__main__ import main
@@ -26,11 +25,18 @@ seed: int = 0  # seed of everything random
 mode: str = "fine"  # what happens
 folder: str = "."  # where results go
 """
+# A run writes down the process of `lensnb sweep --only` that it is in. Where there is a folder `gates` beside the study, it
+# waits for its gate to be opened, and ends when that process does.
 BODY = """
 import os, pathlib, sys, time
+pathlib.Path(folder, "worker").write_text(str(os.getppid()))
 with open(pathlib.Path(folder, "count"), "a") as f:
     f.write("x")
-time.sleep(WAIT)
+worker, gates = os.getppid(), pathlib.Path("gates")
+while gates.is_dir() and not (gates / f"{simulations}-{seed}").exists():
+    if os.getppid() != worker:
+        os._exit(1)
+    time.sleep(0.05)
 if mode == "raise":
     raise ValueError("no such thing")
 if mode == "exit":
@@ -43,13 +49,13 @@ pathlib.Path(folder, "value").write_text(str(simulations + seed))
 
 @pytest.fixture
 def study(tmp_path):
-    """Write a study and its notebook: what the file says, and how long a run takes."""
+    """Write a study and its notebook: what the file says."""
 
-    def write(text: str, wait: float = 0.0) -> Path:
+    def write(text: str) -> Path:
         code = [
             PARAMETERS,
             "from lensnb.runs import check_parameters\nparameters = check_parameters(globals());",
-            BODY.replace("WAIT", str(wait)),
+            BODY,
         ]
         cells = [nbformat.v4.new_code_cell(source) for source in code]
         cells[0].metadata["tags"] = ["parameters"]
@@ -66,6 +72,21 @@ def study(tmp_path):
     return write
 
 
+@pytest.fixture
+def open_gates(tmp_path):
+    """Let runs wait; open(run, …) lets some of a study's go on, and open() all of them."""
+    gates = tmp_path / "gates"
+    gates.mkdir()
+
+    def open_gates(file: Path, *names: str) -> None:
+        runs = sweep.read_study(file).runs
+        for name in names or runs:
+            (gates / f"{runs[name].get('simulations', 1)}-{runs[name].get('seed', 0)}").touch()
+
+    return open_gates
+
+
+FEW = "notebook: 05_toy.ipynb\nparameters: {mode: fine}\ngrid:\n  simulations: [1]\n"
 GRID = "notebook: 05_toy.ipynb\nparameters: {mode: fine}\ngrid:\n  simulations: [1, 2]\n  seed: [0, 10]\n"
 
 
@@ -159,34 +180,26 @@ def finished(root: Path) -> set[str]:
     }
 
 
-def under_way(root: Path, seconds: float = math.inf) -> set[str]:
-    """The runs that have begun, at most so long ago, and are not done."""
-    begun = {
-        path.parent.name
-        for path in root.glob("*/count")
-        if time.time() - path.stat().st_mtime < seconds
-    }
-    return begun - finished(root)
+def under_way(root: Path) -> set[str]:
+    """The runs that have begun and are not done."""
+    return {path.parent.name for path in root.glob("*/worker")} - finished(root)
 
 
-def worker(name: str) -> int:
+def worker(folder: Path) -> int:
     """The process that a run of a sweep is in, without the shell that started it."""
-    found = [
-        one.pid
-        for one in psutil.process_iter(["cmdline"])
-        if (words := one.info["cmdline"] or [])[-2:] == ["--only", name]
-        and words[1:3] == ["-m", "lensnb"]
-    ]
-    assert len(found) == 1, (name, found)
-    return found[0]
+    return int((folder / "worker").read_text())
 
 
-def wait_until(true, seconds: float = 120):
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.1)
-    return found
+def words(process) -> list[str]:
+    """The command line of a process; none of one that has ended, or of a handle on it."""
+    try:
+        return psutil.Process(process.pid).cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def quietly(command: list[str], **how) -> subprocess.Popen:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how)
 
 
 @pytest.mark.slow
@@ -196,78 +209,67 @@ class TestSnakemake:
         pytest.importorskip("snakemake", reason="no Snakemake: pip install 'lensnb[sweep]'")
 
     def test_failures_are_isolated_named_and_only_what_is_missing_is_run(self, study, tmp_path):
-        text = GRID + "runs:\n  - {mode: raise}\n  - {mode: exit}\n  - {mode: full}\n"
-        file, root = study(text), tmp_path / "out"
-        done = subprocess.run(command(file, root), capture_output=True, text=True)
+        root, failing = tmp_path / "out", ["raise", "exit", "full"]
+        done = subprocess.run(
+            command(study(FEW + "runs: [{mode: raise}, {mode: exit}, {mode: full}]\n"), root),
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 1
         said = [line for line in done.stderr.splitlines() if line.startswith("lensnb: ")]
-        assert len(said) == 3 and all(
-            "05_toy.ipynb" in line and "is failed" in line for line in said
-        ), said
-        assert any(
-            'mode = "raise"' in line and "ValueError: no such thing" in line for line in said
-        )
-        assert any('mode = "exit"' in line and "its kernel went away" in line for line in said)
-        assert any("No space left on device" in line for line in said)
-        found = values(file, root)
-        assert sorted(v for v, _ in found.values() if v) == ["1", "11", "12", "2"]
-        assert all(count == "x" for _, count in found.values())
+        assert len(said) == len(failing), said
+        assert all("05_toy.ipynb" in line and "is failed" in line for line in said), said
+        for mode, error in zip(
+            failing,
+            ("ValueError: no such thing", "its kernel went away", "No space left on device"),
+        ):
+            assert any(f'mode = "{mode}"' in line and error in line for line in said), said
+        file = study(FEW + "runs: [{mode: raise}]\n")  # another study of the same runs
         again = subprocess.run(
             command(file, root, "--retries", "1"), capture_output=True, text=True
         )
         assert again.returncode == 1
-        counts = [count for value, count in values(file, root).values() if value]
-        assert counts == ["x"] * 4  # done is done
-        assert (
-            sorted(c for v, c in values(file, root).values() if not v) == ["xxx"] * 3
-        )  # once more, and retried
+        # done is done; what failed is run once more, and retried
+        assert sorted(values(file, root).values()) == [("", "xxx"), ("1", "x")]
 
     def test_a_worker_and_the_driver_are_killed_and_the_same_command_ends_it(
-        self, study, tmp_path
+        self, study, open_gates, tmp_path
     ):
-        file, root = study(GRID, wait=2.0), tmp_path / "out"
-        driver = subprocess.Popen(
-            command(file, root),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # Not the mark that Snakemake looks at: that goes where a worker dies after its run is done. The record stays.
-        killed = wait_until(lambda: finished(root) and under_way(root, seconds=1)).pop()
-        os.kill(worker(killed), signal.SIGKILL)
-        time.sleep(0.5)
-        before = finished(root)
+        file, root = study(FEW.replace("[1]", "[1, 2, 3]")), tmp_path / "out"
+        driver = quietly(command(file, root), start_new_session=True)
+        first, killed = wait_until(lambda: len(found := under_way(root)) == 2 and sorted(found))
+        open_gates(file, first)
+        wait_until(lambda: finished(root))
+        os.kill(worker(root / killed), signal.SIGKILL)  # it waits before its gate
         os.killpg(driver.pid, signal.SIGKILL)  # the driver, Snakemake and all workers
         driver.wait()
-        assert 0 < len(before) < 4
+        assert finished(root) == {first}
+        open_gates(file)
         done = subprocess.run(command(file, root), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found = values(file, root)
-        assert sorted(v for v, _ in found.values()) == ["1", "11", "12", "2"]
-        assert all(found[name][1] == "x" for name in before)
-        # It was in the middle of its run, unless it was quicker than the signal.
-        assert killed in before or found[killed][1] == "xx"
+        assert sorted(v for v, _ in found.values()) == ["1", "2", "3"]
+        assert found[first][1] == "x" and found[killed][1] == "xx"
 
-    def test_orphans_are_waited_for(self, study, tmp_path):
+    def test_orphans_are_waited_for(self, study, open_gates, tmp_path):
         """The driver dies alone, its workers go on; the next sweep does not run what they have in hand."""
-        file, root = (
-            study("notebook: 05_toy.ipynb\ngrid: {seed: [0, 1]}\n", wait=4.0),
-            tmp_path / "out",
-        )
-        driver = subprocess.Popen(
-            command(file, root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(lambda: len(list(root.glob("*/count"))) == 2)
-        parents = subprocess.run(
-            ["pgrep", "-f", f"snakemake.*{root}"], capture_output=True, text=True
-        ).stdout.split()
-        for pid in [driver.pid, *map(int, parents)]:
-            if "--only" not in Path(f"/proc/{pid}/cmdline").read_text():
-                os.kill(pid, signal.SIGKILL)
+        file, root = study("notebook: 05_toy.ipynb\ngrid: {seed: [0, 1]}\n"), tmp_path / "out"
+        driver = quietly(command(file, root))
+        names = wait_until(lambda: len(found := under_way(root)) == 2 and found)
+        workers = [psutil.Process(worker(root / name)) for name in names]
+        orphans = {child for one in workers for child in (one, *one.children(recursive=True))}
+        started = [driver, *psutil.Process(driver.pid).children(recursive=True)]
+        for process in started:  # from above: nobody is left who could stop the others
+            # the shells that hold the workers stay too
+            if process not in orphans and "--only" not in " ".join(words(process)):
+                process.kill()
         driver.wait()
-        assert under_way(root)
-        done = subprocess.run(command(file, root), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert all(one.is_running() for one in workers)
+        again = quietly(command(file, root))
+        logs = [root / name / "log.txt" for name in names]
+        wait_until(lambda: all("waiting for another" in log.read_text() for log in logs))
+        open_gates(file)
+        assert again.wait(HANGS) == 0
         assert sorted(values(file, root).values()) == [("1", "x"), ("2", "x")]
 
     def test_a_dry_run_and_the_job_of_slurm(self, study, tmp_path):

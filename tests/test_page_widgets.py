@@ -1,0 +1,431 @@
+"""Quiz, noise scrubber, inspector, walk and training on a bare page: keys, mouse, colours, narrow windows, Python's answers."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
+pytest.importorskip("playwright", reason="no playwright: pip install 'lensnb[test]'")
+
+from pages import serious
+from playwright.sync_api import expect
+
+from lensnb.compare import compare
+from lensnb.data import MapSet
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.models import Diffusion, Flow
+from lensnb.transform import KappaTransform
+from lensnb.widgets import TrainingView, diffuse, inspect, spot_the_fake, walk
+
+pytestmark = pytest.mark.browser
+
+FIELD = GaussianField.from_power(MapGrid(32, 5.0), lambda ell: 1e-6 / ell**1.5)
+themes = pytest.mark.parametrize("theme", ["light", "dark", "none"])
+
+
+def seeded(k: int) -> torch.Generator:
+    return torch.Generator().manual_seed(k)
+
+
+def lognormal(n: int, seed: int) -> torch.Tensor:
+    return LognormalField.from_correlation(FIELD.variance, 0.03).sample(n, seeded(seed))
+
+
+@pytest.fixture(scope="module")
+def truth() -> torch.Tensor:
+    return lognormal(40, 0)
+
+
+# ---------------------------------------------------------------- lensnb.widgets.spot_the_fake
+
+
+@pytest.fixture
+def quiz(show, truth):
+    """quiz(…) → a quiz of four questions on a page."""
+    sets = {
+        "truth": truth,
+        "a flow": FIELD.sample(30, seeded(1)),
+        "a diffusion model": truth[:20] * 1.1,
+    }
+    return lambda **how: show(spot_the_fake(sets, 5.0, questions=4, seed=1), "quiz", **how)
+
+
+def test_the_quiz_asks_counts_and_ends(quiz, tmp_path):
+    shown = quiz()
+    root, said = shown.root, shown.root.locator(".said")
+    follow = root.get_by_role("button", name="Next")
+    sides = [question["side"] for question in shown.widget.questions]
+    assert root.get_by_text("Question 1 of 4").is_visible()
+    first = shown.pictures(".map canvas")
+    assert first[0] != first[1] and root.locator(".fake").count() == 0
+    assert follow.is_disabled()
+
+    root.evaluate("node => node.focus()")
+    shown.key("ArrowRight" if sides[0] else "ArrowLeft")  # right, by key
+    assert said.inner_text().startswith("Right: the ")
+    assert shown.pictures(".map canvas") == first and root.locator(".fake").count() == 1
+    assert root.locator(".map").nth(sides[0]).get_attribute("class") == "map fake"
+    root.screenshot(path=tmp_path / "answered.png")
+    shown.key("Enter")  # on the button that has the focus
+    assert root.get_by_text("Question 2 of 4").is_visible()
+    assert shown.pictures(".map canvas") != first
+
+    shown.click(root.get_by_role("button", name="left" if sides[1] else "right"))  # wrong
+    assert said.inner_text().startswith("Wrong: the ")
+    shown.click(follow)
+    shown.click(root.locator(".map canvas").nth(sides[2]))  # right, on the map itself
+    assert said.inner_text().startswith("Right: the ")
+    shown.key("Enter")
+    shown.key("ArrowLeft" if sides[3] else "ArrowRight")  # wrong
+    assert follow.is_disabled()
+    score = [row.inner_text().split("\t") for row in root.locator("tbody tr").all()]
+    assert [row[0].strip() for row in score] == ["a flow", "a diffusion model", "all"]
+    assert score[-1][1:] == ["2 of 4", "50 % ± 19 %", "0.69"]
+
+
+def test_python_counts_as_the_page_does_and_can_begin_anew(quiz):
+    shown = quiz()
+    first = shown.pictures(".map canvas")
+    for question, right in zip(shown.widget.questions, (True, False, True, False)):
+        button = "right" if (question["side"] == 1) == right else "left"
+        shown.click(shown.root.get_by_role("button", name=f"The {button} one"))
+        shown.key("Enter")
+    shown.idle()
+    score = shown.widget.score()
+    assert (score.right, score.answers) == (2, 4)
+    assert (round(score.error, 2), round(score.by_chance, 2)) == (0.19, 0.69)
+    shown.widget.answers = []
+    shown.tell()
+    assert shown.root.get_by_text("Question 1 of 4").is_visible()
+    assert shown.pictures(".map canvas") == first
+    shown.close()
+
+
+@themes
+def test_the_quiz_is_legible_and_narrow_windows_lose_nothing(quiz, theme, tmp_path):
+    shown = quiz(theme=theme)
+    shown.click(shown.root.locator(".map canvas").first)
+    text = ("p", "th", "td", "caption", "label", "select", "button:not(:disabled)")
+    found = shown.contrasts(*text)
+    assert len(found) > 15 and min(found)[0] > 4.5, min(found)
+    assert serious(shown.page, shown.selector) == []
+    shown.root.screenshot(path=tmp_path / f"quiz {theme}.png")
+    shown.narrow()
+    shown.root.screenshot(path=tmp_path / f"narrow {theme}.png")
+
+
+# ---------------------------------------------------------------- lensnb.widgets.diffuse
+
+
+@pytest.fixture
+def scrub(show, truth):
+    """scrub(…) → twelve noise levels of an untrained model on a page."""
+    kappa = KappaTransform.fit(truth)
+    model = Diffusion(32, kappa, GaussianField.fit(kappa(truth)), channels=(8, 8))
+    return lambda **how: show(diffuse(model, truth, 5.0, levels=12), "diffuse", **how)
+
+
+def curves(shown) -> list[str]:
+    return [path.get_attribute("d") for path in shown.root.locator("path.curve").element_handles()]
+
+
+def test_the_noise_level_is_scrubbed_by_key_and_mouse(scrub):
+    shown = scrub()
+    root = shown.root
+    root.get_by_role("slider", name="Noise level").focus()
+    shown.key("Home")
+    first, drawn = shown.pictures(), curves(shown)
+    assert len(set(first)) >= 2 and len(drawn) == 6
+    shown.key("End")
+    assert root.get_by_text("(12 of 12)").is_visible()
+    last, noised = shown.pictures(), curves(shown)
+    assert all(a != b for a, b in zip(first, last))
+    # the true map's spectrum stays, the guess loses power
+    assert noised[0] == drawn[0] and noised[1] != drawn[1]
+    shown.click(root.get_by_role("button", name="Less noise"))
+    assert root.get_by_text("(11 of 12)").is_visible() and shown.pictures() != last
+    shown.click(root.get_by_role("button", name="More noise"))
+    assert shown.pictures() == last
+    root.get_by_label("What happens").select_option("make")
+    assert shown.pictures()[0] != last[0]
+    root.get_by_label("Colours").select_option("grey")
+    root.get_by_label("What happens").select_option("noise")
+    root.get_by_label("Colours").select_option("magma")
+    root.get_by_role("slider", name="Noise level").focus()
+    shown.key("Home")
+    assert shown.pictures() == first and curves(shown) == drawn
+
+
+def test_python_hears_of_the_noise_level_and_sets_it(scrub):
+    shown = scrub()
+    shown.root.get_by_role("slider", name="Noise level").focus()
+    shown.key("Home")
+    shown.key("ArrowRight")
+    shown.heard("level", 1)
+    shown.root.get_by_label("What happens").select_option("make")
+    shown.heard("way", "make")
+    shown.widget.level = 4
+    shown.tell()
+    assert shown.root.get_by_text("(5 of 12)").is_visible()
+    shown.close()
+
+
+@themes
+def test_the_scrubber_is_legible_and_narrow_windows_lose_nothing(scrub, theme, tmp_path):
+    shown = scrub(theme=theme)
+    found = shown.contrasts("label", "select", "button", "output", "p", "text")
+    assert len(found) > 20 and min(found)[0] > 4.5, min(found)
+    assert serious(shown.page, shown.selector) == []
+    shown.root.screenshot(path=tmp_path / f"diffuse {theme}.png")
+    shown.narrow()
+
+
+# ---------------------------------------------------------------- lensnb.widgets.inspect
+
+
+@pytest.fixture(scope="module")
+def report(truth):
+    def numbered(seed: int, first: int) -> MapSet:
+        simulation = first + np.arange(200) // 10
+        return MapSet(lognormal(200, seed).numpy(), 5.0, simulation=simulation)
+
+    generated = {
+        "a flow": FIELD.sample(200, seeded(2)),
+        "a diffusion model": truth.repeat(4, 1, 1) * 1.1,
+    }
+    return compare(numbered(0, 0), numbered(1, 100), generated, look_at_maps=False, rounds=40)
+
+
+@pytest.fixture
+def inspector(show, report):
+    """inspector(…) → the report on a page, with all maps, 64 or 128 of them."""
+    return lambda **how: show(inspect(report, sizes=[64, 128]), "inspector", **how)
+
+
+MATRICES = ".matrix canvas"
+
+
+def test_generators_and_matrices_are_chosen(inspector):
+    shown = inspector()
+    first, drawn = shown.plots(), shown.pictures(MATRICES)
+    assert len(first) == 3 and len(drawn) == 4  # truth, null and both generators
+    flow = shown.root.get_by_label("a flow", exact=True)
+    shown.click(flow)
+    assert shown.plots() != first and shown.pictures(MATRICES) == [*drawn[:2], drawn[3]]
+    shown.idle()
+    assert shown.widget.chosen == ["a diffusion model"]
+    shown.click(flow)
+    assert shown.plots() == first and shown.pictures(MATRICES) == drawn
+    shown.root.get_by_label("Matrices").select_option("over truth")
+    assert len(shown.pictures(MATRICES)) == 3
+    assert shown.root.get_by_text("grey: not known well enough").is_visible()
+    shown.root.get_by_label("Matrices").select_option("correlation")
+    assert shown.pictures(MATRICES) == drawn
+
+
+def test_another_statistic_and_another_number_of_maps_ask_the_kernel(inspector):
+    shown = inspector()
+    statistic, sizes = (
+        shown.root.get_by_label(name) for name in ("Statistic", "Maps of each set")
+    )
+    status, first = shown.root.locator(".status"), shown.plots()
+    shown.occupy()
+    statistic.select_option("pdf")
+    assert shown.root.get_attribute("aria-busy") == "true"
+    assert status.inner_text().startswith("computing") and shown.plots() == first
+    shown.read()
+    pdf = shown.plots()
+    assert shown.root.get_attribute("aria-busy") == "false"
+    assert status.inner_text().startswith("pdf") and all(a != b for a, b in zip(pdf, first))
+    # of the statistic, not of the whole report
+    reasons = shown.root.locator(".reasons").first.inner_text()
+    assert ", null " in reasons and reasons.endswith(".")
+    sizes.select_option("64")
+    shown.idle()
+    assert shown.plots() != pdf and shown.widget.maps == 64
+    assert "from 64 other true maps" in shown.root.locator(".key").inner_text()
+    sizes.select_option("0")
+    shown.idle()
+    statistic.select_option("power")
+    shown.idle()
+    assert shown.plots() == first and status.inner_text().startswith("power")
+
+
+def test_the_elements_of_a_matrix_are_read_by_key_and_mouse(inspector):
+    shown = inspector()
+    said = shown.root.locator(".element")
+    shown.root.locator(".matrix").first.focus()
+    before = said.inner_text()
+    shown.key("ArrowUp")
+    assert said.inner_text() != before and said.inner_text().startswith("Bins 3 and 1 ")
+    # the upper left corner
+    shown.root.locator(MATRICES).nth(1).hover(position={"x": 2, "y": 2})
+    bins = shown.root.locator(MATRICES).first.evaluate("canvas => canvas.width")
+    expect(said).to_have_text(re.compile(f"Bins {bins} and 1 "))
+    assert "null (true maps) " in said.inner_text()
+    shown.close()
+
+
+@themes
+def test_the_inspector_is_legible_and_narrow_windows_lose_nothing(inspector, theme, tmp_path):
+    shown = inspector(theme=theme)
+    text = ("label", "select", "p", "li", "summary", "h4", "text", ".scale span")
+    found = shown.contrasts(*text)
+    assert len(found) > 40 and min(found)[0] > 4.5, min(found)
+    assert serious(shown.page, shown.selector) == []
+    shown.root.screenshot(path=tmp_path / f"inspector {theme}.png")
+    shown.narrow()
+    shown.root.screenshot(path=tmp_path / f"inspector narrow {theme}.png")
+
+
+# ---------------------------------------------------------------- lensnb.widgets.walk
+
+
+@pytest.fixture
+def path(show, truth):
+    """path(…) → a walk of nine steps, at one of two temperatures, on a page."""
+    kappa = KappaTransform.fit(truth)
+    flow = Flow(32, kappa, GaussianField.fit(kappa(truth)), steps=2, hidden=8)
+    offered = {"steps": 9, "temperatures": [0.7, 1]}
+    return lambda **how: show(walk(flow, truth, 5.0, **offered), "walk", **how)
+
+
+def test_a_walk_is_gone_by_key_and_mouse(path):
+    shown = path()
+    root = shown.root
+    root.get_by_role("slider", name="Step of the walk").focus()
+    shown.key("Home")
+    first, drawn = shown.pictures(), shown.plots()
+    shown.key("End")
+    assert root.get_by_text("9 of 9", exact=True).is_visible()
+    last = shown.pictures()
+    assert last[1] != first[1] and last[0] == first[0] and last[2] == first[2]
+    assert shown.plots() != drawn
+    shown.click(root.get_by_role("button", name="Towards the start"))
+    assert root.get_by_text("8 of 9", exact=True).is_visible()
+    shown.click(root.get_by_role("button", name="Towards the end"))
+    assert shown.pictures() == last
+    root.get_by_role("slider", name="Step of the walk").focus()
+    shown.key("Home")
+    assert shown.pictures() == first and shown.plots() == drawn
+
+
+def test_another_walk_is_asked_of_the_kernel_and_comes_back(path):
+    shown = path()
+    first, drawn = shown.pictures(), shown.plots()
+    for name, value, back in (("Temperature", "0.7", "1"), ("To", "5", "1")):
+        control = shown.root.get_by_role("combobox", name=name, exact=True)
+        shown.occupy()
+        control.select_option(value)
+        assert shown.root.get_attribute("aria-busy") == "true"
+        shown.read()
+        assert shown.root.get_attribute("aria-busy") == "false" and shown.pictures() != first
+        control.select_option(back)
+        shown.idle()
+        assert shown.pictures() == first
+    fine = shown.root.get_by_label("fine", exact=True)
+    shown.click(fine)
+    shown.idle()
+    assert shown.pictures()[1] != first[1] and shown.widget.scales == ["middle", "coarse"]
+    shown.click(fine)
+    shown.idle()
+    assert shown.pictures() == first and shown.plots() == drawn
+    assert shown.widget.temperature == 1.0 and len(shown.widget.scales) == 3
+
+
+def test_python_hears_of_the_step_and_sets_it(path):
+    shown = path()
+    shown.root.get_by_role("slider", name="Step of the walk").focus()
+    shown.key("Home")
+    shown.key("ArrowRight")
+    shown.heard("step", 1)
+    shown.widget.step = 6
+    shown.tell()
+    assert shown.root.get_by_text("7 of 9", exact=True).is_visible()
+    shown.close()
+
+
+@themes
+def test_the_walk_is_legible_and_narrow_windows_lose_nothing(path, theme, tmp_path):
+    shown = path(theme=theme)
+    text = ("label", "select", "button", "output", "p", "legend", "text")
+    found = shown.contrasts(*text)
+    assert len(found) > 20 and min(found)[0] > 4.5, min(found)
+    assert serious(shown.page, shown.selector) == []
+    shown.root.screenshot(path=tmp_path / f"walk {theme}.png")
+    shown.narrow()
+
+
+# ---------------------------------------------------------------- lensnb.widgets.watch
+
+
+def record(step: int, **more) -> dict:
+    told = {
+        "lr": 1e-3 / step,
+        "seconds": 0.1 * step,
+        "images": 8 * step,
+        "images_per_second": 80.0,
+    }
+    return {"step": step, "loss": 2.0 / step, "validation": 2.1 / step} | told | more
+
+
+@pytest.fixture
+def training(show):
+    """training(…) → a training of a hundred steps on a page, of which two are made."""
+
+    def training(**how):
+        widget = TrainingView(100, "flow")
+        widget.add(record(2))
+        widget.add(record(4, power_slope=0.87), lognormal(4, 3))
+        return show(widget, "training", **how)
+
+    return training
+
+
+def test_a_training_is_seen_while_it_runs(training):
+    shown = training()
+    root, said = shown.root, shown.root.locator(".head p")
+    assert said.inner_text().startswith("flow: running at step 4 of 100, about ")
+    for word in ("loss", "validation", "learning rate", "images a second", "C_ℓ slope"):
+        assert root.locator("dl dt").get_by_text(word, exact=True).is_visible()
+    first, samples = shown.plots(), shown.pictures(".samples canvas")
+    assert len(samples) == 4 and root.locator("svg path.curve").count() == 3
+    shown.widget.add(record(50, power_slope=0.9), lognormal(4, 4))
+    shown.tell()
+    assert root.locator("progress").evaluate("bar => bar.value") == 50
+    assert shown.plots() != first and shown.pictures(".samples canvas") != samples
+    shown.widget.state = "finished"
+    shown.tell()
+    assert said.inner_text() == "flow: finished at step 50 of 100"
+    shown.close()
+
+
+def test_the_button_interrupts_the_kernel_where_the_page_lets_it(training):
+    shown = training(interrupts=True)
+    stop, how = shown.root.get_by_role("button", name="Stop"), shown.root.locator(".how")
+    assert stop.is_visible() and not how.is_visible()
+    shown.click(stop)
+    expect(stop).to_be_disabled()
+    assert shown.page.evaluate("window.interrupts") == 1
+    shown.widget.state = "interrupted"
+    shown.tell()
+    assert shown.root.locator(".head p").inner_text() == "flow: interrupted at step 4 of 100"
+    assert not stop.is_visible()
+
+
+def test_the_words_say_what_to_press_where_the_page_does_not(training):
+    shown = training()
+    assert shown.root.locator(".how").is_visible()
+    assert shown.root.get_by_role("button", name="Stop").count() == 0
+
+
+@themes
+def test_the_training_is_legible_and_narrow_windows_lose_nothing(training, theme, tmp_path):
+    shown = training(theme=theme, interrupts=True)
+    found = shown.contrasts("p", "dt", "dd", "button", "text")
+    assert len(found) > 20 and min(found)[0] > 4.5, min(found)
+    assert serious(shown.page, shown.selector) == []
+    shown.root.screenshot(path=tmp_path / f"training {theme}.png")
+    shown.narrow()
