@@ -687,7 +687,7 @@ from lensnb.models import Flow
 from lensnb.readers import convert, open_maps
 from lensnb.stats import suite
 from lensnb.store import MapWriter
-from lensnb.train import fit, streaming
+from lensnb.train import Checks, Settings, fit, streaming
 from lensnb.transform import KappaTransform
 
 lensnb.store.reading.PIECE, streaming.BLOCK = 2**18, 2**21  # a sixteenth and a thirty-second
@@ -708,7 +708,8 @@ def everything(folder, count):
     torch.manual_seed(0)
     model = Flow(n, KappaTransform.fit(train[:256].tensor()), steps=2, hidden=4)
     steps = len(train) // 250 + 1  # an epoch
-    list(fit(model, train, steps, batch=250, augment=random_symmetry, device="cpu", folder=folder, every=steps))
+    settings = Settings(steps, batch=250, augment=random_symmetry)
+    list(fit(model, train, settings, checks=Checks(every=steps), device="cpu", folder=folder))
     return maps
 
 

@@ -16,7 +16,8 @@ from test_train import MAPS, STEPS, assert_equal, build, interrupt_at, run, weig
 from lensnb.data import random_crop, random_symmetry
 from lensnb.files import read_checkpoint, write_tensors
 from lensnb.models import Flow
-from lensnb.train.state import name_of, numbers
+from lensnb.train.settings import name_of
+from lensnb.train.state import _numbers as numbers
 from lensnb.transform import KappaTransform
 
 KILLED = """
@@ -140,7 +141,7 @@ def test_a_training_of_an_older_version_goes_on(tmp_path):
     """It wrote down neither transform nor augmentation nor how its networks computed, and has fewer arguments."""
 
     def forget(settings):
-        for key in ("transform", "augment", "accumulate", "precision", "compile"):
+        for key in ("transform", "augment", "accumulate", "precision"):
             del settings[key]
 
     expected, model = build(), build()
@@ -183,7 +184,7 @@ def test_another_precision_goes_on_with_a_sentence(tmp_path):
     run(build(), tmp_path, augment=interrupt_at(5))
     with pytest.warns(
         UserWarning,
-        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training goes on",
+        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training resumes",
     ):
         records = run(build(), tmp_path, precision="bfloat16")
     assert records[-1]["stopped"] == "finished"
