@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..renamed import old_attribute
+from ..renamed import moved, old_attribute
 from .estimate import Estimate
 from .verdict import Verdict
 
@@ -113,3 +113,6 @@ def _one_over(value: float) -> str:
     if value < 0.1:
         return f"{1 / value:.0f}"
     return f"{1 / value:.2g}"  # a few outliers make a covariance worth less than one map
+
+
+__getattr__ = moved(__name__, QUANTITIES="lensnb.compare.rows")
