@@ -138,10 +138,11 @@ def _add_run(commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from . import runs
+    from .runs.parameters import read_parameters
 
     given = {}
     if options.f is not None:
-        given = runs.read_parameters(options.f)
+        given = read_parameters(options.f)
     given |= dict(options.p)
     folder = runs.run(options.notebook, options.name, given, options.root, options.again)
     table = folder / "report.txt"
@@ -206,9 +207,10 @@ def _add_sweep(commands) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     from . import runs
+    from .runs.study import run_one
 
     if options.only is not None:
-        runs.run_one(options.study, options.only, options.root)
+        run_one(options.study, options.only, options.root)
         return 0
     failed = runs.sweep(
         options.study,
@@ -384,9 +386,9 @@ def _add_sample(commands) -> None:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from . import sims
+    from .sims.sample import make_sample
 
-    made = sims.make_sample(
+    made = make_sample(
         options.planes, options.out, options.boxes, options.maps, _cone(options), options.workers
     )
     print(f"wrote {', '.join(str(path) for path in made)}")

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from .files import atomic_write
 from .given import Batch, check_values, turned_values
-from .maps import MapGrid, check_shape, check_side, checked_redshifts
+from .maps import MapGrid
+from .maps.grid import check_shape, check_side, checked_redshifts
 from .ramps import strip_png
 from .renamed import old_attribute, renamed
 from .store import StoredMaps, pieces

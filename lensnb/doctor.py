@@ -37,7 +37,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 _TRAININGS = {("07", "diffusion"): 2}
 
 
-class Finding(NamedTuple):
+class _Finding(NamedTuple):
     """One line of the doctor.
 
     Attributes:
@@ -55,7 +55,7 @@ def print_findings(device: str = "auto") -> int:
     """Print the findings; returns 1 where something that must be there is missing, else 0."""
     start = time.perf_counter()
     missing = False
-    for good, about, found in examine(device):
+    for good, about, found in _examine(device):
         sign = {True: "✓", None: "–", False: "✗"}[good]
         print(f"{sign} {about:32s} {found}", flush=True)
         if good is False:
@@ -67,7 +67,7 @@ def print_findings(device: str = "auto") -> int:
     return int(missing)
 
 
-def examine(device: str = "auto", notebooks: str | Path = NOTEBOOKS) -> Iterator[Finding]:
+def _examine(device: str = "auto", notebooks: str | Path = NOTEBOOKS) -> Iterator[_Finding]:
     """Everything that ``lensnb doctor`` says, one finding after the other.
 
     The last findings need some seconds of training.
@@ -80,7 +80,7 @@ def examine(device: str = "auto", notebooks: str | Path = NOTEBOOKS) -> Iterator
         ValueError: the named device is not there.
     """
     python = f"Python {platform.python_version()}, {platform.system()}"
-    yield Finding(True, "lensnb", f"{__version__} on {python}")
+    yield _Finding(True, "lensnb", f"{__version__} on {python}")
     where = choose_device(device)
     yield _device(where)
     yield from _extras()
@@ -100,7 +100,7 @@ def _families() -> dict[str, type[nn.Module]]:
     return of_maps
 
 
-def _device(where: torch.device) -> Finding:
+def _device(where: torch.device) -> _Finding:
     if where.type == "cuda":
         name = torch.cuda.get_device_name(where)
     else:
@@ -109,13 +109,13 @@ def _device(where: torch.device) -> Finding:
         name += f", {torch.get_num_threads()} threads"
     precision = choose_precision("auto", where)
     found = f"{where} ({name}); trains in {precision}; torch {torch.__version__}"
-    return Finding(True, "device", found)
+    return _Finding(True, "device", found)
 
 
 # ---------------------------------------------------------------- what is installed
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[_Finding]:
     """Which of the optional packages are installed, by extra."""
     wanted: dict[str, list[str]] = {}
     for line in requires("lensnb") or []:
@@ -129,9 +129,9 @@ def _extras() -> Iterator[Finding]:
         missing = [package for package in packages if not _installed(package)]
         if missing:
             found = f"without {', '.join(missing)}: pip install 'lensnb[{extra}]'"
-            yield Finding(None, f"extra {extra}", found)
+            yield _Finding(None, f"extra {extra}", found)
         else:
-            yield Finding(True, f"extra {extra}", ", ".join(packages))
+            yield _Finding(True, f"extra {extra}", ", ".join(packages))
 
 
 def _installed(package: str) -> bool:
@@ -142,51 +142,51 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _sample() -> Finding:
+def _sample() -> _Finding:
     """Whether the shipped sample can be read."""
     try:
         sets = {name: load_sample(name) for name in ("train", "truth", "null")}
     except (OSError, ValueError) as error:
-        return Finding(False, "sample", f"{error}; install lensnb again")
+        return _Finding(False, "sample", f"{error}; install lensnb again")
     counts = ", ".join(f"{len(maps):,} {name}" for name, maps in sets.items())
     truth = sets["truth"]
-    return Finding(True, "sample", f"{counts}; {truth.grid.n}² pixels over {truth.side_deg:g}°")
+    return _Finding(True, "sample", f"{counts}; {truth.grid.n}² pixels over {truth.side_deg:g}°")
 
 
-def _trained() -> Iterator[Finding]:
+def _trained() -> Iterator[_Finding]:
     """Whether the trained models that come with lensnb, those with a card, can be read."""
     names = [card.stem for card in sorted(models.TRAINED.glob("*.md"))]
     if not names:
-        yield Finding(False, "trained models", "none is here; install lensnb again")
+        yield _Finding(False, "trained models", "none is here; install lensnb again")
     for name in names:
         try:
             size = sum(weights.numel() for weights in models.load(name).parameters())
         except (OSError, ValueError) as error:
-            yield Finding(False, f"trained {name}", f"{error}; install lensnb again")
+            yield _Finding(False, f"trained {name}", f"{error}; install lensnb again")
         else:
-            yield Finding(True, f"trained {name}", f"{size:,} parameters")
+            yield _Finding(True, f"trained {name}", f"{size:,} parameters")
 
 
-def _jupyterlab() -> Finding:
+def _jupyterlab() -> _Finding:
     if importlib.util.find_spec("jupyterlab") is None:
-        return Finding(None, "JupyterLab", "not here: pip install 'lensnb[lab]'")
-    return Finding(True, "JupyterLab", version("jupyterlab"))
+        return _Finding(None, "JupyterLab", "not here: pip install 'lensnb[lab]'")
+    return _Finding(True, "JupyterLab", version("jupyterlab"))
 
 
-def _chromium() -> Finding:
+def _chromium() -> _Finding:
     """The browser of the tests."""
     names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     for name in filter(None, names):
         path = shutil.which(name)
         if path:
-            return Finding(True, "Chromium", path)
-    return Finding(None, "Chromium", "not here; only the browser tests want it (CHROMIUM=path)")
+            return _Finding(True, "Chromium", path)
+    return _Finding(None, "Chromium", "not here; only the browser tests want it (CHROMIUM=path)")
 
 
 # ---------------------------------------------------------------- how long notebooks train
 
 
-def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
+def _speed(device: torch.device, notebooks: Path) -> Iterator[_Finding]:
     """Seconds a training step of each family, and what they mean for each notebook."""
     kappa = load_sample("train")[:256].tensor()
     n = kappa.shape[-1]
@@ -194,9 +194,9 @@ def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
     field = GaussianField.fit(transform(kappa))
     step_s = {}
     for name, family in _families().items():
-        step_s[name] = seconds_a_step(family(n, transform, field), kappa, device)
+        step_s[name] = _seconds_a_step(family(n, transform, field), kappa, device)
         rate = _BATCH / step_s[name]
-        yield Finding(True, f"{name} trains", f"{rate:.0f} maps a second at {n}²")
+        yield _Finding(True, f"{name} trains", f"{rate:.0f} maps a second at {n}²")
     for path in sorted(notebooks.glob("[0-9]*.ipynb")):
         steps = _steps(path)
         if steps is None:
@@ -205,10 +205,10 @@ def _speed(device: torch.device, notebooks: Path) -> Iterator[Finding]:
         training = "trains nothing"
         if seconds:
             training = f"trains for about {_duration(seconds)} here"
-        yield Finding(True, path.stem, f"{training}; {_stated(path)}")
+        yield _Finding(True, path.stem, f"{training}; {_stated(path)}")
 
 
-def seconds_a_step(model: nn.Module, kappa: torch.Tensor, device: torch.device) -> float:
+def _seconds_a_step(model: nn.Module, kappa: torch.Tensor, device: torch.device) -> float:
     """How long a training step takes, after the first two.
 
     Args:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .maps import turned, wide
+from .maps.grid import turned, wide
 
 Given = Mapping[str, Tensor]
 

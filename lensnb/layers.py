@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .maps import MapGrid, wide
+from .maps import MapGrid
+from .maps.grid import wide
 
 _HAAR = (
     torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2

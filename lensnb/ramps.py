@@ -61,7 +61,7 @@ def ramp(name: str) -> np.ndarray:
     return table.round().astype(np.uint8)
 
 
-def colours_of(values: np.ndarray, low: float, high: float, name: str = "magma") -> np.ndarray:
+def _colours_of(values: np.ndarray, low: float, high: float, name: str = "magma") -> np.ndarray:
     """The colour of each value: the ramp runs from ``low`` to ``high``, and NaN is transparent.
 
     Args:
@@ -99,5 +99,5 @@ def strip_png(maps: np.ndarray, name: str = "magma", gap: int = 2) -> bytes:
     spaced = np.pad(maps, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
     side_by_side = np.concatenate(list(spaced), axis=1)
     buffer = io.BytesIO()
-    Image.fromarray(colours_of(side_by_side, low, high, name), "RGBA").save(buffer, "png")
+    Image.fromarray(_colours_of(side_by_side, low, high, name), "RGBA").save(buffer, "png")
     return buffer.getvalue()

@@ -37,7 +37,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .maps import GaussianField, wide
+from .maps import GaussianField
+from .maps.grid import wide
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 

@@ -24,7 +24,8 @@ import math
 import torch
 from torch import Tensor
 
-from .maps import ARCMIN, MapGrid, wide
+from .maps import ARCMIN, MapGrid
+from .maps.grid import wide
 
 
 def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .maps import wide
+from .maps.grid import wide
 
 
 class KappaTransform(torch.nn.Module):

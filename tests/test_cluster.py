@@ -5,7 +5,8 @@ import pytest
 
 from lensnb.data import MapSet
 from lensnb.ensemble import measure
-from lensnb.sims import LightCone, plane_file, simulate_boxes
+from lensnb.sims import LightCone, simulate_boxes
+from lensnb.sims.boxes import plane_file
 from lensnb.stats import suite
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")

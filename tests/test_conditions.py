@@ -10,7 +10,8 @@ from lensnb import models
 from lensnb.data import MapSet, block_average, random_crop, random_symmetry, tiles
 from lensnb.files import save_checkpoint
 from lensnb.given import Batch, Conditions, turned_values
-from lensnb.maps import GaussianField, LognormalField, MapGrid, turned
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.maps.grid import turned
 from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.readers import open_maps
 from lensnb.shear import shear

@@ -13,7 +13,8 @@ from lensnb.compare import compare
 from lensnb.data import MapSet, random_symmetry
 from lensnb.files import read_checkpoint
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import contract, map_shape, register
+from lensnb.models import contract, register
+from lensnb.models.contract import map_shape
 from lensnb.readers import open_maps
 from lensnb.stats import suite
 from lensnb.train import Checks, Folder, Settings, fit

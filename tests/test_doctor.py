@@ -15,12 +15,12 @@ def quick(monkeypatch):
     """Without training: a step of a flow takes half a second, one of a diffusion model a second."""
     seconds = {"flow": 0.5, "diffusion": 1.0}
     monkeypatch.setattr(
-        doctor, "seconds_a_step", lambda model, kappa, device: seconds[model.family]
+        doctor, "_seconds_a_step", lambda model, kappa, device: seconds[model.family]
     )
 
 
-def findings() -> dict[str, doctor.Finding]:
-    return {one.about: one for one in doctor.examine("cpu")}
+def findings() -> dict[str, doctor._Finding]:
+    return {one.about: one for one in doctor._examine("cpu")}
 
 
 def test_it_names_versions_device_data_and_every_notebook(quick):
@@ -96,4 +96,4 @@ def test_a_step_is_timed():
     field = GaussianField.from_power(MapGrid(16, 5.0), lambda ell: 1e-9 * (ell / 500) ** -2.0)
     maps = field.sample(32, torch.Generator().manual_seed(0)).float()
     flow = Flow(16, KappaTransform.fit(maps, logarithm=False), steps=2, hidden=8)
-    assert 0 < doctor.seconds_a_step(flow, maps, torch.device("cpu")) < math.inf
+    assert 0 < doctor._seconds_a_step(flow, maps, torch.device("cpu")) < math.inf

@@ -305,6 +305,7 @@ def test_no_name_is_both_a_module_and_something_else():
         modules |= {path.parent.name for path in init.parent.glob("*/__init__.py")}
         tree = ast.parse(init.read_text(encoding="utf-8"))
         imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        imported = [node for node in imported if node.module]  # not the modules themselves
         names = {alias.asname or alias.name for node in imported for alias in node.names}
         found += [f"{init.relative_to(PACKAGE).parent}.{name}" for name in names & modules]
     assert found == []

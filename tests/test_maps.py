@@ -11,13 +11,8 @@ import scipy.ndimage
 import scipy.stats
 import torch
 
-from lensnb.maps import (
-    GaussianField,
-    LognormalField,
-    MapGrid,
-    mode_power,
-    smooth,
-)
+from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
+from lensnb.maps.fields import mode_power
 from lensnb.shear import add_shape_noise, shape_noise_sigma
 
 GRID = MapGrid(32, 5.0)

@@ -10,7 +10,8 @@ import torch
 
 from lensnb.compare.memorisation import Nearest, copies, nearest
 from lensnb.data import load_sample
-from lensnb.maps import GaussianField, LognormalField, turned, turned_back
+from lensnb.maps import GaussianField, LognormalField
+from lensnb.maps.grid import turned, turned_back
 
 SAMPLE = {
     name: load_sample(name)[::4] for name in ("train", "truth", "null")

@@ -17,7 +17,8 @@ from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.transform import KappaTransform
-from lensnb.widgets import TrainingView, diffuse, inspect, spot_the_fake, walk
+from lensnb.widgets import diffuse, inspect, spot_the_fake, walk
+from lensnb.widgets.training_view import TrainingView
 
 pytestmark = pytest.mark.browser
 

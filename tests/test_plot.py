@@ -18,6 +18,8 @@ from lensnb import plot
 from lensnb.compare import NULL, compare
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.plot.curves import parts
+from lensnb.plot.losses import learning_rate
 
 
 @pytest.fixture(autouse=True)
@@ -195,7 +197,7 @@ def test_a_training_shows_its_losses_and_a_single_record_is_a_point():
     loss, validation = ax.lines
     assert loss.get_xydata().tolist() == [[1, 3], [2, 2]] and loss.get_marker() == ""
     assert validation.get_xydata().tolist() == [[2, 2.5]] and validation.get_marker() == "o"
-    rate = plot.learning_rate(plot.panels(1)[1], history[:1]).lines[0]
+    rate = learning_rate(plot.panels(1)[1], history[:1]).lines[0]
     assert rate.get_xydata().tolist() == [[1, 1e-3]] and rate.get_marker() == "o"
     assert plot.training(plot.panels(1)[1], []).get_ylabel() == "loss"
 
@@ -234,7 +236,7 @@ def binned(report):
 
 def test_each_part_of_a_statistic_is_a_line_of_its_own_with_its_name(report, binned):
     binned, half = binned
-    assert list(plot.parts(report.statistics["power"])) == [""]
+    assert list(parts(report.statistics["power"])) == [""]
     statistic, truth = binned.statistics["power"], binned.ensembles["truth"]["power"]
     figure, ax = plot.panels(1)
     plot.band(ax, statistic, truth, plot.TRUTH, "truth")

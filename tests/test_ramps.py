@@ -26,7 +26,7 @@ def test_sequential_ramps_rise_in_lightness(name):
 
 def test_values_beyond_the_scale_have_its_end_colours_and_nan_is_transparent():
     table = ramps.ramp("magma")
-    found = ramps.colours_of(np.array([[-1.0, 0.0, 0.5], [1.0, 9.0, np.nan]]), 0, 1)
+    found = ramps._colours_of(np.array([[-1.0, 0.0, 0.5], [1.0, 9.0, np.nan]]), 0, 1)
     assert found.shape == (2, 3, 4)
     assert (found[0, 0] == table[0]).all() and (found[0, 1] == table[0]).all()
     assert (found[1, 0] == table[-1]).all() and (found[1, 1] == table[-1]).all()
@@ -38,7 +38,7 @@ def test_a_strip_shows_the_maps_side_by_side():
     image = np.asarray(Image.open(io.BytesIO(ramps.strip_png(maps))))
     assert image.shape == (8, 3 * (8 + 2), 4)
     low, high = np.percentile(maps, [1, 99.5])
-    assert (image[:, 10:18] == ramps.colours_of(maps[1], low, high)).all()
+    assert (image[:, 10:18] == ramps._colours_of(maps[1], low, high)).all()
     assert (image[:, 8:10] == 0).all()
 
 

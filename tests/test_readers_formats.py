@@ -18,13 +18,13 @@ from lensnb.readers import (
     cosmogrid,
     ktng,
     open_maps,
-    patch_centres,
-    read_catalogue,
     read_shear,
     save_zarr,
     slics,
     unmask,
 )
+from lensnb.readers.catalogues import read_catalogue
+from lensnb.readers.cosmogrid import patch_centres
 from lensnb.shear import bin_shear, kaiser_squires, shear
 
 fits = pytest.importorskip("astropy.io.fits")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lensnb.data import MapSet
-from lensnb.maps import check_shape
-from lensnb.readers import FileMaps, Format, convert, formats, open_maps, read_file, register
+from lensnb.maps.grid import check_shape
+from lensnb.readers import FileMaps, Format, convert, formats, open_maps, register
 from lensnb.readers.checks import checked
+from lensnb.readers.entry import read_file
 from lensnb.readers.filemaps import reading
 from lensnb.readers.formats import Options, ends_in
 

@@ -1,5 +1,6 @@
 """Old names work for one release, with a warning that names the new one."""
 
+import importlib
 import json
 
 import numpy as np
@@ -56,3 +57,30 @@ def test_a_stored_set_with_the_old_name_opens_and_grows(tmp_path):
     with MapWriter(path, 5.0, 1.0) as writer:
         writer.append(MAPS[:1], 7)
     assert open_maps(path).simulation.tolist() == [*NUMBERS, 7]
+
+
+# Names that have left the API of a package.
+MOVED = {
+    "maps": "mode_power wide",
+    "plot": "KAPPA small_png typeset",
+    "readers": "patch_centres read_catalogue read_cosmogrid read_file read_fits read_ktng "
+    "read_ktng_binary read_masked read_npy read_npz read_slics read_zarr",
+    "runs": "RECORD check_names coerce folder_name read_parameters read_record versions write_html",
+    "sims": "FIRST_BOX born_map born_weights make_sample particle_positions pixel_weights "
+    "plane_file project simulate_box",
+    "store": "ahead check_pixels maps_a_piece read_labels",
+    "train": "schedule",
+    "widgets": "STATISTICS Diffuse Explorer Inspector Quiz Walk Training watch",
+}
+
+
+@pytest.mark.parametrize("package", MOVED)
+def test_names_that_moved_are_found_at_their_old_place(package):
+    """Each with a warning, and none of them is shown any more."""
+    if package == "widgets":
+        pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
+    module = importlib.import_module(f"lensnb.{package}")
+    for name in MOVED[package].split():
+        assert name not in module.__all__ and name not in dir(module)
+        with pytest.warns(FutureWarning, match=rf"lensnb.{package}.{name} is now called lensnb"):
+            assert getattr(module, name) is not None

@@ -20,6 +20,10 @@ from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.files import write_json
 from lensnb.runs import execution, runner
+from lensnb.runs.html import write_html
+from lensnb.runs.parameters import check_names, coerce, read_parameters
+from lensnb.runs.records import read_record
+from lensnb.runs.runner import folder_name
 
 PARAMETERS = """\
 steps: int = 3  # how many
@@ -61,7 +65,7 @@ CHECK = "from lensnb import runs\nparameters = runs.check_parameters(globals());
     ],
 )  # fmt: skip
 def test_coerce(value, kind, expected):
-    found = runs.coerce("p", value, kind)
+    found = coerce("p", value, kind)
     assert found == expected and type(found) is type(expected)
 
 
@@ -79,7 +83,7 @@ def test_coerce(value, kind, expected):
 )
 def test_coerce_refuses(value, kind):
     with pytest.raises(ValueError, match=r"parameter p = .* is not of the type"):
-        runs.coerce("p", value, kind)
+        coerce("p", value, kind)
 
 
 def test_check_parameters_coerces_in_place_and_takes_overrides(monkeypatch):
@@ -96,9 +100,9 @@ def test_check_parameters_coerces_in_place_and_takes_overrides(monkeypatch):
 
 def test_unknown_name_is_refused_and_the_nearest_named(notebook):
     with pytest.raises(ValueError, match="has no parameter stesp; did you mean steps"):
-        runs.check_names(notebook(), {"stesp": 4})
+        check_names(notebook(), {"stesp": 4})
     with pytest.raises(ValueError, match="it knows steps, rate"):
-        runs.check_names(notebook(), {"qqqqqq": 4})
+        check_names(notebook(), {"qqqqqq": 4})
 
 
 def test_wrong_type_is_refused_before_anything_starts(notebook, tmp_path):
@@ -185,7 +189,7 @@ def test_a_widget_is_a_picture_in_the_report(notebook, tmp_path):
         nbformat.v4.new_output("display_data", view, metadata={"image/png": {"alt": "two maps"}})
     ]
     nbformat.write(book, tmp_path / "with_widget.ipynb")
-    page = runs.write_html(
+    page = write_html(
         tmp_path / "with_widget.ipynb", tmp_path / "report.html", "a title"
     ).read_text()
     assert (
@@ -202,7 +206,7 @@ def test_a_run_is_done_once_and_again_when_asked_or_changed(notebook, tmp_path, 
         tmp_path / "runs",
     )
     first = runs.run(book, parameters={"steps": 5}, root=root)
-    record = runs.read_record(first)
+    record = read_record(first)
     assert (
         record["status"] == "done"
         and (first / "done").exists()
@@ -228,7 +232,7 @@ def test_a_run_is_done_once_and_again_when_asked_or_changed(notebook, tmp_path, 
         runs.run(book, parameters={"steps": 5}, root=root) == first
         and (first / "count").read_text() == "xxx"
     )
-    assert runs.folder_name(book, {"steps": 5}) != runs.folder_name(book, {"steps": 6})
+    assert folder_name(book, {"steps": 5}) != folder_name(book, {"steps": 6})
 
 
 STOPPED = """
@@ -282,9 +286,9 @@ def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path,
         and not (folder / "after").exists()
         and not (folder / "done").exists()
     )
-    assert runs.read_record(folder)["status"] == "unfinished"
+    assert read_record(folder)["status"] == "unfinished"
     subprocess.run(command, check=True, capture_output=True)
-    assert (folder / "after").exists() and runs.read_record(folder)["status"] == "done"
+    assert (folder / "after").exists() and read_record(folder)["status"] == "done"
 
 
 @pytest.mark.slow
@@ -310,18 +314,18 @@ def test_two_processes_with_one_run_do_it_once(notebook, tmp_path):
 
 def test_parameters_from_a_file(tmp_path):
     (tmp_path / "p.yml").write_text("steps: 7\nrate: 1.0e-4\n")
-    assert runs.read_parameters(tmp_path / "p.yml") == {"steps": 7, "rate": 1e-4}
+    assert read_parameters(tmp_path / "p.yml") == {"steps": 7, "rate": 1e-4}
     for text, sentence in (
         ("- 1", "must hold parameters by name, found list"),
         ("a: [", "is no YAML"),
     ):
         (tmp_path / "p.yml").write_text(text)
         with pytest.raises(ValueError, match=sentence):
-            runs.read_parameters(tmp_path / "p.yml")
+            read_parameters(tmp_path / "p.yml")
     with pytest.raises(
         FileNotFoundError, match="none.yml does not exist; expected a YAML file of parameters"
     ):
-        runs.read_parameters(tmp_path / "none.yml")
+        read_parameters(tmp_path / "none.yml")
 
 
 def test_a_folder_keeps_the_run_of_another_notebook(notebook, tmp_path):
@@ -333,7 +337,7 @@ def test_a_folder_keeps_the_run_of_another_notebook(notebook, tmp_path):
         ValueError, match=r"holds a run of another\.ipynb; expected another name for one of"
     ):
         runs.run(book, "one", root=tmp_path / "runs", again=True)
-    assert runs.read_record(tmp_path / "runs" / "one") == record
+    assert read_record(tmp_path / "runs" / "one") == record
 
 
 def test_runs_stand_side_by_side(tmp_path, capsys):
@@ -404,7 +408,7 @@ def test_a_failing_notebook_is_named_with_its_error(notebook, tmp_path):
         RuntimeError, match=r"05_toy.ipynb failed in cell \d+: ValueError: no such thing"
     ):
         runs.run(notebook("raise ValueError('no such thing')"), "x", root=tmp_path / "runs")
-    record = runs.read_record(tmp_path / "runs" / "x")
+    record = read_record(tmp_path / "runs" / "x")
     assert record["status"] == "failed" and "ValueError: no such thing" in record["error"]
 
 
@@ -502,9 +506,9 @@ def cutting(tmp_path):
 def test_the_old_name_of_a_parameter_works_with_a_warning(cutting, monkeypatch):
     notebook = cutting("simulation")
     with pytest.warns(FutureWarning, match="the parameter labels is now called simulation"):
-        assert runs.check_names(notebook, {"labels": "s.npy"}) == {"simulation": "s.npy"}
+        assert check_names(notebook, {"labels": "s.npy"}) == {"simulation": "s.npy"}
     with pytest.raises(ValueError, match="was given both labels and simulation"):
-        runs.check_names(notebook, {"labels": "s.npy", "simulation": "s.npy"})
+        check_names(notebook, {"labels": "s.npy", "simulation": "s.npy"})
     monkeypatch.setenv("LENSNB_PARAMETERS", json.dumps({"labels": "s.npy"}))
     namespace = {"__annotations__": {"simulation": str}, "simulation": ""}
     with pytest.warns(FutureWarning, match="LENSNB_PARAMETERS: the parameter labels is now"):
@@ -512,7 +516,7 @@ def test_the_old_name_of_a_parameter_works_with_a_warning(cutting, monkeypatch):
 
 
 def test_a_notebook_that_still_has_labels_keeps_them(cutting):
-    assert runs.check_names(cutting("labels"), {"labels": "s.npy"}) == {"labels": "s.npy"}
+    assert check_names(cutting("labels"), {"labels": "s.npy"}) == {"labels": "s.npy"}
 
 
 def test_the_command_line_warns_in_one_sentence(cutting, tmp_path, capsys, monkeypatch):
@@ -526,7 +530,7 @@ def test_the_command_line_warns_in_one_sentence(cutting, tmp_path, capsys, monke
     error = capsys.readouterr().err
     assert error.startswith("lensnb: ") and error.count("\n") == 1
     assert "the parameter labels is now called simulation" in error
-    assert runs.read_record(root / "one")["parameters"] == {"simulation": "s.npy"}
+    assert read_record(root / "one")["parameters"] == {"simulation": "s.npy"}
 
 
 def test_old_runs_are_listed_under_the_present_name(tmp_path):

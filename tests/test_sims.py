@@ -18,20 +18,10 @@ from scipy.integrate import quad
 from lensnb import theory
 from lensnb.data import SAMPLE, load_sample
 from lensnb.maps import GaussianField, MapGrid
-from lensnb.sims import (
-    LightCone,
-    born_map,
-    born_weights,
-    boxes,
-    kappa_maps,
-    nbody,
-    particle_positions,
-    pixel_weights,
-    plane_file,
-    project,
-    simulate_box,
-    simulate_boxes,
-)
+from lensnb.sims import LightCone, boxes, kappa_maps, nbody, simulate_boxes
+from lensnb.sims.born import born_map, born_weights, pixel_weights
+from lensnb.sims.boxes import plane_file
+from lensnb.sims.nbody import particle_positions, project, simulate_box
 from lensnb.stats import power_spectrum
 from lensnb.theory import Cosmology
 

@@ -16,7 +16,8 @@ import torch
 import lensnb.store.reading
 from lensnb.data import MapSet, block_average, tiles
 from lensnb.readers import convert, open_maps, save_zarr
-from lensnb.store import MapWriter, StoredMaps, check_pixels, pieces
+from lensnb.store import MapWriter, StoredMaps, pieces
+from lensnb.store.reading import check_pixels
 
 zarr = pytest.importorskip("zarr")
 LocalStore = zarr.storage.LocalStore

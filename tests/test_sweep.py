@@ -12,9 +12,9 @@ import psutil
 import pytest
 from waiting import HANGS, wait_until
 
-from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.runs import study as sweep
+from lensnb.runs.records import RECORD, read_record
 
 ROOT = Path(__file__).parent.parent
 pytest.importorskip("yaml", reason="no PyYAML: pip install 'lensnb[sweep]'")
@@ -175,8 +175,8 @@ def finished(root: Path) -> set[str]:
     """The runs that are done, as their records say."""
     return {
         path.parent.name
-        for path in root.glob(f"*/{runs.RECORD}")
-        if runs.read_record(path.parent)["status"] == "done"
+        for path in root.glob(f"*/{RECORD}")
+        if read_record(path.parent)["status"] == "done"
     }
 
 
@@ -303,4 +303,4 @@ def test_the_command_line_says_one_sentence(study, capsys):
     assert main(["sweep", str(study("notebook: 05_toy.ipynb\ngrid: {sed: [3]}"))]) == 1
     error = capsys.readouterr().err
     assert error.startswith("lensnb: ") and "did you mean seed" in error and error.count("\n") == 1
-    assert runs.RECORD == "run.json"
+    assert RECORD == "run.json"

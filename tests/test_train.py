@@ -21,18 +21,8 @@ from lensnb.files import read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.nets import UNet
-from lensnb.train import (
-    Checks,
-    Folder,
-    Hardware,
-    Settings,
-    choose_device,
-    fit,
-    loop,
-    place,
-    schedule,
-)
-from lensnb.train.settings import generator_of
+from lensnb.train import Checks, Folder, Hardware, Settings, choose_device, fit, loop, place
+from lensnb.train.settings import generator_of, schedule
 from lensnb.train.streaming import Stream, TrainingSet
 from lensnb.transform import KappaTransform
 

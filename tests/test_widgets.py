@@ -23,7 +23,10 @@ widgets = pytest.importorskip(
 )
 traitlets = pytest.importorskip("traitlets")
 from lensnb.widgets import pictures, quiz, training_view  # noqa: E402  (they need anywidget)
-from lensnb.widgets.explorer import relative  # noqa: E402
+from lensnb.widgets.explorer import STATISTICS, Explorer, relative  # noqa: E402
+from lensnb.widgets.latent_walk import Walk  # noqa: E402
+from lensnb.widgets.noise_levels import Diffuse  # noqa: E402
+from lensnb.widgets.quiz import Quiz  # noqa: E402
 
 GRID = MapGrid(16, 5.0)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -41,7 +44,7 @@ def maps() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def explorer(maps) -> widgets.Explorer:
+def explorer(maps) -> Explorer:
     return widgets.explore(maps, 5.0, n_gal_arcmin2=(0, 30))
 
 
@@ -51,7 +54,7 @@ def received(sent: dict) -> np.ndarray:
     return sent["low"] + sent["step"] * q
 
 
-def vectors(explorer: widgets.Explorer, name: str) -> np.ndarray:
+def vectors(explorer: Explorer, name: str) -> np.ndarray:
     return np.frombuffer(explorer._plot["vectors"][name], "<f4").reshape(
         -1, len(explorer._plot["x"])
     )
@@ -192,7 +195,7 @@ def test_what_cannot_be_measured_is_said_in_the_widget(explorer, monkeypatch):
     def fail(self):
         raise ValueError("no bins")
 
-    monkeypatch.setattr(widgets.Explorer, "_measure", fail)
+    monkeypatch.setattr(Explorer, "_measure", fail)
     explorer.statistic = "pdf"
     assert explorer._plot["problem"] == "no bins" and explorer._plot["statistic"] == "pdf"
     monkeypatch.undo()
@@ -221,7 +224,7 @@ def test_a_picture_stays_beside_the_view(explorer, statistic):
     assert image.format == "PNG" and image.width > 800
     assert len(np.unique(np.asarray(image.convert("L")))) > 50
     assert len(data["image/png"]) < 200_000
-    title = widgets.STATISTICS[statistic][0]
+    title = STATISTICS[statistic][0]
     assert metadata["image/png"]["alt"].startswith("A map of truth beside one of diffusion")
     assert title in metadata["image/png"]["alt"] and title in data["text/plain"]
 
@@ -324,7 +327,7 @@ SETS = {
 
 
 @pytest.fixture
-def asked(maps) -> widgets.Quiz:
+def asked(maps) -> Quiz:
     return widgets.spot_the_fake(maps, 5.0, questions=60, seed=3)
 
 
@@ -424,7 +427,7 @@ def model(maps) -> Diffusion:
 
 
 @pytest.fixture(scope="module")
-def scrubbed(model, maps) -> widgets.Diffuse:
+def scrubbed(model, maps) -> Diffuse:
     return widgets.diffuse(model, maps["truth"], 5.0, levels=6, which=3)
 
 
@@ -589,7 +592,7 @@ def flow(maps) -> Flow:
 
 
 @pytest.fixture
-def walked(flow, maps) -> widgets.Walk:
+def walked(flow, maps) -> Walk:
     return widgets.walk(flow, maps["truth"], 5.0, last=4, steps=5, temperatures=[0.6, 1])
 
 
@@ -794,6 +797,8 @@ def test_samples_of_several_source_bins_show_the_first(shown, maps):
 
 
 def test_the_old_name_works_for_one_release(shown):
-    with pytest.warns(FutureWarning, match="watch is now called follow_training"):
+    with pytest.warns(
+        FutureWarning, match="widgets.watch is now called lensnb.widgets.follow_training"
+    ):
         history = widgets.watch(records(2), 20, "flow")
     assert len(history) == 2 and shown[0].state == "finished"

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from ..ensemble import Ensemble
-from ..maps import check_shape, turned, turned_back
+from ..maps.grid import check_shape, turned, turned_back
 from .estimate import Estimate
 
 # Numbers in one transform: larger temporary arrays cost page faults, and so time.
@@ -49,7 +49,7 @@ class Nearest:
             these maps, in this order.
         distance: d, float64, shape ``(judged,)``: 0 for a copy, at most 2.
         index: of the training map, shape ``(judged,)``.
-        symmetry: 0…7 as in :func:`lensnb.maps.turned`, shape ``(judged,)``.
+        symmetry: 0…7 as in :func:`~lensnb.maps.grid.turned`, shape ``(judged,)``.
         shift: rows and columns by which the training map is rolled, pixels, shape ``(judged, 2)``.
     """
 

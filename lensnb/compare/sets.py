@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data import MapSet
-from ..maps import check_shape
+from ..maps.grid import check_shape
 
 TRUTH = "truth"
 NULL = "null (true maps)"

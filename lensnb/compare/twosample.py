@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from ..ensemble import Ensemble
-from ..maps import check_shape, turned
+from ..maps.grid import check_shape, turned
 from .estimate import Estimate
 
 # How many filters act on maps averaged over blocks of 1, 2, … pixels.

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..data import MapSet
-from ..maps import check_shape
+from ..maps.grid import check_shape
 from ..renamed import renamed
 from ..stats import Statistic
-from ..store import ahead, maps_a_piece
+from ..store.reading import ahead, maps_a_piece
 from .held import Ensemble
 
 

@@ -6,22 +6,16 @@
 """
 
 from ..renamed import moved
-from .fields import GaussianField, LognormalField, mode_power
-from .grid import (
-    ARCMIN,
-    MapGrid,
-    check_shape,
-    check_side,
-    checked_redshifts,
-    turned,
-    turned_back,
-    wide,
-)
+from .fields import GaussianField, LognormalField
+from .grid import ARCMIN, MapGrid
 from .smoothing import smooth
 
-__all__ = [
-    "ARCMIN", "GaussianField", "LognormalField", "MapGrid", "check_shape", "check_side", "checked_redshifts", "mode_power",
-    "smooth", "turned", "turned_back", "wide",
-]  # fmt: skip
+__all__ = ["ARCMIN", "GaussianField", "LognormalField", "MapGrid", "smooth"]
 
-__getattr__ = moved(__name__, add_shape_noise="lensnb.shear", shape_noise_sigma="lensnb.shear")
+__getattr__ = moved(
+    __name__,
+    add_shape_noise="lensnb.shear",
+    mode_power="lensnb.maps.fields",
+    shape_noise_sigma="lensnb.shear",
+    wide="lensnb.maps.grid",
+)

@@ -18,7 +18,7 @@ from torch import nn
 from ..files import read_checkpoint
 from ..renamed import moved
 from .band_powers import BandPowers
-from .contract import check_batch, check_draw, families, map_shape, register
+from .contract import check_batch, check_draw, families, register
 from .diffusion import Diffusion
 from .drawing import draw
 from .flow import Flow
@@ -26,7 +26,7 @@ from .vectors import VectorFlow
 
 __all__ = [
     "TRAINED", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card", "check_batch", "check_draw",
-    "draw", "families", "load", "map_shape", "register",
+    "draw", "families", "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")

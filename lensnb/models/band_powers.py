@@ -19,7 +19,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..maps import GaussianField, MapGrid, wide
+from ..maps import GaussianField, MapGrid
+from ..maps.grid import wide
 from ..samplers import MapNoise
 
 

@@ -30,7 +30,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..given import Given, check_given
-from ..maps import check_shape
+from ..maps.grid import check_shape
 
 _FAMILIES: dict[str, type[nn.Module]] = {}
 

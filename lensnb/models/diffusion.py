@@ -34,7 +34,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..given import Condition, Conditions, Given, check_given
-from ..maps import GaussianField, wide
+from ..maps import GaussianField
+from ..maps.grid import wide
 from ..nets import UNet
 from ..renamed import old_attribute, renamed
 from ..samplers import (

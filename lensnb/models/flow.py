@@ -40,7 +40,8 @@ from ..layers import (
     step_to_noise,
     unsqueeze,
 )
-from ..maps import GaussianField, wide
+from ..maps import GaussianField
+from ..maps.grid import wide
 from ..nets import CouplingNet
 from ..transform import KappaTransform
 from .contract import channels_of, check_batch, check_draw, map_shape, register

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..given import Conditions, Given, check_given
-from ..maps import wide
+from ..maps.grid import wide
 from .contract import register
 
 

@@ -16,24 +16,22 @@ Which file to open:
 * ``losses``: a training.
 """
 
-from .curves import against_known, band, comparison, curve, parts, ratio
-from .galleries import colour_limits, gallery, kappa_map
-from .losses import learning_rate, training
+from ..renamed import moved
+from .curves import against_known, band, comparison, curve, ratio
+from .galleries import gallery, kappa_map
+from .losses import training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
-from .output import show, small_png
-from .style import CYCLE, GREY, KAPPA, TRUTH, blank_figure, colours, panels, typeset
+from .output import show
+from .style import CYCLE, GREY, TRUTH, colours, panels
 from .style import Figure as Figure  # the type that widgets return; matplotlib documents it
 from .verdicts import eigenvalues, neighbours, scorecard, slopes, summary, tails
 
 __all__ = [
     "CYCLE",
     "GREY",
-    "KAPPA",
     "TRUTH",
     "against_known",
     "band",
-    "blank_figure",
-    "colour_limits",
     "colours",
     "comparison",
     "correlation",
@@ -44,17 +42,20 @@ __all__ = [
     "eigenvalues",
     "gallery",
     "kappa_map",
-    "learning_rate",
     "neighbours",
     "panels",
-    "parts",
     "ratio",
     "scorecard",
     "show",
     "slopes",
-    "small_png",
     "summary",
     "tails",
     "training",
-    "typeset",
 ]
+
+__getattr__ = moved(
+    __name__,
+    KAPPA="lensnb.plot.style",
+    small_png="lensnb.plot.output",
+    typeset="lensnb.plot.style",
+)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..maps import check_shape
+from ..maps.grid import check_shape
 from .style import KAPPA
 
 _SHARP = 128  # up to this many pixels a side, pixels stay sharp; the PNG is a third as large

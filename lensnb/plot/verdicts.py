@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..compare import NULL, FidelityReport
-from ..maps import check_shape
+from ..maps.grid import check_shape
 from .curves import curve, cut_off_empty_bins, fill, ratio
 from .galleries import colour_limits, kappa_map
 from .style import GREY, TRUTH, colours, plain_ticks, set_scales

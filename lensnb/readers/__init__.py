@@ -12,22 +12,34 @@ given must agree with the file.
 A new format is one more file, and one more import line here.
 """
 
-from .arrays import read_npy, read_npz
-from .catalogues import read_catalogue
-from .cosmogrid import patch_centres, read_cosmogrid
-from .entry import convert, open_maps, read_file
+from ..renamed import moved
+
+# The import of a format registers it. The order is the order in which formats are asked.
+from . import arrays, catalogues, cosmogrid, images, ktng, masked, slics, zarr_sets  # noqa: F401
+from .entry import convert, open_maps
 from .filemaps import FileMaps
 from .formats import Format, Options, register
-from .images import read_fits
-from .ktng import read_ktng, read_ktng_binary
-from .masked import read_masked, unmask
+from .masked import unmask
 from .shear_tables import ShearCatalogue, read_shear
-from .slics import read_slics
-from .zarr_sets import read_zarr, save_zarr
+from .zarr_sets import save_zarr
 
 __all__ = [
-    "FileMaps", "Format", "Options", "ShearCatalogue", "convert", "open_maps", "patch_centres",
-    "read_catalogue", "read_cosmogrid", "read_file", "read_fits", "read_ktng", "read_ktng_binary",
-    "read_masked", "read_npy", "read_npz", "read_shear", "read_slics", "read_zarr", "register",
-    "save_zarr", "unmask",
+    "FileMaps", "Format", "Options", "ShearCatalogue", "convert", "open_maps", "read_shear",
+    "register", "save_zarr", "unmask",
 ]  # fmt: skip
+
+__getattr__ = moved(
+    __name__,
+    patch_centres="lensnb.readers.cosmogrid",
+    read_catalogue="lensnb.readers.catalogues",
+    read_cosmogrid="lensnb.readers.cosmogrid",
+    read_file="lensnb.readers.entry",
+    read_fits="lensnb.readers.images",
+    read_ktng="lensnb.readers.ktng",
+    read_ktng_binary="lensnb.readers.ktng",
+    read_masked="lensnb.readers.masked",
+    read_npy="lensnb.readers.arrays",
+    read_npz="lensnb.readers.arrays",
+    read_slics="lensnb.readers.slics",
+    read_zarr="lensnb.readers.zarr_sets",
+)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..maps import check_shape
+from ..maps.grid import check_shape
 from .filemaps import FileMaps
 from .formats import Options
 

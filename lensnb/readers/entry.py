@@ -14,7 +14,8 @@ import numpy as np
 from ..data import MapSet, block_average, tiles
 from ..files import atomic_folder
 from ..renamed import renamed
-from ..store import MapWriter, check_pixels, pieces
+from ..store import MapWriter, pieces
+from ..store.reading import check_pixels
 from .checks import check_alike, checked
 from .filemaps import FileMaps
 from .formats import Options, find_format

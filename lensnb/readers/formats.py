@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..maps import check_side
+from ..maps.grid import check_side
 from .filemaps import FileMaps
 
 

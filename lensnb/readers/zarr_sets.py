@@ -8,7 +8,8 @@ import numpy as np
 
 from ..data import MapSet
 from ..files import atomic_folder, optional
-from ..store import MapWriter, StoredMaps, read_given, read_simulation, simulation_name
+from ..store import MapWriter, StoredMaps
+from ..store.reading import read_given, read_simulation, simulation_name
 from .filemaps import FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
@@ -133,7 +134,7 @@ def _check_chunks(path: Path, array) -> None:
 
 
 def save_zarr(maps: MapSet, path: str | Path) -> Path:
-    """Write a set as a zarr folder that :func:`read_zarr` reads; it appears only when it is whole.
+    """Write a set as a zarr folder that :func:`~lensnb.readers.open_maps` reads; it appears only when it is whole.
 
     Raises:
         FileExistsError: there is something of that name; a folder cannot be replaced in one step.

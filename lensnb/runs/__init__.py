@@ -17,17 +17,26 @@ A run that is done is not run again, and an interrupted run resumes. :func:`swee
 study, one notebook with many parameters, and :func:`table` compares many runs.
 """
 
-from .html import write_html
+from ..renamed import moved
 from .listing import headline, table
-from .parameters import check_names, check_parameters, coerce, read_parameters
-from .records import RECORD, read_record
-from .results import save_results, versions
-from .runner import Unfinished, folder_name, run
+from .parameters import check_parameters
+from .results import save_results
+from .runner import Unfinished, run
 from .sets import load_sets
-from .study import read_study, run_one, sweep
+from .study import sweep
 
 __all__ = [
-    "RECORD", "Unfinished", "check_names", "check_parameters", "coerce", "folder_name", "headline",
-    "load_sets", "read_parameters", "read_record", "read_study", "run", "run_one", "save_results",
-    "sweep", "table", "versions", "write_html",
+    "Unfinished", "check_parameters", "headline", "load_sets", "run", "save_results", "sweep", "table",
 ]  # fmt: skip
+
+__getattr__ = moved(
+    __name__,
+    RECORD="lensnb.runs.records",
+    check_names="lensnb.runs.parameters",
+    coerce="lensnb.runs.parameters",
+    folder_name="lensnb.runs.runner",
+    read_parameters="lensnb.runs.parameters",
+    read_record="lensnb.runs.records",
+    versions="lensnb.runs.results",
+    write_html="lensnb.runs.html",
+)

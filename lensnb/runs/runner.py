@@ -49,7 +49,7 @@ def run(
         ``run.json``, trained models.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`check_names`, or the folder holds a run of
+        FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`, or the folder holds a run of
             another notebook; nothing was started.
         RuntimeError: the notebook failed; its cell and error are named, and what it had written
             stays.

@@ -11,14 +11,22 @@ Units: lengths in comoving Mpc/h, angles in degrees; planes are projected densit
 both dimensionless. PM++ (package ``pmpp``) is the extra ``sims``; only running a box imports it.
 """
 
-from .born import born_map, born_weights, kappa_maps, pixel_weights
-from .boxes import plane_file, simulate_boxes
+from ..renamed import moved
+from .born import kappa_maps
+from .boxes import simulate_boxes
 from .cone import LightCone
-from .nbody import particle_positions, project, simulate_box
-from .sample import FIRST_BOX, make_sample
 
-__all__ = [
-    "FIRST_BOX", "LightCone", "born_map", "born_weights", "kappa_maps", "make_sample",
-    "particle_positions", "pixel_weights", "plane_file", "project", "simulate_box",
-    "simulate_boxes",
-]  # fmt: skip
+__all__ = ["LightCone", "kappa_maps", "simulate_boxes"]
+
+__getattr__ = moved(
+    __name__,
+    FIRST_BOX="lensnb.sims.sample",
+    born_map="lensnb.sims.born",
+    born_weights="lensnb.sims.born",
+    make_sample="lensnb.sims.sample",
+    particle_positions="lensnb.sims.nbody",
+    pixel_weights="lensnb.sims.born",
+    plane_file="lensnb.sims.boxes",
+    project="lensnb.sims.nbody",
+    simulate_box="lensnb.sims.nbody",
+)

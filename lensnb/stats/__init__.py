@@ -35,7 +35,7 @@ from ..renamed import moved
 from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
 from .default_suite import suite
 from .minkowski_functionals import gaussian_minkowski, minkowski
-from .peaks import minima_counts, peak_counts, peak_heights
+from .peaks import minima_counts, peak_counts
 from .pixels import at_scales, moments, pdf, reduced_moments
 from .scattering_transform import (
     reduced_scattering,
@@ -67,7 +67,6 @@ __all__ = [
     "moments",
     "pdf",
     "peak_counts",
-    "peak_heights",
     "pixel_window",
     "power_spectrum",
     "reduced_moments",

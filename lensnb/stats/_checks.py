@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..maps import MapGrid, wide
+from ..maps import MapGrid
+from ..maps.grid import wide
 
 # Pixels in a batch. Temporary arrays of 1 or 2 MB stay in a processor's cache.
 BATCH_PIXELS = 2**18

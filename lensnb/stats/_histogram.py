@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..maps import wide
+from ..maps.grid import wide
 
 
 def bin_index(values: Tensor, edges) -> Tensor:

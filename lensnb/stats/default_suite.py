@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..maps import MapGrid, check_shape
+from ..maps import MapGrid
+from ..maps.grid import check_shape
 from ._checks import each
 from ._default_bins import MAKERS, Reference
 from .spectrum import cross_spectra, ell_edges

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..maps import smooth, wide
+from ..maps import smooth
+from ..maps.grid import wide
 from ._checks import observed, per_map, square
 from ._histogram import binned
 

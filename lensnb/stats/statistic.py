@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..maps import check_shape
+from ..maps.grid import check_shape
 
 # Pixels in a batch, for statistics that do not divide their maps by themselves.
 _BATCH_PIXELS = 2**22

@@ -17,19 +17,16 @@ killed, sees whole maps with their simulations and conditions. A power cut is an
 machine had not yet put on the disk fails its checksum when it is read.
 """
 
-from .reading import (
-    StoredMaps,
-    ahead,
-    check_pixels,
-    maps_a_piece,
-    pieces,
-    read_given,
-    read_simulation,
-    simulation_name,
-)
+from ..renamed import moved
+from .reading import StoredMaps, pieces
 from .writing import MapWriter
 
-__all__ = [
-    "MapWriter", "StoredMaps", "ahead", "check_pixels", "maps_a_piece", "pieces", "read_given",
-    "read_simulation", "simulation_name",
-]  # fmt: skip
+__all__ = ["MapWriter", "StoredMaps", "pieces"]
+
+__getattr__ = moved(
+    __name__,
+    ahead="lensnb.store.reading",
+    check_pixels="lensnb.store.reading",
+    maps_a_piece="lensnb.store.reading",
+    read_labels="lensnb.store.reading:read_simulation",
+)

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..files import atomic_folder, optional
-from ..maps import check_shape, check_side, checked_redshifts
+from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..renamed import old_attribute, renamed
 from .reading import StoredMaps, check_pixels, maps_a_piece, read_simulation, simulation_name
 

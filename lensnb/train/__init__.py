@@ -18,12 +18,15 @@ training equals an uninterrupted one. The weights that remain in the model (and 
 * ``follow``: :func:`watch`, a progress bar.
 """
 
+from ..renamed import moved
 from .devices import choose_device, choose_precision, place
 from .follow import watch
 from .loop import fit
-from .settings import Checks, Folder, Hardware, Settings, schedule
+from .settings import Checks, Folder, Hardware, Settings
 
 __all__ = [
     "Checks", "Folder", "Hardware", "Settings", "choose_device", "choose_precision", "fit", "place",
-    "schedule", "watch",
+    "watch",
 ]  # fmt: skip
+
+__getattr__ = moved(__name__, schedule="lensnb.train.settings")

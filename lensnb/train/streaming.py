@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..given import Batch, check_values
-from ..maps import check_shape
+from ..maps.grid import check_shape
 from ..store import StoredMaps
 
 BLOCK = 2**26  # pixels, 268 MB of float32; sets that are not larger are read at once

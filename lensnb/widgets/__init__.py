@@ -19,27 +19,31 @@ except ModuleNotFoundError as error:
         "pip install 'lensnb[lab]'"
     ) from None
 
-from .explorer import STATISTICS, Explorer, explore
-from .inspector import Inspector, inspect
-from .latent_walk import Walk, walk
-from .noise_levels import Diffuse, diffuse
-from .quiz import Quiz, Score, spot_the_fake
-from .training_view import TrainingView, follow_training, watch
+from ..renamed import moved
+from .explorer import explore
+from .inspector import inspect
+from .latent_walk import walk
+from .noise_levels import diffuse
+from .quiz import spot_the_fake
+from .training_view import follow_training
 
 __all__ = [
-    "STATISTICS",
-    "Diffuse",
-    "Explorer",
-    "Inspector",
-    "Quiz",
-    "Score",
-    "TrainingView",
-    "Walk",
     "diffuse",
     "explore",
     "follow_training",
     "inspect",
     "spot_the_fake",
     "walk",
-    "watch",
 ]
+
+__getattr__ = moved(
+    __name__,
+    STATISTICS="lensnb.widgets.explorer",
+    Diffuse="lensnb.widgets.noise_levels",
+    Explorer="lensnb.widgets.explorer",
+    Inspector="lensnb.widgets.inspector",
+    Quiz="lensnb.widgets.quiz",
+    Training="lensnb.widgets.training_view:TrainingView",
+    Walk="lensnb.widgets.latent_walk",
+    watch="lensnb.widgets:follow_training",
+)

@@ -20,6 +20,7 @@ from torch import Tensor
 from .. import plot, stats
 from ..ensemble import Ensemble
 from ..maps import smooth
+from ..plot.style import blank_figure, typeset
 from ..ramps import SEQUENTIAL
 from ..shear import add_shape_noise
 from .pictures import (
@@ -169,7 +170,7 @@ class Explorer(Pictured):
     """The widget that :func:`explore` makes.
 
     Attributes:
-        statistic: the statistic on view, a key of :data:`STATISTICS`.
+        statistic: the statistic on view, a key of ``STATISTICS``.
         smoothing_arcmin: standard deviation of the smoothing, arcminutes; 0 is none.
         n_gal_arcmin2: source galaxies per square arcminute for the shape noise; 0 is no noise.
         against: name of the set that is compared with the truth.
@@ -340,7 +341,7 @@ class Explorer(Pictured):
 
     def figure(self) -> plot.Figure:
         """What the widget shows now, whole maps side by side."""
-        figure = plot.blank_figure(10.5, 3.6)
+        figure = blank_figure(10.5, 3.6)
         figure.suptitle(self._setting(), fontsize=11)
         left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
         self._draw_maps(left)
@@ -379,12 +380,12 @@ class Explorer(Pictured):
             below.plot(statistic.x, mean, color=colour, lw=1.6)
         above.plot([], [], color="0.4", lw=0.9, ls="--", label="maps shown")
         above.legend(frameon=False, fontsize=9)
-        above.set(ylabel=plot.typeset(statistic.y_label), xlabel="")
+        above.set(ylabel=typeset(statistic.y_label), xlabel="")
         if _is_ratio(truth):
             below.set(ylabel="ratio", ylim=(0, 2))
         else:
             below.set(ylabel="shift / σ")
-        below.set(xlabel=plot.typeset(statistic.x_label))
+        below.set(xlabel=typeset(statistic.x_label))
         below.grid(alpha=0.25)
 
     def _setting(self) -> str:

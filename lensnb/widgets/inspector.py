@@ -19,6 +19,7 @@ from ..compare import NULL, FidelityReport, Quantity, Verdict
 from ..compare.estimate import plain
 from ..compare.verdict import judge_all
 from ..ensemble import Ensemble
+from ..plot.style import blank_figure, typeset
 from ..ramps import ramp
 from .pictures import Pictured, axes_of, float32, script
 
@@ -234,7 +235,7 @@ class Inspector(Pictured):
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
         cut = self._found[self.statistic, self.maps][0]
-        figure = plot.blank_figure(11.5, 6.2)
+        figure = blank_figure(11.5, 6.2)
         above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
         above.suptitle(self._title(), fontsize=11)
         self._draw_curves(above, cut)
@@ -251,7 +252,7 @@ class Inspector(Pictured):
         for of in self.chosen:
             mean = cut.ensembles[of][name].mean()
             plot.curve(left, statistic, mean, self._palette[of], of, lw=1.4)
-        left.set_ylabel(plot.typeset(statistic.y_label))
+        left.set_ylabel(typeset(statistic.y_label))
         left.legend(frameon=False, fontsize=8)
         what = "mean_ratio" if self._shown["ratio"] else "mean_shift"
         plot.ratio(middle, cut, name, what, self.chosen)

@@ -24,6 +24,7 @@ from torch import Tensor
 from .. import plot, stats
 from ..models import Flow
 from ..models.flow import SCALES
+from ..plot.style import blank_figure, typeset
 from ..ramps import SEQUENTIAL
 from .pictures import (
     Maps,
@@ -209,7 +210,7 @@ class Walk(Pictured):
 
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
-        figure = plot.blank_figure(12.5, 3.6)
+        figure = blank_figure(12.5, 3.6)
         figure.suptitle(self._title(), fontsize=11)
         left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
         self._draw_maps(left)
@@ -241,8 +242,8 @@ class Walk(Pictured):
         plot.curve(ax, statistic, self._mean, plot.TRUTH, "true maps, ± σ of one")
         plot.curve(ax, statistic, here, _MAP_COLOUR, "this map")
         ax.set(xscale="log", yscale="log")
-        ax.set_xlabel(plot.typeset(statistic.x_label))
-        ax.set_ylabel(plot.typeset(statistic.y_label))
+        ax.set_xlabel(typeset(statistic.x_label))
+        ax.set_ylabel(typeset(statistic.y_label))
         ax.legend(frameon=False, fontsize=8)
 
     def _draw_likelihood(self, ax) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import plot, stats
 from ..data import MapSet
 from ..models import Diffusion
+from ..plot.style import blank_figure, typeset
 from ..ramps import SEQUENTIAL
 from ..samplers import MapNoise, exponential, karras_sigmas
 from .pictures import (
@@ -253,7 +254,7 @@ class Diffuse(Pictured):
 
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
-        figure = plot.blank_figure(11.5, 3.4)
+        figure = blank_figure(11.5, 3.4)
         way = _WAYS[self.way].capitalize()
         figure.suptitle(f"{way}: noise level σ = {self.sigmas[self.level]:.2g}", fontsize=11)
         axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.25))
@@ -279,7 +280,7 @@ class Diffuse(Pictured):
         for kind, colour in _COLOURS.items():
             plot.curve(ax, statistic, vectors[self.way, kind][self.level], colour, kind)
         ax.set(xscale="log", yscale="log", xlabel=statistic.x_label)
-        ax.set_ylabel(plot.typeset(statistic.y_label))
+        ax.set_ylabel(typeset(statistic.y_label))
         ax.legend(frameon=False, fontsize=9)
 
     def __repr__(self) -> str:

@@ -18,7 +18,10 @@ from torch import Tensor
 
 from .. import plot
 from ..data import MapSet
-from ..maps import check_shape, check_side
+from ..maps.grid import check_shape, check_side
+from ..plot import galleries
+from ..plot.curves import parts
+from ..plot.output import small_png
 from ..ramps import SEQUENTIAL, ramp
 from ..stats import Statistic
 
@@ -199,12 +202,12 @@ def colour_limits(maps: Tensor) -> list[float]:
     """κ at the ends of the colour scale; a million of the pixels are enough to find them."""
     pixels = maps.flatten()
     some = pixels[:: max(1, len(pixels) // 10**6)]
-    return list(plot.colour_limits(some))
+    return list(galleries.colour_limits(some))
 
 
 def axes_of(statistic: Statistic) -> dict:
     """What the browser needs for the axes of a statistic: bins, labels, scales and parts."""
-    spans = [[name, span.start, span.stop] for name, span in plot.parts(statistic).items()]
+    spans = [[name, span.start, span.stop] for name, span in parts(statistic).items()]
     return {
         "x": np.asarray(statistic.x, float).tolist(),
         "x_label": statistic.x_label,
@@ -231,7 +234,7 @@ class Pictured(anywidget.AnyWidget):
 
     def png(self) -> bytes:
         """What the widget shows now as a still picture, for pages without a kernel."""
-        return plot.small_png(self.figure(), 90)
+        return small_png(self.figure(), 90)
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         """The widget's view and, beside it, the picture."""

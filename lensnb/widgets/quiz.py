@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .. import plot
 from ..maps import smooth
+from ..plot.style import blank_figure
 from ..ramps import SEQUENTIAL
 from .pictures import (
     Maps,
@@ -171,7 +172,7 @@ class Quiz(Pictured):
         ]
         if question["side"] == 0:  # the generated map is on the left
             pair.reverse()
-        figure = plot.blank_figure(7.2, 3.9)
+        figure = blank_figure(7.2, 3.9)
         axes = figure.subplots(1, 2)
         for ax, kappa, side in zip(axes, pair, ("left", "right")):
             image = draw_map(ax, kappa, self._side_deg, self._limits, "magma", side)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from .. import plot
 from ..compare import Fidelity
+from ..plot.losses import learning_rate
+from ..plot.style import blank_figure
 from ..ramps import ramp
-from ..renamed import warn_renamed
 from ..train import watch as print_lines
 from ..train.follow import show_all
 from .pictures import Pictured, quantise, script
@@ -84,14 +85,6 @@ def follow_training(
         if handle is not None:
             handle.update(view)  # so that a stored notebook keeps the picture of the end
     return view.history
-
-
-def watch(
-    records: Iterator[dict], steps: int, name: str = "training", check: Fidelity | None = None
-) -> list[dict]:
-    """Old name of :func:`follow_training`."""
-    warn_renamed("lensnb.widgets", "watch", "follow_training")
-    return follow_training(records, steps, name, check)
 
 
 def _end_of(history: list[dict]) -> str:
@@ -171,11 +164,11 @@ class TrainingView(Pictured):
     def figure(self) -> plot.Figure:
         """Loss and learning rate so far."""
         name = self._about["name"]
-        figure = plot.blank_figure(9, 3)
+        figure = blank_figure(9, 3)
         figure.suptitle(f"{name}: {self.state}", fontsize=11)
         loss, rate = figure.subplots(1, 2, width_ratios=(2, 1))
         plot.training(loss, self.history, name=name)
-        plot.learning_rate(rate, self.history)
+        learning_rate(rate, self.history)
         return figure
 
     def __repr__(self) -> str:
