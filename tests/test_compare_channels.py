@@ -15,7 +15,8 @@ from lensnb.compare import NULL, Fidelity, amplitude_and_tilt, compare
 from lensnb.compare.memorisation import nearest
 from lensnb.compare.twosample import accuracies_on_maps
 from lensnb.data import MapSet
-from lensnb.maps import GaussianField, LognormalField, MapGrid, turned
+from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.maps.grid import turned
 from lensnb.stats import Statistic, peak_counts, suite
 
 GRID = MapGrid(16, 5.0)
