@@ -90,7 +90,7 @@ def notebook_of(*cells: str):
 MAKE = """
 import torch
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.widgets import diffuse, explore, inspect, spot_the_fake, walk, watch
+from lensnb.widgets import diffuse, explore, follow_training, inspect, spot_the_fake, walk
 
 field = GaussianField.from_power(MapGrid(32, 5.0), lambda ell: 1e-6 / ell**1.5)
 seeded = lambda k: torch.Generator().manual_seed(k)
@@ -115,7 +115,7 @@ report = compare(numbered(0, 0), numbered(1, 100), {"a flow": field.sample(200, 
 WIDGETS = {
     "explorer": "explorer = explore(sets, 5.0)\nexplorer",
     "quiz": "quiz = spot_the_fake(sets, 5.0, questions=4, seed=1)\nquiz",
-    "diffuse": "scrub = diffuse(Diffusion(32, kappa, fitted, channels=(8, 8)), truth, 5.0, levels=12)\nscrub",
+    "diffuse": "scrub = diffuse(Diffusion(32, kappa, fitted, widths=(8, 8)), truth, 5.0, levels=12)\nscrub",
     "inspector": "inspector = inspect(report)\ninspector",
     "walk": "walked = walk(Flow(32, kappa, fitted, steps=2, hidden=8), truth, 5.0, steps=9)\nwalked",
 }
@@ -316,16 +316,17 @@ PREPARE = """
 import tempfile
 from pathlib import Path
 from lensnb.compare import Fidelity
-from lensnb.train import fit
+from lensnb.train import Checks, Settings, fit
 
 folder = Path(tempfile.mkdtemp())
 maps = truth.float()
 check = Fidelity(MapSet(maps.numpy(), 5.0), 4)
 flow = Flow(32, KappaTransform.fit(maps), steps=2, hidden=8)
 """
-TRAIN = """history = watch(
-    fit(flow, maps, 100_000, batch=4, every=2, validation=maps[:8], check=check, check_every=6, folder=folder, device="cpu"),
-    100_000, "flow", check,
+TRAIN = """settings = Settings(steps=100_000, batch=4)
+checks = Checks(validation=maps[:8], every=2, check=check, check_every=6)
+history = follow_training(
+    fit(flow, maps, settings, checks=checks, folder=folder, device="cpu"), 100_000, "flow", check,
 )"""
 START = """source => {
   const app = window.jupyterapp, notebook = app.shell.currentWidget.content;

@@ -123,7 +123,7 @@ def test_the_quiz_is_legible_and_narrow_windows_lose_nothing(quiz, theme, tmp_pa
 def scrub(show, truth):
     """scrub(…) → twelve noise levels of an untrained model on a page."""
     kappa = KappaTransform.fit(truth)
-    model = Diffusion(32, kappa, GaussianField.fit(kappa(truth)), channels=(8, 8))
+    model = Diffusion(32, kappa, GaussianField.fit(kappa(truth)), widths=(8, 8))
     return lambda **how: show(diffuse(model, truth, 5.0, levels=12), "diffuse", **how)
 
 

@@ -16,7 +16,8 @@ from test_train import MAPS, STEPS, assert_equal, build, interrupt_at, run, weig
 from lensnb.data import random_crop, random_symmetry
 from lensnb.files import read_checkpoint, write_tensors
 from lensnb.models import Flow
-from lensnb.train.state import name_of, numbers
+from lensnb.train.settings import name_of
+from lensnb.train.state import _numbers
 from lensnb.transform import KappaTransform
 
 KILLED = """
@@ -141,7 +142,7 @@ def test_a_training_of_an_older_version_goes_on(tmp_path):
 
     def forget(settings):
         for key in ("transform", "augment", "accumulate", "precision", "compile"):
-            del settings[key]
+            settings.pop(key, None)
 
     expected, model = build(), build()
     run(expected)
@@ -183,7 +184,7 @@ def test_another_precision_goes_on_with_a_sentence(tmp_path):
     run(build(), tmp_path, augment=interrupt_at(5))
     with pytest.warns(
         UserWarning,
-        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training goes on",
+        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training resumes",
     ):
         records = run(build(), tmp_path, precision="bfloat16")
     assert records[-1]["stopped"] == "finished"
@@ -209,12 +210,12 @@ def test_augmentations_are_known_by_name():
 
 def test_transforms_are_known_by_six_digits():
     """The thirteenth digit depends on the number of threads that measured it."""
-    assert numbers(KappaTransform(0.1, mean=1.0)) == {
+    assert _numbers(KappaTransform(0.1, mean=1.0)) == {
         "low": "0.1",
         "shift": "inf",
         "mean": "1",
         "std": "1",
     }
-    assert numbers(KappaTransform(0.1 + 1e-13)) == numbers(KappaTransform(0.1))
-    assert numbers(KappaTransform(0.10001)) != numbers(KappaTransform(0.1))
-    assert json.dumps(numbers(None)) == "{}"
+    assert _numbers(KappaTransform(0.1 + 1e-13)) == _numbers(KappaTransform(0.1))
+    assert _numbers(KappaTransform(0.10001)) != _numbers(KappaTransform(0.1))
+    assert json.dumps(_numbers(None)) == "{}"
