@@ -82,9 +82,9 @@ napoleon_use_ivar = True
 
 
 def modules() -> list[str]:
-    """All modules of lensnb: in the order of the read-me's table, and those that are not in it at the end."""
+    """All modules of lensnb: in the order of the table in docs/modules.md, and those that are not in it at the end."""
     table = (
-        (ROOT / "README.md")
+        (ROOT / "docs" / "modules.md")
         .read_text(encoding="utf-8")
         .partition("## Modules")[2]
         .partition("\n## ")[0]

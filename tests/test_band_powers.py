@@ -1,14 +1,18 @@
 """The values of how strong a map is: what they measure, how they are drawn, and that the network is seen them."""
 
+import functools
 import math
 
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from lensnb import models
+from lensnb.files import read_checkpoint, write_tensors
 from lensnb.maps import GaussianField, MapGrid
 from lensnb.models import BandPowers, Diffusion
 from lensnb.samplers import MapNoise
+from lensnb.train import Checks, Folder, Hardware, Settings, fit
 from lensnb.transform import KappaTransform
 
 N = 32
@@ -150,3 +154,59 @@ def test_the_model_remembers_its_values(powers):
     again = Diffusion.from_config(model.config)
     again.load_state_dict(model.state_dict())
     assert torch.equal(again.sample(2, seeded(7), steps=3), model.sample(2, seeded(7), steps=3))
+
+
+def in_the_old_words(name: str) -> str:
+    """The name of a tensor as checkpoints of the first version have it."""
+    return name.replace("band_powers.values", "strength.labels").replace(
+        "band_powers.", "strength."
+    )
+
+
+def test_checkpoints_and_trainings_of_the_first_version_open_and_resume(powers, tmp_path):
+    """Their tensors and arguments have other names; the resumed training equals an uninterrupted one."""
+    maps = strong_and_weak(24, 15).float()
+    build = functools.partial(
+        Diffusion, N, KappaTransform(), FIELD, widths=(8, 16), band_powers=powers
+    )
+
+    def train(model, folder=None, stop: int | None = None) -> Diffusion:
+        files, hardware = Folder(folder, save_every=2), Hardware("cpu", "float32")
+        settings, checks = Settings(6, batch=8), Checks(every=2)
+        records = fit(model, maps, settings, checks=checks, device=hardware, folder=files)
+        for record in records:
+            if record["step"] == stop:
+                records.close()
+        return model
+
+    torch.manual_seed(0)
+    expected = train(build())
+    torch.manual_seed(0)
+    train(build(), tmp_path, stop=4)
+    for file in ("model.safetensors", "training.safetensors"):
+        tensors, header = read_checkpoint(tmp_path / file)
+        for place in (header, header["settings"]):
+            if "config" in place:
+                config = place["config"] = dict(place["config"])
+                config["channels"] = config.pop("widths")
+                config["strength"] = config.pop("band_powers")
+                del config["given"]
+        old = {in_the_old_words(name): tensor for name, tensor in tensors.items()}
+        assert any("strength.labels" in name for name in old)
+        write_tensors(tmp_path / file, old, header)
+    loaded = models.load(tmp_path / "model.safetensors")
+    assert loaded.config == expected.config
+    resumed = train(build(), tmp_path)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_old_names_of_arguments_and_attributes_work_for_one_release(powers):
+    with pytest.warns(FutureWarning, match="strength is now called band_powers"):
+        model = Diffusion(N, KappaTransform(), FIELD, widths=(8, 16), strength=powers)
+    with pytest.warns(FutureWarning, match="strength is now called band_powers"):
+        assert model.strength is model.band_powers
+    with pytest.warns(FutureWarning, match="the argument channels is now called widths"):
+        Diffusion(N, KappaTransform(), FIELD, channels=(8, 16))
+    with pytest.warns(FutureWarning, match="Strength is now called .*BandPowers"):
+        assert models.Strength is BandPowers
