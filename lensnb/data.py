@@ -1,9 +1,9 @@
 """Sets of convergence maps: load, save, split by simulation, augment; and the shipped sample.
 
-A :class:`MapSet` keeps the maps together with the size of their field, the redshift of their sources,
-for every map the *simulation* it was cut from, and what was *given*: conditions that belong to each map.
-Maps of one simulation share structure, so sets are split and errors are bootstrapped by simulation,
-never by map. κ is dimensionless, ``side_deg`` is in degrees.
+A :class:`MapSet` keeps the maps together with the size of their field, the redshift of their
+sources, for every map the *simulation* it was cut from, and what was *given*: conditions that
+belong to each map. Maps of one simulation share structure, so sets are split and errors are
+bootstrapped by simulation, never by map. κ is dimensionless, ``side_deg`` is in degrees.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class MapSet:
     """Convergence maps with what is known about them.
 
     Attributes:
-        maps: κ, dimensionless, shape ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels
-            are bins of source redshift; a floating dtype. May be a read-only memory map, or
-            :class:`~lensnb.store.StoredMaps`, of which a part is read when it is asked for; subsets and
-            splits of those read nothing.
+        maps: κ, dimensionless, shape ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the
+            channels are bins of source redshift; a floating dtype. May be a read-only memory map,
+            or :class:`~lensnb.store.StoredMaps`, of which a part is read when it is asked for;
+            subsets and splits of those read nothing.
         side_deg: side of the field, degrees.
         z_source: redshift of the sources, for several channels one each; NaN when not known.
-        simulation: number or name of the simulation that each map was cut from, shape ``(maps,)``; by
-            default every map is its own.
+        simulation: number or name of the simulation that each map was cut from, shape ``(maps,)``;
+            by default every map is its own.
         provenance: how the maps were made, plain JSON values.
         given: conditions by name, each with one value a map (:mod:`lensnb.given`): numbers such as
-            cosmological parameters, or maps such as a coarser or a noisy one. They are split, sliced,
-            stored and trained on together with the maps.
+            cosmological parameters, or maps such as a coarser or a noisy one. They are split,
+            sliced, stored and trained on together with the maps.
 
     Raises:
         ValueError: shapes do not fit, the maps are not square, or the field size is not positive.
@@ -192,7 +192,8 @@ class MapSet:
         """Write the set to one ``.npz`` file, atomically: an older file stays until the new one is whole.
 
         Raises:
-            OSError: the file could not be written (no space left, no such folder); nothing old is lost.
+            OSError: the file could not be written (no space left, no such folder); nothing old is
+                lost.
         """
         path = Path(path)
         about = {
@@ -275,7 +276,8 @@ def load_sample(name: str = "train") -> MapSet:
     """The N-body maps that come with lensnb: 5° × 5° at z_s = 1, 64 × 64 pixels, 1,024 maps a set.
 
     Args:
-        name: ``"train"``, ``"truth"`` or ``"null"``; the three come from disjoint sets of N-body boxes.
+        name: ``"train"``, ``"truth"`` or ``"null"``; the three come from disjoint sets of N-body
+            boxes.
 
     Returns:
         A :class:`MapSet` over a read-only memory map (float16), labelled by box.
@@ -297,8 +299,8 @@ def random_symmetry(batch: Tensor | Batch, generator: torch.Generator | None = N
 
     Args:
         batch: maps ``(maps, n, n)`` or ``(maps, channels, n, n)``; or a
-            :class:`~lensnb.given.Batch`, whose conditions are turned with their maps (the shear γ, of
-            spin 2, changes its components as well).
+            :class:`~lensnb.given.Batch`, whose conditions are turned with their maps (the shear γ,
+            of spin 2, changes its components as well).
         generator: source of randomness.
 
     Returns:
@@ -328,7 +330,8 @@ def random_crop(batch: Tensor | Batch, n: int, generator: torch.Generator | None
 
     Args:
         batch: maps ``(maps, m, m)`` or ``(maps, channels, m, m)``, m ≥ n; or a
-            :class:`~lensnb.given.Batch`, of whose conditions that are maps the same windows are cut.
+            :class:`~lensnb.given.Batch`, of whose conditions that are maps the same windows are
+            cut.
         n: pixels a side of the window.
         generator: source of randomness.
 
@@ -378,8 +381,8 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
         factor: how many pixels go into one along an axis; it divides n.
 
     Returns:
-        The set with (n / factor)² pixels, float32 or wider, from the same simulations, with the same
-        conditions.
+        The set with (n / factor)² pixels, float32 or wider, from the same simulations, with the
+        same conditions.
 
     Raises:
         ValueError: ``factor`` does not divide n.
@@ -405,19 +408,20 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
 def tiles(maps: MapSet, n: int) -> MapSet:
     """Cut every map into non-overlapping tiles of ``n`` × ``n`` pixels, row by row from its first corner.
 
-    Rows and columns beyond the last whole tile are dropped, so that an n above half a map's side crops
-    the map.
+    Rows and columns beyond the last whole tile are dropped, so that an n above half a map's side
+    crops the map.
 
     Args:
         maps: the set, m × m pixels.
         n: pixels a side of a tile, at most m.
 
     Returns:
-        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the simulation and
-        the conditions of its map. Conditions that are maps are cut alike.
+        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the
+        simulation and the conditions of its map. Conditions that are maps are cut alike.
 
     Raises:
-        ValueError: n is larger than the maps or less than 2, or a condition is a map of another size.
+        ValueError: n is larger than the maps or less than 2, or a condition is a map of another
+            size.
     """
     m = maps.grid.n
     if not 2 <= n <= m:

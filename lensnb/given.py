@@ -91,7 +91,8 @@ class Batch(NamedTuple):
 def turned_values(values: Tensor, k: int) -> Tensor:
     """The values of a condition after symmetry ``k`` of the square (:func:`lensnb.maps.turned`).
 
-    Numbers stay as they are. A quarter turn changes the sign of γ; a transposition makes −γ* of it.
+    Numbers stay as they are. A quarter turn changes the sign of γ; a transposition makes −γ* of
+    it.
     """
     if values.ndim < 3:
         return values

@@ -1,11 +1,13 @@
 """The invertible layers of a flow for maps, each with its inverse and its log-determinant.
 
-Notation: x is an array ``(batch, channels, rows, columns)`` on the data's side, y one of the same shape on the side of the
-noise; ``to_noise`` gives y and ln |det ∂y/∂x| in float64 (one number, or one a map), ``to_data`` gives x. Layers that mix
-channels are affine maps of each pixel, y = A x + b, so that two in a row are one product of small matrices (float64) and
-one pass over the map (:func:`step_to_noise`). Couplings have their conditioner, any network, passed in.
+Notation: x is an array ``(batch, channels, rows, columns)`` on the data's side, y one of the same
+shape on the side of the noise; ``to_noise`` gives y and ln |det ∂y/∂x| in float64 (one number, or
+one a map), ``to_data`` gives x. Layers that mix channels are affine maps of each pixel, y = A x +
+b, so that two in a row are one product of small matrices (float64) and one pass over the map
+(:func:`step_to_noise`). Couplings have their conditioner, any network, passed in.
 
-Mixed precision is for the conditioners only: under autocast the maps and all that is done to them keep their precision.
+Mixed precision is for the conditioners only: under autocast the maps and all that is done to them
+keep their precision.
 """
 
 from __future__ import annotations
@@ -115,7 +117,8 @@ class Context(NamedTuple):
     """What the conditioners of a flow see beside the kept channels.
 
     Attributes:
-        channels: conditions that are maps, at the resolution of the level, ``(batch, channels, r, s)``.
+        channels: conditions that are maps, at the resolution of the level, ``(batch, channels, r,
+            s)``.
         numbers: conditions that are numbers, ``(batch, numbers)``.
     """
 
@@ -139,7 +142,8 @@ def _conditioner(network: nn.Module, kept: Tensor, context: Context) -> Tensor:
 class AffineCoupling(nn.Module):
     """Half of the channels decide scale and shift of the other half (Dinh et al. 2017); |ln scale| < ``bound``.
 
-    The halves change places afterwards, so that the next coupling moves the channels that this one kept.
+    The halves change places afterwards, so that the next coupling moves the channels that this one
+    kept.
 
     Args:
         channels: number of channels, even.
@@ -178,9 +182,9 @@ class AffineCoupling(nn.Module):
 class SplineCoupling(nn.Module):
     """Half of the channels decide a monotonic spline for each value of the other half (Durkan et al. 2019, §3).
 
-    A spline maps [−bound, bound] onto itself and leaves all else as it is, so that no coupling can make
-    a value explode. The halves change places afterwards. It is the identity where the conditioner gives
-    zero.
+    A spline maps [−bound, bound] onto itself and leaves all else as it is, so that no coupling can
+    make a value explode. The halves change places afterwards. It is the identity where the
+    conditioner gives zero.
 
     Args:
         channels: number of channels, even.
@@ -225,7 +229,8 @@ def spline(x: Tensor, numbers: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
     Args:
         x: any shape ``(batch, channels, ...)``.
-        numbers: unconstrained widths, heights and inner slopes, ``(batch, channels, 3 bins − 1, ...)``; zeros give y = x.
+        numbers: unconstrained widths, heights and inner slopes, ``(batch, channels, 3 bins − 1,
+            ...)``; zeros give y = x.
         bound: half the length of the interval.
 
     Returns:
@@ -290,7 +295,8 @@ def _bin(at: Tensor, numbers: Tensor, bound: float, inverse: bool) -> _Bin:
 def _inner_knots(sizes: Tensor, bound: float) -> Tensor:
     """Unconstrained sizes of bins ``(b, c, bins, ...)`` → increasing knots between −bound and bound ``(b, c, bins − 1, ...)``.
 
-    The sum over the bins to the left is a product with a triangle of ones, faster than ``cumsum`` and its gradient.
+    The sum over the bins to the left is a product with a triangle of ones, faster than ``cumsum``
+    and its gradient.
     """
     bins = sizes.shape[2]
     share = sizes.softmax(2).flatten(3).flatten(0, 1)  # (b c, bins, pixels)
@@ -341,9 +347,9 @@ def step_to_data(
 class Gain(nn.Module):
     """An isotropic gain in Fourier space, e^a(|ℓ|) with one number an annulus; the identity at first.
 
-    The couplings act on small scales and thereby add power to large ones (κ is nearly an exponential of
-    z). The few modes there weigh so little in the likelihood that the couplings hardly notice. One
-    number an annulus notices at once.
+    The couplings act on small scales and thereby add power to large ones (κ is nearly an
+    exponential of z). The few modes there weigh so little in the likelihood that the couplings
+    hardly notice. One number an annulus notices at once.
 
     Args:
         n: pixels a side.

@@ -32,16 +32,16 @@ class CouplingNet(nn.Module):
     """Three convolutions, 3×3 – 1×1 – 3×3 (Kingma & Dhariwal 2018, §4); zero output at initialisation.
 
     Two additions. Inputs are bounded softly: the output should not grow with the brightness of a
-    cluster, or samples have too heavy tails. And the scatter of each input channel over the whole map
-    is an input for every pixel, since a pixel sees only a few neighbours: that maps differ in their
-    power is much of their covariance.
+    cluster, or samples have too heavy tails. And the scatter of each input channel over the whole
+    map is an input for every pixel, since a pixel sees only a few neighbours: that maps differ in
+    their power is much of their covariance.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         hidden: channels in between.
-        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for
-            periodic maps.
+        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"``
+            for periodic maps.
         numbers: further inputs, numbers of the whole map.
     """
 
@@ -143,10 +143,10 @@ class Attention(nn.Module):
 class UNet(nn.Module):
     """A U-Net conditioned on numbers of each map (Ronneberger et al. 2015; Ho et al. 2020).
 
-    The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest level
-    cheap on a CPU. Self-attention at the coarsest levels lets the longest modes see the whole map.
-    Group normalisation hides the power of a map, and that maps differ in their power is much of their
-    covariance; so the scatter of the inputs is one of the numbers.
+    The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest
+    level cheap on a CPU. Self-attention at the coarsest levels lets the longest modes see the
+    whole map. Group normalisation hides the power of a map, and that maps differ in their power is
+    much of their covariance; so the scatter of the inputs is one of the numbers.
 
     Args:
         inputs: input channels.
@@ -154,11 +154,11 @@ class UNet(nn.Module):
         channels: channels of each level, finest first; each level halves the resolution.
         patch: pixels folded into channels, a side.
         blocks: residual blocks a level.
-        attention: where self-attention stands. 0: nowhere; 1: in the middle of the U; each one more:
-            after every block of one more level, the coarsest first. Its cost grows with the fourth
-            power of a level's side.
-        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for
-            periodic maps.
+        attention: where self-attention stands. 0: nowhere; 1: in the middle of the U; each one
+            more: after every block of one more level, the coarsest first. Its cost grows with the
+            fourth power of a level's side.
+        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"``
+            for periodic maps.
         numbers: further numbers a map to condition on.
 
     The side of a map must be a multiple of ``patch * 2 ** (len(channels) - 1)``.
@@ -220,8 +220,8 @@ class UNet(nn.Module):
 
         Args:
             x: maps, shape ``(batch, inputs, n, n)``.
-            level: a number of order one a map, of which the network sees waves: the noise level. Shape
-                ``(batch,)``.
+            level: a number of order one a map, of which the network sees waves: the noise level.
+                Shape ``(batch,)``.
             numbers: further numbers of order one, shape ``(batch, numbers)``.
 
         Returns:

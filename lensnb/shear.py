@@ -1,16 +1,16 @@
 """Shear and convergence: galaxies binned into pixels, the Kaiser–Squires inversion, and shape noise.
 
 The shear γ = γ₁ + iγ₂ is measured against the axes of the map: x grows with the column, y with the
-row; γ₁ > 0 stretches images along x, γ₂ > 0 along the diagonal x = y. With the lensing potential ψ,
-κ = (ψ,xx + ψ,yy) / 2 and γ = (ψ,xx − ψ,yy) / 2 + iψ,xy, so that in Fourier space (Kaiser & Squires
-1993; Bartelmann & Schneider 2001, sect. 5.1)
+row; γ₁ > 0 stretches images along x, γ₂ > 0 along the diagonal x = y. With the lensing potential
+ψ, κ = (ψ,xx + ψ,yy) / 2 and γ = (ψ,xx − ψ,yy) / 2 + iψ,xy, so that in Fourier space (Kaiser &
+Squires 1993; Bartelmann & Schneider 2001, sect. 5.1)
 
     γ̃(ℓ) = D(ℓ) κ̃(ℓ),   D(ℓ) = (ℓ_x + iℓ_y)² / |ℓ|²,   κ_E + iκ_B = F⁻¹[D* γ̃].
 
 |D| = 1: noise that is white in γ is white in κ. D(0) = 0: the mean of κ cannot be observed, and is
-set to zero. Lensing makes no B mode (to first order), so κ_B shows noise, edges, holes, and a wrong
-sign of γ₁ or γ₂. A catalogue in other axes has to be turned first: swapped axes change the sign of
-both components, one reversed axis that of γ₂.
+set to zero. Lensing makes no B mode (to first order), so κ_B shows noise, edges, holes, and a
+wrong sign of γ₁ or γ₂. A catalogue in other axes has to be turned first: swapped axes change the
+sign of both components, one reversed axis that of γ₂.
 
 Shape noise is stated here once. N galaxies in a pixel, whose ellipticities have the dispersion
 σ_e (both components together), give κ in that pixel a noise of σ_e / √(2N) (van Waerbeke 2000,
@@ -38,8 +38,8 @@ def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple
         side: of the field, in the unit of ``x`` and ``y``.
 
     Returns:
-        (mean, number of galaxies): complex128 and int64, shape ``(n, n)``; the mean is 0 where there
-        is no galaxy.
+        (mean, number of galaxies): complex128 and int64, shape ``(n, n)``; the mean is 0 where
+        there is no galaxy.
     """
     column = _pixel_number(x, n, side)
     row = _pixel_number(y, n, side)
@@ -87,9 +87,9 @@ def kaiser_squires(gamma: Tensor, periodic: bool = False) -> tuple[Tensor, Tenso
     Args:
         gamma: γ₁ + iγ₂, complex, shape ``(..., n, n)``.
         periodic: the field wraps round its edges, and :func:`shear` is undone exactly but for the
-            mean. Otherwise the field is surrounded by zeros up to twice its side. This keeps opposite
-            edges from disturbing each other. What lies outside the field stays unknown, so the outer
-            pixels are the least certain.
+            mean. Otherwise the field is surrounded by zeros up to twice its side. This keeps
+            opposite edges from disturbing each other. What lies outside the field stays unknown,
+            so the outer pixels are the least certain.
 
     Returns:
         (κ_E, κ_B): the map and the check on it, float64, shape ``(..., n, n)``.

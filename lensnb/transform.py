@@ -1,7 +1,7 @@
 """The invertible map between κ and the numbers that networks like to see.
 
-It is measured from the training maps, stored in the checkpoint, and carries its log-determinant, so that likelihoods
-come out in κ units and samples come back as κ.
+It is measured from the training maps, stored in the checkpoint, and carries its log-determinant,
+so that likelihoods come out in κ units and samples come back as κ.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .maps import wide
 class KappaTransform(torch.nn.Module):
     """An invertible map κ → x that suits networks: a shifted logarithm, standardised.
 
-    x = (y − μ) / σ with y = s ln(1 + (κ − a) / s). The shift s > 0 is chosen so that x has no skewness;
-    s = ∞ is a plain standardisation. Below κ = a, the lowest value seen, the logarithm continues as its
-    tangent y = κ − a, so that every κ has a finite x and every x a finite κ. With several channels each
-    channel has its own four numbers.
+    x = (y − μ) / σ with y = s ln(1 + (κ − a) / s). The shift s > 0 is chosen so that x has no
+    skewness; s = ∞ is a plain standardisation. Below κ = a, the lowest value seen, the logarithm
+    continues as its tangent y = κ − a, so that every κ has a finite x and every x a finite κ. With
+    several channels each channel has its own four numbers.
 
     Args:
         low: a, in units of κ; a number, or one a channel.

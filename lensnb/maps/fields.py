@@ -1,10 +1,10 @@
 """Gaussian and lognormal random fields, of one or several channels, with exact answers.
 
-A stationary Gaussian field is diagonal in Fourier space, where each mode has the variance
-λ(ℓ) = C_ℓ N / A (conventions in :mod:`lensnb.maps.grid`). With several channels (source bins), each
-mode has a small matrix of variances and cross-powers in their place, real and symmetric, since
-C_ℓ^{ij} = C_ℓ^{ji}. In the axes in which that matrix is diagonal, each mode is c independent
-numbers, and everything below is the same as for one channel.
+A stationary Gaussian field is diagonal in Fourier space, where each mode has the variance λ(ℓ) =
+C_ℓ N / A (conventions in :mod:`lensnb.maps.grid`). With several channels (source bins), each mode
+has a small matrix of variances and cross-powers in their place, real and symmetric, since C_ℓ^{ij}
+= C_ℓ^{ji}. In the axes in which that matrix is diagonal, each mode is c independent numbers, and
+everything below is the same as for one channel.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def mode_power(maps: Tensor) -> Tensor:
 
     Returns:
         |κ̃|² of ``rfft2`` modes, float64, shape ``(n, n // 2 + 1)``; for several channels the
-        cross-powers Re κ̃_i κ̃_j*, shape ``(channels, channels, n, n // 2 + 1)``. Invariant under the
-        8 symmetries.
+        cross-powers Re κ̃_i κ̃_j*, shape ``(channels, channels, n, n // 2 + 1)``. Invariant under
+        the 8 symmetries.
     """
     n = maps.shape[-1]
     channels = maps.shape[1:-2]  # empty, or one number
@@ -67,9 +67,9 @@ class GaussianField(nn.Module):
     """A stationary Gaussian random field on a periodic grid: sample, density, score and denoiser, all exact.
 
     Args:
-        variance: variance λ of each ``rfft2`` mode, shape ``(n, n // 2 + 1)``, positive; for several
-            channels the matrix of each mode, ``(channels, channels, n, n // 2 + 1)``, symmetric and
-            positive definite.
+        variance: variance λ of each ``rfft2`` mode, shape ``(n, n // 2 + 1)``, positive; for
+            several channels the matrix of each mode, ``(channels, channels, n, n // 2 + 1)``,
+            symmetric and positive definite.
         mean: mean of the field, a number; for several channels one each.
 
     Attributes:
@@ -115,9 +115,9 @@ class GaussianField(nn.Module):
 
         Args:
             grid: the map's grid.
-            power: callable ℓ → C_ℓ in sr, for several channels with the shape ``(channels, channels)``
-                before that of ℓ; at ℓ = 0 it is given the fundamental mode, so that the field has a
-                density.
+            power: callable ℓ → C_ℓ in sr, for several channels with the shape ``(channels,
+                channels)`` before that of ℓ; at ℓ = 0 it is given the fundamental mode, so that
+                the field has a density.
         """
         ell = grid.ell.clamp(min=grid.ell_min)
         return cls(torch.as_tensor(power(ell), dtype=torch.float64) * grid.n**2 / grid.area)
@@ -343,8 +343,8 @@ class LognormalField(nn.Module):
     def fit(cls, maps: Tensor) -> LognormalField:
         """The lognormal field with the mean, mode variances and skewness of maps.
 
-        With w = exp(σ_G²) the skewness of a lognormal variable is (w + 2) √(w − 1) and its variance
-        κ₀² (w − 1).
+        With w = exp(σ_G²) the skewness of a lognormal variable is (w + 2) √(w − 1) and its
+        variance κ₀² (w − 1).
 
         Args:
             maps: shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.

@@ -1,10 +1,10 @@
 """The flat-sky grid, and what every array of maps must be.
 
-Conventions, stated once for the package. κ is dimensionless. A map is an array ``(..., row, column)``;
-a set of maps is ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels are bins of source
-redshift. The field is a square of ``side_deg`` degrees, and is treated as periodic wherever a Fourier
-transform is taken. With N = n² pixels on a field of A steradians, the discrete transform is unitary
-(``norm="ortho"``), κ̃ = F κ, and the angular power spectrum is
+Conventions, stated once for the package. κ is dimensionless. A map is an array ``(..., row,
+column)``; a set of maps is ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels are
+bins of source redshift. The field is a square of ``side_deg`` degrees, and is treated as periodic
+wherever a Fourier transform is taken. With N = n² pixels on a field of A steradians, the discrete
+transform is unitary (``norm="ortho"``), κ̃ = F κ, and the angular power spectrum is
 
     C_ℓ = ⟨|κ̃(ℓ)|²⟩ A / N,   in steradians,   with ℓ = 2π (i, j) / side.
 """

@@ -17,7 +17,8 @@ def smooth(maps: Tensor, sigma_arcmin: float, side_deg: float, periodic: bool = 
         maps: κ, shape ``(..., n, n)``.
         sigma_arcmin: standard deviation of the kernel, arcminutes; 0 leaves the maps as they are.
         side_deg: side of the field, degrees.
-        periodic: wrap round the edges; otherwise the maps are mirrored at them, as suits a cut-out of the sky.
+        periodic: wrap round the edges; otherwise the maps are mirrored at them, as suits a cut-out
+            of the sky.
 
     Returns:
         Smoothed maps, shape and dtype of ``maps``.

@@ -38,8 +38,8 @@ def load(path: str | Path) -> nn.Module:
     """Rebuild a trained model from its checkpoint, in evaluation mode on the CPU.
 
     Args:
-        path: the file; or ``"flow"`` or ``"diffusion"``, one of the models that come with lensnb (see
-            :func:`card`).
+        path: the file; or ``"flow"`` or ``"diffusion"``, one of the models that come with lensnb
+            (see :func:`card`).
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -1,15 +1,15 @@
 """Band powers: how much power a map has, scale by scale, as a condition of a diffusion model.
 
-True maps differ in their power: a map with more power than the mean at some small scale has more at
-all of them. That is one number in thousands. A network that has to guess it while it denoises guesses
-too near to the mean, so the scatter of spectra comes out too small, and with it the covariance.
-Conditioned on the number, it has nothing to guess. (Conditions on the variance of the field restored
-the scatter for Shirasaki & Ikeda 2024, arXiv:2310.17141.)
+True maps differ in their power: a map with more power than the mean at some small scale has more
+at all of them. That is one number in thousands. A network that has to guess it while it denoises
+guesses too near to the mean, so the scatter of spectra comes out too small, and with it the
+covariance. Conditioned on the number, it has nothing to guess. (Conditions on the variance of the
+field restored the scatter for Shirasaki & Ikeda 2024, arXiv:2310.17141.)
 
-Notation: y is a transformed map, s(y) its band powers, and s̃ = s + h ε band powers with noise of the
-same correlations. Training maps i and noise make p(s̃) = mean over i of N(s̃; sᵢ, h² R), from which
-band powers of new maps are drawn. A network that was trained with s̃ makes maps of p(y | s̃), and so
-maps of ∫ p(y | s̃) p(s̃) ds̃ = p(y), with nothing smoothed away.
+Notation: y is a transformed map, s(y) its band powers, and s̃ = s + h ε band powers with noise of
+the same correlations. Training maps i and noise make p(s̃) = mean over i of N(s̃; sᵢ, h² R), from
+which band powers of new maps are drawn. A network that was trained with s̃ makes maps of p(y |
+s̃), and so maps of ∫ p(y | s̃) p(s̃) ds̃ = p(y), with nothing smoothed away.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 A family is a class, one file of this folder, and one import line in ``__init__``. It is a
 ``torch.nn.Module`` with
 
-* ``n``, ``channels``, ``given``: pixels a side, channels, and the conditions that it needs, by name
-  (:class:`lensnb.given.Condition`);
-* ``config`` and ``from_config(config)``: plain JSON values, and the untrained model of the same shape
-  that a checkpoint fills;
+* ``n``, ``channels``, ``given``: pixels a side, channels, and the conditions that it needs, by
+  name (:class:`lensnb.given.Condition`);
+* ``config`` and ``from_config(config)``: plain JSON values, and the untrained model of the same
+  shape that a checkpoint fills;
 * ``loss(batch, generator=None, given=None)``: a scalar to minimise, of κ-maps ``(batch, n, n)`` or
   ``(batch, channels, n, n)`` and their conditions;
 * ``sample(n, generator=None, given=None)``: κ-maps, float32;
@@ -14,8 +14,8 @@ A family is a class, one file of this folder, and one import line in ``__init__`
 
 A family may also say how it is trained (:mod:`lensnb.train` asks for it):
 
-* ``groups(lr)``: parameter groups of its optimiser, as ``torch.optim.Adam`` takes them; the gradient
-  of each group is clipped by itself;
+* ``groups(lr)``: parameter groups of its optimiser, as ``torch.optim.Adam`` takes them; the
+  gradient of each group is clipped by itself;
 * ``averaged()``: names of the parameters that are averaged; the others keep their last values;
 * ``validates_with_gradients = True``: its loss takes gradients with respect to maps, such as a
   gradient penalty, also of held-out maps.
@@ -69,8 +69,8 @@ def check_batch(model: nn.Module, maps: Tensor, given: Given | None = None) -> d
         The conditions, one value a map.
 
     Raises:
-        ValueError: maps of another size or number of channels; a condition that is missing, unknown, or
-            of another shape. One sentence.
+        ValueError: maps of another size or number of channels; a condition that is missing,
+            unknown, or of another shape. One sentence.
     """
     owner = type(model).__name__
     shape = getattr(maps, "shape", None)

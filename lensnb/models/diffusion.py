@@ -1,7 +1,7 @@
 """A score-based (diffusion) model for convergence maps: the denoiser, its training, its samples and its likelihood.
 
-Notation as in :mod:`lensnb.samplers`: y = T(κ) is a transformed map, x = y + σ n a noised one, and a
-denoiser D(x; σ) estimates E[y | x]. Whatever a network F is trained to predict, the denoiser is
+Notation as in :mod:`lensnb.samplers`: y = T(κ) is a transformed map, x = y + σ n a noised one, and
+a denoiser D(x; σ) estimates E[y | x]. Whatever a network F is trained to predict, the denoiser is
 
     D(x; σ) = start(x; σ) + scale(σ) F(x; σ),        with the target (y − start) / scale of F.
 
@@ -17,11 +17,12 @@ velocity      x / (1 + σ)           −σ / (1 + σ)    n − y, flow matching'
                                                     arXiv:2210.02747)
 ============  ====================  ==============  ====================================================
 
-The default is preconditioned by the exact denoiser of a Gaussian field with the spectrum of the data. Its
-scale, c_out² = mean over modes of λ σ² / (λ + σ²), gives F a target of unit variance at every σ, and F
-learns only what is not Gaussian (the analytic Gaussian score plus a learned residual of Remy et al.
-2022, arXiv:2201.05561). With a white field of unit variance it is EDM's preconditioning (Karras et al.
-2022, arXiv:2206.00364, table 1, σ_data = 1), which is "v" with the sign of F turned.
+The default is preconditioned by the exact denoiser of a Gaussian field with the spectrum of the
+data. Its scale, c_out² = mean over modes of λ σ² / (λ + σ²), gives F a target of unit variance at
+every σ, and F learns only what is not Gaussian (the analytic Gaussian score plus a learned
+residual of Remy et al. 2022, arXiv:2201.05561). With a white field of unit variance it is EDM's
+preconditioning (Karras et al. 2022, arXiv:2206.00364, table 1, σ_data = 1), which is "v" with the
+sign of F turned.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class Denoiser(nn.Module):
 
     Args:
         network: ``network(inputs, level)`` where the inputs are the noised map and its Gaussian
-            estimate (each with all channels), and further channels of conditions; the output has the
-            channels of a map. ``network(inputs, level, numbers)`` where there are numbers to condition
-            on.
+            estimate (each with all channels), and further channels of conditions; the output has
+            the channels of a map. ``network(inputs, level, numbers)`` where there are numbers to
+            condition on.
         gaussian: the field whose exact denoiser is the Gaussian estimate.
         prediction: what the network predicts: residual, noise, data, v or velocity.
     """
@@ -176,29 +177,33 @@ class Diffusion(nn.Module):
     """A diffusion model for square maps.
 
     Args:
-        n: pixels a side, at least 16 and (default U-Net) a multiple of 2 to the number of its levels.
+        n: pixels a side, at least 16 and (default U-Net) a multiple of 2 to the number of its
+            levels.
         transform: the fitted κ transform.
-        gaussian: Gaussian field fitted to the *transformed* maps: preconditioner, and starting point of
-            the samplers. By default a white field of unit variance, which is EDM's preconditioning.
+        gaussian: Gaussian field fitted to the *transformed* maps: preconditioner, and starting
+            point of the samplers. By default a white field of unit variance, which is EDM's
+            preconditioning.
         widths: channels of the default U-Net's levels.
         network: another network for the :class:`Denoiser`.
         criterion: loss between prediction and target: ``F.mse_loss`` (L2, whose minimiser is the
             posterior mean that a sampler needs), ``F.l1_loss`` (the reference study's) or
             ``F.huber_loss``.
-        sigma_range: lowest and highest noise level of the samplers, in units of the transformed maps'
-            standard deviation.
+        sigma_range: lowest and highest noise level of the samplers, in units of the transformed
+            maps' standard deviation.
         prediction: what the network predicts: ``"residual"``, ``"noise"``, ``"data"``, ``"v"`` or
             ``"velocity"``.
-        levels: noise levels of the training: ``"lognormal"`` (EDM's, and flow matching's logit-normal
-            t), ``"linear"`` or ``"cosine"`` (the 1000 timesteps of DDPM), or ``"flow"`` (flow
-            matching's uniform t).
+        levels: noise levels of the training: ``"lognormal"`` (EDM's, and flow matching's
+            logit-normal t), ``"linear"`` or ``"cosine"`` (the 1000 timesteps of DDPM), or
+            ``"flow"`` (flow matching's uniform t).
         log_mean: mean of ln σ of the lognormal levels.
         log_std: standard deviation of ln σ of the lognormal levels.
         unet: further options of the default :class:`~lensnb.nets.UNet`, such as
             ``{"padding": "circular", "attention": 2}``.
-        band_powers: conditions the network on the band powers of a map, which restores the scatter of
-            spectra; they are measured in training and drawn for new maps. None: it has to guess.
-        conditions: what else the model is conditioned on, fitted to the training set; None for nothing.
+        band_powers: conditions the network on the band powers of a map, which restores the scatter
+            of spectra; they are measured in training and drawn for new maps. None: it has to
+            guess.
+        conditions: what else the model is conditioned on, fitted to the training set; None for
+            nothing.
 
     Attributes:
         channels: channels of a map, those of ``transform`` and ``gaussian``.
@@ -207,11 +212,12 @@ class Diffusion(nn.Module):
 
     Raises:
         ValueError: a side that the U-Net cannot halve; an unknown prediction or unknown levels;
-            transform and Gaussian field with other channels; a condition with more pixels than the maps.
+            transform and Gaussian field with other channels; a condition with more pixels than the
+            maps.
 
-    DDPM is ``prediction="noise", levels="linear"`` with :func:`~lensnb.samplers.ancestral`; flow matching
-    is ``prediction="velocity", levels="flow"`` with :func:`~lensnb.samplers.euler`. Any sampler runs with
-    any of them.
+    DDPM is ``prediction="noise", levels="linear"`` with :func:`~lensnb.samplers.ancestral`; flow
+    matching is ``prediction="velocity", levels="flow"`` with :func:`~lensnb.samplers.euler`. Any
+    sampler runs with any of them.
     """
 
     def __init__(
@@ -337,7 +343,8 @@ class Diffusion(nn.Module):
     ) -> Tensor:
         """Mean loss of κ-maps over the training's noise levels, a scalar.
 
-        With the default prediction 1 is the Gaussian denoiser's L2; with another, the loss has other units.
+        With the default prediction 1 is the Gaussian denoiser's L2; with another, the loss has
+        other units.
 
         Args:
             batch: ``(batch, n, n)`` or ``(batch, channels, n, n)``.
@@ -389,8 +396,8 @@ class Diffusion(nn.Module):
             sampler: a sampler of :mod:`lensnb.samplers`, or a function of the same arguments.
             batch: maps made at once; does not change the result beyond rounding.
             given: conditions, one value a map or one for all. Of a model with band powers also
-                ``band_powers``, standardised as by ``model.band_powers``; by default they are drawn
-                from the distribution of the training maps'.
+                ``band_powers``, standardised as by ``model.band_powers``; by default they are
+                drawn from the distribution of the training maps'.
         """
         given = dict(given or {})
         powers = self._given_powers(given.pop("band_powers", None), n)
@@ -431,7 +438,8 @@ class Diffusion(nn.Module):
         denoise = self._denoise(numbers, channels)
         like = self.transform.mean  # float64: the sampler's state
         shape = map_shape(self)
-        # Maps at the highest level are almost Gaussian: start from the Gaussian field's distribution there.
+        # Maps at the highest level are almost Gaussian: start from the Gaussian field's
+        # distribution there.
         clean = self.denoiser.gaussian.colour(noise(shape, like))
         x = clean + float(sigmas[0]) * noise(shape, like)
         return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
@@ -451,29 +459,29 @@ class Diffusion(nn.Module):
         """ln p(κ) in nats and κ units of the maps that the probability-flow ODE makes, float64, shape ``(batch,)``.
 
         Along the ODE the log-density falls by the divergence of its velocity (Song et al. 2021,
-        arXiv:2011.13456, eq. 39). Write D = W x + r as in :func:`~lensnb.samplers.exponential`, which
-        carries the map from σ = 0 to the highest level. The Gaussian part of all that is the density of
-        the whitened map in closed form. What remains is that of r,
+        arXiv:2011.13456, eq. 39). Write D = W x + r as in :func:`~lensnb.samplers.exponential`,
+        which carries the map from σ = 0 to the highest level. The Gaussian part of all that is the
+        density of the whitened map in closed form. What remains is that of r,
 
             ln p(κ) = ln N(C^½ z; 0, C) − ∫ tr(∂r/∂x) dσ/σ + ln |det ∂y/∂κ|,
 
-        with z = (C + σ²)^(−½) x at the highest level. So an untrained model has the Gaussian field's
-        density in any number of steps. The trace is estimated as v·(∂r/∂x)v with random signs v, fresh at
-        each level (Skilling 1989; Hutchinson 1990). The estimate has no bias, and the variance
-        2 Σ_{i≠j} A_ij² / probes, where A is the symmetric part of ∂r/∂x. Bits per dimension are
-        −ln p / (n² ln 2). With one probe and 12 or 24 steps those of a 64² N-body map came out within
-        0.001, from both errors.
+        with z = (C + σ²)^(−½) x at the highest level. So an untrained model has the Gaussian
+        field's density in any number of steps. The trace is estimated as v·(∂r/∂x)v with random
+        signs v, fresh at each level (Skilling 1989; Hutchinson 1990). The estimate has no bias,
+        and the variance 2 Σ_{i≠j} A_ij² / probes, where A is the symmetric part of ∂r/∂x. Bits per
+        dimension are −ln p / (n² ln 2). With one probe and 12 or 24 steps those of a 64² N-body
+        map came out within 0.001, from both errors.
 
-        A model that is conditioned on band powers s̃ has p(κ) = ∫ p(κ | s̃) p(s̃) ds̃. One draw of s̃ given
-        the map gives ln p(κ | s̃) + ln p(s̃) − ln p(s̃ | κ). On average this is a lower bound, equal to
-        ln p(κ) if the model is right.
+        A model that is conditioned on band powers s̃ has p(κ) = ∫ p(κ | s̃) p(s̃) ds̃. One draw of
+        s̃ given the map gives ln p(κ | s̃) + ln p(s̃) − ln p(s̃ | κ). On average this is a lower
+        bound, equal to ln p(κ) if the model is right.
 
         Args:
             kappa: κ-maps, shape ``(batch, n, n)`` or ``(batch, channels, n, n)``.
-            steps: noise levels of the integration, one call of the denoiser each; the error falls as
-                1 / steps².
-            probes: random vectors a level, one backward pass each; None for the exact trace, one backward
-                pass a pixel.
+            steps: noise levels of the integration, one call of the denoiser each; the error falls
+                as 1 / steps².
+            probes: random vectors a level, one backward pass each; None for the exact trace, one
+                backward pass a pixel.
             generator: source of the probes; every map gets a seed of its own from it.
             batch: maps at once.
             given: conditions of the maps; the density is then p(κ | given).

@@ -38,10 +38,10 @@ def draw(
 ) -> Path:
     """Draw ``n`` κ-maps into a ``.npy`` file, float32; an interrupted call resumes.
 
-    Each block has a seed of its own, so an interrupted drawing gives the same maps. Memory is needed for
-    one block. Until the last map is there the file is called ``….npy.part``. Beside it, ``….json`` says
-    how the maps were made, which keeps maps of another model from being mixed in. Read the maps with
-    :func:`lensnb.readers.open_maps`.
+    Each block has a seed of its own, so an interrupted drawing gives the same maps. Memory is
+    needed for one block. Until the last map is there the file is called ``….npy.part``. Beside it,
+    ``….json`` says how the maps were made, which keeps maps of another model from being mixed in.
+    Read the maps with :func:`lensnb.readers.open_maps`.
 
     Args:
         model: any model of :mod:`lensnb.models`, or a field of :mod:`lensnb.maps`.
@@ -54,8 +54,8 @@ def draw(
         how: arguments of the model's ``sample``, such as ``temperature`` or ``steps``.
 
     Raises:
-        ValueError: the path does not end in ``.npy``, the conditions are not those of the model, or what
-            is in the file was made in another way.
+        ValueError: the path does not end in ``.npy``, the conditions are not those of the model,
+            or what is in the file was made in another way.
         OSError: the file could not be written; what was drawn before is kept.
     """
     path = Path(path)

@@ -1,19 +1,21 @@
 """A normalizing flow for convergence maps: invertible, with an exact likelihood.
 
-Notation: κ is a map, x = T(κ) its transform, z the latent map; "forward", data → noise, is called ``to_noise``. The
-likelihood follows from the change of variables,
+Notation: κ is a map, x = T(κ) its transform, z the latent map; "forward", data → noise, is called
+``to_noise``. The likelihood follows from the change of variables,
 
     ln p(κ) = ln p_base(z) + Σ ln |det ∂z/∂x| + ln |det ∂x/∂κ|,
 
-and the loss is bits per dimension, −log₂ p(κ) / n². The architecture is that of the reference flow for κ-maps (Armijo,
-Thiele & Liu 2026, arXiv:2601.20669, after Glow, Kingma & Dhariwal 2018): 1×n² → 4×(n/2)² → (squeeze, split) 8×(n/4)² →
-(squeeze, split) 16×(n/8)², each level a chain of actnorm, invertible 1×1 convolution and coupling (:mod:`lensnb.layers`).
-Squeezing is by the orthonormal Haar transform, so that the channels are scales and the coarse ones go on; what is split
-off carries the details given the coarser scales, which makes the likelihood a product over scales.
+and the loss is bits per dimension, −log₂ p(κ) / n². The architecture is that of the reference flow
+for κ-maps (Armijo, Thiele & Liu 2026, arXiv:2601.20669, after Glow, Kingma & Dhariwal 2018): 1×n²
+→ 4×(n/2)² → (squeeze, split) 8×(n/4)² → (squeeze, split) 16×(n/8)², each level a chain of actnorm,
+invertible 1×1 convolution and coupling (:mod:`lensnb.layers`). Squeezing is by the orthonormal
+Haar transform, so that the channels are scales and the coarse ones go on; what is split off
+carries the details given the coarser scales, which makes the likelihood a product over scales.
 
-All latents are put back in their places, which makes z a map again. Its base is white noise or a Gaussian field with the
-spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021, arXiv:2105.12024), behind a learned isotropic gain: every layer
-starts as the identity, so the flow starts as the exact Gaussian field and learns only what is not Gaussian.
+All latents are put back in their places, which makes z a map again. Its base is white noise or a
+Gaussian field with the spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021,
+arXiv:2105.12024), behind a learned isotropic gain: every layer starts as the identity, so the flow
+starts as the exact Gaussian field and learns only what is not Gaussian.
 """
 
 from __future__ import annotations
@@ -57,18 +59,18 @@ class Flow(nn.Module):
         n: pixels a side, a power of two from 16 to 256.
         transform: the fitted κ transform.
         base: Gaussian field fitted to the *transformed* maps; None for white noise.
-        steps: actnorm – mixing – coupling steps a level (even, so that every channel is moved equally
-            often).
+        steps: actnorm – mixing – coupling steps a level (even, so that every channel is moved
+            equally often).
         hidden: channels of the conditioners.
         network: builds a conditioner, ``network(inputs, outputs)``; by default a
             :class:`~lensnb.nets.CouplingNet`.
         coupling: ``"affine"``, or ``"spline"`` for monotonic rational-quadratic splines.
         bins: pieces of a spline.
         bound: splines act between −bound and bound, in standard deviations of a pixel.
-        recompute: forget the conditioners' activations and compute them again for the gradient: less
-            memory, a third more time, the same numbers.
-        conditions: what the flow is conditioned on, fitted to the training set; None for nothing. Maps
-            enter each conditioner at the resolution of its level, numbers at every pixel.
+        recompute: forget the conditioners' activations and compute them again for the gradient:
+            less memory, a third more time, the same numbers.
+        conditions: what the flow is conditioned on, fitted to the training set; None for nothing.
+            Maps enter each conditioner at the resolution of its level, numbers at every pixel.
 
     Attributes:
         channels: channels of a map, those of ``transform`` and ``base``.
@@ -282,15 +284,17 @@ class Flow(nn.Module):
     def log_prob_by_scale(self, kappa: Tensor, given: Given | None = None) -> Tensor:
         """The terms of ln p(κ) = ln p(fine | middle, coarse) + ln p(middle | coarse) + ln p(coarse).
 
-        The scales are the three levels of the flow (Dai & Seljak 2024, arXiv:2306.04689, eq. 3): what the
-        first two split off, and what remains. The Jacobian of the κ transform counts as fine.
+        The scales are the three levels of the flow (Dai & Seljak 2024, arXiv:2306.04689, eq. 3):
+        what the first two split off, and what remains. The Jacobian of the κ transform counts as
+        fine.
 
         Args:
             kappa: κ-maps ``(batch, n, n)``.
             given: their conditions.
 
         Returns:
-            Fine, middle, coarse, in nats, float64, shape ``(batch, 3)``; the sum is :meth:`log_prob`.
+            Fine, middle, coarse, in nats, float64, shape ``(batch, 3)``; the sum is
+            :meth:`log_prob`.
 
         Raises:
             ValueError: maps of several channels, with a Gaussian base.
@@ -358,8 +362,8 @@ class Flow(nn.Module):
     def path(self, kappa_a: Tensor, kappa_b: Tensor, steps: int) -> Tensor:
         """White latents from those of one map to those of another, along the great circle (Shoemake 1985).
 
-        White latents of many pixels lie near a sphere, and so does the great circle between them; the straight line cuts
-        through its inside, where the maps are too smooth.
+        White latents of many pixels lie near a sphere, and so does the great circle between them;
+        the straight line cuts through its inside, where the maps are too smooth.
 
         Args:
             kappa_a: the first map, ``(n, n)``.
@@ -423,7 +427,8 @@ def _steps(chain: nn.ModuleList) -> list[tuple[nn.Module, ...]]:
 def _at_side(values: Tensor, side: int) -> Tensor:
     """Channels of a condition at another resolution: finer pixels folded into channels, coarser repeated.
 
-    ``(batch, channels, m, m)`` → ``(batch, channels (m / side)², side, side)``, or ``(batch, channels, side, side)``.
+    ``(batch, channels, m, m)`` → ``(batch, channels (m / side)², side, side)``, or ``(batch,
+    channels, side, side)``.
     """
     m = values.shape[-1]
     if m >= side:

@@ -1,10 +1,10 @@
 """The density of a Gaussian field scale by scale: each Haar band given the coarser ones.
 
 A map is cut into cells of 8 × 8 pixels. Three Haar transforms turn the 64 pixels of a cell into 64
-numbers: 16 coarse ones, 16 middle, 32 fine. Shifts by whole cells leave the statistics of the field as
-they are, so the Fourier transform over cells of these 64 numbers has one Hermitian covariance matrix a
-frequency, S = A Aᴴ. With S = L Lᴴ, L lower triangular, L⁻¹ v are the numbers given those before them,
-in units of their scatter: the chain rule.
+numbers: 16 coarse ones, 16 middle, 32 fine. Shifts by whole cells leave the statistics of the
+field as they are, so the Fourier transform over cells of these 64 numbers has one Hermitian
+covariance matrix a frequency, S = A Aᴴ. With S = L Lᴴ, L lower triangular, L⁻¹ v are the numbers
+given those before them, in units of their scatter: the chain rule.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
         variance: mode variances in the layout of ``rfft2``, ``(n, n // 2 + 1)``.
         haar: the 64 numbers of each of the 64 maps of 8×8 pixels that are 1 in one pixel,
             ``(64, 64, 1, 1)``.
-        cells: the numbers of each cell of the maps, less their mean, ``(batch, 64, n / 8, n / 8)``.
+        cells: the numbers of each cell of the maps, less their mean, ``(batch, 64, n / 8, n /
+            8)``.
 
     Returns:
         Fine given the others, middle given coarse, coarse; shape ``(batch, 3)``.

@@ -1,15 +1,16 @@
 """A normalizing flow for data vectors: the density of a summary statistic, or of several joined, of one map.
 
-Notation: v is a vector of statistics (what :mod:`lensnb.stats` gives for one map), y = C^(−1/2) (v − μ) / σ its whitened
-form, z the latent vector with a standard normal density. μ and σ are the mean and scatter of each bin, C the correlation
-matrix of the training vectors. As for maps,
+Notation: v is a vector of statistics (what :mod:`lensnb.stats` gives for one map), y = C^(−1/2) (v
+− μ) / σ its whitened form, z the latent vector with a standard normal density. μ and σ are the
+mean and scatter of each bin, C the correlation matrix of the training vectors. As for maps,
 
     ln p(v) = ln p_normal(z) + ln |det ∂z/∂y| + ln |det ∂y/∂v|.
 
-The map y → z is zuko's: a chain of masked autoregressive transforms (Papamakarios, Pavlakou & Murray 2017,
-arXiv:1705.07057), each affine or a monotonic rational-quadratic spline (Durkan et al. 2019, arXiv:1906.04032). Such flows
-are what Armijo, Thiele & Liu (2026, arXiv:2601.20669) use for data vectors. They start as the identity, so a new model is
-the Gaussian with the mean and the covariance of the data, and learns only what is not Gaussian.
+The map y → z is zuko's: a chain of masked autoregressive transforms (Papamakarios, Pavlakou &
+Murray 2017, arXiv:1705.07057), each affine or a monotonic rational-quadratic spline (Durkan et al.
+2019, arXiv:1906.04032). Such flows are what Armijo, Thiele & Liu (2026, arXiv:2601.20669) use for
+data vectors. They start as the identity, so a new model is the Gaussian with the mean and the
+covariance of the data, and learns only what is not Gaussian.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ class Whitening(nn.Module):
 
         Args:
             vectors: one vector a map.
-            floor: least eigenvalue of C; the mean one is 1. Directions along which the vectors hardly vary (bins that
-                sum to one, more bins than maps) get this variance.
+            floor: least eigenvalue of C; the mean one is 1. Directions along which the vectors
+                hardly vary (bins that sum to one, more bins than maps) get this variance.
 
         Raises:
-            ValueError: the vectors are not finite or not a matrix, or a bin is the same in all of them.
+            ValueError: the vectors are not finite or not a matrix, or a bin is the same in all of
+                them.
         """
         v = vectors.double()
         if v.ndim != 2 or len(v) < 2 or not torch.isfinite(v).all():
@@ -89,17 +91,19 @@ class VectorFlow(nn.Module):
         bins: length of a vector.
         whitening: fitted to the training vectors; by default none is done.
         transform: ``"spline"`` or ``"affine"``, of each number given those before it.
-        transforms: autoregressive transforms in a row; every other one goes through the bins backwards.
+        transforms: autoregressive transforms in a row; every other one goes through the bins
+            backwards.
         hidden: width of the two hidden layers of each transform's network.
-        conditions: numbers that the flow is conditioned on, fitted to the training set; None for none.
+        conditions: numbers that the flow is conditioned on, fitted to the training set; None for
+            none.
 
     Attributes:
         given: the conditions by name.
 
     Raises:
         ImportError: zuko is not installed.
-        ValueError: there is no such transform, the whitening is for vectors of another length, or a
-            condition is a map.
+        ValueError: there is no such transform, the whitening is for vectors of another length, or
+            a condition is a map.
     """
 
     def __init__(
@@ -119,7 +123,8 @@ class VectorFlow(nn.Module):
             raise ImportError(
                 "a flow for data vectors needs zuko; install it with pip install 'lensnb[vectors]'"
             ) from None
-        # zuko's NSF has bins of 1.25 as well, but ends at 5, where skewed statistics still have tails.
+        # zuko's NSF has bins of 1.25 as well, but ends at 5, where skewed statistics still have
+        # tails.
         spline = partial(MonotonicRQSTransform, bound=10.0)
         kinds = {
             "spline": {"univariate": spline, "shapes": [(16,), (16,), (15,)]},

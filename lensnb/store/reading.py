@@ -113,14 +113,14 @@ def _bulk(one: np.ndarray) -> float:
 class StoredMaps:
     """Maps that stay on disk: an array of which a part is read when it is asked for.
 
-    ``maps[i]`` reads one map. A slice, a boolean mask or an array of indices reads nothing: it is again
-    StoredMaps, so that a split of a set takes no memory. ``numpy.asarray(maps[:100])`` reads. Chunks are
-    read whole, and the last one is kept (unless all of it was asked for). So going through the maps in
-    order reads each chunk once, and jumping about reads a chunk a map.
+    ``maps[i]`` reads one map. A slice, a boolean mask or an array of indices reads nothing: it is
+    again StoredMaps, so that a split of a set takes no memory. ``numpy.asarray(maps[:100])``
+    reads. Chunks are read whole, and the last one is kept (unless all of it was asked for). So
+    going through the maps in order reads each chunk once, and jumping about reads a chunk a map.
 
     Args:
-        array: a zarr array ``(maps, n, n)`` or ``(maps, channels, n, n)``, or anything of that shape that
-            gives a NumPy array for ``array[a:b]``.
+        array: a zarr array ``(maps, n, n)`` or ``(maps, channels, n, n)``, or anything of that
+            shape that gives a NumPy array for ``array[a:b]``.
         path: its file, for error messages.
         checked: the pixels were checked when they were written.
         kind: what the file should be, for error messages.
@@ -130,7 +130,8 @@ class StoredMaps:
         chunk: how many maps are read at a time, from multiples of it on.
 
     Raises:
-        ValueError: on reading, where a chunk is damaged, cut off or missing; the sentence names it.
+        ValueError: on reading, where a chunk is damaged, cut off or missing; the sentence names
+            it.
     """
 
     def __init__(

@@ -49,9 +49,9 @@ class _Column:
 class MapWriter:
     """Appends maps to a set in a zarr folder, which is made if it is not there.
 
-    What is appended is written a chunk at a time; :meth:`flush`, and leaving the block, write the rest. A
-    process that is killed leaves the set as it was after the last chunk or flush, and the next writer
-    resumes there. Here with the maps of :func:`lensnb.sims.kappa_maps`, box by box:
+    What is appended is written a chunk at a time; :meth:`flush`, and leaving the block, write the
+    rest. A process that is killed leaves the set as it was after the last chunk or flush, and the
+    next writer resumes there. Here with the maps of :func:`lensnb.sims.kappa_maps`, box by box:
 
         with MapWriter("set.zarr", side_deg=5, z_source=1) as writer:
             for box in boxes[len(np.unique(writer.simulation)):]:
@@ -65,8 +65,8 @@ class MapWriter:
         provenance: how the maps were made, plain JSON values; replaces what an older set says.
 
     Raises:
-        ValueError: the folder is no set of lensnb's, has another field or redshift, or another writer is
-            at work.
+        ValueError: the folder is no set of lensnb's, has another field or redshift, or another
+            writer is at work.
         ImportError: zarr is not installed.
     """
 
@@ -131,14 +131,16 @@ class MapWriter:
         """Add maps to the end of the set.
 
         Args:
-            maps: κ, float, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; of the shape of the set's
-                maps and of their dtype, which is that of the first maps, or one that fits into it.
-            simulation: simulation of each map, shape ``(maps,)``, whole numbers or names; or one for all.
+            maps: κ, float, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; of the shape of
+                the set's maps and of their dtype, which is that of the first maps, or one that
+                fits into it.
+            simulation: simulation of each map, shape ``(maps,)``, whole numbers or names; or one
+                for all.
             given: conditions by name, one value a map; the same ones each time.
 
         Raises:
-            ValueError: another shape or dtype, not one simulation a map, other conditions, NaN or infinite
-                pixels, or no κ; nothing is added.
+            ValueError: another shape or dtype, not one simulation a map, other conditions, NaN or
+                infinite pixels, or no κ; nothing is added.
             OSError: a chunk could not be written; the maps written before are intact.
         """
         maps = _array(maps)
@@ -290,8 +292,9 @@ class MapWriter:
         """A set without maps, which is there at once or not at all."""
         from zarr.codecs import Crc32cCodec
 
-        # κ is noise to a compressor: zstd saves 8 % and takes seven times as long as this checksum even where
-        # it gives up at once. The price: a chunk that is not full takes its whole 16 MB.
+        # κ is noise to a compressor: zstd saves 8 % and takes seven times as long as this checksum
+        # even where it gives up at once. The price: a chunk that is not full takes its whole 16
+        # MB.
         how = {
             "compressors": Crc32cCodec(),
             "chunk_key_encoding": {"name": "v2", "separator": "."},

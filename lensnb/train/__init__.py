@@ -4,12 +4,13 @@
     for record in fit(model, maps, settings, folder="runs/flow"):
         print(record["step"], record["loss"])
 
-The order of the maps and all noise depend only on the seed and the number of the step, so a resumed
-training equals an uninterrupted one. The weights that remain in the model (and in
+The order of the maps and all noise depend only on the seed and the number of the step, so a
+resumed training equals an uninterrupted one. The weights that remain in the model (and in
 ``model.safetensors``) are the exponential moving average. Which file to open:
 
 * ``loop``: :func:`fit`, and what a step is;
-* ``settings``: :class:`Settings`, :class:`Checks`, :class:`Hardware`, :class:`Folder`, the schedule;
+* ``settings``: :class:`Settings`, :class:`Checks`, :class:`Hardware`, :class:`Folder`, the
+  schedule;
 * ``streaming``: training maps and their conditions, in memory or on disk;
 * ``state``: weights, moving average and optimiser of one training, and its files;
 * ``records``: losses, validation, checks;

@@ -1,7 +1,8 @@
 """Where and how networks compute: device, precision, memory format.
 
-Mixed precision is for networks only: their convolutions and products run in bfloat16 under autocast,
-their weights stay float32, and models keep maps, log-determinants and noise levels in float32 or float64.
+Mixed precision is for networks only: their convolutions and products run in bfloat16 under
+autocast, their weights stay float32, and models keep maps, log-determinants and noise levels in
+float32 or float64.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def _best_device() -> str:
 def place(model: nn.Module, device: torch.device) -> nn.Module:
     """Move a model to a device; MPS knows no float64, so there it is made float32 first.
 
-    Elsewhere the weights of convolutions are laid out with their channels last. That changes results by
-    rounding only and makes a step on a CPU faster: the flow's 1.4 times in float32 and 1.6 times in
-    bfloat16, the U-Net's 1.2 times and not at all (AMX tiles, one core, 64² maps).
+    Elsewhere the weights of convolutions are laid out with their channels last. That changes
+    results by rounding only and makes a step on a CPU faster: the flow's 1.4 times in float32 and
+    1.6 times in bfloat16, the U-Net's 1.2 times and not at all (AMX tiles, one core, 64² maps).
     """
     if device.type == "mps":
         return model.float().to(device)
@@ -59,8 +60,8 @@ def choose_precision(name: str, device: torch.device, began: str | None = None) 
     Args:
         name: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where the networks run.
-        began: the precision of the training that resumes; ``"auto"`` keeps it unless the device has no
-            such hardware.
+        began: the precision of the training that resumes; ``"auto"`` keeps it unless the device
+            has no such hardware.
 
     Raises:
         ValueError: another name.
@@ -77,10 +78,10 @@ def choose_precision(name: str, device: torch.device, began: str | None = None) 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether products of bfloat16 have hardware that makes them faster.
 
-    CUDA has it since Ampere. Of CPUs those with AMX have it, and those with AVX-512 BF16 that are not
-    Intel's. Intel's multiply as many float32 a cycle: on a Xeon whose AMX is hidden from its virtual
-    machine, steps of both families are 1.4 times as fast in float32. Other CPUs compute in bfloat16 by
-    way of float32.
+    CUDA has it since Ampere. Of CPUs those with AMX have it, and those with AVX-512 BF16 that are
+    not Intel's. Intel's multiply as many float32 a cycle: on a Xeon whose AMX is hidden from its
+    virtual machine, steps of both families are 1.4 times as fast in float32. Other CPUs compute in
+    bfloat16 by way of float32.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

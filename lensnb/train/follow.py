@@ -26,8 +26,8 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
     """Follow a training with a progress bar, or in a batch job with a plain line every half minute.
 
     A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it). There an
-    interrupted training ends in ``KeyboardInterrupt``, after its checkpoint. Of several processes that
-    share a training, the first one prints.
+    interrupted training ends in ``KeyboardInterrupt``, after its checkpoint. Of several processes
+    that share a training, the first one prints.
 
     Args:
         records: what :func:`lensnb.train.fit` yields.
@@ -71,7 +71,8 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
             f"{name} keeps the weights of step {last['kept']}, which had the lowest validation loss"
         )
     if batch and interrupted:
-        # nobody is there to look at a model that is half trained: the interrupt ends the run as well
+        # nobody is there to look at a model that is half trained: the interrupt ends the run as
+        # well
         raise KeyboardInterrupt
     return history
 

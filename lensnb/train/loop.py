@@ -1,9 +1,9 @@
 """The loop of a training: what a step is, how the learning rate changes, and what is recorded on the way.
 
-A step has ``accumulate`` micro-batches of ``batch`` maps. Micro-batch m = step · accumulate + i takes the
-m-th ``batch`` maps of a stream of permutations, and all its noise from a generator seeded by (seed, m).
-So a training depends neither on where it was interrupted nor, beyond rounding, on how many processes
-share its micro-batches.
+A step has ``accumulate`` micro-batches of ``batch`` maps. Micro-batch m = step · accumulate + i
+takes the m-th ``batch`` maps of a stream of permutations, and all its noise from a generator
+seeded by (seed, m). So a training depends neither on where it was interrupted nor, beyond
+rounding, on how many processes share its micro-batches.
 """
 
 from __future__ import annotations
@@ -44,34 +44,36 @@ def fit(
         for record in fit(model, train, settings, checks=Checks(held_out), folder="runs/flow"):
             print(record["step"], record["loss"])
 
-    A keyboard interrupt stops the training, saves, and leaves a usable model. Started by ``torchrun``,
-    the processes share each step, see :mod:`lensnb.train.processes`.
+    A keyboard interrupt stops the training, saves, and leaves a usable model. Started by
+    ``torchrun``, the processes share each step, see :mod:`lensnb.train.processes`.
 
     Args:
-        model: anything with ``loss(batch, generator)``, and ``loss(batch, generator, given)`` where it
-            has conditions; see :mod:`lensnb.models.contract` for what else it may say of its training.
+        model: anything with ``loss(batch, generator)``, and ``loss(batch, generator, given)``
+            where it has conditions; see :mod:`lensnb.models.contract` for what else it may say of
+            its training.
         maps: κ, float32, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; for a model with
-            conditions a :class:`~lensnb.data.MapSet` (or a :class:`~lensnb.given.Batch`) that has them. A
-            set in a ``.zarr`` of more than 67 million pixels is read block by block
+            conditions a :class:`~lensnb.data.MapSet` (or a :class:`~lensnb.given.Batch`) that has
+            them. A set in a ``.zarr`` of more than 67 million pixels is read block by block
             (:mod:`lensnb.train.streaming`).
         settings: what decides the result; a number stands for ``Settings(steps=number)``.
         checks: what is measured on the way.
         device: where the networks compute; a name stands for ``Hardware(name)``.
-        folder: where the files go; a path stands for ``Folder(path)``. A training found there resumes.
-            None keeps nothing.
+        folder: where the files go; a path stands for ``Folder(path)``. A training found there
+            resumes. None keeps nothing.
         old: the arguments of older versions, one by one; they work in this release only.
 
     Yields:
-        The records of the training that is resumed, if there is one, then new ones: ``{"step", "loss",
-        "lr", "seconds", "images", "images_per_second"}``, ``"validation"`` and the check's numbers where
-        they were asked for. The last record has ``"stopped"``: ``"finished"``, ``"early"`` or
-        ``"interrupted"``; with ``patience`` also ``"kept"``, the step whose weights are left. ``loss`` and
-        ``images_per_second`` are means since the last record, None where there was no step; ``seconds``
-        counts the steps only.
+        The records of the training that is resumed, if there is one, then new ones: ``{"step",
+        "loss", "lr", "seconds", "images", "images_per_second"}``, ``"validation"`` and the check's
+        numbers where they were asked for. The last record has ``"stopped"``: ``"finished"``,
+        ``"early"`` or ``"interrupted"``; with ``patience`` also ``"kept"``, the step whose weights
+        are left. ``loss`` and ``images_per_second`` are means since the last record, None where
+        there was no step; ``seconds`` counts the steps only.
 
     Raises:
-        ValueError: the maps or conditions are not those of the model; no finite loss or gradient; the
-            folder holds a corrupt training or one with other settings; an option makes no sense.
+        ValueError: the maps or conditions are not those of the model; no finite loss or gradient;
+            the folder holds a corrupt training or one with other settings; an option makes no
+            sense.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)
     if settings.patience and checks.validation is None:

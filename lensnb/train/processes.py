@@ -1,6 +1,7 @@
 """Several processes that train one model: they share the micro-batches of each step.
 
-Write a script that trains as always, with as many micro-batches a step as there are processes (or a multiple):
+Write a script that trains as always, with as many micro-batches a step as there are processes (or
+a multiple):
 
     import torch
 
@@ -15,17 +16,18 @@ Write a script that trains as always, with as many micro-batches a step as there
     settings = Settings(steps=20, batch=16, accumulate=2)
     watch(fit(model, maps, settings, folder="shared", device="cpu"), steps=20)
 
-and start it once a GPU (``device="auto"``), or on a CPU as often as there are cores to spare, by ``torchrun``. From a
-notebook, whose own process stays free:
+and start it once a GPU (``device="auto"``), or on a CPU as often as there are cores to spare, by
+``torchrun``. From a notebook, whose own process stays free:
 
     import subprocess, sys
 
     command = "-m torch.distributed.run --standalone --nproc-per-node 2 script.py"
     subprocess.run([sys.executable, *command.split()], check=True)
 
-The first process writes the files and the records; all of them leave the same model, which is, up to rounding, that of
-one process with the same settings. The trained model is then in ``shared/model.safetensors``. Ctrl-C ends all processes at
-once; the next start goes on from the last checkpoint. For several machines see the documentation of ``torchrun``.
+The first process writes the files and the records; all of them leave the same model, which is, up
+to rounding, that of one process with the same settings. The trained model is then in
+``shared/model.safetensors``. Ctrl-C ends all processes at once; the next start goes on from the
+last checkpoint. For several machines see the documentation of ``torchrun``.
 """
 
 from __future__ import annotations
@@ -81,8 +83,9 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     if not dist.is_initialized():  # once for all trainings of the script: joining again can hang
-        # what the first optimiser would import otherwise: imported after the group exists, its default arguments keep the
-        # group alive, whose threads are then never ended and now and then abort the process when Python exits
+        # what the first optimiser would import otherwise: imported after the group exists, its
+        # default arguments keep the group alive, whose threads are then never ended and now and
+        # then abort the process when Python exits
         from torch import _dynamo  # noqa: F401
 
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)

@@ -32,16 +32,16 @@ class Settings:
         accumulate: micro-batches a step, whose gradients are averaged; a multiple of the number of
             processes.
         lr: highest learning rate.
-        ema: decay of the moving average of the weights. The average reaches back 1 / (1 − ema) steps, but
-            never more than the last ninth of the steps made (so that 0.999 is reached at step 9,000); 0
-            keeps the last weights.
+        ema: decay of the moving average of the weights. The average reaches back 1 / (1 − ema)
+            steps, but never more than the last ninth of the steps made (so that 0.999 is reached
+            at step 9,000); 0 keeps the last weights.
         clip: largest norm of the gradient.
-        augment: ``augment(batch, generator)``, for instance :func:`lensnb.data.random_symmetry`. It gets
-            and returns maps; where the model has conditions, a :class:`lensnb.given.Batch` of maps and
-            conditions.
-        patience: end the training when the validation loss has not fallen for so many records, and leave
-            the weights that had the lowest: with few maps a model overfits. 0 continues to the end and
-            leaves the last weights.
+        augment: ``augment(batch, generator)``, for instance :func:`lensnb.data.random_symmetry`.
+            It gets and returns maps; where the model has conditions, a :class:`lensnb.given.Batch`
+            of maps and conditions.
+        patience: end the training when the validation loss has not fallen for so many records, and
+            leave the weights that had the lowest: with few maps a model overfits. 0 continues to
+            the end and leaves the last weights.
         seed: of the order of the maps and of all noise.
 
     Raises:
@@ -74,13 +74,14 @@ class Checks:
     """What is measured while a model trains; it changes nothing in the training.
 
     Attributes:
-        validation: held-out maps (a tensor, or a set with its conditions); their loss under the averaged
-            weights goes into the records.
+        validation: held-out maps (a tensor, or a set with its conditions); their loss under the
+            averaged weights goes into the records.
         every: steps between records.
-        check: ``check(model)`` gives numbers by name that go into a record, measured under the averaged
-            weights, for instance :class:`lensnb.compare.Fidelity`. It cannot touch the training's
-            randomness, and its time is not counted.
-        check_every: steps between checks; by default a tenth of the steps. The last step is checked too.
+        check: ``check(model)`` gives numbers by name that go into a record, measured under the
+            averaged weights, for instance :class:`lensnb.compare.Fidelity`. It cannot touch the
+            training's randomness, and its time is not counted.
+        check_every: steps between checks; by default a tenth of the steps. The last step is
+            checked too.
 
     Raises:
         ValueError: a number of steps that makes no sense.
@@ -104,11 +105,11 @@ class Hardware:
 
     Attributes:
         device: ``"auto"``, or a torch device.
-        precision: of the networks: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes bfloat16 on
-            GPUs and CPUs with hardware for it (a resumed training keeps its own). Validation and sampling
-            are always in float32. A training may resume in another precision, with a warning: results
-            change by rounding only, and a machine without such hardware can then continue a training
-            that one with it began.
+        precision: of the networks: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes
+            bfloat16 on GPUs and CPUs with hardware for it (a resumed training keeps its own).
+            Validation and sampling are always in float32. A training may resume in another
+            precision, with a warning: results change by rounding only, and a machine without such
+            hardware can then continue a training that one with it began.
     """
 
     device: str | torch.device = "auto"
@@ -124,13 +125,13 @@ class Hardware:
 class Folder:
     """Where a training keeps its files.
 
-    ``model.safetensors`` has the averaged weights, ``training.safetensors`` all that resuming needs,
-    ``history.jsonl`` the records.
+    ``model.safetensors`` has the averaged weights, ``training.safetensors`` all that resuming
+    needs, ``history.jsonl`` the records.
 
     Attributes:
         path: the folder; None keeps nothing.
-        save_every: steps between checkpoints. One is written when the next loss and gradient are known
-            to be finite.
+        save_every: steps between checkpoints. One is written when the next loss and gradient are
+            known to be finite.
     """
 
     path: str | Path | None = None
@@ -173,8 +174,8 @@ _OLD = {
 def grouped(settings, checks, device, folder, old: dict):
     """The four groups of arguments of :func:`lensnb.train.fit`, from what was given for each.
 
-    A number of steps, a device and a path may stand alone. The arguments of older versions, one by one,
-    are put into their groups, with a warning.
+    A number of steps, a device and a path may stand alone. The arguments of older versions, one by
+    one, are put into their groups, with a warning.
     """
     for name in old:
         if name not in _OLD:

@@ -1,7 +1,7 @@
 """The state of one training, and its files: what a resumed training needs to equal an uninterrupted one.
 
-The random state and the position in the data are functions of the seed and the step, so the step says
-both.
+The random state and the position in the data are functions of the seed and the step, so the step
+says both.
 """
 
 from __future__ import annotations
@@ -183,7 +183,8 @@ class State:
         for key, value in tensors.items():
             i, name = key.split(".", 1)
             if name != "step":
-                # laid out in memory like its parameter, which the fused optimiser takes for granted
+                # laid out in memory like its parameter, which the fused optimiser takes for
+                # granted
                 value = torch.empty_like(parameters[int(i)]).copy_(value)
             adam["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(adam)
@@ -256,8 +257,8 @@ def identity(model: nn.Module, settings: Settings, source: TrainingSet, precisio
 def fingerprint(maps: Tensor | StoredMaps) -> str:
     """A short hash of the training maps, so that a training is never resumed on other data.
 
-    Of maps on disk it is that of sixteen maps, evenly spread, and of which maps of the file they are:
-    reading all of them would take minutes.
+    Of maps on disk it is that of sixteen maps, evenly spread, and of which maps of the file they
+    are: reading all of them would take minutes.
     """
     if isinstance(maps, StoredMaps):
         sixteen = np.linspace(0, len(maps) - 1, 16).round().astype(int)

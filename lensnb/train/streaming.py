@@ -1,10 +1,10 @@
 """Training maps with their conditions, in memory or on disk, in an order that only the seed decides.
 
-Maps that stay on disk come in an order that is random and yet reads whole chunks. Every epoch the chunks
-of the file are shuffled and taken together in blocks that fit into memory, about 67 million pixels each,
-and the maps of a block are shuffled among one another. So a map meets maps of some sixteen random
-chunks, each chunk is read once an epoch, and the order is a function of the seed and the epoch, as it is
-for maps in memory.
+Maps that stay on disk come in an order that is random and yet reads whole chunks. Every epoch the
+chunks of the file are shuffled and taken together in blocks that fit into memory, about 67 million
+pixels each, and the maps of a block are shuffled among one another. So a map meets maps of some
+sixteen random chunks, each chunk is read once an epoch, and the order is a function of the seed
+and the epoch, as it is for maps in memory.
 """
 
 from __future__ import annotations
