@@ -231,6 +231,11 @@ class Conditions(nn.Module):
         return {name: [list(shape), kind] for name, (shape, kind) in self.known.items()}
 
     @property
+    def maps(self) -> dict[str, Condition]:
+        """The conditions that are maps or shear maps, by name."""
+        return {name: c for name, c in self.known.items() if c.kind != "numbers"}
+
+    @property
     def numbers(self) -> int:
         """Numbers of all conditions together."""
         return sum(c.size for c in self.known.values() if c.kind == "numbers")

@@ -281,7 +281,7 @@ def heun(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise | None = N
     """Solve dx/dσ = (x − D(x; σ)) / σ by Heun's method (EDM algorithm 1). Second order.
 
     The arguments and the result are those of :func:`euler`. The cost is ``2 * len(sigmas) - 3``
-    calls of the denoiser. """
+    calls of the denoiser."""
     for sigma, following in pairwise(sigmas.tolist()):
         x = _heun_step(denoise, x, sigma, following)
     return x
@@ -317,7 +317,7 @@ def ancestral(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: MapNoise) -> T
         x_s = D + (σ_s² / σ_t²)(x_t − D) + σ_s √(1 − σ_s² / σ_t²) n.
 
     The arguments, the result and the cost are those of :func:`euler`. ``noise`` is the source of
-    n. """
+    n."""
     for sigma, following in pairwise(sigmas.tolist()):
         clean = _at(denoise, x, sigma)
         kept = (following / sigma) ** 2
@@ -336,7 +336,7 @@ def dpm_solver(
     The denoised map is extrapolated to the middle of the step in ln σ (Lu et al. 2022,
     arXiv:2211.01095, algorithm 2, whose λ is −ln σ here). The first step is Euler's, and so is the
     last one, because ln σ is not finite at σ = 0. The arguments, the result and the cost are those
-    of :func:`euler`. """
+    of :func:`euler`."""
     before = None
     length_before = math.inf
     for sigma, following in pairwise(sigmas.tolist()):

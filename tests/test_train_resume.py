@@ -183,7 +183,7 @@ def test_another_precision_goes_on_with_a_sentence(tmp_path):
     run(build(), tmp_path, augment=interrupt_at(5))
     with pytest.warns(
         UserWarning,
-        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training goes on",
+        match=r"began with precision = 'float32' \(now 'bfloat16'\): the training resumes",
     ):
         records = run(build(), tmp_path, precision="bfloat16")
     assert records[-1]["stopped"] == "finished"
