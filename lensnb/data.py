@@ -1,9 +1,9 @@
 """Sets of convergence maps: load, save, split by simulation, augment; and the shipped sample.
 
-A :class:`MapSet` keeps the maps together with the size of their field, the redshift of their
-sources, for every map the *simulation* it was cut from, and what was *given*: conditions that
-belong to each map. Maps of one simulation share structure, so sets are split and errors are
-bootstrapped by simulation, never by map. κ is dimensionless, ``side_deg`` is in degrees.
+A :class:`MapSet` has the maps, the size of their field and the redshift of their sources. For each
+map it has the *simulation* that the map was cut from, and conditions (``given``). Maps of one
+simulation share structure. So sets are split, and errors are bootstrapped, by simulation and never
+by map. κ is dimensionless, and ``side_deg`` is in degrees.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .renamed import old_attribute, renamed
 from .store import StoredMaps, pieces
 
 SAMPLE = Path(__file__).parent / "sample"
-_GIVEN = "given."  # before the name of a condition in a file
+_GIVEN = "given."  # prefix of the names of conditions in a file
 
 
 @renamed(labels="simulation")
@@ -35,18 +35,18 @@ class MapSet:
     """Convergence maps with what is known about them.
 
     Attributes:
-        maps: κ, dimensionless, shape ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the
-            channels are bins of source redshift; a floating dtype. May be a read-only memory map,
-            or :class:`~lensnb.store.StoredMaps`, of which a part is read when it is asked for;
-            subsets and splits of those read nothing.
+        maps: κ, dimensionless, shape ``(maps, n, n)``, or ``(maps, channels, n, n)`` with bins of
+            source redshift as channels; a floating dtype. It may be a read-only memory map, or
+            :class:`~lensnb.store.StoredMaps`, which are read when they are needed. Subsets and
+            splits of those read nothing.
         side_deg: side of the field, degrees.
-        z_source: redshift of the sources, for several channels one each; NaN when not known.
+        z_source: redshift of the sources, for several channels one each; NaN if it is not known.
         simulation: number or name of the simulation that each map was cut from, shape ``(maps,)``;
-            by default every map is its own.
+            by default each map is a simulation of its own.
         provenance: how the maps were made, plain JSON values.
-        given: conditions by name, each with one value a map (:mod:`lensnb.given`): numbers such as
-            cosmological parameters, or maps such as a coarser or a noisy one. They are split,
-            sliced, stored and trained on together with the maps.
+        given: conditions by name, each with one value for each map (:mod:`lensnb.given`): numbers
+            such as cosmological parameters, or maps such as a coarser or a noisy one. They are
+            split, sliced, stored and used in training together with the maps.
 
     Raises:
         ValueError: shapes do not fit, the maps are not square, or the field size is not positive.
@@ -66,11 +66,13 @@ class MapSet:
             raise ValueError(f"maps must be floating-point κ, found {self.maps.dtype}")
         check_side(self.side_deg)
         self.z_source = checked_redshifts(self.z_source, self.channels)
-        own = np.arange(len(self.maps)) if self.simulation is None else self.simulation
-        self.simulation = np.asarray(own)
+        if self.simulation is None:
+            self.simulation = np.arange(len(self.maps))
+        self.simulation = np.asarray(self.simulation)
         if self.simulation.shape != (len(self.maps),):
             raise ValueError(
-                f"{len(self.maps)} maps need one simulation number each, found {self.simulation.shape}"
+                f"{len(self.maps)} maps need one simulation number each, "
+                f"found {self.simulation.shape}"
             )
         self.given = {name: _array(values) for name, values in self.given.items()}
         for name, values in self.given.items():
@@ -102,19 +104,25 @@ class MapSet:
     @property
     def channels(self) -> int:
         """Number of source bins."""
-        return self.maps.shape[1] if self.maps.ndim == 4 else 1
+        if self.maps.ndim == 4:
+            return self.maps.shape[1]
+        return 1
 
     def channel(self, number: int) -> MapSet:
-        """The maps of one source bin, counted from 0, as a set of their own."""
+        """The maps of one source bin, counted from 0, as a set.
+
+        Raises:
+            ValueError: the set has one channel only.
+        """
         if self.channels == 1:
             raise ValueError("the set has one channel, and is already the set of that channel")
         return self._with(self.maps[:, number], z_source=self.z_source[number])
 
     def with_given(self, **given) -> MapSet:
-        """The set with more conditions, or other values of those that it has.
+        """The set with more conditions, or with other values of the conditions that it has.
 
         Args:
-            given: by name, one value a map.
+            given: values by name, one for each map.
         """
         return self._with(self.maps, given=self.given | given)
 
@@ -129,14 +137,19 @@ class MapSet:
         return np.unique(self.simulation)
 
     def tensor(self, device: str | torch.device = "cpu") -> Tensor:
-        """All maps as a float32 tensor, of the shape of ``maps``; of a set larger than memory, take some: ``set[:1000]``."""
+        """All maps as a float32 tensor, of the shape of ``maps``.
+
+        If the set is larger than memory, take a part: ``set[:1000].tensor()``.
+        """
         return torch.from_numpy(np.array(self.maps, dtype=np.float32)).to(device)
 
     def batch(self, device: str | torch.device = "cpu") -> Batch:
         """All maps and their conditions as tensors, float32 and complex64."""
         given = {}
         for name, values in self.given.items():
-            dtype = np.complex64 if np.dtype(values.dtype).kind == "c" else np.float32
+            dtype = np.float32
+            if np.dtype(values.dtype).kind == "c":
+                dtype = np.complex64
             given[name] = torch.from_numpy(np.array(values, dtype)).to(device)
         return Batch(self.tensor(device), given)
 
@@ -147,13 +160,13 @@ class MapSet:
 
         Args:
             fractions: the share of the *simulations* in each part; they may sum to less than 1.
-            seed: decides which simulation goes where.
+            seed: seed of the random assignment of simulations to parts.
 
         Returns:
-            One set a fraction, in the order of the fractions; maps keep their order.
+            One set for each fraction, in the same order; maps keep their order.
 
         Raises:
-            ValueError: a part would get no simulation, or the fractions sum to more than 1.
+            ValueError: a part would have no simulation, or the fractions sum to more than 1.
         """
         if sum(fractions) > 1 + 1e-9 or min(fractions) <= 0:
             raise ValueError(f"fractions must be positive and sum to at most 1, found {fractions}")
@@ -161,39 +174,44 @@ class MapSet:
         edges = np.round(np.cumsum([0, *fractions]) * len(order)).astype(int)
         if (np.diff(edges) == 0).any():
             raise ValueError(
-                f"{len(order)} simulations cannot be split into the parts {fractions}: one would be empty"
+                f"{len(order)} simulations cannot be split into the parts {fractions}: "
+                "one would be empty"
             )
         return [self[np.isin(self.simulation, order[a:b])] for a, b in pairwise(edges)]
 
     def spread(self, n: int, seed: int = 0) -> MapSet:
-        """A random subset of ``n`` maps from as many simulations as can be: each gives one before any gives a second.
+        """A random subset of ``n`` maps from as many simulations as possible.
+
+        Every simulation gives one map before any simulation gives a second one.
 
         Args:
-            n: how many maps.
-            seed: decides which, and their order.
+            n: number of maps.
+            seed: seed of the choice and of the order.
 
         Raises:
-            ValueError: there are fewer maps than that.
+            ValueError: the set has fewer maps.
         """
         if not 1 <= n <= len(self):
             raise ValueError(f"a subset of {n} maps cannot be drawn from a set of {len(self)}")
         order = np.random.default_rng(seed).permutation(len(self))
-        turn = np.empty(
-            len(self), int
-        )  # the how-manieth of its simulation a map is, in that order
+        # For each map in this order: how many maps of its simulation come before it.
+        earlier = np.empty(len(self), int)
         for simulation in self.simulations:
             own = np.flatnonzero(self.simulation[order] == simulation)
-            turn[own] = np.arange(len(own))
-        return self[order[np.argsort(turn, kind="stable")[:n]]]
+            earlier[own] = np.arange(len(own))
+        first = np.argsort(earlier, kind="stable")[:n]
+        return self[order[first]]
 
     # ------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> Path:
-        """Write the set to one ``.npz`` file, atomically: an older file stays until the new one is whole.
+        """Write the set to one ``.npz`` file, atomically.
+
+        An older file of this name stays until the new one is complete.
 
         Raises:
-            OSError: the file could not be written (no space left, no such folder); nothing old is
-                lost.
+            OSError: the file could not be written (no space left, no such folder). An older file
+                is not changed.
         """
         path = Path(path)
         about = {
@@ -214,14 +232,16 @@ class MapSet:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is truncated or was not written by :meth:`save`.
+            ValueError: the file is truncated, or was not written by :meth:`save`.
         """
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))
                 maps = archive["maps"]
-                known = "simulation" if "simulation" in archive.files else "labels"  # its old name
-                simulation = archive[known]
+                name = "simulation"
+                if name not in archive.files:
+                    name = "labels"  # the name in older files
+                simulation = archive[name]
                 conditions = [key for key in archive.files if key.startswith(_GIVEN)]
                 given = {key.removeprefix(_GIVEN): archive[key] for key in conditions}
         except FileNotFoundError:
@@ -252,7 +272,7 @@ class MapSet:
         if not len(self):
             return f"<div>{self!r}</div>"
         shown = np.asarray(self.maps[: min(6, len(self))], np.float64)
-        if shown.ndim == 4:  # a map's channels side by side
+        if shown.ndim == 4:  # the channels of a map side by side
             shown = shown.reshape(-1, *shown.shape[-2:])[:6]
         picture = base64.b64encode(strip_png(shown)).decode()
         return (
@@ -263,10 +283,12 @@ class MapSet:
 
 
 def _array(values):
-    """Tensors as NumPy arrays; arrays, and maps that stay on disk, as they are."""
+    """Tensors and lists as NumPy arrays; arrays, and maps that stay on disk, unchanged."""
     if isinstance(values, Tensor):
         return values.detach().cpu().numpy()
-    return values if hasattr(values, "shape") else np.asarray(values)
+    if hasattr(values, "shape"):
+        return values
+    return np.asarray(values)
 
 
 # ---------------------------------------------------------------- the shipped sample
@@ -280,7 +302,10 @@ def load_sample(name: str = "train") -> MapSet:
             boxes.
 
     Returns:
-        A :class:`MapSet` over a read-only memory map (float16), labelled by box.
+        A :class:`MapSet` over a read-only memory map (float16). Its simulations are the boxes.
+
+    Raises:
+        ValueError: an unknown name.
     """
     names = ("train", "truth", "null")
     if name not in names:
@@ -299,23 +324,35 @@ def random_symmetry(batch: Tensor | Batch, generator: torch.Generator | None = N
 
     Args:
         batch: maps ``(maps, n, n)`` or ``(maps, channels, n, n)``; or a
-            :class:`~lensnb.given.Batch`, whose conditions are turned with their maps (the shear γ,
-            of spin 2, changes its components as well).
+            :class:`~lensnb.given.Batch`, whose conditions are turned with their maps. The shear γ
+            has spin 2, so its components change as well.
         generator: source of randomness.
 
     Returns:
-        The same of the same kind.
+        Maps or a Batch, like the input.
     """
-    maps = batch.maps if isinstance(batch, Batch) else batch
-    device = generator.device if generator else "cpu"
-    pick = torch.randint(8, (len(maps),), generator=generator, device=device)
+    maps = _maps_of(batch)
+    pick = torch.randint(8, (len(maps),), generator=generator, device=_device_of(generator))
     if isinstance(batch, Batch):
         return batch.each(lambda values: _turned_each(values, pick))
     return _turned_each(maps, pick)
 
 
+def _maps_of(batch: Tensor | Batch) -> Tensor:
+    if isinstance(batch, Batch):
+        return batch.maps
+    return batch
+
+
+def _device_of(generator: torch.Generator | None) -> torch.device | str:
+    """The device on which random numbers are drawn."""
+    if generator is None:
+        return "cpu"
+    return generator.device
+
+
 def _turned_each(values: Tensor, pick: Tensor) -> Tensor:
-    """Each map, or value of a condition, under its own symmetry."""
+    """Each map, or each value of a condition, under the symmetry that was picked for it."""
     out = torch.empty_like(values)
     for k in range(8):
         chosen = (pick == k).to(values.device)
@@ -324,42 +361,49 @@ def _turned_each(values: Tensor, pick: Tensor) -> Tensor:
 
 
 def random_crop(batch: Tensor | Batch, n: int, generator: torch.Generator | None = None):
-    """Cut a random ``n`` × ``n`` window out of each map: 10° → 5° fields, for example.
+    """Cut a random ``n`` × ``n`` window out of each map, for example 5° fields out of 10° fields.
 
-    The price is the large scales: modes longer than the window are lost.
+    Modes that are longer than the window are lost.
 
     Args:
         batch: maps ``(maps, m, m)`` or ``(maps, channels, m, m)``, m ≥ n; or a
-            :class:`~lensnb.given.Batch`, of whose conditions that are maps the same windows are
-            cut.
+            :class:`~lensnb.given.Batch`, whose conditions are cut to the same windows if they are
+            maps.
         n: pixels a side of the window.
         generator: source of randomness.
 
     Returns:
-        The same of the same kind.
+        Maps or a Batch, like the input.
 
     Raises:
         ValueError: n is larger than the maps, or a condition is a map of another size.
     """
-    maps = batch.maps if isinstance(batch, Batch) else batch
+    maps = _maps_of(batch)
     m = maps.shape[-1]
     if n > m:
         raise ValueError(f"cannot cut {n} × {n} windows out of {m} × {m} maps")
-    device = generator.device if generator else "cpu"
-    corner = torch.randint(m - n + 1, (2, len(maps)), generator=generator, device=device)
+    shape = (2, len(maps))
+    device = _device_of(generator)
+    corner = torch.randint(m - n + 1, shape, generator=generator, device=device)
     if not isinstance(batch, Batch):
         return _windows(maps, corner, n)
     for name, values in batch.given.items():
         if values.ndim >= 3 and values.shape[-1] != m:
             raise ValueError(
-                f"the condition {name} has {values.shape[-1]} pixels a side; expected those of the maps, "
-                f"{m}, to cut the same window"
+                f"the condition {name} has {values.shape[-1]} pixels a side; "
+                f"expected those of the maps, {m}, to cut the same window"
             )
-    return batch.each(lambda values: values if values.ndim < 3 else _windows(values, corner, n))
+
+    def cut(values: Tensor) -> Tensor:
+        if values.ndim < 3:  # numbers
+            return values
+        return _windows(values, corner, n)
+
+    return batch.each(cut)
 
 
 def _windows(maps: Tensor, corner: Tensor, n: int) -> Tensor:
-    """A window of each map from its own corner on, ``corner`` ``(2, maps)``."""
+    """A window of each map. ``corner`` has the first row and column of each, ``(2, maps)``."""
     corner = corner.to(maps.device)
     step = torch.arange(n, device=maps.device)
     rows = (corner[0, :, None] + step)[:, :, None]
@@ -370,24 +414,25 @@ def _windows(maps: Tensor, corner: Tensor, n: int) -> Tensor:
     return maps.movedim(1, -1)[index, rows, columns].movedim(-1, 1)
 
 
-# ---------------------------------------------------------------- pixels and fields of another size
+# ---------------------------------------------------------------- other pixels, other fields
 
 
 def block_average(maps: MapSet, factor: int) -> MapSet:
-    """Coarser maps of the same field: each ``factor`` × ``factor`` block of pixels becomes its mean.
+    """Coarser maps of the same field: the mean of each ``factor`` × ``factor`` block of pixels.
 
     Args:
         maps: the set, n × n pixels.
-        factor: how many pixels go into one along an axis; it divides n.
+        factor: side of a block in pixels; it divides n.
 
     Returns:
-        The set with (n / factor)² pixels, float32 or wider, from the same simulations, with the
+        The set with (n / factor)² pixels, float32 or wider, from the same simulations and with the
         same conditions.
 
     Raises:
         ValueError: ``factor`` does not divide n.
     """
-    n, dtype = maps.grid.n, np.promote_types(maps.maps.dtype, np.float32)
+    n = maps.grid.n
+    dtype = np.promote_types(maps.maps.dtype, np.float32)
     if factor < 1 or n % factor:
         advice = ""
         if 1 < factor < n:
@@ -398,7 +443,9 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
     k = n // factor
     before = maps.maps.shape[:-2]
     mean = np.empty((*before, k, k), dtype)
-    parts = pieces(maps.maps) if isinstance(maps.maps, StoredMaps) else [(0, maps.maps)]
+    parts = [(0, maps.maps)]
+    if isinstance(maps.maps, StoredMaps):
+        parts = pieces(maps.maps)
     for start, part in parts:
         blocks = part.reshape(*part.shape[:-2], k, factor, k, factor)
         mean[start : start + len(part)] = blocks.mean((-3, -1), dtype=np.float64)
@@ -406,18 +453,18 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
 
 
 def tiles(maps: MapSet, n: int) -> MapSet:
-    """Cut every map into non-overlapping tiles of ``n`` × ``n`` pixels, row by row from its first corner.
+    """Cut every map into tiles of ``n`` × ``n`` pixels without overlap, row by row.
 
-    Rows and columns beyond the last whole tile are dropped, so that an n above half a map's side
-    crops the map.
+    Rows and columns after the last whole tile are dropped. So if n is more than half of a map's
+    side, each map gives one tile, its first corner.
 
     Args:
         maps: the set, m × m pixels.
         n: pixels a side of a tile, at most m.
 
     Returns:
-        The set of ⌊m / n⌋² tiles a map, with the field size of a tile; each tile has the
-        simulation and the conditions of its map. Conditions that are maps are cut alike.
+        The set of ⌊m / n⌋² tiles for each map, with the field size of a tile. Each tile has the
+        simulation and the conditions of its map. Conditions that are maps are cut in the same way.
 
     Raises:
         ValueError: n is larger than the maps or less than 2, or a condition is a map of another
@@ -435,8 +482,8 @@ def tiles(maps: MapSet, n: int) -> MapSet:
             given[name] = _cut(values, n)
         else:
             raise ValueError(
-                f"the condition {name} has {values.shape[-1]} pixels a side; expected those of the maps, "
-                f"{m}, to cut the same tiles"
+                f"the condition {name} has {values.shape[-1]} pixels a side; "
+                f"expected those of the maps, {m}, to cut the same tiles"
             )
     return maps._with(
         _cut(maps.maps, n),

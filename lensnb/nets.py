@@ -222,7 +222,7 @@ class UNet(nn.Module):
                 skips.append(c)
         middle = [Residual(c, c, width, padding), Attention(c), Residual(c, c, width, padding)]
         if not attention:
-            del middle[1]  # made all the same, so that a seed gives the same weights
+            del middle[1]  # made in any case, so that a seed gives the same other weights
         self.middle = nn.ModuleList(middle)
         for level, wide in reversed(list(enumerate(channels))):
             for _ in range(blocks + 1):

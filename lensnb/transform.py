@@ -136,7 +136,7 @@ def _measured(maps: Tensor, logarithm: bool) -> tuple[float, float, float, float
 
 
 def _shift_without_skewness(pixels: Tensor, low: float) -> float:
-    """The shift s that makes the skewness of y zero, from at most 500,000 to a million pixels."""
+    """The shift s that makes the skewness of y zero, measured on a subset of large sets."""
     few = pixels[:: max(1, len(pixels) // 500_000)]
     # bisection for ln(s / std), since a smaller shift gives less skewness
     smallest, largest = -8.0, 8.0
