@@ -88,13 +88,13 @@ class Denoiser(nn.Module):
             scale = field.mode_mean(lambda v: v * square / (v + square)).sqrt()
         else:
             skip, scale = _skip_and_scale(self.prediction, sigma)
-            start = per_map(skip, x) * x
-        inputs = [x / per_map(size_x, x), estimate / per_map(size_estimate, x)]
+            start = for_each_map(skip, x) * x
+        inputs = [x / for_each_map(size_x, x), estimate / for_each_map(size_estimate, x)]
         if x.ndim == 3:
             together = torch.stack(inputs, 1)
         else:
             together = torch.cat(inputs, 1)
-        return start, per_map(scale, x), together
+        return start, for_each_map(scale, x), together
 
     def forward(
         self,
@@ -157,7 +157,7 @@ class Denoiser(nn.Module):
         return output
 
 
-def per_map(number: Tensor, x: Tensor) -> Tensor:
+def for_each_map(number: Tensor, x: Tensor) -> Tensor:
     """One number for each map, in the dtype of the maps, with axes that broadcast against them."""
     axes = [None] * (x.ndim - 1)
     return number.to(x.dtype)[(..., *axes)]

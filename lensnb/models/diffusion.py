@@ -35,7 +35,7 @@ from ..samplers import (
 from ..transform import KappaTransform
 from .band_powers import BandPowers
 from .contract import channels_of, check_batch, check_draw, map_shape, register
-from .denoiser import PREDICTIONS, Denoiser, Traced, per_map
+from .denoiser import PREDICTIONS, Denoiser, Traced, for_each_map
 
 LEVELS = ("lognormal", "linear", "cosine", "flow")
 _CRITERIA = {function.__name__: function for function in (F.mse_loss, F.l1_loss, F.huber_loss)}
@@ -161,7 +161,10 @@ class Diffusion(nn.Module):
         Settings that an older checkpoint does not have are the defaults.
         """
         config = _of_this_version(config)
-        n, channels = config["n"], config.pop("channels")
+        n = config["n"]
+        channels = config.pop("channels")
+        criterion = _CRITERIA.get(config.pop("criterion"), F.mse_loss)
+        conditions = Conditions.from_config(config.pop("given", {}))
         powers = None
         shape = config.pop("band_powers", None)
         if shape:
@@ -169,9 +172,9 @@ class Diffusion(nn.Module):
         return cls(
             transform=KappaTransform.blank(channels),
             gaussian=GaussianField.white(n, channels),
-            criterion=_CRITERIA.get(config.pop("criterion"), F.mse_loss),
+            criterion=criterion,
             band_powers=powers,
-            conditions=Conditions.from_config(config.pop("given", {})),
+            conditions=conditions,
             **config,
         )
 
@@ -229,7 +232,7 @@ class Diffusion(nn.Module):
             white = _white((len(y), self.band_powers.bands), generator, y.device)
             powers = self.band_powers.blur(self.band_powers(y), white)
             numbers = _joined(powers, numbers)
-        x = y + per_map(sigma, y) * noise
+        x = y + for_each_map(sigma, y) * noise
         predicted, target = self.denoiser.residual(y, x, sigma, numbers, channels)
         return self.criterion(predicted, target)
 

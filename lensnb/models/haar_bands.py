@@ -60,7 +60,8 @@ def log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
 
 def _covariance_of_cells(variance: Tensor, haar: Tensor) -> Tensor:
     """S of each frequency of the cells, complex, shape ``(m, m // 2 + 1, 64, 64)``."""
-    n, m = len(variance), len(variance) // 8
+    n = len(variance)
+    m = n // 8  # cells a side
     row = torch.arange(n, device=variance.device)
     # rfft2 leaves out half of the modes. They have the variances of their complex conjugates.
     conjugate = row[None, :] > n // 2
@@ -72,9 +73,11 @@ def _covariance_of_cells(variance: Tensor, haar: Tensor) -> Tensor:
     aliases = aliases.permute(1, 3, 0, 2).flatten(2)  # (m, m // 2 + 1, 64)
     pixel = row[:8].to(variance)  # position in a cell
     aliased = row.reshape(8, m).T.to(variance)
-    phase = 2 * math.pi / n * aliased[:, None, :] * pixel[:, None]  # (k, pixel, alias)
+    step = 2 * math.pi / n * aliased[:, None, :]
+    phase = step * pixel[:, None]  # (k, pixel, alias)
     wave = torch.polar(torch.full_like(phase, 8**-0.5), phase)
     waves = torch.einsum("kua,lvb->kluvab", wave, wave[: m // 2 + 1])
     waves = waves.flatten(4, 5).flatten(2, 3)
-    root = haar[..., 0, 0].T.to(waves) @ waves * aliases.sqrt()[..., None, :]  # A
+    transform = haar[..., 0, 0].T.to(waves)
+    root = transform @ waves * aliases.sqrt()[..., None, :]  # A
     return root @ root.mH

@@ -128,8 +128,8 @@ class VectorFlow(nn.Module):
             raise ImportError(
                 "a flow for data vectors needs zuko; install it with pip install 'lensnb[vectors]'"
             ) from None
-        # The bins of zuko's NSF are also 1.25 wide, but they end at 5. Skewed statistics have tails
-        # beyond that.
+        # The bins of zuko's NSF are also 1.25 wide, but they end at 5. Skewed statistics have
+        # tails beyond that.
         spline = partial(MonotonicRQSTransform, bound=10.0)
         kinds = {
             "spline": {"univariate": spline, "shapes": [(16,), (16,), (15,)]},
