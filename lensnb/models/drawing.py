@@ -79,7 +79,7 @@ def draw(
         "seed": seed,
         "block": block,
         "model": _fingerprint(model.state_dict()),
-        "how": plain(how),
+        "how": _plain(how),
     }
     if given:
         settings["given"] = _fingerprint(given)
@@ -125,7 +125,7 @@ def _fingerprint(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def plain(how: dict) -> dict:
+def _plain(how: dict) -> dict:
     """Arguments of ``sample`` as plain JSON values."""
     values = {}
     for key, value in how.items():

@@ -110,10 +110,10 @@ def _checked(check: Check, model: nn.Module, record: dict) -> dict:
         raise ValueError(
             f"the check calls a number {taken[0]!r}, which every record has; give it another name"
         )
-    return {name: plain(value) for name, value in found.items()}
+    return {name: _plain(value) for name, value in found.items()}
 
 
-def plain(value: float) -> float | None:
+def _plain(value: float) -> float | None:
     """A number for JSON, which has no NaN or infinity: None stands for them."""
     if math.isfinite(value):
         return float(value)
