@@ -141,7 +141,7 @@ def test_a_training_of_an_older_version_goes_on(tmp_path):
     """It wrote down neither transform nor augmentation nor how its networks computed, and has fewer arguments."""
 
     def forget(settings):
-        for key in ("transform", "augment", "accumulate", "precision", "compile"):
+        for key in ("transform", "augment", "accumulate", "precision"):
             del settings[key]
 
     expected, model = build(), build()
