@@ -20,8 +20,8 @@ from .grid import (
 from .smoothing import smooth
 
 __all__ = [
-    "ARCMIN", "GaussianField", "LognormalField", "MapGrid", "check_shape", "check_side", "checked_redshifts", "mode_power",
-    "smooth", "turned", "turned_back", "wide",
+    "ARCMIN", "GaussianField", "LognormalField", "MapGrid", "check_shape", "check_side",
+    "checked_redshifts", "mode_power", "smooth", "turned", "turned_back", "wide",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, add_shape_noise="lensnb.shear", shape_noise_sigma="lensnb.shear")
