@@ -86,7 +86,8 @@ class Fidelity:
         if missing:
             found = ", ".join(self.given) or "none"
             raise ValueError(
-                f"the true maps lack the condition {missing[0]} that the model needs; they have {found}"
+                f"the true maps lack the condition {missing[0]} that the model needs; "
+                f"they have {found}"
             )
         given = {}
         for name in needed:
