@@ -37,9 +37,10 @@ from lensnb import samplers
 from lensnb.compare import NULL, Estimate, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
-from lensnb.maps import GaussianField, add_shape_noise
+from lensnb.maps import GaussianField
 from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.nets import CouplingNet, log_scatter, soft_bound
+from lensnb.shear import add_shape_noise
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
 from lensnb.train import Settings, fit, watch

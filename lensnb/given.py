@@ -1,14 +1,14 @@
-"""Conditions: what travels with the maps of a set, and what a generator is given beside random numbers.
+"""Conditions: what belongs to the maps of a set, and what a generator can be conditioned on.
 
-A condition has a name and one value a map. There are three kinds:
+A condition has a name, and one value for each map. There are three kinds:
 
 * *numbers*, ``(maps,)`` or ``(maps, numbers)``, such as (Ω_m, σ₈) or band powers;
 * a *map*, ``(maps, m, m)`` or ``(maps, channels, m, m)``, such as a coarser or a noisy map;
-* a *shear* map, the same but complex: γ₁ + iγ₂. It has spin 2, so turns and mirrors of the field
-  change γ as well.
+* a *shear* map, of the same shape but complex: γ₁ + iγ₂. It has spin 2, so turns and mirrors of
+  the field also change γ itself.
 
-Sets and models hold conditions in a dictionary, name → values. A model says what it needs as
-``given``, name → :class:`Condition`.
+Sets and models keep conditions in a dictionary, name → values. A model lists the conditions that
+it needs in ``given``, name → :class:`Condition`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Given = Mapping[str, Tensor]
 
 
 class Condition(NamedTuple):
-    """What the value of a condition looks like for one map.
+    """Shape and kind of a condition's value for one map.
 
     Attributes:
-        shape: ``()`` or ``(numbers,)``, ``(m, m)`` or ``(channels, m, m)``.
+        shape: ``()`` or ``(numbers,)`` for numbers; ``(m, m)`` or ``(channels, m, m)`` for maps.
         kind: ``"numbers"``, ``"map"`` or ``"shear"``.
     """
 
@@ -38,31 +38,43 @@ class Condition(NamedTuple):
 
     @classmethod
     def of(cls, name: str, values) -> Condition:
-        """The condition that these values are of, an array with one value a map.
+        """Shape and kind of the values of a condition.
+
+        Args:
+            name: name of the condition, for the error message.
+            values: an array or tensor with one value for each map.
 
         Raises:
-            ValueError: values that are neither numbers nor square maps.
+            ValueError: the values are neither numbers nor square maps.
         """
         shape = tuple(values.shape)
         if len(shape) in (1, 2):
             return cls(shape[1:], "numbers")
         if len(shape) not in (3, 4) or shape[-1] != shape[-2]:
             raise ValueError(
-                f"the condition {name} has the shape {shape}; expected numbers, (maps,) or (maps, numbers), "
-                "or maps, (maps, n, n) or (maps, channels, n, n)"
+                f"the condition {name} has the shape {shape}; expected numbers, (maps,) or "
+                "(maps, numbers), or maps, (maps, n, n) or (maps, channels, n, n)"
             )
-        return cls(shape[1:], "shear" if _is_complex(values) else "map")
+        if _is_complex(values):
+            return cls(shape[1:], "shear")
+        return cls(shape[1:], "map")
 
     @property
     def channels(self) -> int:
-        """Real channels of a map; γ has two."""
-        components = 2 if self.kind == "shear" else 1
-        return components * (self.shape[0] if len(self.shape) == 3 else 1)
+        """Real channels of a map; γ has two for each channel."""
+        channels = 1
+        if len(self.shape) == 3:
+            channels = self.shape[0]
+        if self.kind == "shear":
+            return 2 * channels
+        return channels
 
     @property
     def size(self) -> int:
-        """How many numbers the value has, for the kind of that name."""
-        return self.shape[0] if self.shape else 1
+        """How many numbers the value has, for the kind ``"numbers"``."""
+        if self.shape:
+            return self.shape[0]
+        return 1
 
 
 def _is_complex(values) -> bool:
@@ -83,15 +95,15 @@ class Batch(NamedTuple):
     given: dict[str, Tensor]
 
     def each(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        """The same function of the maps and of every condition, such as a choice of some maps."""
+        """Apply a function to the maps and to every condition, for example to choose some maps."""
         given = {name: function(values) for name, values in self.given.items()}
         return Batch(function(self.maps), given)
 
 
 def turned_values(values: Tensor, k: int) -> Tensor:
-    """The values of a condition after symmetry ``k`` of the square (:func:`lensnb.maps.turned`).
+    """The values of a condition after symmetry ``k`` of the square, 0…7.
 
-    Numbers stay as they are. A quarter turn changes the sign of γ; a transposition makes −γ* of it.
+    Numbers do not change. A quarter turn changes the sign of γ. A transposition changes γ to −γ*.
     """
     if values.ndim < 3:
         return values
@@ -106,15 +118,15 @@ def turned_values(values: Tensor, k: int) -> Tensor:
 
 
 def check_values(name: str, values, count: int) -> None:
-    """Refuse the values of a condition that are not one a map, or not finite.
+    """Refuse values of a condition that are not one for each map, or not finite.
 
     Args:
-        name: of the condition.
-        values: an array. Of maps that stay on disk only the shape is looked at.
+        name: name of the condition.
+        values: an array. Of maps that stay on disk, only the shape is checked.
         count: number of maps.
 
     Raises:
-        ValueError: one sentence.
+        ValueError: another shape, or values that are NaN or infinite.
     """
     shape = tuple(getattr(values, "shape", ()))
     if not shape or shape[0] != count:
@@ -131,16 +143,16 @@ def check_values(name: str, values, count: int) -> None:
 def check_given(
     owner: str, expected: Mapping[str, Condition], given: Given | None, count: int
 ) -> dict[str, Tensor]:
-    """The conditions of a batch, or of maps to be drawn, if they are what a model needs: the one gate.
+    """Check the conditions of a batch, or of maps to be drawn. All models use this check.
 
     Args:
-        owner: who needs them, the first words of the sentence.
-        expected: by name.
-        given: values by name, one a map, or one for all of them.
+        owner: the model that needs them, which begins the error message.
+        expected: the conditions that it needs, by name.
+        given: values by name, one for each map, or one for all of them.
         count: number of maps.
 
     Returns:
-        Values by name, each one a map.
+        Values by name, one for each map.
 
     Raises:
         ValueError: a condition is missing, unknown, of another shape or kind, or not finite.
@@ -155,21 +167,23 @@ def check_given(
     missing = [name for name in expected if name not in given]
     if missing:
         raise ValueError(f"{owner} needs the condition {missing[0]}; expected it in given")
-    return {
-        name: _checked(f"{owner} was given {name}", condition, given[name], count)
-        for name, condition in expected.items()
-    }
+    checked = {}
+    for name, condition in expected.items():
+        words = f"{owner} was given {name}"
+        checked[name] = _checked(words, condition, given[name], count)
+    return checked
 
 
 def _checked(words: str, condition: Condition, values, count: int) -> Tensor:
+    """The values, one for each map; ``words`` begin the error message."""
     values = torch.as_tensor(values)
     if tuple(values.shape) == condition.shape:
         values = values.expand(count, *condition.shape)
     expected = (count, *condition.shape)
     if tuple(values.shape) != expected:
         raise ValueError(
-            f"{words} of the shape {tuple(values.shape)}; expected {expected}, one value a map, or "
-            f"{condition.shape} for all maps"
+            f"{words} of the shape {tuple(values.shape)}; expected {expected}, "
+            f"one value a map, or {condition.shape} for all maps"
         )
     if values.is_complex() != (condition.kind == "shear"):
         raise ValueError(
@@ -181,7 +195,7 @@ def _checked(words: str, condition: Condition, values, count: int) -> Tensor:
 
 
 class Conditions(nn.Module):
-    """What a model is conditioned on, with the mean and scatter that make network inputs of order one.
+    """The conditions of a model, with the mean and scatter that bring them to order one.
 
     Args:
         known: conditions by name.
@@ -191,7 +205,9 @@ class Conditions(nn.Module):
         super().__init__()
         self.known = dict(known)
         for i, condition in enumerate(self.known.values()):
-            numbers = condition.size if condition.kind == "numbers" else condition.channels
+            numbers = condition.channels
+            if condition.kind == "numbers":
+                numbers = condition.size
             self.register_buffer(f"mean_{i}", torch.zeros(numbers, dtype=torch.float64))
             self.register_buffer(f"std_{i}", torch.ones(numbers, dtype=torch.float64))
 
@@ -200,18 +216,19 @@ class Conditions(nn.Module):
         """Measure mean and scatter of the conditions of a training set.
 
         Args:
-            given: by name, arrays or tensors with one value a map, such as ``train.given``.
+            given: arrays or tensors by name, with one value for each map, such as ``train.given``.
 
         Raises:
-            ValueError: a condition with no scatter, or of a shape that no condition has.
+            ValueError: a condition without scatter, or of a shape that no condition has.
         """
         new = cls({name: Condition.of(name, values) for name, values in given.items()})
         for i, (name, values) in enumerate(given.items()):
-            flat = _real(torch.as_tensor(np.asarray(values)), new.known[name])
+            values = torch.as_tensor(np.asarray(values))
+            flat = _real(values, new.known[name])
             axes = [axis for axis in range(flat.ndim) if axis != 1]
             mean = wide(flat).mean(axes)
             if new.known[name].kind == "shear":
-                mean = torch.zeros_like(mean)  # turns of the field leave no mean of spin 2
+                mean = torch.zeros_like(mean)  # spin 2: the mean over turned fields is zero
             std = (wide(flat).square().mean(axes) - mean.square()).sqrt()
             if not (std > 1e-12 * mean.abs()).all():
                 raise ValueError(f"the condition {name} is the same for all maps; leave it out")
@@ -221,13 +238,18 @@ class Conditions(nn.Module):
 
     @classmethod
     def from_config(cls, config: Mapping[str, list]) -> Conditions:
-        """Conditions for a checkpoint to fill."""
+        """Conditions for a checkpoint to fill; an empty ``config`` gives no conditions."""
         return cls({name: Condition(tuple(shape), kind) for name, (shape, kind) in config.items()})
 
     @property
     def config(self) -> dict[str, list]:
-        """Plain JSON values from which :meth:`from_config` makes the same."""
+        """Plain JSON values, from which :meth:`from_config` makes the same conditions."""
         return {name: [list(shape), kind] for name, (shape, kind) in self.known.items()}
+
+    @property
+    def maps(self) -> dict[str, Condition]:
+        """The conditions that are maps or shear maps, by name."""
+        return {name: c for name, c in self.known.items() if c.kind != "numbers"}
 
     @property
     def numbers(self) -> int:
@@ -235,28 +257,34 @@ class Conditions(nn.Module):
         return sum(c.size for c in self.known.values() if c.kind == "numbers")
 
     def as_numbers(self, given: Given) -> Tensor | None:
-        """All conditions that are numbers, of order one, float64 ``(maps, numbers)``; None without any."""
-        parts = [
-            self._standardised(i, given[name])
-            for i, (name, condition) in enumerate(self.known.items())
-            if condition.kind == "numbers"
-        ]
-        return torch.cat(parts, 1) if parts else None
+        """All conditions that are numbers, scaled to order one, float64 ``(maps, numbers)``.
+
+        None if there are no such conditions.
+        """
+        parts = self._all_of(given, numbers=True)
+        if not parts:
+            return None
+        return torch.cat(parts, 1)
 
     def as_maps(self, given: Given) -> list[Tensor]:
         """Each condition that is a map, of order one, float64 ``(maps, channels, m, m)``."""
-        return [
-            self._standardised(i, given[name])
-            for i, (name, condition) in enumerate(self.known.items())
-            if condition.kind != "numbers"
-        ]
+        return self._all_of(given, numbers=False)
 
-    def _standardised(self, i: int, values: Tensor) -> Tensor:
-        condition = list(self.known.values())[i]
+    def _all_of(self, given: Given, numbers: bool) -> list[Tensor]:
+        """The scaled conditions that are numbers, or those that are not."""
+        parts = []
+        for i, (name, condition) in enumerate(self.known.items()):
+            if (condition.kind == "numbers") == numbers:
+                parts.append(self._standardised(i, condition, given[name]))
+        return parts
+
+    def _standardised(self, i: int, condition: Condition, values: Tensor) -> Tensor:
+        """(values − mean) / scatter of condition number ``i``."""
         mean = getattr(self, f"mean_{i}")
+        std = getattr(self, f"std_{i}")
         real = wide(_real(values, condition).to(mean.device))
-        spread = (slice(None), *[None] * (real.ndim - 2))
-        return (real - mean[spread]) / getattr(self, f"std_{i}")[spread]
+        over_maps = (slice(None), *[None] * (real.ndim - 2))
+        return (real - mean[over_maps]) / std[over_maps]
 
 
 def _real(values: Tensor, condition: Condition) -> Tensor:

@@ -1,11 +1,15 @@
 """The invertible layers of a flow for maps, each with its inverse and its log-determinant.
 
-Notation: x is an array ``(batch, channels, rows, columns)`` on the data's side, y one of the same shape on the side of the
-noise; ``to_noise`` gives y and ln |det ∂y/∂x| in float64 (one number, or one a map), ``to_data`` gives x. Layers that mix
-channels are affine maps of each pixel, y = A x + b, so that two in a row are one product of small matrices (float64) and
-one pass over the map (:func:`step_to_noise`). Couplings have their conditioner, any network, passed in.
+Notation: x is an array ``(batch, channels, rows, columns)`` on the side of the data, and y is one
+of the same shape on the side of the noise. ``to_noise`` gives y and ln |det ∂y/∂x| in float64,
+which is one number, or one for each map. ``to_data`` gives x.
 
-Mixed precision is for the conditioners only: under autocast the maps and all that is done to them keep their precision.
+Layers that mix channels are affine maps of each pixel, y = A x + b. Two of them in a row are
+computed as one: a product of small matrices in float64, and one pass over the map
+(:func:`step_to_noise`). Couplings take their conditioner, which can be any network, as an
+argument.
+
+Only the conditioners use mixed precision. Under autocast the maps themselves keep their precision.
 """
 
 from __future__ import annotations
@@ -20,46 +24,51 @@ from torch import Tensor, nn
 from .maps import MapGrid
 from .maps.grid import wide
 
-_HAAR = (
-    torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
-)  # orthonormal, symmetric
+# orthonormal and symmetric
+_HAAR = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
 
 
 def squeeze(x: Tensor) -> Tensor:
-    """``(batch, c, 2r, 2s)`` → ``(batch, 4c, r, s)`` by the orthonormal 2×2 Haar transform; the c coarse channels first."""
-    b, c = x.shape[:2]
-    blocks = nn.functional.pixel_unshuffle(x, 2).reshape(
-        b, c, 4, x.shape[-2] // 2, x.shape[-1] // 2
-    )
+    """The orthonormal 2×2 Haar transform, ``(batch, c, 2r, 2s)`` → ``(batch, 4c, r, s)``.
+
+    The c coarse channels (the scaled means of 2×2 pixels) come first.
+    """
+    blocks = nn.functional.pixel_unshuffle(x, 2).unflatten(1, (-1, 4))
     with torch.autocast(x.device.type, enabled=False):
-        return torch.einsum("ij,bcjrs->bicrs", _HAAR.to(x), blocks).flatten(1, 2)
+        bands = torch.einsum("ij,bcjrs->bicrs", _HAAR.to(x), blocks)
+    return bands.flatten(1, 2)
 
 
 def unsqueeze(x: Tensor) -> Tensor:
     """The inverse of :func:`squeeze`."""
     bands = x.unflatten(1, (4, -1))
     with torch.autocast(x.device.type, enabled=False):
-        return nn.functional.pixel_shuffle(
-            torch.einsum("ij,bicrs->bcjrs", _HAAR.to(x), bands).flatten(1, 2), 2
-        )
+        blocks = torch.einsum("ij,bicrs->bcjrs", _HAAR.to(x), bands)
+    return nn.functional.pixel_shuffle(blocks.flatten(1, 2), 2)
 
 
 # ---------------------------------------------------------------- affine maps of the channels
 
 
 def _per_pixel(matrix: Tensor, shift: Tensor, x: Tensor) -> Tensor:
-    """A x + b at every pixel, in the precision of ``x``; A has the shape ``(channels, channels)``, b ``(channels,)``."""
+    """A x + b at every pixel, in the precision of ``x``.
+
+    Args:
+        matrix: A, ``(channels, channels)``.
+        shift: b, ``(channels,)``.
+        x: ``(batch, channels, rows, columns)``.
+    """
+    matrices = matrix.to(x).expand(len(x), -1, -1)
     with torch.autocast(x.device.type, enabled=False):
-        product = torch.baddbmm(
-            shift.to(x)[:, None], matrix.to(x).expand(len(x), -1, -1), x.flatten(2)
-        )
+        product = torch.baddbmm(shift.to(x)[:, None], matrices, x.flatten(2))
     return product.view_as(x)
 
 
 class _Linear(nn.Module):
-    """An affine map of the channels, the same at every pixel; ``affine()`` gives A, b and ln |det A|, in float64."""
+    """An affine map of the channels, the same at every pixel."""
 
     def affine(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A, b and ln |det A|, in float64."""
         raise NotImplementedError
 
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +81,7 @@ class _Linear(nn.Module):
 
 
 def _solve_per_pixel(matrix: Tensor, shift: Tensor, y: Tensor) -> Tensor:
+    """The inverse of :func:`_per_pixel`."""
     inverse = torch.linalg.inv(matrix)
     return _per_pixel(inverse, -inverse @ shift, y)
 
@@ -90,7 +100,11 @@ class ActNorm(_Linear):
 
 
 class Mixing(_Linear):
-    """An invertible 1×1 convolution W = L U with unit diagonal of L (Kingma & Dhariwal 2018, eq. 10); W = 1 at first."""
+    """An invertible 1×1 convolution W = L U (Kingma & Dhariwal 2018, arXiv:1807.03039, eq. 10).
+
+    L is lower triangular with a unit diagonal, and U is upper triangular. W starts as the
+    identity.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -113,10 +127,11 @@ class Mixing(_Linear):
 
 
 class Context(NamedTuple):
-    """What the conditioners of a flow see beside the kept channels.
+    """Conditions, which conditioners get as inputs in addition to the kept channels.
 
     Attributes:
-        channels: conditions that are maps, at the resolution of the level, ``(batch, channels, r, s)``.
+        channels: conditions that are maps, at the resolution of the level, ``(batch, channels, r,
+            s)``.
         numbers: conditions that are numbers, ``(batch, numbers)``.
     """
 
@@ -129,23 +144,24 @@ NO_CONTEXT = Context()
 
 def _conditioner(network: nn.Module, kept: Tensor, context: Context) -> Tensor:
     """The output of a conditioner, in the precision of ``kept``."""
-    seen = kept
+    inputs = kept
     if context.channels is not None:
-        seen = torch.cat([kept, context.channels.to(kept.dtype)], 1)
+        inputs = torch.cat([kept, context.channels.to(kept.dtype)], 1)
     if context.numbers is None:
-        return network(seen).to(kept.dtype)
-    return network(seen, context.numbers).to(kept.dtype)
+        return network(inputs).to(kept.dtype)
+    return network(inputs, context.numbers).to(kept.dtype)
 
 
 class AffineCoupling(nn.Module):
-    """Half of the channels decide scale and shift of the other half (Dinh et al. 2017); |ln scale| < ``bound``.
+    """An affine coupling (Dinh et al. 2017, arXiv:1605.08803), with |ln scale| < ``bound``.
 
-    The halves change places afterwards, so that the next coupling moves the channels that this one kept.
+    From one half of the channels, the conditioner computes a scale and a shift for the other half.
+    Then the halves swap places, so that the next coupling transforms the half that this one kept.
 
     Args:
         channels: number of channels, even.
         network: ``network(inputs, outputs)`` builds the conditioner.
-        bound: largest |ln scale|; keeps samples from exploding.
+        bound: largest |ln scale|; it prevents samples with huge values.
         extra: channels of the context.
     """
 
@@ -177,16 +193,17 @@ class AffineCoupling(nn.Module):
 
 
 class SplineCoupling(nn.Module):
-    """Half of the channels decide a monotonic spline for each value of the other half (Durkan et al. 2019, §3).
+    """A coupling by monotonic splines (Durkan et al. 2019, arXiv:1906.04032, §3).
 
-    A spline maps [−bound, bound] onto itself and leaves all else as it is, so that no coupling can make
-    a value explode. The halves change places afterwards. It is the identity where the conditioner gives
-    zero.
+    From one half of the channels, the conditioner computes a spline for each value of the other
+    half. A spline maps [−bound, bound] onto itself, and is the identity outside. So no coupling
+    can produce huge values. If the conditioner gives zeros, the spline is the identity everywhere.
+    Afterwards the halves swap places.
 
     Args:
         channels: number of channels, even.
         network: ``network(inputs, outputs)`` builds the conditioner.
-        bins: pieces of a spline.
+        bins: bins of a spline.
         bound: the splines act between −bound and bound.
         extra: channels of the context.
     """
@@ -218,15 +235,19 @@ class SplineCoupling(nn.Module):
         return torch.cat([kept, moved], 1)
 
 
-_NARROWEST = 1e-3  # of a bin, as a share of the interval; also the smallest slope at a knot
+# the smallest width of a bin, as a share of the interval; also the smallest slope at a knot
+_NARROWEST = 1e-3
 
 
 def spline(x: Tensor, numbers: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """A monotonic rational-quadratic spline on [−bound, bound], the identity outside (Durkan et al. 2019, eqs 4–5).
+    """A monotonic rational-quadratic spline (Durkan et al. 2019, eqs 4–5).
+
+    It maps [−bound, bound] onto itself, and is the identity outside.
 
     Args:
-        x: any shape ``(batch, channels, ...)``.
-        numbers: unconstrained widths, heights and inner slopes, ``(batch, channels, 3 bins − 1, ...)``; zeros give y = x.
+        x: values, ``(batch, channels, ...)``.
+        numbers: unconstrained widths, heights and inner slopes, shape
+            ``(batch, channels, 3 bins − 1, ...)``; zeros give y = x.
         bound: half the length of the interval.
 
     Returns:
@@ -247,7 +268,10 @@ def spline(x: Tensor, numbers: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
 
 def inverse_spline(y: Tensor, numbers: Tensor, bound: float) -> Tensor:
-    """The inverse of :func:`spline`, by the root of a quadratic that is free of cancellation (eqs 6–8)."""
+    """The inverse of :func:`spline`, the root of a quadratic (Durkan et al. 2019, eqs 6–8).
+
+    The formula for the root avoids cancellation.
+    """
     inside = y.abs() < bound
     at = y.clamp(-bound, bound)
     piece = _bin(at, numbers, bound, inverse=True)
@@ -263,7 +287,7 @@ def inverse_spline(y: Tensor, numbers: Tensor, bound: float) -> Tensor:
 
 
 class _Bin(NamedTuple):
-    """Of the bin that each value lies in: left edge, width, lower edge, height, slopes at both ends."""
+    """The bin of each value: left edge, width, lower edge, height, and the slopes at both ends."""
 
     x_0: Tensor
     width: Tensor
@@ -274,44 +298,56 @@ class _Bin(NamedTuple):
 
 
 def _bin(at: Tensor, numbers: Tensor, bound: float, inverse: bool) -> _Bin:
+    """The bin that each value lies in; the values are y of the spline if ``inverse``, else x."""
     bins = (numbers.shape[2] + 1) // 3
     widths, heights, slopes = numbers.split((bins, bins, bins - 1), 2)
     columns = _inner_knots(widths, bound)
     rows = _inner_knots(heights, bound)
-    knots = rows if inverse else columns
+    knots = columns
+    if inverse:
+        knots = rows
     which = (at[:, :, None] >= knots).sum(2, keepdim=True)
     x_0, x_1 = _ends(columns, which, -bound, bound)
     y_0, y_1 = _ends(rows, which, -bound, bound)
-    raw = torch.stack(_ends(slopes, which, 0.0, 0.0))  # 0 stands for a slope of 1
+    raw = torch.stack(_ends(slopes, which, 0.0, 0.0))  # 0 becomes a slope of 1
     positive = nn.functional.softplus(raw + math.log(math.e - 1))
     slope_0, slope_1 = _NARROWEST + (1 - _NARROWEST) * positive
     return _Bin(x_0, x_1 - x_0, y_0, y_1 - y_0, slope_0, slope_1)
 
 
 def _inner_knots(sizes: Tensor, bound: float) -> Tensor:
-    """Unconstrained sizes of bins ``(b, c, bins, ...)`` → increasing knots between −bound and bound ``(b, c, bins − 1, ...)``.
+    """Unconstrained sizes of bins → the increasing knots between them, inside (−bound, bound).
 
-    The sum over the bins to the left is a product with a triangle of ones, faster than ``cumsum`` and its gradient.
+    Shapes: ``(b, c, bins, ...)`` → ``(b, c, bins − 1, ...)``. The sum of the bins to the left of a
+    knot is a product with a triangular matrix of ones. This is faster than ``cumsum`` and its
+    gradient.
     """
     bins = sizes.shape[2]
     share = sizes.softmax(2).flatten(3).flatten(0, 1)  # (b c, bins, pixels)
     triangle = share.new_ones(bins - 1, bins).tril().expand(len(share), -1, -1)
-    least = bound * (
-        2 * _NARROWEST * torch.arange(1, bins, dtype=share.dtype, device=share.device) - 1
-    )
+    number = torch.arange(1, bins, dtype=share.dtype, device=share.device)
+    least = bound * (2 * _NARROWEST * number - 1)
+    length = 2 * bound * (1 - _NARROWEST * bins)
     with torch.autocast(share.device.type, enabled=False):
-        knots = torch.baddbmm(
-            least[:, None], triangle, share, alpha=2 * bound * (1 - _NARROWEST * bins)
-        )
+        knots = torch.baddbmm(least[:, None], triangle, share, alpha=length)
     return knots.view(*sizes.shape[:2], bins - 1, *sizes.shape[3:])
 
 
 def _ends(inner: Tensor, which: Tensor, first: float, last: float) -> tuple[Tensor, Tensor]:
-    """What is given at the inner knots, at both ends of bin ``which`` ``(b, c, 1, ...)``; ``first`` and ``last`` complete it."""
+    """Values at the left and the right end of the bins ``which``.
+
+    Args:
+        inner: the values at the inner knots, ``(b, c, bins − 1, ...)``.
+        which: numbers of bins, ``(b, c, 1, ...)``.
+        first, last: the values at the two ends of the interval.
+    """
     count = inner.shape[2]
-    lower, upper = inner.gather(2, torch.cat([which - 1, which], 2).clamp(0, count - 1)).unbind(2)
+    index = torch.cat([which - 1, which], 2).clamp(0, count - 1)
+    lower, upper = inner.gather(2, index).unbind(2)
     which = which[:, :, 0]
-    return torch.where(which == 0, first, lower), torch.where(which == count, last, upper)
+    lower = torch.where(which == 0, first, lower)
+    upper = torch.where(which == count, last, upper)
+    return lower, upper
 
 
 # ---------------------------------------------------------------- a step, and the gain
@@ -320,7 +356,7 @@ def _ends(inner: Tensor, which: Tensor, first: float, last: float) -> tuple[Tens
 def step_to_noise(
     norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor, context: Context = NO_CONTEXT
 ) -> tuple[Tensor, Tensor]:
-    """Actnorm, mixing and coupling in a row; the first two are applied as one matrix."""
+    """Actnorm, mixing and coupling in a row. The first two are applied as one matrix."""
     scale, shift, log_scale = norm.affine()
     matrix, _, log_det = mixing.affine()
     mixed = _per_pixel(matrix @ scale, matrix @ shift, x)
@@ -340,15 +376,16 @@ def step_to_data(
 
 
 class Gain(nn.Module):
-    """An isotropic gain in Fourier space, e^a(|ℓ|) with one number an annulus; the identity at first.
+    """An isotropic gain in Fourier space, e^a(|ℓ|), with one number a for each annulus of modes.
 
-    The couplings act on small scales and thereby add power to large ones (κ is nearly an exponential of
-    z). The few modes there weigh so little in the likelihood that the couplings hardly notice. One
-    number an annulus notices at once.
+    Couplings act on small scales, and thereby also add power to large scales (κ is almost an
+    exponential of z). The large scales have few modes. So they have a small weight in the
+    likelihood, and couplings learn little from them. One number for each annulus learns the power
+    at once. The gain starts as the identity.
 
     Args:
         n: pixels a side.
-        channels: each has a gain of its own.
+        channels: number of channels; each has its own gain.
     """
 
     def __init__(self, n: int, channels: int = 1):
@@ -358,18 +395,25 @@ class Gain(nn.Module):
         modes = torch.bincount(annulus.flatten(), grid.multiplicity.flatten())
         self.register_buffer("annulus", annulus)
         self.register_buffer("modes", modes)
-        several = () if channels == 1 else (channels,)
-        self.log_gain = nn.Parameter(torch.zeros(*several, len(modes)))
+        shape = (channels, len(modes))
+        if channels == 1:
+            shape = (len(modes),)
+        self.log_gain = nn.Parameter(torch.zeros(shape))
 
     def per_mode(self) -> Tensor:
-        """The gain of each ``rfft2`` mode, float64, shape ``(n, n // 2 + 1)`` or with channels before it."""
+        """The gain of each ``rfft2`` mode, float64.
+
+        The shape is ``(n, n // 2 + 1)``, or ``(channels, n, n // 2 + 1)`` for several channels.
+        """
         return wide(self.log_gain).exp()[..., self.annulus]
 
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._filter(x, self.per_mode()), (wide(self.log_gain) * self.modes).sum()
+        log_det = (wide(self.log_gain) * self.modes).sum()
+        return self._filter(x, self.per_mode()), log_det
 
     def to_data(self, y: Tensor) -> Tensor:
         return self._filter(y, 1 / self.per_mode())
 
     def _filter(self, x: Tensor, response: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(wide(x)) * response, s=x.shape[-2:]).to(x.dtype)
+        modes = torch.fft.rfft2(wide(x)) * response
+        return torch.fft.irfft2(modes, s=x.shape[-2:]).to(x.dtype)

@@ -1,6 +1,6 @@
 """Networks: the convolutional conditioner of a coupling layer, and the U-Net.
 
-They know nothing of flows or of noise.
+They do not depend on flows or on diffusion.
 """
 
 from __future__ import annotations
@@ -15,33 +15,40 @@ PADDINGS = ("zeros", "reflect", "circular")
 
 
 def _three(inputs: int, outputs: int, padding: str, stride: int = 1) -> nn.Conv2d:
-    """A 3×3 convolution that keeps the size of the map; beyond its edge lie zeros, its mirror image or its other side."""
+    """A 3×3 convolution that keeps the size of a map.
+
+    Beyond the edge the map continues by zeros, by its mirror image, or (circular) by its other
+    side.
+    """
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, found {padding!r}")
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode=padding)
 
 
 def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """The layer, zero-initialised: what it belongs to starts as nothing, or as the identity."""
+    """The layer, zero-initialised, so that it adds nothing at the start of a training."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 
 
 class CouplingNet(nn.Module):
-    """Three convolutions, 3×3 – 1×1 – 3×3 (Kingma & Dhariwal 2018, §4); zero output at initialisation.
+    """Three convolutions, 3×3 – 1×1 – 3×3 (Kingma & Dhariwal 2018, arXiv:1807.03039, §4).
 
-    Two additions. Inputs are bounded softly: the output should not grow with the brightness of a
-    cluster, or samples have too heavy tails. And the scatter of each input channel over the whole map
-    is an input for every pixel, since a pixel sees only a few neighbours: that maps differ in their
-    power is much of their covariance.
+    The output is zero at initialisation. There are two additions to the reference:
+
+    * The inputs are bounded softly. Otherwise the output grows with the brightness of a cluster,
+      and samples have tails that are too heavy.
+    * The scatter of each input channel over the whole map is an input at every pixel, because a
+      pixel sees only a few neighbours. Maps differ in their power, and this is much of their
+      covariance.
 
     Args:
         inputs: input channels.
         outputs: output channels.
-        hidden: channels in between.
-        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for
-            periodic maps.
+        hidden: hidden channels.
+        padding: how a map continues beyond its edge: ``"zeros"``, ``"reflect"``, or ``"circular"``
+            for periodic maps.
         numbers: further inputs, numbers of the whole map.
     """
 
@@ -55,9 +62,11 @@ class CouplingNet(nn.Module):
     ):
         super().__init__()
         self.first = _three(inputs, hidden, padding)
-        # zero at first, or short trainings explode
+        # zero-initialised, because short trainings diverge otherwise
         self.strength = _silent(nn.Linear(inputs, hidden))
-        self.numbers = _silent(nn.Linear(numbers, hidden)) if numbers else None
+        self.numbers = None
+        if numbers:
+            self.numbers = _silent(nn.Linear(numbers, hidden))
         self.last = nn.Sequential(
             nn.SiLU(),
             nn.Conv2d(hidden, hidden, 1),
@@ -69,8 +78,8 @@ class CouplingNet(nn.Module):
         """``(batch, inputs, rows, columns)`` → ``(batch, outputs, rows, columns)``.
 
         Args:
-            x: the kept channels, and those of conditions.
-            numbers: of order one, shape ``(batch, numbers)``, where the network takes any.
+            x: the kept channels, followed by those of conditions.
+            numbers: further inputs of order one, shape ``(batch, numbers)``.
         """
         x = soft_bound(x)
         whole_map = self.strength(log_scatter(x))
@@ -80,7 +89,7 @@ class CouplingNet(nn.Module):
 
 
 def soft_bound(x: Tensor) -> Tensor:
-    """3 asinh(x / 3): x near zero, a logarithm far from it."""
+    """3 asinh(x / 3): equal to x near zero, and a logarithm far from zero."""
     return 3 * torch.asinh(x / 3)
 
 
@@ -89,13 +98,15 @@ def log_scatter(x: Tensor) -> Tensor:
 
     ``(batch, channels, rows, columns)`` → ``(batch, channels)``.
     """
-    return (
-        5 * x.std((-2, -1)).clamp(min=1e-6).log()
-    )  # maps of a set differ by some tens of per cent
+    scatter = x.std((-2, -1)).clamp(min=1e-6)
+    return 5 * scatter.log()  # the scatter of maps differs by some tens of per cent
 
 
 class Residual(nn.Module):
-    """Two convolutions around a skip, scaled and shifted by an embedding of the condition (FiLM); attention if asked."""
+    """A residual block of two convolutions, with FiLM and optional self-attention.
+
+    FiLM: an embedding of the noise level and the conditions scales and shifts the hidden channels.
+    """
 
     def __init__(
         self,
@@ -111,8 +122,12 @@ class Residual(nn.Module):
         self.film = nn.Linear(embedding, 2 * outputs)
         self.norm_2 = nn.GroupNorm(_groups(outputs), outputs)
         self.conv_2 = _silent(_three(outputs, outputs, padding))
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        self.attention = Attention(outputs) if attention else nn.Identity()
+        self.skip = nn.Identity()
+        if inputs != outputs:
+            self.skip = nn.Conv2d(inputs, outputs, 1)
+        self.attention = nn.Identity()
+        if attention:
+            self.attention = Attention(outputs)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, 1)
@@ -122,7 +137,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels of a coarse map, around a skip."""
+    """Self-attention over all pixels of a coarse map, added to the map."""
 
     def __init__(self, channels: int, heads: int = 4):
         super().__init__()
@@ -141,25 +156,26 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net conditioned on numbers of each map (Ronneberger et al. 2015; Ho et al. 2020).
+    """A U-Net conditioned on numbers of each map.
 
-    The map is first folded by ``patch`` × ``patch`` pixels into channels, which makes the finest level
-    cheap on a CPU. Self-attention at the coarsest levels lets the longest modes see the whole map.
-    Group normalisation hides the power of a map, and that maps differ in their power is much of their
-    covariance; so the scatter of the inputs is one of the numbers.
+    Architecture: Ronneberger et al. 2015, arXiv:1505.04597; Ho et al. 2020, arXiv:2006.11239.
+    First ``patch`` × ``patch`` pixels are folded into channels, which makes the finest level cheap
+    on a CPU. Self-attention at the coarsest levels connects all parts of the map, so the largest
+    scales are seen. Group normalisation hides the power of a map. Maps differ in their power, and
+    this is much of their covariance. So the scatter of the inputs is one of the numbers.
 
     Args:
         inputs: input channels.
         outputs: output channels.
         channels: channels of each level, finest first; each level halves the resolution.
-        patch: pixels folded into channels, a side.
-        blocks: residual blocks a level.
-        attention: where self-attention stands. 0: nowhere; 1: in the middle of the U; each one more:
-            after every block of one more level, the coarsest first. Its cost grows with the fourth
-            power of a level's side.
-        padding: what lies beyond the edge of a map: ``"zeros"``, ``"reflect"``, or ``"circular"`` for
-            periodic maps.
-        numbers: further numbers a map to condition on.
+        patch: side of the square of pixels that is folded into channels.
+        blocks: residual blocks in each level.
+        attention: 0: no self-attention. 1: in the middle of the U. Each one more: also after every
+            block of one more level, the coarsest level first. The cost is proportional to the
+            fourth power of the side of a level.
+        padding: how a map continues beyond its edge: ``"zeros"``, ``"reflect"``, or ``"circular"``
+            for periodic maps.
+        numbers: further numbers of each map to condition on.
 
     The side of a map must be a multiple of ``patch * 2 ** (len(channels) - 1)``.
     """
@@ -176,7 +192,8 @@ class UNet(nn.Module):
         numbers: int = 0,
     ):
         super().__init__()
-        self.patch, self.numbers = patch, numbers
+        self.patch = patch
+        self.numbers = numbers
         width = 4 * channels[0]
         frequencies = torch.linspace(math.log(0.25), math.log(16.0), 16).exp()
         self.register_buffer("frequencies", frequencies)
@@ -191,8 +208,10 @@ class UNet(nn.Module):
         def block(c: int, wide: int, level: int) -> Residual:
             return Residual(c, wide, width, padding, level > len(channels) - attention)
 
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        c, skips = channels[0], [channels[0]]
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        c = channels[0]
+        skips = [c]
         for level, wide in enumerate(channels):
             if level > 0:
                 self.down.append(_three(c, c, padding, stride=2))
@@ -203,7 +222,7 @@ class UNet(nn.Module):
                 skips.append(c)
         middle = [Residual(c, c, width, padding), Attention(c), Residual(c, c, width, padding)]
         if not attention:
-            del middle[1]
+            del middle[1]  # made in any case, so that a seed gives the same other weights
         self.middle = nn.ModuleList(middle)
         for level, wide in reversed(list(enumerate(channels))):
             for _ in range(blocks + 1):
@@ -212,7 +231,9 @@ class UNet(nn.Module):
             if level > 0:
                 self.up.append(nn.Upsample(scale_factor=2, mode="nearest"))
         self.last = nn.Sequential(
-            nn.GroupNorm(_groups(c), c), nn.SiLU(), _silent(_three(c, outputs * patch**2, padding))
+            nn.GroupNorm(_groups(c), c),
+            nn.SiLU(),
+            _silent(_three(c, outputs * patch**2, padding)),
         )
 
     def forward(self, x: Tensor, level: Tensor, numbers: Tensor | None = None) -> Tensor:
@@ -220,21 +241,23 @@ class UNet(nn.Module):
 
         Args:
             x: maps, shape ``(batch, inputs, n, n)``.
-            level: a number of order one a map, of which the network sees waves: the noise level. Shape
-                ``(batch,)``.
+            level: the noise level, one number of order one for each map, shape ``(batch,)``. The
+                network gets sines and cosines of it.
             numbers: further numbers of order one, shape ``(batch, numbers)``.
 
         Returns:
             Shape ``(batch, outputs, n, n)``.
 
         Raises:
-            ValueError: another number of numbers than the network was made for.
+            ValueError: ``numbers`` has another length than the network was made for.
         """
-        found = 0 if numbers is None else numbers.shape[-1]
+        found = 0
+        if numbers is not None:
+            found = numbers.shape[-1]
         if found != self.numbers:
             raise ValueError(
-                f"the network is conditioned on {self.numbers} numbers a map, such as band powers; "
-                f"found {found}"
+                f"the network is conditioned on {self.numbers} numbers a map, "
+                f"such as band powers; found {found}"
             )
         embedding = self._embedding(x, level, numbers)
         h = self.first(F.pixel_unshuffle(x, self.patch))
@@ -259,9 +282,13 @@ class UNet(nn.Module):
 
 
 def _applied(layer: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
-    return layer(h, embedding) if isinstance(layer, Residual) else layer(h)
+    if isinstance(layer, Residual):
+        return layer(h, embedding)
+    return layer(h)
 
 
 def _groups(channels: int) -> int:
-    """Groups of at least four channels each, eight at most."""
-    return math.gcd(channels, 8) if channels >= 32 else 1
+    """Number of groups, at most eight, each of at least four channels."""
+    if channels < 32:
+        return 1
+    return math.gcd(channels, 8)

@@ -1,20 +1,24 @@
-"""Shear and convergence: galaxies binned into pixels, the Kaiser–Squires inversion, and shape noise.
+"""Shear and convergence: binned galaxies, the Kaiser–Squires inversion, and shape noise.
 
-The shear γ = γ₁ + iγ₂ is measured against the axes of the map: x grows with the column, y with the
-row; γ₁ > 0 stretches images along x, γ₂ > 0 along the diagonal x = y. With the lensing potential ψ,
-κ = (ψ,xx + ψ,yy) / 2 and γ = (ψ,xx − ψ,yy) / 2 + iψ,xy, so that in Fourier space (Kaiser & Squires
-1993; Bartelmann & Schneider 2001, sect. 5.1)
+The shear γ = γ₁ + iγ₂ is measured with respect to the axes of the map, where x increases with the
+column and y with the row. γ₁ > 0 stretches images along x, and γ₂ > 0 along the diagonal x = y.
+With the lensing potential ψ, κ = (ψ,xx + ψ,yy) / 2 and γ = (ψ,xx − ψ,yy) / 2 + iψ,xy. So in
+Fourier space (Kaiser & Squires 1993; Bartelmann & Schneider 2001, sect. 5.1)
 
     γ̃(ℓ) = D(ℓ) κ̃(ℓ),   D(ℓ) = (ℓ_x + iℓ_y)² / |ℓ|²,   κ_E + iκ_B = F⁻¹[D* γ̃].
 
-|D| = 1: noise that is white in γ is white in κ. D(0) = 0: the mean of κ cannot be observed, and is
-set to zero. Lensing makes no B mode (to first order), so κ_B shows noise, edges, holes, and a wrong
-sign of γ₁ or γ₂. A catalogue in other axes has to be turned first: swapped axes change the sign of
-both components, one reversed axis that of γ₂.
+* |D| = 1, so noise that is white in γ is white in κ.
+* D(0) = 0, because the mean of κ cannot be observed. It is set to zero.
+* Lensing makes no B mode (to first order). So κ_B shows noise, edges, holes, or a wrong sign of γ₁
+  or γ₂.
 
-Shape noise is stated here once. N galaxies in a pixel, whose ellipticities have the dispersion
-σ_e (both components together), give κ in that pixel a noise of σ_e / √(2N) (van Waerbeke 2000,
-eq. 8). With n_gal galaxies per area that is white noise with C_ℓ = σ_e² / (2 n_gal).
+A catalogue in other axes must be converted first. If the axes are swapped, both components change
+sign. If one axis is reversed, γ₂ changes sign.
+
+All conventions of shape noise are given here. N galaxies in a pixel, with ellipticities of
+dispersion σ_e (both components together), give κ in this pixel a noise of σ_e / √(2N) (van
+Waerbeke 2000, eq. 8). With n_gal galaxies per area, this is white noise with C_ℓ = σ_e² / (2
+n_gal).
 """
 
 from __future__ import annotations
@@ -34,13 +38,13 @@ def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple
     Args:
         x, y: positions, shape ``(galaxies,)``, from 0 to ``side``; galaxies outside are left out.
         gamma: γ₁ + iγ₂ of each galaxy, complex, shape ``(galaxies,)``; a real quantity such as κ
-            will do too.
+            is also possible.
         n: pixels a side.
-        side: of the field, in the unit of ``x`` and ``y``.
+        side: side of the field, in the unit of ``x`` and ``y``.
 
     Returns:
-        (mean, number of galaxies): complex128 and int64, shape ``(n, n)``; the mean is 0 where there
-        is no galaxy.
+        (mean, number of galaxies): complex128 and int64, shape ``(n, n)``; the mean is 0 in pixels
+        without galaxies.
     """
     column = _pixel_number(x, n, side)
     row = _pixel_number(y, n, side)
@@ -55,6 +59,7 @@ def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple
 
 
 def _pixel_number(position: Tensor, n: int, side: float) -> Tensor:
+    """Number of the column or row that a position lies in."""
     return (wide(position) * (n / side)).floor().long()
 
 
@@ -87,17 +92,20 @@ def kaiser_squires(gamma: Tensor, periodic: bool = False) -> tuple[Tensor, Tenso
 
     Args:
         gamma: γ₁ + iγ₂, complex, shape ``(..., n, n)``.
-        periodic: the field wraps round its edges, and :func:`shear` is undone exactly but for the
-            mean. Otherwise the field is surrounded by zeros up to twice its side. This keeps opposite
-            edges from disturbing each other. What lies outside the field stays unknown, so the outer
-            pixels are the least certain.
+        periodic: whether the field is periodic. Then this is the exact inverse of :func:`shear`,
+            except for the mean. Otherwise the field is padded with zeros to twice its side, so
+            that opposite edges do not affect each other. The shear outside the field stays
+            unknown, so κ is least certain at the edges.
 
     Returns:
-        (κ_E, κ_B): the map and the check on it, float64, shape ``(..., n, n)``.
+        (κ_E, κ_B): the map, and its B mode as a check, float64, shape ``(..., n, n)``.
     """
     n = gamma.shape[-1]
-    size = n if periodic else 2 * n
-    modes = _kernel(size, gamma.device).conj() * torch.fft.fft2(gamma, s=(size, size))
+    size = n
+    if not periodic:
+        size = 2 * n
+    kernel = _kernel(size, gamma.device)
+    modes = kernel.conj() * torch.fft.fft2(gamma, s=(size, size))
     kappa = torch.fft.ifft2(modes)[..., :n, :n]
     return kappa.real, kappa.imag
 
@@ -109,12 +117,12 @@ def shape_noise(gamma: Tensor, count: Tensor) -> Tensor:
     """Standard deviation of the noise of κ in each pixel of a catalogue, σ_e / √(2N).
 
     Args:
-        gamma: measured ellipticity or shear of each galaxy, complex, shape ``(galaxies,)``; σ_e² =
-            ⟨|γ|²⟩ is the dispersion of both components together, the signal included.
-        count: N, galaxies in each pixel, shape ``(n, n)``.
+        gamma: measured ellipticity or shear of each galaxy, complex, shape ``(galaxies,)``. Its
+            dispersion σ_e² = ⟨|γ|²⟩ is that of both components together, and includes the signal.
+        count: N, number of galaxies in each pixel, shape ``(n, n)``.
 
     Returns:
-        float64, shape ``(n, n)``; infinite where there is no galaxy.
+        float64, shape ``(n, n)``; infinite in pixels without galaxies.
     """
     sigma_e = gamma.abs().double().square().mean().sqrt()
     return sigma_e / (2 * count.double()).sqrt()
@@ -159,6 +167,8 @@ def add_shape_noise(
 ) -> Tensor:
     """Add white Gaussian shape noise to maps ``(..., n, n)``; see :func:`shape_noise_sigma`."""
     sigma = shape_noise_sigma(n_gal_arcmin2, sigma_e, MapGrid(maps.shape[-1], side_deg))
-    device = maps.device if generator is None else generator.device
+    device = maps.device
+    if generator is not None:
+        device = generator.device
     noise = torch.randn(maps.shape, generator=generator, dtype=maps.dtype, device=device)
     return maps + sigma * noise.to(maps.device)

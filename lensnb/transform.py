@@ -1,7 +1,7 @@
-"""The invertible map between κ and the numbers that networks like to see.
+"""The invertible map between κ and the numbers that networks work with.
 
-It is measured from the training maps, stored in the checkpoint, and carries its log-determinant, so that likelihoods
-come out in κ units and samples come back as κ.
+It is measured from the training maps and stored in the checkpoint. Its log-determinant is known,
+so likelihoods are in units of κ, and samples are κ-maps.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from .maps.grid import wide
 
 
 class KappaTransform(torch.nn.Module):
-    """An invertible map κ → x that suits networks: a shifted logarithm, standardised.
+    """An invertible map κ → x for networks: a shifted logarithm, standardised.
 
-    x = (y − μ) / σ with y = s ln(1 + (κ − a) / s). The shift s > 0 is chosen so that x has no skewness;
-    s = ∞ is a plain standardisation. Below κ = a, the lowest value seen, the logarithm continues as its
-    tangent y = κ − a, so that every κ has a finite x and every x a finite κ. With several channels each
-    channel has its own four numbers.
+        x = (y − μ) / σ    with    y = s ln(1 + (κ − a) / s)
+
+    The shift s > 0 is chosen so that x has no skewness; s = ∞ is a plain standardisation. Below
+    the lowest value of the training maps, κ = a, the logarithm continues as its tangent y = κ − a.
+    So every κ has a finite x, and every x a finite κ. With several channels, each channel has its
+    own four numbers.
 
     Args:
-        low: a, in units of κ; a number, or one a channel.
+        low: a, in units of κ; one number, or one for each channel, as for the others.
         shift: s, in units of κ.
         mean: μ, mean of y, in units of κ.
         std: σ, standard deviation of y, in units of κ.
@@ -31,12 +33,13 @@ class KappaTransform(torch.nn.Module):
 
     def __init__(self, low=0.0, shift=math.inf, mean=0.0, std=1.0):
         super().__init__()
-        for name, value in (("low", low), ("shift", shift), ("mean", mean), ("std", std)):
+        buffers = {"low": low, "shift": shift, "mean": mean, "std": std}
+        for name, value in buffers.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64).clone())
 
     @classmethod
     def blank(cls, channels: int = 1) -> KappaTransform:
-        """One that changes nothing, for a checkpoint to fill."""
+        """The identity, for a checkpoint to fill."""
         if channels == 1:
             return cls()
         numbers = (0.0, math.inf, 0.0, 1.0)
@@ -48,7 +51,7 @@ class KappaTransform(torch.nn.Module):
 
         Args:
             maps: κ, of any shape; maps ``(maps, channels, n, n)`` are measured channel by channel.
-            logarithm: False only standardises.
+            logarithm: False for a plain standardisation.
 
         Raises:
             ValueError: maps that are constant or not finite.
@@ -61,7 +64,9 @@ class KappaTransform(torch.nn.Module):
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return 1 if self.low.ndim == 0 else len(self.low)
+        if self.low.ndim == 0:
+            return 1
+        return len(self.low)
 
     def forward(self, kappa: Tensor) -> Tensor:
         """κ → x, same shape and dtype."""
@@ -81,9 +86,12 @@ class KappaTransform(torch.nn.Module):
             float64, shape ``(...)``.
         """
         slope = self._by_channel(_log_slope, wide(kappa)).sum((-2, -1))
-        return slope if self.low.ndim == 0 else slope.sum(-1)
+        if self.low.ndim == 0:
+            return slope
+        return slope.sum(-1)
 
     def _by_channel(self, function, maps: Tensor) -> Tensor:
+        """``function(maps, low, shift, mean, std)``, with each channel's own numbers."""
         numbers = (self.low, self.shift, self.mean, self.std)
         if self.low.ndim == 0:
             return function(maps, *map(float, numbers))
@@ -116,7 +124,7 @@ def _log_slope(kappa: Tensor, low: float, shift: float, mean: float, std: float)
 
 
 def _measured(maps: Tensor, logarithm: bool) -> tuple[float, float, float, float]:
-    """Low, shift, mean and std of the transform of these pixels."""
+    """The numbers low, shift, mean and std of the transform of these pixels."""
     pixels = wide(maps).flatten()
     if not torch.isfinite(pixels).all() or pixels.std() == 0:
         raise ValueError("the κ transform needs finite maps that are not constant")
@@ -128,11 +136,10 @@ def _measured(maps: Tensor, logarithm: bool) -> tuple[float, float, float, float
 
 
 def _shift_without_skewness(pixels: Tensor, low: float) -> float:
+    """The shift s that makes the skewness of y zero, measured on a subset of large sets."""
     few = pixels[:: max(1, len(pixels) // 500_000)]
-    smallest, largest = (
-        -8.0,
-        8.0,
-    )  # bisection over ln(s / std): a smaller shift gives less skewness
+    # bisection for ln(s / std), since a smaller shift gives less skewness
+    smallest, largest = -8.0, 8.0
     for _ in range(40):
         middle = (smallest + largest) / 2
         y = torch.log1p((few - low) / (pixels.std() * math.exp(middle)))

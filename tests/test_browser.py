@@ -115,7 +115,7 @@ report = compare(numbered(0, 0), numbered(1, 100), {"a flow": field.sample(200, 
 WIDGETS = {
     "explorer": "explorer = explore(sets, 5.0)\nexplorer",
     "quiz": "quiz = spot_the_fake(sets, 5.0, questions=4, seed=1)\nquiz",
-    "diffuse": "scrub = diffuse(Diffusion(32, kappa, fitted, channels=(8, 8)), truth, 5.0, levels=12)\nscrub",
+    "diffuse": "scrub = diffuse(Diffusion(32, kappa, fitted, widths=(8, 8)), truth, 5.0, levels=12)\nscrub",
     "inspector": "inspector = inspect(report)\ninspector",
     "walk": "walked = walk(Flow(32, kappa, fitted, steps=2, hidden=8), truth, 5.0, steps=9)\nwalked",
 }
@@ -323,10 +323,11 @@ maps = truth.float()
 check = Fidelity(MapSet(maps.numpy(), 5.0), 4)
 flow = Flow(32, KappaTransform.fit(maps), steps=2, hidden=8)
 """
-TRAIN = """settings = Settings(100_000, batch=4)
-checks = Checks(maps[:8], every=2, check=check, check_every=6)
-records = fit(flow, maps, settings, checks=checks, folder=folder, device="cpu")
-history = follow_training(records, settings.steps, "flow", check)"""
+TRAIN = """settings = Settings(steps=100_000, batch=4)
+checks = Checks(validation=maps[:8], every=2, check=check, check_every=6)
+history = follow_training(
+    fit(flow, maps, settings, checks=checks, folder=folder, device="cpu"), 100_000, "flow", check,
+)"""
 START = """source => {
   const app = window.jupyterapp, notebook = app.shell.currentWidget.content;
   notebook.activeCellIndex = notebook.widgets.length - 1;

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lensnb import models
+from lensnb.compare import Fidelity
 from lensnb.data import MapSet, block_average, random_crop, random_symmetry, tiles
 from lensnb.files import save_checkpoint
 from lensnb.given import Batch, Conditions, turned_values
@@ -499,6 +500,18 @@ def test_a_set_on_disk_is_read_and_streamed_with_its_conditions(tmp_path, monkey
     assert torch.isfinite(streamed.loss(whole.tensor(), seeded(1), batch_for(streamed, 24).given))
 
 
+@pytest.mark.parametrize("family", ["flow", "diffusion"])
+def test_a_training_with_conditions_is_checked_for_its_fidelity(family):
+    """The model is given the conditions of true maps; without them there is one sentence."""
+    model = build(family, 2, True)
+    found = Fidelity(SET[2], n=30)(model)
+    assert found["broken_maps"] <= 30 and "power_scatter" in found
+    again = Fidelity(SET[2], n=30)(model)
+    assert found == again or math.isnan(found["power_mean"])
+    with pytest.raises(ValueError, match="the true maps lack the condition numbers"):
+        Fidelity(MapSet(SET[2].maps, 5.0), n=30)(model)
+
+
 BAD_TRAININGS = {
     "a tuple": (
         lambda: (SET[1].tensor(), SET[1].tensor()),
@@ -518,3 +531,13 @@ def test_a_set_that_is_not_the_models_is_refused(source, words):
     model = build("diffusion", 1, True)
     with pytest.raises(ValueError, match=words):
         list(fit(model, source(), Settings(2, batch=6), device="cpu"))
+
+
+def test_widgets_of_one_map_refuse_models_with_conditions():
+    widgets = pytest.importorskip("lensnb.widgets")
+    with pytest.raises(
+        ValueError, match="without conditions; this one needs numbers, coarse, gamma"
+    ):
+        widgets.diffuse(build("diffusion", 1, True), SET[1])
+    with pytest.raises(ValueError, match="needs the condition numbers"):
+        widgets.walk(build("flow", 1, True), SET[1])

@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-import lensnb.data
 from lensnb.data import (
     SAMPLE,
     MapSet,
@@ -206,7 +205,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, maps, monkeypatch):
         file.write(b"PK" + bytes(1000))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(lensnb.data.np, "savez", half_way)
+    monkeypatch.setattr(np, "savez", half_way)
     with pytest.raises(
         OSError, match=r"could not write .*set\.npz \(No space left on device\)"
     ) as caught:
@@ -223,7 +222,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, maps, monkeypatch, er
         file.write(bytes(1000))
         raise error
 
-    monkeypatch.setattr(lensnb.data.np, "savez", interrupted)
+    monkeypatch.setattr(np, "savez", interrupted)
     with pytest.raises(error):
         maps.save(tmp_path / "set.npz")
     assert (tmp_path / "set.npz").read_bytes() == old and only_file(tmp_path) == "set.npz"

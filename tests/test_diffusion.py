@@ -12,7 +12,8 @@ from test_samplers import DOUBLE, SAMPLERS, red_field, seeded
 
 from lensnb.maps import GaussianField
 from lensnb.models import Diffusion
-from lensnb.models.diffusion import _LEVELS, _SKIP_AND_SCALE, Denoiser, _Traced
+from lensnb.models.denoiser import PREDICTIONS, Denoiser, Traced
+from lensnb.models.diffusion import LEVELS
 from lensnb.samplers import (
     MapNoise,
     ddpm_levels,
@@ -24,9 +25,6 @@ from lensnb.samplers import (
 )
 from lensnb.train import Settings, fit
 from lensnb.transform import KappaTransform
-
-PREDICTIONS = ["residual", *_SKIP_AND_SCALE]
-
 
 # ---------------------------------------------------------------- denoiser
 
@@ -283,7 +281,7 @@ def test_unknown_options_are_refused(options):
         Diffusion(16, widths=(8, 16), **options)
 
 
-@pytest.mark.parametrize("levels", _LEVELS)
+@pytest.mark.parametrize("levels", LEVELS)
 def test_the_training_visits_its_levels(levels, monkeypatch):
     model, seen = gaussian_model(levels=levels, log_mean=1.0, log_std=0.5), []
     residual = model.denoiser.residual
@@ -448,7 +446,7 @@ def test_the_probes_find_the_trace_with_the_variance_that_is_written_down(mixtur
         1000, -1, -1
     )
     sigma = torch.full((1000,), 2.0, dtype=DOUBLE)
-    traced = _Traced(model.denoiser, MapNoise(1000, seeded(26)), 1)
+    traced = Traced(model.denoiser, MapNoise(1000, seeded(26)), 1)
     clean = traced(x, sigma)
     torch.testing.assert_close(clean, model.denoiser(x, sigma))
     rest = lambda z: model.denoiser(z, sigma[:1]) - model.denoiser.gaussian.denoise(z, sigma[:1])
@@ -457,7 +455,7 @@ def test_the_probes_find_the_trace_with_the_variance_that_is_written_down(mixtur
     variance = 2 * float(symmetric.square().sum() - symmetric.diag().square().sum())
     assert abs(float(traced.traces[0].mean() - a.trace())) < 4 * math.sqrt(variance / 1000)
     assert abs(float(traced.traces[0].var()) / variance - 1) < 0.25
-    exact = _Traced(model.denoiser, MapNoise(1), None)
+    exact = Traced(model.denoiser, MapNoise(1), None)
     exact(x[:2], sigma[:2])
     torch.testing.assert_close(exact.traces[0], a.trace().expand(2))
 

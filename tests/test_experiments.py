@@ -84,6 +84,7 @@ def test_larger_maps_are_cut_from_the_boxes_of_the_sample(covariance, monkeypatc
         covariance.sets(large, None)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "name",
     [
@@ -107,6 +108,7 @@ def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
     assert f"| {name} | {row.text} | 64 |" in page and "| null |" in page
 
 
+@pytest.mark.nightly
 def test_rows_of_an_earlier_page_stay(covariance, tmp_path):
     """A page made of no results but an earlier page is that page; a new result takes the place of the old line."""
     page = (BENCHMARKS.parent / "docs" / "covariance.md").read_text()
@@ -127,6 +129,7 @@ def test_rows_of_an_earlier_page_stay(covariance, tmp_path):
     assert not lost & set(kept)
 
 
+@pytest.mark.nightly
 def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
     script_ = script("trained_models")
     monkeypatch.setattr(script_, "load_sample", small_sample)
@@ -148,6 +151,7 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
         )
 
 
+@pytest.mark.nightly
 def test_a_training_of_a_shipped_model_begins_with_the_weights_it_is_given(monkeypatch, tmp_path):
     script_ = script("trained_models")
     monkeypatch.setattr(script_, "load_sample", small_sample)

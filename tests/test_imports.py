@@ -41,7 +41,7 @@ NARROWER = {
 }
 
 # In models/ the families do not know each other; they share these files.
-SHARED = {"contract", "band_powers", "haar_bands"}
+SHARED = {"contract", "band_powers", "denoiser", "haar_bands"}
 
 # Only this module may import these, wherever in it.
 OWNERS = {

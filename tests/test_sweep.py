@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,7 +84,8 @@ def open_gates(tmp_path):
         for name in names or runs:
             (gates / f"{runs[name].get('simulations', 1)}-{runs[name].get('seed', 0)}").touch()
 
-    return open_gates
+    yield open_gates
+    shutil.rmtree(gates)  # or what a failed test left behind would wait for ever
 
 
 FEW = "notebook: 05_toy.ipynb\nparameters: {mode: fine}\ngrid:\n  simulations: [1]\n"

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import HELD_OUT, MAPS, build, drawn_by, run, weights
+from test_train import HELD_OUT, MAPS, build, run, weights
 
 from lensnb.files import read_checkpoint
-from lensnb.train import Settings, loop, processes
-from lensnb.train.streaming import TrainingSet
+from lensnb.train import Settings, loop, processes, streaming
 
 BLOCKS = [textwrap.dedent(b) for b in processes.__doc__.split("\n\n") if b.startswith("    ")]
 EXAMPLE = "\n\n".join(BLOCKS[:3])  # the script, literally
@@ -102,8 +101,9 @@ def test_micro_batches_are_averaged():
     """The gradient of a step is the mean over its micro-batches, each with its maps and its own noise."""
     model, parts = build("diffusion"), []
     for number in (0, 1):
-        source, device = TrainingSet(MAPS, {}), torch.device("cpu")
-        batches = loop._Batches(source, Settings(1, batch=4), device, "float32")
+        settings = Settings(steps=1, batch=4)
+        source = streaming.training_set(MAPS, {})
+        batches = loop._Batches(source, settings, torch.device("cpu"), "float32")
         batch, generator = batches.take(number)
         model.zero_grad()
         model.loss(batch.maps, generator).backward()
@@ -116,13 +116,18 @@ def test_micro_batches_are_averaged():
 
 
 def test_two_micro_batches_see_the_maps_of_one_twice_as_large():
-    halves = torch.cat([drawn_by(20, 4, 3, number) for number in range(10)])
-    assert torch.equal(halves, torch.cat([drawn_by(20, 8, 3, number) for number in range(5)]))
+    def seen(size: int, count: int) -> torch.Tensor:
+        settings = Settings(steps=1, batch=size, seed=3)
+        source = streaming.training_set(MAPS, {})
+        batches = loop._Batches(source, settings, torch.device("cpu"), "float32")
+        return torch.cat([batches.take(number)[0].maps for number in range(count)])
+
+    assert torch.equal(seen(4, 10), seen(8, 5))
 
 
 @pytest.mark.parametrize("accumulate", [0, -2])
 def test_a_step_needs_a_micro_batch(accumulate):
-    with pytest.raises(ValueError, match="accumulate must be at least 1"):
+    with pytest.raises(ValueError, match="accumulate must be at least 1, found"):
         run(build(), accumulate=accumulate)
 
 

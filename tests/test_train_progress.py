@@ -8,14 +8,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_train import MAPS, STEPS, assert_equal, build, run, training, weights, without_time
+from test_train import MAPS, STEPS, assert_equal, build, run, weights, without_time
 
 from lensnb.compare import Fidelity
 from lensnb.data import MapSet
 from lensnb.files import read_checkpoint
 from lensnb.maps import GaussianField, MapGrid
-from lensnb.train import records as training_records
-from lensnb.train import watch
+from lensnb.train import Checks, Settings, fit, watch
+from lensnb.train import records as told_by
 from lensnb.train.follow import show_all
 
 FIELD = GaussianField.from_power(
@@ -88,7 +88,7 @@ def test_a_check_leaves_no_trace_in_the_training():
 def test_the_time_of_a_check_is_not_that_of_training(monkeypatch):
     """By a clock that goes on by a second for each batch, and by an hour for the check."""
     now = [0.0]
-    monkeypatch.setattr(training_records.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(told_by.time, "perf_counter", lambda: now[0])
 
     def second(maps, generator):
         now[0] += 1
@@ -250,7 +250,11 @@ def test_an_interrupt_while_a_record_is_shown_stops_the_training_as_any_other(tm
         if record["step"] == 4 and "stopped" not in record:
             raise KeyboardInterrupt
 
-    records = lambda: training(build(), tmp_path, augment=None, every=2, save_every=100)
+    settings, checks = Settings(STEPS, batch=8), Checks(every=2)
+
+    def records():
+        return fit(build(), MAPS, settings, checks=checks, folder=tmp_path, device="cpu")
+
     show_all(records(), show)
     assert [(r["step"], r.get("stopped")) for r in seen] == [
         (2, None),

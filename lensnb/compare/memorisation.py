@@ -1,8 +1,8 @@
 """Has a generator memorised its training maps? The distance of each map to the nearest of them.
 
 Maps are compared after three steps. They are whitened: each Fourier mode is divided by its root
-mean square over the training maps. They are cut to the lowest ``modes`` × ``modes`` modes. They are
-scaled to unit norm. So every mode has the same weight and |g| = |t| = 1. With S one of the 8
+mean square over the training maps. They are cut to the lowest ``modes`` × ``modes`` modes. They
+are scaled to unit norm. So every mode has the same weight and |g| = |t| = 1. With S one of the 8
 symmetries of the square and τ a periodic shift by whole pixels,
 
     d(g) = min over t, S, τ of ‖g − S τ t‖ = √(2 (1 − r)),   r = max over t, S, τ of ⟨g, S τ t⟩,

@@ -27,7 +27,8 @@ class Fidelity:
     correlations lowers them: watch how they change.
 
     Args:
-        truth: true maps, at least two.
+        truth: true maps, at least two; for a model with conditions a set that has them. The model
+            is given those of the first ``n`` maps (again from the first one, if there are fewer).
         n: maps to draw, at least two.
         seed: of the draws.
 
@@ -50,6 +51,7 @@ class Fidelity:
         self.truth = measure(self.statistics, truth)["power"]
         self.bound = EXPLODED * maps.abs().amax((0, -2, -1))  # of each channel
         self.n, self.seed = n, seed
+        self.given = truth.batch().given
         self.samples: Tensor | None = None
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
@@ -63,7 +65,9 @@ class Fidelity:
             left out of the other numbers, which are NaN if fewer than two maps remain.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        self.samples = model.sample(self.n, generator).detach().cpu()
+        given = self._given_to(model)
+        how = {"given": given} if given else {}
+        self.samples = model.sample(self.n, generator, **how).detach().cpu()
         largest = self.samples.abs().amax((-2, -1))
         whole = largest <= self.bound  # False for NaN
         if whole.ndim == 2:
@@ -74,6 +78,22 @@ class Fidelity:
             names = ("power_mean", "power_worst", "power_scatter", "power_slope")
             return dict.fromkeys(names, np.nan) | found
         return _ratios(measure(self.statistics, kept)["power"], self.truth) | found
+
+    def _given_to(self, model: nn.Module) -> dict[str, Tensor]:
+        """The conditions that the model needs, from the true maps."""
+        needed = getattr(model, "given", {})
+        missing = [name for name in needed if name not in self.given]
+        if missing:
+            found = ", ".join(self.given) or "none"
+            raise ValueError(
+                f"the true maps lack the condition {missing[0]} that the model needs; "
+                f"they have {found}"
+            )
+        given = {}
+        for name in needed:
+            values = self.given[name]
+            given[name] = values[torch.arange(self.n) % len(values)]
+        return given
 
 
 def _ratios(sample: Ensemble, truth: Ensemble) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""Gaussian and lognormal random fields, of one or several channels, with exact answers.
+"""Gaussian and lognormal random fields, of one or several channels, with exact densities.
 
-A stationary Gaussian field is diagonal in Fourier space, where each mode has the variance
-λ(ℓ) = C_ℓ N / A (conventions in :mod:`lensnb.maps.grid`). With several channels (source bins), each
-mode has a small matrix of variances and cross-powers in their place, real and symmetric, since
-C_ℓ^{ij} = C_ℓ^{ji}. In the axes in which that matrix is diagonal, each mode is c independent
-numbers, and everything below is the same as for one channel.
+A stationary Gaussian field is diagonal in Fourier space, where each mode has the variance λ(ℓ) =
+C_ℓ N / A (conventions in :mod:`lensnb.maps.grid`). With several channels (source bins), each mode
+has a small matrix of variances and cross-powers instead. It is real and symmetric, because
+C_ℓ^{ij} = C_ℓ^{ji}. In the axes in which this matrix is diagonal, a mode of c channels is c
+independent numbers. Then everything below is the same as for one channel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from .grid import MapGrid, check_shape, wide
 
-FLOOR = 1e-9  # least variance of a mode, as a share of the largest: the field keeps a density
+# smallest variance of a mode relative to the largest, so that the field has a density
+FLOOR = 1e-9
 
 
 def mode_power(maps: Tensor) -> Tensor:
@@ -27,9 +28,9 @@ def mode_power(maps: Tensor) -> Tensor:
         maps: κ, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
 
     Returns:
-        |κ̃|² of ``rfft2`` modes, float64, shape ``(n, n // 2 + 1)``; for several channels the
-        cross-powers Re κ̃_i κ̃_j*, shape ``(channels, channels, n, n // 2 + 1)``. Invariant under the
-        8 symmetries.
+        |κ̃|² of ``rfft2`` modes, float64, shape ``(n, n // 2 + 1)``. For several channels the
+        cross-powers Re κ̃_i κ̃_j*, shape ``(channels, channels, n, n // 2 + 1)``. Both are
+        invariant under the 8 symmetries.
     """
     n = maps.shape[-1]
     channels = maps.shape[1:-2]  # empty, or one number
@@ -49,7 +50,7 @@ def mode_power(maps: Tensor) -> Tensor:
 
 
 def _floored(variance: Tensor) -> Tensor:
-    """Mode variances, or matrices of them, without modes of no or negative variance."""
+    """Mode variances, or matrices of them, where zero or negative ones are raised to the floor."""
     if variance.ndim == 2:
         return variance.clamp(min=FLOOR * variance.max())
     values, axes = _diagonal(variance)
@@ -64,18 +65,20 @@ def _diagonal(variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class GaussianField(nn.Module):
-    """A stationary Gaussian random field on a periodic grid: sample, density, score and denoiser, all exact.
+    """A stationary Gaussian random field on a periodic grid.
+
+    It has exact samples, and an exact density, score and denoiser.
 
     Args:
-        variance: variance λ of each ``rfft2`` mode, shape ``(n, n // 2 + 1)``, positive; for several
-            channels the matrix of each mode, ``(channels, channels, n, n // 2 + 1)``, symmetric and
-            positive definite.
+        variance: variance λ of each ``rfft2`` mode, shape ``(n, n // 2 + 1)``, positive. For
+            several channels the matrix of each mode, ``(channels, channels, n, n // 2 + 1)``,
+            symmetric and positive definite.
         mean: mean of the field, a number; for several channels one each.
 
     Attributes:
         n: pixels a side.
         channels: number of channels.
-        given: what the field must be given to be drawn: nothing.
+        given: the conditions that the field needs: none.
 
     Raises:
         ValueError: a variance is not positive and finite, or the shape is not that of ``rfft2``.
@@ -87,12 +90,16 @@ class GaussianField(nn.Module):
         super().__init__()
         variance = torch.as_tensor(variance, dtype=torch.float64)
         n = variance.shape[-2]
-        channels = variance.shape[0] if variance.ndim == 4 else 1
-        several = (channels, channels) if variance.ndim == 4 else ()
-        if variance.shape != (*several, n, n // 2 + 1):
+        several = variance.ndim == 4
+        channels = 1
+        expected = (n, n // 2 + 1)
+        if several:
+            channels = variance.shape[0]
+            expected = (channels, channels, *expected)
+        if variance.shape != expected:
             raise ValueError(
-                "variance must have the shape (n, n // 2 + 1) of rfft2, or (channels, channels, n, "
-                f"n // 2 + 1), found {tuple(variance.shape)}"
+                "variance must have the shape (n, n // 2 + 1) of rfft2, "
+                f"or (channels, channels, n, n // 2 + 1), found {tuple(variance.shape)}"
             )
         if not torch.isfinite(variance).all():
             raise ValueError("every mode of a Gaussian field needs a positive, finite variance")
@@ -104,8 +111,10 @@ class GaussianField(nn.Module):
         if not (values > 0).all():
             raise ValueError("every mode of a Gaussian field needs a positive, finite variance")
         mean = torch.as_tensor(mean, dtype=torch.float64)
+        if several:
+            mean = mean.expand(channels)
         self.register_buffer("variance", variance.clone())
-        self.register_buffer("mean", (mean.expand(channels) if several else mean).clone())
+        self.register_buffer("mean", mean.clone())
         self.register_buffer("multiplicity", MapGrid(n, 1.0).multiplicity)
         self.channels = channels
 
@@ -115,12 +124,13 @@ class GaussianField(nn.Module):
 
         Args:
             grid: the map's grid.
-            power: callable ℓ → C_ℓ in sr, for several channels with the shape ``(channels, channels)``
-                before that of ℓ; at ℓ = 0 it is given the fundamental mode, so that the field has a
-                density.
+            power: callable ℓ → C_ℓ in sr. For several channels, C_ℓ has the shape
+                ``(channels, channels)`` before that of ℓ. For ℓ = 0 it gets the fundamental mode
+                instead, so that the field has a density.
         """
         ell = grid.ell.clamp(min=grid.ell_min)
-        return cls(torch.as_tensor(power(ell), dtype=torch.float64) * grid.n**2 / grid.area)
+        c_ell = torch.as_tensor(power(ell), dtype=torch.float64)
+        return cls(c_ell * grid.n**2 / grid.area)
 
     @classmethod
     def white(cls, n: int, channels: int = 1) -> GaussianField:
@@ -154,7 +164,9 @@ class GaussianField(nn.Module):
     @property
     def map_shape(self) -> tuple[int, ...]:
         """Shape of one map: ``(n, n)`` or ``(channels, n, n)``."""
-        return (self.n, self.n) if self.channels == 1 else (self.channels, self.n, self.n)
+        if self.channels == 1:
+            return (self.n, self.n)
+        return (self.channels, self.n, self.n)
 
     @property
     def eigenvalues(self) -> Tensor:
@@ -162,18 +174,26 @@ class GaussianField(nn.Module):
 
         ``(n, n // 2 + 1)``, or ``(channels, n, n // 2 + 1)`` in the axes of each mode's matrix.
         """
-        return self.variance if self.channels == 1 else self.values
+        if self.channels == 1:
+            return self.variance
+        return self.values
 
     # ------------------------------------------------------------ Fourier space
 
     def modes(self, x: Tensor, centred: bool = False) -> Tensor:
-        """Maps → the independent numbers of their modes, complex128, :attr:`eigenvalues` their variances.
+        """Maps → the independent numbers of their modes, complex128.
+
+        Their variances are :attr:`eigenvalues`.
 
         Args:
             x: maps ``(..., *map_shape)``.
-            centred: they have the mean zero; otherwise the mean of the field is subtracted.
+            centred: whether the maps have the mean zero. Otherwise the mean of the field is
+                subtracted.
         """
-        return self._to_modes(wide(x) if centred else wide(x) - self._mean(wide(x)))
+        x = wide(x)
+        if not centred:
+            x = x - self._mean(x)
+        return self._to_modes(x)
 
     def from_modes(self, modes: Tensor) -> Tensor:
         """The inverse of :meth:`modes`, float64."""
@@ -195,14 +215,17 @@ class GaussianField(nn.Module):
         return self._from_modes(self._to_modes(x) * response).to(x.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
-        """The mean, so that it broadcasts against maps, in their dtype."""
+        """The mean in the dtype of maps, with axes that broadcast against them."""
         mean = self.mean.to(x.dtype)
-        return mean if self.channels == 1 else mean[:, None, None]
+        if self.channels == 1:
+            return mean
+        return mean[:, None, None]
 
     def _noise_variance(self, sigma: Tensor | float, x: Tensor) -> Tensor:
-        """σ² of each map, so that it broadcasts against its modes."""
+        """σ² of each map, with axes that broadcast against its modes."""
         sigma = torch.as_tensor(sigma, dtype=wide(x[:0]).dtype, device=x.device)
-        return sigma[(..., *[None] * len(self.map_shape))] ** 2
+        axes = [None] * len(self.map_shape)
+        return sigma[(..., *axes)] ** 2
 
     def mode_mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Mean over all modes of a function of their variance.
@@ -213,10 +236,11 @@ class GaussianField(nn.Module):
         Returns:
             Shape ``(k,)``.
         """
-        weight = self.multiplicity.flatten().repeat(self.channels) / (self.n**2 * self.channels)
+        numbers = self.n**2 * self.channels
+        weight = self.multiplicity.flatten().repeat(self.channels) / numbers
         return weight @ function(self.eigenvalues.flatten()[:, None])
 
-    # ------------------------------------------------------------ what the field knows
+    # ------------------------------------------------------------ samples, density, denoiser
 
     def whiten(self, x: Tensor) -> Tensor:
         """x → C^(−1/2) (x − mean): white, unit-variance maps, shape of ``x``."""
@@ -232,7 +256,9 @@ class GaussianField(nn.Module):
         """Draw ``n`` maps, float32, shape ``(n, *map_shape)``, on the device of the field."""
         _refuse_given(self, given)
         device = self.variance.device
-        source = generator.device if generator else device
+        source = device
+        if generator is not None:
+            source = generator.device
         white = torch.randn(n, *self.map_shape, generator=generator, device=source)
         return self.colour(white.to(device))
 
@@ -241,7 +267,7 @@ class GaussianField(nn.Module):
         return 0.5 * (self.multiplicity * self.eigenvalues.log()).sum()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log-density ln p(x) in nats of maps ``(..., *map_shape)``; float64, shape ``(...)``."""
+        """Exact log-density ln p(x) of maps ``(..., *map_shape)`` in nats, float64 ``(...)``."""
         white = self.whiten(wide(x))
         pixels = math.prod(self.map_shape)
         squares = self.sum_of_pixels(white.square())
@@ -256,7 +282,7 @@ class GaussianField(nn.Module):
 
         Args:
             x: maps ``(..., *map_shape)``.
-            sigma: noise level, a number or one a map, shape ``(...)``.
+            sigma: noise level, one number, or one for each map, shape ``(...)``.
         """
         precision = 1 / (self.eigenvalues + self._noise_variance(sigma, x))
         return -self._filter(x - self._mean(x), precision)
@@ -280,10 +306,14 @@ class GaussianField(nn.Module):
 
 
 class LognormalField(nn.Module):
-    """A lognormal field: ln(κ₀ + κ) is Gaussian, so κ > −κ₀ (Hilbert, Hartlap & Schneider 2011, eqs 13–23).
+    """A lognormal field: ln(κ₀ + κ) is Gaussian, so κ > −κ₀.
 
-    The correlation functions of κ and of the Gaussian field obey ξ_G = ln(1 + ξ_κ / (κ₀ + ⟨κ⟩)²);
-    between two channels, ξ_G = ln(1 + ξ_κ / ((κ₀ + ⟨κ⟩)_i (κ₀ + ⟨κ⟩)_j)).
+    The correlation functions of κ and of the Gaussian field (Hilbert, Hartlap & Schneider 2011,
+    eqs 13–23) are related by
+
+        ξ_G = ln(1 + ξ_κ / (κ₀ + ⟨κ⟩)²),
+
+    and between the channels i and j by ξ_G = ln(1 + ξ_κ / ((κ₀ + ⟨κ⟩)_i (κ₀ + ⟨κ⟩)_j)).
 
     Args:
         gaussian: the field ln(κ₀ + κ).
@@ -314,20 +344,20 @@ class LognormalField(nn.Module):
     def from_correlation(
         cls, variance: Tensor, shift: float | Tensor, mean: float | Tensor = 0.0
     ) -> LognormalField:
-        """The lognormal field with given mode variances λ_κ (``rfft2`` layout), shift κ₀ and mean of κ.
+        """The lognormal field with these mode variances λ_κ, shift κ₀ and mean of κ.
 
-        Modes for which no lognormal field exists (a negative ξ_G eigenvalue) get a tiny variance.
+        Modes for which no lognormal field exists (a negative eigenvalue of ξ_G) get a tiny
+        variance.
 
         Args:
-            variance: as for :class:`GaussianField`, of κ.
+            variance: variances λ_κ of κ, in the layout of :class:`GaussianField`.
             shift: κ₀; for several channels one each, shape ``(channels,)``.
             mean: mean of κ; for several channels one each.
         """
         n = variance.shape[-2]
         variance = torch.as_tensor(variance, dtype=torch.float64)
-        amplitude = torch.as_tensor(shift, dtype=torch.float64) + torch.as_tensor(
-            mean, dtype=torch.float64
-        )
+        kappa_0 = torch.as_tensor(shift, dtype=torch.float64)
+        amplitude = kappa_0 + torch.as_tensor(mean, dtype=torch.float64)  # κ₀ + ⟨κ⟩
         square = amplitude**2
         if variance.ndim == 4:
             amplitude = amplitude.expand(len(variance))
@@ -343,8 +373,8 @@ class LognormalField(nn.Module):
     def fit(cls, maps: Tensor) -> LognormalField:
         """The lognormal field with the mean, mode variances and skewness of maps.
 
-        With w = exp(σ_G²) the skewness of a lognormal variable is (w + 2) √(w − 1) and its variance
-        κ₀² (w − 1).
+        With w = exp(σ_G²), a lognormal variable has the skewness (w + 2) √(w − 1). Its variance is
+        (κ₀ + ⟨κ⟩)² (w − 1).
 
         Args:
             maps: shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
@@ -364,11 +394,12 @@ class LognormalField(nn.Module):
     def sample(
         self, n: int, generator: torch.Generator | None = None, given: dict | None = None
     ) -> Tensor:
-        """Draw ``n`` maps, float32, shape ``(n, pixels, pixels)``, or with channels before the pixels."""
-        return self.gaussian.sample(n, generator, given).exp() - self._shift().float()
+        """Draw ``n`` maps, float32, shape ``(n, *map_shape)`` with the shape of a Gaussian map."""
+        gaussian = self.gaussian.sample(n, generator, given)
+        return gaussian.exp() - self._shift().float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact log-density in nats, float64, shape ``(...)``; −∞ where a pixel lies at or below −κ₀."""
+        """Exact log-density in nats, float64, shape ``(...)``; −∞ if a pixel has κ ≤ −κ₀."""
         y = wide(x) + self._shift()
         first = -len(self.gaussian.map_shape)
         inside = (y > 0).flatten(first).all(-1)
@@ -382,21 +413,31 @@ class LognormalField(nn.Module):
         """Bits per dimension of a batch of maps, a scalar."""
         check_shape("the batch", batch.shape, self.n, self.channels)
         _refuse_given(self, given)
-        return -self.log_prob(batch).mean() / (math.log(2) * math.prod(self.gaussian.map_shape))
+        pixels = math.prod(self.gaussian.map_shape)
+        return -self.log_prob(batch).mean() / (math.log(2) * pixels)
 
     def _shift(self) -> Tensor:
-        return self.shift if self.channels == 1 else self.shift[:, None, None]
+        if self.channels == 1:
+            return self.shift
+        return self.shift[:, None, None]
 
 
 def _fitted_shift(x: Tensor) -> float:
-    """κ₀ of a lognormal variable with the mean, variance and skewness of the pixels ``x``."""
+    """κ₀ of a lognormal variable with the mean, variance and skewness of the pixels ``x``.
+
+    The skewness is (u² + 3) u with u = √(w − 1), which increases with u. The equation is solved by
+    bisection.
+
+    Raises:
+        ValueError: the skewness is not positive.
+    """
     mean, var = x.mean(), x.var()
     skewness = float(((x - mean) ** 3).mean() / var**1.5)
     if skewness <= 0:
         raise ValueError(
             f"a lognormal field needs maps with positive skewness, found {skewness:.3f}"
         )
-    low, high = 0.0, 10.0  # bisection for u = √(w − 1): (u² + 3) u = skewness, increasing in u
+    low, high = 0.0, 10.0  # bounds of u
     for _ in range(80):
         middle = (low + high) / 2
         if (middle**2 + 3) * middle < skewness:

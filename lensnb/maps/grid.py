@@ -1,10 +1,10 @@
-"""The flat-sky grid, and what every array of maps must be.
+"""The flat-sky grid, and the checks of arrays of maps.
 
-Conventions, stated once for the package. κ is dimensionless. A map is an array ``(..., row, column)``;
-a set of maps is ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels are bins of source
-redshift. The field is a square of ``side_deg`` degrees, and is treated as periodic wherever a Fourier
-transform is taken. With N = n² pixels on a field of A steradians, the discrete transform is unitary
-(``norm="ortho"``), κ̃ = F κ, and the angular power spectrum is
+The conventions here hold for the whole package. κ is dimensionless. A map is an array ``(..., row,
+column)``. A set of maps is ``(maps, n, n)``, or ``(maps, channels, n, n)`` where the channels are
+bins of source redshift. The field is a square with a side of ``side_deg`` degrees. It is treated
+as periodic wherever a Fourier transform is taken. With N = n² pixels on a field of A steradians,
+the discrete transform κ̃ = F κ is unitary (``norm="ortho"``), and the angular power spectrum is
 
     C_ℓ = ⟨|κ̃(ℓ)|²⟩ A / N,   in steradians,   with ℓ = 2π (i, j) / side.
 """
@@ -23,15 +23,17 @@ ARCMIN = math.pi / 180 / 60
 
 
 def wide(x: Tensor) -> Tensor:
-    """``x`` in float64, for transforms and sums; in float32 on Apple's MPS, which has no float64."""
-    return x.float() if x.device.type == "mps" else x.double()
+    """``x`` in float64, for transforms and sums. Apple's MPS has no float64, so float32 there."""
+    if x.device.type == "mps":
+        return x.float()
+    return x.double()
 
 
 def check_side(side_deg: float | None) -> None:
     """Refuse a side of the field, in degrees, that is missing or not positive.
 
     Raises:
-        ValueError: one sentence.
+        ValueError: the side is None, NaN, zero or negative.
     """
     if side_deg is None or not side_deg > 0:
         raise ValueError(
@@ -40,45 +42,61 @@ def check_side(side_deg: float | None) -> None:
 
 
 def checked_redshifts(z_source, channels: int) -> float | tuple[float, ...]:
-    """The redshift of the sources of each channel: a number for one channel, else as many as channels.
+    """The redshift of the sources of each channel.
 
-    NaN, the redshift that is not known, may stand for all.
+    Args:
+        z_source: a number, or one for each channel. A single NaN, for unknown redshifts, stands
+            for all channels.
+        channels: number of channels.
+
+    Returns:
+        A number for one channel, else a tuple of them.
 
     Raises:
-        ValueError: another number of redshifts.
+        ValueError: the number of redshifts is not that of the channels.
     """
-    several = [float(z) for z in z_source] if hasattr(z_source, "__len__") else [float(z_source)]
+    if hasattr(z_source, "__len__"):
+        several = [float(z) for z in z_source]
+    else:
+        several = [float(z_source)]
     if len(several) == 1 and math.isnan(several[0]):
         several = several * channels
     if len(several) != channels:
         raise ValueError(
             f"maps of {channels} channels need as many source redshifts, found {len(several)}"
         )
-    return several[0] if channels == 1 else tuple(several)
+    if channels == 1:
+        return several[0]
+    return tuple(several)
 
 
 def check_shape(
     name: str, shape: Sequence[int], n: int | None = None, channels: int | None = None
 ) -> None:
-    """Refuse arrays that are no maps, or not the maps that are expected: the one gate for shapes.
+    """Refuse arrays that are not maps, or not the expected maps; all parts use this check.
 
     Args:
-        name: what the array is, the first words of the sentence.
+        name: what the array is, which begins the error message.
         shape: its shape, which must be ``(maps, n, n)`` or ``(maps, channels, n, n)``.
-        n: expected pixels a side; None: any.
-        channels: expected channels, where 1 means maps without an axis of channels; None: any.
+        n: expected pixels a side; None for any.
+        channels: expected number of channels, where 1 means maps without an axis of channels; None
+            for any.
 
     Raises:
-        ValueError: one sentence with what was found and what was expected.
+        ValueError: another shape; the message has the shape that was found and the expected one.
     """
     shape = tuple(shape)
-    one_channel = len(shape) == 3
-    several = len(shape) == 4 and shape[1] > 1  # one channel has no axis of its own
-    if (one_channel or several) and shape[-1] == shape[-2] >= 1:
-        found = 1 if one_channel else shape[1]
+    found = 0  # channels; none if these are no maps
+    if len(shape) == 3:
+        found = 1
+    elif len(shape) == 4 and shape[1] > 1:  # one channel has no axis of its own
+        found = shape[1]
+    if found and shape[-1] == shape[-2] >= 1:
         if n in (None, shape[-1]) and channels in (None, found):
             return
-    side = "n, n" if n is None else f"{n}, {n}"
+    side = "n, n"
+    if n is not None:
+        side = f"{n}, {n}"
     expected = f"(maps, {side})"
     if channels is None:
         expected += f" or (maps, channels, {side})"
@@ -88,17 +106,20 @@ def check_shape(
 
 
 def turned(maps: Tensor, k: int) -> Tensor:
-    """Maps ``(..., n, n)`` under symmetry ``k`` of the square, 0…7.
+    """Maps ``(..., n, n)`` after symmetry ``k`` of the square, 0…7.
 
-    ``k`` mod 4 quarter turns; from 4 on, then transposed.
+    These are ``k`` mod 4 quarter turns, followed by a transposition if ``k`` is 4 or more.
     """
     maps = maps.rot90(k % 4, (-2, -1))
-    return maps.mT if k >= 4 else maps
+    if k >= 4:
+        maps = maps.mT
+    return maps
 
 
 def turned_back(maps: Tensor, k: int) -> Tensor:
     """The inverse of :func:`turned`."""
-    maps = maps.mT if k >= 4 else maps
+    if k >= 4:
+        maps = maps.mT
     return maps.rot90(-(k % 4), (-2, -1))
 
 
@@ -148,7 +169,10 @@ class MapGrid:
 
     @cached_property
     def multiplicity(self) -> Tensor:
-        """How many modes of the full transform each mode of ``rfft2`` stands for, 1 or 2, shape ``(n, n // 2 + 1)``."""
+        """How many modes of the full transform a mode of ``rfft2`` stands for: 1 or 2.
+
+        float64, shape ``(n, n // 2 + 1)``.
+        """
         weight = torch.full((self.n, self.n // 2 + 1), 2.0, dtype=torch.float64)
         weight[:, 0] = 1
         if self.n % 2 == 0:

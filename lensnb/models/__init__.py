@@ -1,14 +1,14 @@
-"""Generative models of convergence maps, one file a family; all obey one contract.
+"""Generative models of convergence maps: one file for each family, one contract for all.
 
-* ``contract``: what a model must have, the registry of families, the checks that they share;
+* ``contract``: what a model must have, the registry of families, and the checks that they share;
 * ``flow``: :class:`Flow`, a normalizing flow;
-* ``diffusion``: :class:`Diffusion`, a score-based model, and ``band_powers``, which it can be
-  conditioned on;
-* ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics in the place of maps;
-* ``drawing``: :func:`draw`, many maps into a file.
+* ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``;
+* ``band_powers``: :class:`BandPowers`, on which a diffusion model can be conditioned;
+* ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
+* ``drawing``: :func:`draw`, which writes many maps into a file.
 
-The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` obey the
-contract, too. A new family is one more file and one more import line here.
+The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey
+the contract. A new family needs one more file, and one more import line here.
 """
 
 from pathlib import Path
@@ -25,21 +25,22 @@ from .flow import Flow
 from .vectors import VectorFlow
 
 __all__ = [
-    "TRAINED", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card", "check_batch", "check_draw",
-    "draw", "families", "load", "register",
+    "TRAINED", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card", "check_batch",
+    "check_draw", "draw", "families", "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")
 
-TRAINED = Path(__file__).parent.parent / "trained"  # the models that come with lensnb, their cards
+# the models that come with lensnb, and their cards
+TRAINED = Path(__file__).parent.parent / "trained"
 
 
 def load(path: str | Path) -> nn.Module:
     """Rebuild a trained model from its checkpoint, in evaluation mode on the CPU.
 
     Args:
-        path: the file; or ``"flow"`` or ``"diffusion"``, one of the models that come with lensnb (see
-            :func:`card`).
+        path: the file; or ``"flow"`` or ``"diffusion"``, one of the models that come with lensnb
+            (see :func:`card`).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,10 +52,12 @@ def load(path: str | Path) -> nn.Module:
     known = families()
     family = header.get("family")
     if family not in known:
-        found = "no model" if family is None else f"a model of the family {family!r}"
+        found = "no model"
+        if family is not None:
+            found = f"a model of the family {family!r}"
         raise ValueError(
-            f"{path} holds {found}; expected a checkpoint of the families {', '.join(known)}, such as "
-            "model.safetensors"
+            f"{path} holds {found}; expected a checkpoint of the families {', '.join(known)}, "
+            "such as model.safetensors"
         )
     model = known[family].from_config(header["config"])
     upgrade = getattr(model, "upgrade", str)  # tensors of older checkpoints have older names
@@ -63,7 +66,9 @@ def load(path: str | Path) -> nn.Module:
 
 
 def card(name: str) -> str:
-    """The card of a model that comes with lensnb, in Markdown: its data, its training, and where it fails.
+    """The card of a model that comes with lensnb, in Markdown.
+
+    It describes the data, the training, and where the model fails.
 
     Raises:
         ValueError: there is no such model.

@@ -1,15 +1,21 @@
-"""Band powers: how much power a map has, scale by scale, as a condition of a diffusion model.
+"""Band powers: the power of a map in bands of scale, as a condition of a diffusion model.
 
-True maps differ in their power: a map with more power than the mean at some small scale has more at
-all of them. That is one number in thousands. A network that has to guess it while it denoises guesses
-too near to the mean, so the scatter of spectra comes out too small, and with it the covariance.
-Conditioned on the number, it has nothing to guess. (Conditions on the variance of the field restored
-the scatter for Shirasaki & Ikeda 2024, arXiv:2310.17141.)
+True maps differ in their power. A map with more power than the mean at some small scale has more
+at all of them. This is one number among thousands of pixels. A network that has to estimate it
+while it denoises gives values too close to the mean. So the scatter of spectra is too small, and
+with it their covariance. A network that is conditioned on the band powers does not need to
+estimate them. Shirasaki & Ikeda (2024, arXiv:2310.17141) restored the scatter by conditions on the
+variance of the field.
 
-Notation: y is a transformed map, s(y) its band powers, and s̃ = s + h ε band powers with noise of the
-same correlations. Training maps i and noise make p(s̃) = mean over i of N(s̃; sᵢ, h² R), from which
-band powers of new maps are drawn. A network that was trained with s̃ makes maps of p(y | s̃), and so
-maps of ∫ p(y | s̃) p(s̃) ds̃ = p(y), with nothing smoothed away.
+Notation: y is a transformed map, and s(y) are its band powers. s̃ = s + h ε are noisy band powers,
+where the noise ε has the same correlations R as the band powers. The training maps i give the
+density
+
+    p(s̃) = mean over i of N(s̃; sᵢ, h² R),
+
+from which the band powers of new maps are drawn. A network that was trained with s̃ makes maps
+from p(y | s̃). So new maps have the density ∫ p(y | s̃) p(s̃) ds̃ = p(y), and the noise h smooths
+nothing.
 """
 
 from __future__ import annotations
@@ -25,30 +31,28 @@ from ..samplers import MapNoise
 
 
 class BandPowers(nn.Module):
-    """ln of a map's power in bands of |ℓ| over that of a Gaussian field, standardised.
+    """ln of the power of a map in bands of |ℓ|, relative to a Gaussian field, standardised.
 
-    s = (ln Σ_ℓ w_ℓ |y_ℓ|² − mean) / scatter, with weights w that are zero outside a band. Several
+        s = (ln Σ_ℓ w_ℓ |y_ℓ|² − mean) / scatter
+
+    The weights w are zero outside a band. Several
     channels have bands of their own, one channel after the other.
 
     Args:
-        weights: w of each band, shape ``(bands, n, n // 2 + 1)``; for several channels
+        weights: w of each band, shape ``(bands, n, n // 2 + 1)``, or for several channels
             ``(channels, bands, n, n // 2 + 1)``.
         mean: mean of ln Σ w |y_ℓ|² over the training maps, shape ``(channels · bands,)``.
-        std: its scatter from map to map, of the same shape.
+        std: its standard deviation from map to map, same shape.
         values: band powers s of the training maps, shape ``(maps, channels · bands)``.
-        kernel: noise h of s̃, in units of the scatter.
+        kernel: standard deviation h of the noise of s̃, in units of the scatter.
     """
 
     def __init__(
         self, weights: Tensor, mean: Tensor, std: Tensor, values: Tensor, kernel: float = 0.2
     ):
         super().__init__()
-        for name, value in (
-            ("weights", weights),
-            ("mean", mean),
-            ("std", std),
-            ("values", values),
-        ):
+        buffers = {"weights": weights, "mean": mean, "std": std, "values": values}
+        for name, value in buffers.items():
             self.register_buffer(name, value.double().clone())
         self.register_buffer("kernel", torch.tensor(kernel, dtype=torch.float64))
         correlation = self.values.T @ self.values / len(values)
@@ -63,10 +67,10 @@ class BandPowers(nn.Module):
         Args:
             y: transformed maps, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
             gaussian: the Gaussian field fitted to them.
-            bands: number of bands a channel, of equal width in ln |ℓ|.
+            bands: number of bands in each channel, of equal width in ln |ℓ|.
 
         Raises:
-            ValueError: too few maps for so many bands.
+            ValueError: too few maps for this number of bands.
         """
         numbers = gaussian.channels * max(bands, 1)
         if bands < 1 or len(y) < 2 * numbers:
@@ -85,7 +89,14 @@ class BandPowers(nn.Module):
 
     @classmethod
     def of_shape(cls, n: int, maps: int, numbers: int, channels: int = 1) -> BandPowers:
-        """One for a checkpoint to fill, with ``numbers`` band powers a map in all."""
+        """An object for a checkpoint to fill.
+
+        Args:
+            n: pixels a side.
+            maps: number of training maps.
+            numbers: band powers of a map, those of all channels together.
+            channels: number of channels.
+        """
         weights = torch.ones(channels, numbers // channels, n, n // 2 + 1)
         if channels == 1:
             weights = weights[0]
@@ -93,7 +104,7 @@ class BandPowers(nn.Module):
 
     @property
     def bands(self) -> int:
-        """Band powers a map, of all channels."""
+        """Number of band powers of a map, those of all channels together."""
         return len(self.mean)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -115,38 +126,47 @@ class BandPowers(nn.Module):
         return values + self.kernel * wide(white).to(values) @ self.root
 
     def sample(self, noise: MapNoise) -> Tensor:
-        """Band powers s̃ of new maps, float64, shape ``(batch, bands)``."""
+        """Draw band powers s̃ of new maps from p(s̃), float64, shape ``(batch, bands)``."""
         white = self._white(noise, self.bands + 1)
+        # The first number chooses a training map, the others are the noise.
         share = torch.special.ndtr(white[:, 0])
         chosen = (share * len(self.values)).long().clamp(max=len(self.values) - 1)
         return self.blur(self.values[chosen], white[:, 1:])
 
     def blurred(self, values: Tensor, noise: MapNoise) -> Tensor:
-        """s̃ of maps whose band powers s are known, with noise of the maps' own generators."""
+        """s̃ of maps with known band powers s, with noise from the generators of the maps."""
         return self.blur(values, self._white(noise, self.bands))
 
     def _white(self, noise: MapNoise, numbers: int) -> Tensor:
-        # drawn as small square maps, so that a seed keeps giving the maps that it always gave
+        # Drawn as small square maps, so that a seed gives the same maps as in older versions.
         side = math.isqrt(self.bands) + 1
         return noise(side, self.values).flatten(1)[:, :numbers]
 
     def log_ratio(self, noisy: Tensor, values: Tensor) -> Tensor:
-        """ln p(s̃) − ln p(s̃ | s) of noisy band powers and those they were made of, shape ``(batch,)``."""
-        noisy, values, known = (self._whitened(s) for s in (noisy, values, self.values))
+        """ln p(s̃) − ln p(s̃ | s), shape ``(batch,)``.
+
+        Args:
+            noisy: band powers s̃, shape ``(batch, bands)``.
+            values: the band powers s without the noise, same shape.
+        """
+        noisy = self._whitened(noisy)
+        values = self._whitened(values)
+        known = self._whitened(self.values)
         squares = torch.cdist(noisy, known).square()
         mixture = torch.logsumexp(-squares / 2, -1) - math.log(len(known))
         return mixture + (noisy - values).square().sum(-1) / 2
 
     def _whitened(self, values: Tensor) -> Tensor:
+        """Band powers in units in which the noise of s̃ is white."""
         return torch.linalg.solve(self.root, values, left=False) / self.kernel
 
 
 def _weights(variance: Tensor, bands: int) -> Tensor:
-    """w of each band: 1 / variance of a mode, summed over both modes it stands for, normalised.
+    """Weights w of each band: multiplicity / variance of each mode in it, normalised.
 
     Args:
-        variance: of the modes, ``(..., n, n // 2 + 1)``.
-        bands: their number.
+        variance: variances of the modes, ``(..., n, n // 2 + 1)``.
+        bands: number of bands.
 
     Returns:
         ``(..., bands, n, n // 2 + 1)``.

@@ -1,26 +1,26 @@
-"""What a generator is: the contract, the registry of families, and the checks that all of them share.
+"""What a generator must have: the contract, the registry of families, and the shared checks.
 
-A family is a class, one file of this folder, and one import line in ``__init__``. It is a
+A family is a class in a file of this folder, with one import line in ``__init__``. It is a
 ``torch.nn.Module`` with
 
-* ``n``, ``channels``, ``given``: pixels a side, channels, and the conditions that it needs, by name
-  (:class:`lensnb.given.Condition`);
-* ``config`` and ``from_config(config)``: plain JSON values, and the untrained model of the same shape
-  that a checkpoint fills;
-* ``loss(batch, generator=None, given=None)``: a scalar to minimise, of κ-maps ``(batch, n, n)`` or
-  ``(batch, channels, n, n)`` and their conditions;
+* ``n``, ``channels``, ``given``: pixels a side, number of channels, and the conditions that it
+  needs by name (:class:`lensnb.given.Condition`);
+* ``config``: plain JSON values, and ``from_config(config)``, which makes from them an untrained
+  model of the same shape, for a checkpoint to fill;
+* ``loss(batch, generator=None, given=None)``: a scalar to minimise, for κ-maps ``(batch, n, n)``
+  or ``(batch, channels, n, n)`` and their conditions;
 * ``sample(n, generator=None, given=None)``: κ-maps, float32;
-* where there is a density, ``log_prob(maps)``; of flows ``to_noise`` and ``to_data``.
+* if it has a density, ``log_prob(maps)``; flows also have ``to_noise`` and ``to_data``.
 
-A family may also say how it is trained (:mod:`lensnb.train` asks for it):
+A family may also decide how it is trained. :mod:`lensnb.train` looks for
 
-* ``groups(lr)``: parameter groups of its optimiser, as ``torch.optim.Adam`` takes them; the gradient
-  of each group is clipped by itself;
-* ``averaged()``: names of the parameters that are averaged; the others keep their last values;
-* ``validates_with_gradients = True``: its loss takes gradients with respect to maps, such as a
-  gradient penalty, also of held-out maps.
+* ``groups(lr)``: the parameter groups of its optimiser, as ``torch.optim.Adam`` takes them. The
+  gradient of each group is clipped separately;
+* ``averaged()``: the names of the parameters that are averaged. The others keep their last values;
+* ``validates_with_gradients = True``: its loss takes gradients with respect to maps, for example
+  for a gradient penalty, and does so for held-out maps as well.
 
-:class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` obey the contract, too.
+:class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey the contract.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _FAMILIES: dict[str, type[nn.Module]] = {}
 
 
 def register(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Class decorator: the family of that name, which its checkpoints carry.
+    """Class decorator that registers a family under a name, which is stored in its checkpoints.
 
     Raises:
-        ValueError: another class has that name.
+        ValueError: another class has this name.
     """
 
     def put(model: type[nn.Module]) -> type[nn.Module]:
@@ -58,19 +58,19 @@ def families() -> dict[str, type[nn.Module]]:
 
 
 def check_batch(model: nn.Module, maps: Tensor, given: Given | None = None) -> dict[str, Tensor]:
-    """Refuse maps or conditions that a model was not made for: the one gate of all families.
+    """Refuse maps or conditions that do not fit a model. All families use this check.
 
     Args:
-        model: what they are for.
+        model: the model that they are for.
         maps: κ-maps.
         given: their conditions.
 
     Returns:
-        The conditions, one value a map.
+        The conditions, with one value for each map.
 
     Raises:
-        ValueError: maps of another size or number of channels; a condition that is missing, unknown, or
-            of another shape. One sentence.
+        ValueError: maps of another size or number of channels; a condition that is missing,
+            unknown, or of another shape.
     """
     owner = type(model).__name__
     shape = getattr(maps, "shape", None)
@@ -81,7 +81,7 @@ def check_batch(model: nn.Module, maps: Tensor, given: Given | None = None) -> d
 
 
 def check_draw(model: nn.Module, n: int, given: Given | None = None) -> dict[str, Tensor]:
-    """The same for ``n`` maps that are to be drawn."""
+    """The same check, for ``n`` maps to be drawn."""
     owner = type(model).__name__
     if n < 1:
         raise ValueError(f"the number of maps to draw must be positive, found {n}")
@@ -91,18 +91,20 @@ def check_draw(model: nn.Module, n: int, given: Given | None = None) -> dict[str
 def map_shape(model: nn.Module) -> tuple[int, ...]:
     """Shape of one map of a model: ``(n, n)`` or ``(channels, n, n)``."""
     square = (model.n, model.n)
-    return square if model.channels == 1 else (model.channels, *square)
+    if model.channels == 1:
+        return square
+    return (model.channels, *square)
 
 
 def channels_of(owner: str, **parts: nn.Module | None) -> int:
     """The number of channels on which the parts of a model agree.
 
     Args:
-        owner: what they are parts of, for the sentence.
-        parts: by name, each with ``channels``; None counts for nothing.
+        owner: the model, for the error message.
+        parts: parts by name, each with ``channels``; None is left out.
 
     Raises:
-        ValueError: they do not agree.
+        ValueError: the parts have different numbers of channels.
     """
     known = {name: part.channels for name, part in parts.items() if part is not None}
     if len(set(known.values())) > 1:

@@ -1,4 +1,4 @@
-"""Many maps from one model, straight into a file: in bounded memory, and an interrupted run resumes."""
+"""Draw many maps from a model into a file, in bounded memory; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .contract import check_draw, map_shape
 
 
 class _Files(NamedTuple):
-    """The maps when all are there, the maps so far, and how they are made."""
+    """The files of a run: all maps, the maps so far, and how they are made."""
 
     maps: Path
     part: Path
@@ -38,10 +38,10 @@ def draw(
 ) -> Path:
     """Draw ``n`` κ-maps into a ``.npy`` file, float32; an interrupted call resumes.
 
-    Each block has a seed of its own, so an interrupted drawing gives the same maps. Memory is needed for
-    one block. Until the last map is there the file is called ``….npy.part``. Beside it, ``….json`` says
-    how the maps were made, which keeps maps of another model from being mixed in. Read the maps with
-    :func:`lensnb.readers.open_maps`.
+    Each block has its own seed, so an interrupted run gives the same maps. Only one block is in
+    memory. Until the last map is written, the file is called ``….npy.part``. A file ``….json``
+    beside it says how the maps were made, so that maps of different models are never mixed. Read
+    the maps with :func:`lensnb.readers.open_maps`.
 
     Args:
         model: any model of :mod:`lensnb.models`, or a field of :mod:`lensnb.maps`.
@@ -49,14 +49,17 @@ def draw(
         path: the file; it ends in ``.npy``. Its array has the shape ``(n, pixels, pixels)``, or
             ``(n, channels, pixels, pixels)``.
         seed: source of randomness.
-        block: maps with one seed, held at once.
-        given: conditions of a conditional model, one value a map or one for all.
+        block: number of maps that share a seed and are in memory at once.
+        given: conditions of a conditional model, one value for each map or one for all.
         how: arguments of the model's ``sample``, such as ``temperature`` or ``steps``.
 
+    Returns:
+        The path.
+
     Raises:
-        ValueError: the path does not end in ``.npy``, the conditions are not those of the model, or what
-            is in the file was made in another way.
-        OSError: the file could not be written; what was drawn before is kept.
+        ValueError: the path does not end in ``.npy``, the conditions are not those of the model,
+            or the maps in the file were made in another way.
+        OSError: the file could not be written; maps that were written before are kept.
     """
     path = Path(path)
     if path.suffix != ".npy":
@@ -76,7 +79,7 @@ def draw(
         "seed": seed,
         "block": block,
         "model": _fingerprint(model.state_dict()),
-        "how": plain(how),
+        "how": _plain(how),
     }
     if given:
         settings["given"] = _fingerprint(given)
@@ -102,7 +105,7 @@ def blocks(
     given: Given | None = None,
     **how,
 ) -> Iterator[Tensor]:
-    """The maps of :func:`draw`, a block at a time, on the CPU, from block number ``first`` on."""
+    """The maps of :func:`draw` block by block, on the CPU, starting at block ``first``."""
     given = check_draw(model, n, given)
     for number in range(first, -(-n // block)):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
@@ -114,7 +117,7 @@ def blocks(
 
 
 def _fingerprint(tensors: dict[str, Tensor]) -> str:
-    """A short name for tensors: 16 digits of their SHA-256."""
+    """A short hash of tensors: 16 digits of their SHA-256."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         flat = tensor.detach().cpu().contiguous().flatten()
@@ -122,16 +125,22 @@ def _fingerprint(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def plain(how: dict) -> dict:
+def _plain(how: dict) -> dict:
     """Arguments of ``sample`` as plain JSON values."""
-    named = {key: getattr(value, "__name__", value) for key, value in how.items()}
-    return {
-        key: value.tolist() if isinstance(value, Tensor) else value for key, value in named.items()
-    }
+    values = {}
+    for key, value in how.items():
+        value = getattr(value, "__name__", value)  # a function is stored by its name
+        if isinstance(value, Tensor):
+            value = value.tolist()
+        values[key] = value
+    return values
 
 
 def _begin(files: _Files, settings: dict, map_shape: tuple[int, ...]) -> int:
-    """How many maps are there; makes the files if there are none, and cuts off half a block."""
+    """The number of maps that are written already.
+
+    New files are made if there are none. A block that was written in part is cut off.
+    """
     n, block = settings["maps"], settings["block"]
     if files.maps.exists() or files.part.exists():
         _check_settings(files, settings)
@@ -148,14 +157,16 @@ def _begin(files: _Files, settings: dict, map_shape: tuple[int, ...]) -> int:
         start = file.tell()
         one_block = 4 * int(np.prod(map_shape)) * block
         whole = (files.part.stat().st_size - start) // one_block
-        if whole * block < n:  # else the last block, which may be shorter, is there too
+        if whole * block < n:  # else the last block, which may be shorter, is there as well
             file.truncate(start + whole * one_block)
     return min(n, whole * block)
 
 
 def _check_settings(files: _Files, settings: dict) -> None:
     """Refuse to continue maps that were drawn in another way."""
-    found = json.loads(files.about.read_text()) if files.about.exists() else {}
+    found = {}
+    if files.about.exists():
+        found = json.loads(files.about.read_text())
     words = {
         "maps": "number of maps",
         "block": "size of a block",
@@ -166,6 +177,6 @@ def _check_settings(files: _Files, settings: dict) -> None:
     other = [words.get(name, name) for name, value in names.items() if found.get(name) != value]
     if other:
         raise ValueError(
-            f"{files.maps} was drawn with another {' and '.join(other)}; delete it and its .part and "
-            ".json, or choose another file"
+            f"{files.maps} was drawn with another {' and '.join(other)}; delete it and its .part "
+            "and .json, or choose another file"
         )

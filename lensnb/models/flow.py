@@ -1,19 +1,24 @@
 """A normalizing flow for convergence maps: invertible, with an exact likelihood.
 
-Notation: κ is a map, x = T(κ) its transform, z the latent map; "forward", data → noise, is called ``to_noise``. The
-likelihood follows from the change of variables,
+Notation: κ is a map, x = T(κ) its transform, and z the latent map. The direction from data to
+noise is called ``to_noise``. The likelihood follows from the change of variables,
 
     ln p(κ) = ln p_base(z) + Σ ln |det ∂z/∂x| + ln |det ∂x/∂κ|,
 
-and the loss is bits per dimension, −log₂ p(κ) / n². The architecture is that of the reference flow for κ-maps (Armijo,
-Thiele & Liu 2026, arXiv:2601.20669, after Glow, Kingma & Dhariwal 2018): 1×n² → 4×(n/2)² → (squeeze, split) 8×(n/4)² →
-(squeeze, split) 16×(n/8)², each level a chain of actnorm, invertible 1×1 convolution and coupling (:mod:`lensnb.layers`).
-Squeezing is by the orthonormal Haar transform, so that the channels are scales and the coarse ones go on; what is split
-off carries the details given the coarser scales, which makes the likelihood a product over scales.
+and the loss is bits per dimension, −log₂ p(κ) / n². The architecture is that of the reference flow
+for κ-maps (Armijo, Thiele & Liu 2026, arXiv:2601.20669, after Glow, Kingma & Dhariwal 2018):
 
-All latents are put back in their places, which makes z a map again. Its base is white noise or a Gaussian field with the
-spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021, arXiv:2105.12024), behind a learned isotropic gain: every layer
-starts as the identity, so the flow starts as the exact Gaussian field and learns only what is not Gaussian.
+    1×n² → 4×(n/2)² → (squeeze, split) 8×(n/4)² → (squeeze, split) 16×(n/8)².
+
+Each level is a chain of actnorm, invertible 1×1 convolution and coupling (:mod:`lensnb.layers`).
+The squeeze is the orthonormal Haar transform, so the channels are scales. A split takes half of
+the channels out: they become latents of this scale. The other, coarser half continues to the next
+level. So the likelihood is a product over scales, each given the coarser scales.
+
+In the end all latents are put back in their places, which gives a latent map z. Its base is white
+noise, or a Gaussian field with the spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021,
+arXiv:2105.12024) after a learned isotropic gain. Every layer starts as the identity. So the flow
+starts as the exact Gaussian field, and learns only what is not Gaussian.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..given import Conditions, Given
+from ..given import Condition, Conditions, Given
 from ..layers import (
     NO_CONTEXT,
     ActNorm,
@@ -47,7 +52,7 @@ from ..transform import KappaTransform
 from .contract import channels_of, check_batch, check_draw, map_shape, register
 from .haar_bands import cells_of, log_prob_of_bands
 
-SCALES = ("fine", "middle", "coarse")  # the three levels of the flow, as its latents are split off
+SCALES = ("fine", "middle", "coarse")  # of the latents, in the order in which they are split off
 
 
 @register("flow")
@@ -58,26 +63,26 @@ class Flow(nn.Module):
         n: pixels a side, a power of two from 16 to 256.
         transform: the fitted κ transform.
         base: Gaussian field fitted to the *transformed* maps; None for white noise.
-        steps: actnorm – mixing – coupling steps a level (even, so that every channel is moved equally
-            often).
-        hidden: channels of the conditioners.
+        steps: steps in each level, where a step is actnorm, mixing and coupling. It must be even,
+            so that all channels are transformed equally often.
+        hidden: hidden channels of the conditioners.
         network: builds a conditioner, ``network(inputs, outputs)``; by default a
             :class:`~lensnb.nets.CouplingNet`.
         coupling: ``"affine"``, or ``"spline"`` for monotonic rational-quadratic splines.
-        bins: pieces of a spline.
+        bins: bins of a spline.
         bound: splines act between −bound and bound, in standard deviations of a pixel.
-        recompute: forget the conditioners' activations and compute them again for the gradient: less
-            memory, a third more time, the same numbers.
-        conditions: what the flow is conditioned on, fitted to the training set; None for nothing. Maps
-            enter each conditioner at the resolution of its level, numbers at every pixel.
+        recompute: do not store the activations of the conditioners, but compute them again for the
+            gradient. This needs less memory and a third more time, and gives the same numbers.
+        conditions: what the flow is conditioned on, fitted to the training set; None for nothing.
+            Conditioners get maps at the resolution of their level, and numbers at every pixel.
 
     Attributes:
         channels: channels of a map, those of ``transform`` and ``base``.
         given: the conditions by name.
 
     Raises:
-        ValueError: ``n`` is not a power of two in that range, ``steps`` is odd, there is no such
-            coupling, or transform and base have other channels.
+        ValueError: ``n`` is not such a power of two, ``steps`` is odd, the coupling is unknown, or
+            ``transform`` and ``base`` have different channels.
     """
 
     def __init__(
@@ -97,7 +102,8 @@ class Flow(nn.Module):
         super().__init__()
         if n not in (16, 32, 64, 128, 256):
             raise ValueError(
-                f"the flow needs maps whose side is a power of two from 16 to 256 pixels, found {n}"
+                "the flow needs maps whose side is a power of two from 16 to 256 pixels, "
+                f"found {n}"
             )
         if steps % 2:
             raise ValueError(f"the flow needs an even number of steps a level, found {steps}")
@@ -109,6 +115,10 @@ class Flow(nn.Module):
             raise ValueError(f"the couplings of a flow are affine or spline, found {coupling!r}")
         self.n = n
         self.channels = channels_of("flow", transform=transform, base=base)
+        if transform is None:
+            transform = KappaTransform.blank(self.channels)
+        if conditions is None:
+            conditions = Conditions({})
         self.conditions = conditions
         self.config = {
             "n": n,
@@ -119,22 +129,24 @@ class Flow(nn.Module):
             "coupling": coupling,
             "bins": bins,
             "bound": bound,
-            "given": {} if conditions is None else conditions.config,
+            "given": conditions.config,
         }
-        self.recompute = recompute  # not in the config: it changes nothing that a checkpoint keeps
-        self.transform = KappaTransform.blank(self.channels) if transform is None else transform
+        self.recompute = recompute  # not in the config: checkpoints do not depend on it
+        self.transform = transform
         self.base = base
-        self.gain = Gain(n, self.channels) if base is not None else None
+        self.gain = None
+        if base is not None:
+            self.gain = Gain(n, self.channels)
         if network is None:
-            numbers = 0 if conditions is None else conditions.numbers
-            network = partial(CouplingNet, hidden=hidden, numbers=numbers)
+            network = partial(CouplingNet, hidden=hidden, numbers=conditions.numbers)
         self.levels = nn.ModuleList()
-        self.choose = (
-            nn.ModuleList()
-        )  # mixes the squeezed channels before half of them are split off
+        self.choose = nn.ModuleList()  # mixes the squeezed channels, before half are split off
         for level, factor in enumerate((4, 8, 16)):
             channels = factor * self.channels
-            self.choose.append(Mixing(channels if level == 0 else 2 * channels))
+            squeezed = channels
+            if level > 0:
+                squeezed = 2 * channels  # half of them are split off
+            self.choose.append(Mixing(squeezed))
             couple = partial(couplings[coupling], extra=self._context_channels(level))
             chain = []
             for _ in range(steps):
@@ -144,68 +156,83 @@ class Flow(nn.Module):
     @classmethod
     def from_config(cls, config: dict) -> Flow:
         """An untrained model of the same shape, for a checkpoint to fill."""
-        n, channels = config["n"], config.get("channels", 1)  # not in the first files
+        n = config["n"]
+        channels = config.get("channels", 1)  # the first files do not have it
         later = {key: config[key] for key in ("coupling", "bins", "bound") if key in config}
+        base = None
+        if config["gaussian_base"]:
+            base = GaussianField.white(n, channels)
         return cls(
             n,
             KappaTransform.blank(channels),
-            GaussianField.white(n, channels) if config["gaussian_base"] else None,
+            base,
             config["steps"],
             config["hidden"],
-            conditions=Conditions.from_config(config["given"]) if config.get("given") else None,
+            conditions=Conditions.from_config(config.get("given", {})),
             **later,
         )
 
     @property
-    def given(self) -> dict:
+    def given(self) -> dict[str, Condition]:
         """The conditions that the flow needs, by name."""
-        return {} if self.conditions is None else self.conditions.known
+        return self.conditions.known
 
     # ------------------------------------------------------------ conditions
 
     def _context_channels(self, level: int) -> int:
         """Channels of all conditions that are maps, at the resolution of a level."""
-        side = self.n // 2 ** (level + 1)
+        side = self._side(level)
         total = 0
-        for condition in self.given.values():
-            if condition.kind != "numbers":
-                fold = max(1, condition.shape[-1] // side)
-                total += condition.channels * fold**2
+        for condition in self.conditions.maps.values():
+            fold = max(1, condition.shape[-1] // side)
+            total += condition.channels * fold**2
         return total
 
+    def _side(self, level: int) -> int:
+        """Pixels a side of the squeezed maps of a level."""
+        return self.n // 2 ** (level + 1)
+
     def _contexts(self, given: Given) -> list[Context]:
-        """What the conditioners of each level see of the conditions, finest level first."""
-        if self.conditions is None:
+        """The conditions as the conditioners of each level get them, finest level first."""
+        if not self.given:
             return [NO_CONTEXT] * 3
+        dtype = self._dtype()
         numbers = self.conditions.as_numbers(given)
+        if numbers is not None:
+            numbers = numbers.to(dtype)
         maps = self.conditions.as_maps(given)
-        dtype = self.levels[0][0].shift.dtype
-        numbers = None if numbers is None else numbers.to(dtype)
         contexts = []
         for level in range(3):
-            side = self.n // 2 ** (level + 1)
-            parts = [_at_side(values, side).to(dtype) for values in maps]
-            contexts.append(Context(torch.cat(parts, 1) if parts else None, numbers))
+            channels = None
+            if maps:
+                parts = [_at_side(values, self._side(level)).to(dtype) for values in maps]
+                channels = torch.cat(parts, 1)
+            contexts.append(Context(channels, numbers))
         return contexts
+
+    def _dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return self.levels[0][0].shift.dtype
 
     # ------------------------------------------------------------ data and noise
 
     def latents(self, x: Tensor, given: Given | None = None) -> tuple[list[Tensor], Tensor]:
-        """Transformed maps → latents and ln |det| ``(batch, 3)`` of the levels, finest first.
+        """Transformed maps → latents, and ln |det| ``(batch, 3)`` of the levels, finest first.
 
         Args:
             x: transformed maps, ``(batch, n, n)`` or ``(batch, channels, n, n)``.
             given: their conditions.
         """
-        h = x if self.channels > 1 else x[:, None]
+        h = self._with_channels(x)
         log_dets = list(wide(x.new_zeros(3, len(x))))
         parts = []
         contexts = self._contexts(given or {})
         for level, (choose, chain) in enumerate(zip(self.choose, self.levels)):
             h, change = choose.to_noise(squeeze(h))
-            finer = max(level - 1, 0)  # choosing what is split off belongs to the scale split off
+            # This mixing decides what is split off, so it belongs to the finer scale.
+            finer = max(level - 1, 0)
             log_dets[finer] = log_dets[finer] + change
-            if level > 0:  # the reference architecture squeezes, then splits
+            if level > 0:  # the reference architecture squeezes first, then splits
                 h, out = h.chunk(2, 1)
                 parts.append(out)
             for step in _steps(chain):
@@ -213,36 +240,52 @@ class Flow(nn.Module):
                 log_dets[level] = log_dets[level] + change
         return [*parts, h], torch.stack(log_dets, -1)
 
+    def _with_channels(self, maps: Tensor) -> Tensor:
+        """Maps as ``(batch, channels, n, n)``, also if they have one channel."""
+        if self.channels == 1:
+            return maps[:, None]
+        return maps
+
+    def _without_channels(self, maps: Tensor) -> Tensor:
+        """The inverse of :meth:`_with_channels`."""
+        if self.channels == 1:
+            return maps[:, 0]
+        return maps
+
     def _step_to_noise(self, step: tuple, h: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(step_to_noise, *step, h, context, use_reentrant=False)
         return step_to_noise(*step, h, context)
 
     def assemble(self, parts: list[Tensor]) -> Tensor:
-        """Put the latents back in their places: a latent map of the shape of a map."""
+        """Put the latents back in their places, which gives latent maps of the shape of maps."""
         fine, middle, coarse = parts
         h = unsqueeze(torch.cat([coarse, middle], 1))
         z = unsqueeze(unsqueeze(torch.cat([h, fine], 1)))
-        return z if self.channels > 1 else z[:, 0]
+        return self._without_channels(z)
 
     def take_apart(self, z: Tensor) -> list[Tensor]:
         """The inverse of :meth:`assemble`."""
-        z = z if self.channels > 1 else z[:, None]
-        h, fine = squeeze(squeeze(z)).chunk(2, 1)
+        h, fine = squeeze(squeeze(self._with_channels(z))).chunk(2, 1)
         coarse, middle = squeeze(h).chunk(2, 1)
         return [fine, middle, coarse]
 
     def to_noise(self, kappa: Tensor, given: Given | None = None) -> tuple[Tensor, Tensor]:
         """κ-maps → latent maps of the same shape and ln |det ∂z/∂κ|, float64, ``(batch,)``."""
         parts, log_dets = self._parts(kappa, given)
-        z, log_det = self.assemble(parts), log_dets.sum(-1)
+        z = self.assemble(parts)
+        log_det = log_dets.sum(-1)
         if self.gain is not None:
             z, change = self.gain.to_noise(z)
             log_det = log_det + change
         return z, log_det
 
     def _parts(self, kappa: Tensor, given: Given | None) -> tuple[list[Tensor], Tensor]:
-        """κ-maps → latents before the gain, and ln |det| in κ units of each level, ``(batch, 3)``, finest first."""
+        """κ-maps → latents before the gain, and ln |det| of each level in κ units.
+
+        The second has the shape ``(batch, 3)``, finest level first. The κ transform counts as
+        fine.
+        """
         given = check_batch(self, kappa, given)
         parts, log_dets = self.latents(self.transform(kappa), given)
         first = torch.tensor([1, 0, 0], device=log_dets.device)
@@ -252,7 +295,7 @@ class Flow(nn.Module):
         """Latent maps → κ-maps, the inverse of :meth:`to_noise`."""
         given = check_batch(self, z, given)
         contexts = self._contexts(given)
-        parts = self.take_apart(z if self.gain is None else self.gain.to_data(z))
+        parts = self.take_apart(self._before_gain(z))
         h = parts.pop()
         for level in reversed(range(3)):
             for step in reversed(_steps(self.levels[level])):
@@ -260,7 +303,31 @@ class Flow(nn.Module):
             if parts:
                 h = torch.cat([h, parts.pop()], 1)
             h = unsqueeze(self.choose[level].to_data(h))
-        return self.transform.inverse(h if self.channels > 1 else h[:, 0])
+        return self.transform.inverse(self._without_channels(h))
+
+    def _before_gain(self, z: Tensor) -> Tensor:
+        """Latent maps before the gain; a flow with a white base has none."""
+        if self.gain is None:
+            return z
+        return self.gain.to_data(z)
+
+    def _after_gain(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`_before_gain`."""
+        if self.gain is None:
+            return z
+        return self.gain.to_noise(z)[0]
+
+    def _coloured(self, white: Tensor) -> Tensor:
+        """White latents → latent maps with the spectrum of the base."""
+        if self.base is None:
+            return white
+        return self.base.colour(white)
+
+    def _whitened(self, z: Tensor) -> Tensor:
+        """The inverse of :meth:`_coloured`."""
+        if self.base is None:
+            return z
+        return self.base.whiten(z)
 
     # ------------------------------------------------------------ density
 
@@ -281,17 +348,21 @@ class Flow(nn.Module):
         return log_det - 0.5 * (quadratic + self.n**2 * math.log(2 * math.pi))
 
     def log_prob_by_scale(self, kappa: Tensor, given: Given | None = None) -> Tensor:
-        """The terms of ln p(κ) = ln p(fine | middle, coarse) + ln p(middle | coarse) + ln p(coarse).
+        """ln p(κ) as a sum over scales, each given the coarser ones.
 
-        The scales are the three levels of the flow (Dai & Seljak 2024, arXiv:2306.04689, eq. 3): what the
-        first two split off, and what remains. The Jacobian of the κ transform counts as fine.
+            ln p(κ) = ln p(fine | middle, coarse) + ln p(middle | coarse) + ln p(coarse)
+
+        The scales are the three levels of the flow (Dai & Seljak 2024, arXiv:2306.04689, eq. 3):
+        the latents that the first two levels split off, and those that remain. The Jacobian of the
+        κ transform counts as fine.
 
         Args:
             kappa: κ-maps ``(batch, n, n)``.
             given: their conditions.
 
         Returns:
-            Fine, middle, coarse, in nats, float64, shape ``(batch, 3)``; the sum is :meth:`log_prob`.
+            Fine, middle, coarse, in nats, float64, shape ``(batch, 3)``; the sum is
+            :meth:`log_prob`.
 
         Raises:
             ValueError: maps of several channels, with a Gaussian base.
@@ -301,17 +372,18 @@ class Flow(nn.Module):
             return log_dets + torch.stack([_log_normal(part) for part in parts], -1)
         if self.channels > 1:
             raise ValueError(
-                f"the likelihood by scale is for maps of one channel, and this flow has {self.channels}"
+                "the likelihood by scale is for maps of one channel, "
+                f"and this flow has {self.channels}"
             )
         mean, variance = self._base()
         centred = self.take_apart(wide(self.assemble(parts)) - mean)
-        # latents repeat their pattern every 8 pixels
+        # The pattern of the latents repeats every 8 pixels.
         unit = wide(torch.eye(64, device=kappa.device)).reshape(64, 8, 8)
         haar = cells_of(self.take_apart(unit))
         return log_dets + log_prob_of_bands(variance, haar, cells_of(centred))
 
     def _base(self) -> tuple[Tensor, Tensor]:
-        """Mean and mode variances of the latent map before the gain: a field with another spectrum."""
+        """Mean and mode variances of the base before the gain, a field with another spectrum."""
         gain = self.gain.per_mode()
         return self.base.mean / gain[0, 0], self.base.variance / gain.square()
 
@@ -333,21 +405,25 @@ class Flow(nn.Module):
         batch: int = 64,
         given: Given | None = None,
     ) -> Tensor:
-        """Draw ``n`` κ-maps, float32, shape ``(n, pixels, pixels)``, or with channels before the pixels.
+        """Draw ``n`` κ-maps.
 
         Args:
             n: number of maps.
             generator: source of randomness.
-            temperature: scales the latents about their mean; 1 is the model's own distribution.
+            temperature: scales the latents about their mean; 1 is the distribution of the model.
             batch: maps made at once; does not change the result.
-            given: conditions, one value a map or one for all.
+            given: conditions, one value for each map or one for all.
+
+        Returns:
+            κ, float32, shape ``(n, pixels, pixels)`` or ``(n, channels, pixels, pixels)``.
         """
         given = check_draw(self, n, given)
         device = self.transform.mean.device
-        source = generator.device if generator else device
+        source = device
+        if generator is not None:
+            source = generator.device
         white = torch.randn(n, *map_shape(self), generator=generator, device=source)
-        white = temperature * white.to(device)
-        z = white if self.base is None else self.base.colour(white)
+        z = self._coloured(temperature * white.to(device))
         drawn = []
         for start in range(0, n, batch):
             part = slice(start, start + batch)
@@ -357,10 +433,11 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def path(self, kappa_a: Tensor, kappa_b: Tensor, steps: int) -> Tensor:
-        """White latents from those of one map to those of another, along the great circle (Shoemake 1985).
+        """Interpolate between the white latents of two maps along a great circle (Shoemake 1985).
 
-        White latents of many pixels lie near a sphere, and so does the great circle between them; the straight line cuts
-        through its inside, where the maps are too smooth.
+        White latents of many pixels lie close to a sphere, and so does the great circle between
+        two of them. The straight line goes through the inside of the sphere, where maps are too
+        smooth.
 
         Args:
             kappa_a: the first map, ``(n, n)``.
@@ -371,12 +448,12 @@ class Flow(nn.Module):
             White latents, float64, shape ``(steps, n, n)``.
         """
         z, _ = self.to_noise(torch.stack([kappa_a, kappa_b]))
-        a, b = wide(z if self.base is None else self.base.whiten(z))
+        a, b = wide(self._whitened(z))
         cosine = (a * b).sum() / (a.norm() * b.norm())
         angle = torch.arccos(cosine.clamp(-1, 1))
         t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)
-        t = t[(..., *[None] * a.ndim)]
-        if angle.sin() < 1e-6:  # one direction: the circle is a line
+        t = t.reshape(-1, *[1] * a.ndim)
+        if angle.sin() < 1e-6:  # both have the same direction, and the circle is a line
             return torch.lerp(a, b, t)
         weight_a = ((1 - t) * angle).sin()
         weight_b = (t * angle).sin()
@@ -384,26 +461,24 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def with_scales(self, white: Tensor, scales: Sequence[str] = SCALES) -> Tensor:
-        """The maps of white latents, with some scales left out: their latents set to zero.
+        """The maps of white latents, where the latents of some scales may be set to zero.
 
         Args:
             white: white latents, ``(batch, n, n)``.
-            scales: what is not left out, of ``"fine"``, ``"middle"`` and ``"coarse"``.
+            scales: the scales to keep, of ``"fine"``, ``"middle"`` and ``"coarse"``.
 
         Returns:
             κ-maps in the precision of the model, shape ``(batch, n, n)``.
         """
-        z = (white if self.base is None else self.base.colour(white)).to(
-            self.levels[0][0].shift.dtype
-        )
+        z = self._coloured(white).to(self._dtype())
         if set(scales) != set(SCALES):
-            parts = self.take_apart(z if self.gain is None else self.gain.to_data(z))
-            z = self.assemble([(name in scales) * part for name, part in zip(SCALES, parts)])
-            z = z if self.gain is None else self.gain.to_noise(z)[0]
+            parts = self.take_apart(self._before_gain(z))
+            kept = [(name in scales) * part for name, part in zip(SCALES, parts)]
+            z = self._after_gain(self.assemble(kept))
         return self.to_data(z)
 
     def interpolate(self, kappa_a: Tensor, kappa_b: Tensor, steps: int) -> Tensor:
-        """Go from one map to another through maps that are all as typical as these two, along :meth:`path`.
+        """Interpolate between two maps along :meth:`path`, through maps that are all typical.
 
         Args:
             kappa_a: the first map, ``(n, n)``.
@@ -417,14 +492,15 @@ class Flow(nn.Module):
 
 
 def _steps(chain: nn.ModuleList) -> list[tuple[nn.Module, ...]]:
-    """The layers of a level by threes: actnorm, mixing, coupling."""
+    """The steps of a level, each with its actnorm, mixing and coupling."""
     return list(zip(chain[::3], chain[1::3], chain[2::3]))
 
 
 def _at_side(values: Tensor, side: int) -> Tensor:
-    """Channels of a condition at another resolution: finer pixels folded into channels, coarser repeated.
+    """Channels of a condition at another resolution, ``(batch, channels, m, m)`` → ``side``.
 
-    ``(batch, channels, m, m)`` → ``(batch, channels (m / side)², side, side)``, or ``(batch, channels, side, side)``.
+    Finer pixels are folded into channels, ``(batch, channels (m / side)², side, side)``. Coarser
+    pixels are repeated, ``(batch, channels, side, side)``.
     """
     m = values.shape[-1]
     if m >= side:
@@ -433,5 +509,5 @@ def _at_side(values: Tensor, side: int) -> Tensor:
 
 
 def _log_normal(x: Tensor) -> Tensor:
-    """ln of the standard normal density of everything in each map, float64, shape ``(batch,)``."""
+    """ln of the standard normal density of all values of a map, float64, shape ``(batch,)``."""
     return -0.5 * (wide(x).square() + math.log(2 * math.pi)).flatten(1).sum(-1)

@@ -1,10 +1,12 @@
 """The density of a Gaussian field scale by scale: each Haar band given the coarser ones.
 
 A map is cut into cells of 8 × 8 pixels. Three Haar transforms turn the 64 pixels of a cell into 64
-numbers: 16 coarse ones, 16 middle, 32 fine. Shifts by whole cells leave the statistics of the field as
-they are, so the Fourier transform over cells of these 64 numbers has one Hermitian covariance matrix a
-frequency, S = A Aᴴ. With S = L Lᴴ, L lower triangular, L⁻¹ v are the numbers given those before them,
-in units of their scatter: the chain rule.
+numbers: 16 coarse ones, 16 middle ones and 32 fine ones. Shifts by whole cells do not change the
+statistics of the field. So after a Fourier transform over the cells, each frequency has one
+Hermitian covariance matrix S = A Aᴴ of these 64 numbers v.
+
+With the Cholesky factor S = L Lᴴ (L lower triangular), L⁻¹ v are the numbers given those before
+them, in units of their scatter. This is the chain rule of probability.
 """
 
 from __future__ import annotations
@@ -35,12 +37,13 @@ def log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
 
     Args:
         variance: mode variances in the layout of ``rfft2``, ``(n, n // 2 + 1)``.
-        haar: the 64 numbers of each of the 64 maps of 8×8 pixels that are 1 in one pixel,
-            ``(64, 64, 1, 1)``.
-        cells: the numbers of each cell of the maps, less their mean, ``(batch, 64, n / 8, n / 8)``.
+        haar: the 64 numbers of each unit map, ``(64, 64, 1, 1)``. A unit map has 8 × 8 pixels, one
+            of them 1 and the others 0.
+        cells: the numbers of each cell of the maps, with the mean subtracted, shape
+            ``(batch, 64, n / 8, n / 8)``.
 
     Returns:
-        Fine given the others, middle given coarse, coarse; shape ``(batch, 3)``.
+        ln p of fine given the others, of middle given coarse, and of coarse; shape ``(batch, 3)``.
     """
     m = len(variance) // 8
     lower = torch.linalg.cholesky(_covariance_of_cells(variance, haar))
@@ -48,7 +51,8 @@ def log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
     white = torch.linalg.solve_triangular(lower, modes, upper=False)
     weight = MapGrid(m, 1.0).multiplicity.to(variance)[..., None]
     quadratic = (weight[..., None] * white.abs().square()).sum((0, 1))  # (64, batch)
-    log_det = (2 * weight * lower.diagonal(dim1=-2, dim2=-1).real.log()).sum((0, 1))
+    diagonal = lower.diagonal(dim1=-2, dim2=-1).real
+    log_det = (2 * weight * diagonal.log()).sum((0, 1))
     log_prob = -0.5 * (quadratic + log_det[:, None] + m**2 * math.log(2 * math.pi))
     coarse, middle, fine = log_prob.split([16, 16, 32])
     return torch.stack([fine.sum(0), middle.sum(0), coarse.sum(0)], -1)
@@ -56,20 +60,24 @@ def log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
 
 def _covariance_of_cells(variance: Tensor, haar: Tensor) -> Tensor:
     """S of each frequency of the cells, complex, shape ``(m, m // 2 + 1, 64, 64)``."""
-    n, m = len(variance), len(variance) // 8
+    n = len(variance)
+    m = n // 8  # cells a side
     row = torch.arange(n, device=variance.device)
-    conjugate = row[None, :] > n // 2  # modes that rfft2 leaves out
+    # rfft2 leaves out half of the modes. They have the variances of their complex conjugates.
+    conjugate = row[None, :] > n // 2
     rows = torch.where(conjugate, -row[:, None] % n, row[:, None])
     columns = torch.where(conjugate, n - row, row)
     full = variance[rows, columns]
     # Frequencies k, k + m, …, k + 7 m of the map are one frequency k of the cells: its aliases.
     aliases = full.reshape(8, m, 8, m)[..., : m // 2 + 1]
     aliases = aliases.permute(1, 3, 0, 2).flatten(2)  # (m, m // 2 + 1, 64)
-    pixel = row[:8].to(variance)  # in a cell
+    pixel = row[:8].to(variance)  # position in a cell
     aliased = row.reshape(8, m).T.to(variance)
-    phase = 2 * math.pi / n * aliased[:, None, :] * pixel[:, None]  # (k, pixel, alias)
+    step = 2 * math.pi / n * aliased[:, None, :]
+    phase = step * pixel[:, None]  # (k, pixel, alias)
     wave = torch.polar(torch.full_like(phase, 8**-0.5), phase)
     waves = torch.einsum("kua,lvb->kluvab", wave, wave[: m // 2 + 1])
     waves = waves.flatten(4, 5).flatten(2, 3)
-    root = haar[..., 0, 0].T.to(waves) @ waves * aliases.sqrt()[..., None, :]  # A
+    transform = haar[..., 0, 0].T.to(waves)
+    root = transform @ waves * aliases.sqrt()[..., None, :]  # A
     return root @ root.mH

@@ -1,15 +1,17 @@
-"""A normalizing flow for data vectors: the density of a summary statistic, or of several joined, of one map.
+"""A normalizing flow for data vectors: the density of summary statistics of one map.
 
-Notation: v is a vector of statistics (what :mod:`lensnb.stats` gives for one map), y = C^(−1/2) (v − μ) / σ its whitened
-form, z the latent vector with a standard normal density. μ and σ are the mean and scatter of each bin, C the correlation
-matrix of the training vectors. As for maps,
+Notation: v is a vector of statistics of one map (from :mod:`lensnb.stats`), of one kind or of
+several joined. y = C^(−1/2) (v − μ) / σ is its whitened form, and z is the latent vector, which
+has a standard normal density. μ and σ are the mean and the standard deviation of each bin, and C
+is the correlation matrix of the training vectors. As for maps,
 
     ln p(v) = ln p_normal(z) + ln |det ∂z/∂y| + ln |det ∂y/∂v|.
 
-The map y → z is zuko's: a chain of masked autoregressive transforms (Papamakarios, Pavlakou & Murray 2017,
-arXiv:1705.07057), each affine or a monotonic rational-quadratic spline (Durkan et al. 2019, arXiv:1906.04032). Such flows
-are what Armijo, Thiele & Liu (2026, arXiv:2601.20669) use for data vectors. They start as the identity, so a new model is
-the Gaussian with the mean and the covariance of the data, and learns only what is not Gaussian.
+The map y → z comes from zuko. It is a chain of masked autoregressive transforms (Papamakarios,
+Pavlakou & Murray 2017, arXiv:1705.07057). Each is affine, or a monotonic rational-quadratic spline
+(Durkan et al. 2019, arXiv:1906.04032). Armijo, Thiele & Liu (2026, arXiv:2601.20669) use such
+flows for data vectors. The chain starts as the identity. So a new model is the Gaussian with the
+mean and covariance of the data, and learns only what is not Gaussian.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..given import Conditions, Given, check_given
+from ..given import Condition, Conditions, Given, check_given
 from ..maps.grid import wide
 from .contract import register
 
 
 class Whitening(nn.Module):
-    """An affine map v → y, symmetric in the bins, after which they are uncorrelated with unit variance.
+    """An affine map v → y. The bins of y are uncorrelated and have unit variance.
 
     Args:
         mean: μ, ``(bins,)``.
@@ -36,7 +38,8 @@ class Whitening(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor, root: Tensor):
         super().__init__()
-        for name, value in (("mean", mean), ("std", std), ("root", root)):
+        buffers = {"mean": mean, "std": std, "root": root}
+        for name, value in buffers.items():
             self.register_buffer(name, value.double().clone())
         self.register_buffer("inverse_root", torch.linalg.inv(self.root))
 
@@ -45,12 +48,14 @@ class Whitening(nn.Module):
         """Measure the map from vectors ``(maps, bins)``.
 
         Args:
-            vectors: one vector a map.
-            floor: least eigenvalue of C; the mean one is 1. Directions along which the vectors hardly vary (bins that
-                sum to one, more bins than maps) get this variance.
+            vectors: one vector for each map.
+            floor: smallest eigenvalue of C, whose mean eigenvalue is 1. Vectors hardly vary along
+                some directions, for example if their bins sum to one, or if there are more bins
+                than maps. These directions get this variance.
 
         Raises:
-            ValueError: the vectors are not finite or not a matrix, or a bin is the same in all of them.
+            ValueError: the vectors are not finite or not a matrix, or a bin is the same in all of
+                them.
         """
         v = vectors.double()
         if v.ndim != 2 or len(v) < 2 or not torch.isfinite(v).all():
@@ -63,10 +68,11 @@ class Whitening(nn.Module):
             raise ValueError(
                 f"a density needs bins that vary; these are the same in every vector: {constant}"
             )
-        value, direction = torch.linalg.eigh(
-            torch.cov(((v - mean) / std).T).reshape(v.shape[1], -1)
-        )
-        return cls(mean, std, direction * value.clamp(min=floor).sqrt() @ direction.T)
+        bins = v.shape[1]
+        correlation = torch.cov(((v - mean) / std).T).reshape(bins, bins)
+        value, direction = torch.linalg.eigh(correlation)
+        root = direction * value.clamp(min=floor).sqrt() @ direction.T
+        return cls(mean, std, root)
 
     def forward(self, v: Tensor) -> Tensor:
         """v → y, float64, shape ``(maps, bins)``."""
@@ -87,19 +93,22 @@ class VectorFlow(nn.Module):
 
     Args:
         bins: length of a vector.
-        whitening: fitted to the training vectors; by default none is done.
-        transform: ``"spline"`` or ``"affine"``, of each number given those before it.
-        transforms: autoregressive transforms in a row; every other one goes through the bins backwards.
-        hidden: width of the two hidden layers of each transform's network.
-        conditions: numbers that the flow is conditioned on, fitted to the training set; None for none.
+        whitening: fitted to the training vectors; by default vectors are not whitened.
+        transform: ``"spline"`` or ``"affine"``, the transform of each number given those before
+            it.
+        transforms: number of autoregressive transforms in a row; every second one takes the bins
+            in reverse order.
+        hidden: width of the two hidden layers in the network of each transform.
+        conditions: numbers that the flow is conditioned on, fitted to the training set; None for
+            none.
 
     Attributes:
         given: the conditions by name.
 
     Raises:
         ImportError: zuko is not installed.
-        ValueError: there is no such transform, the whitening is for vectors of another length, or a
-            condition is a map.
+        ValueError: an unknown transform, a whitening for vectors of another length, or a condition
+            that is a map.
     """
 
     def __init__(
@@ -119,7 +128,8 @@ class VectorFlow(nn.Module):
             raise ImportError(
                 "a flow for data vectors needs zuko; install it with pip install 'lensnb[vectors]'"
             ) from None
-        # zuko's NSF has bins of 1.25 as well, but ends at 5, where skewed statistics still have tails.
+        # The bins of zuko's NSF are also 1.25 wide, but they end at 5. Skewed statistics have
+        # tails beyond that.
         spline = partial(MonotonicRQSTransform, bound=10.0)
         kinds = {
             "spline": {"univariate": spline, "shapes": [(16,), (16,), (15,)]},
@@ -135,44 +145,47 @@ class VectorFlow(nn.Module):
             raise ValueError(
                 f"the whitening is for vectors of {len(whitening.mean)} bins, expected {bins}"
             )
-        self.bins = bins
-        self.conditions = conditions
-        maps = [name for name, condition in self.given.items() if condition.kind != "numbers"]
+        if conditions is None:
+            conditions = Conditions({})
+        maps = list(conditions.maps)
         if maps:
             raise ValueError(f"a vector flow is conditioned on numbers; {maps[0]} is a map")
+        self.bins = bins
+        self.conditions = conditions
         self.config = {
             "bins": bins,
             "transform": transform,
             "transforms": transforms,
             "hidden": hidden,
-            "given": {} if conditions is None else conditions.config,
+            "given": conditions.config,
         }
         self.whitening = whitening
         self.flow = MAF(
             bins,
-            context=0 if conditions is None else conditions.numbers,
+            context=conditions.numbers,
             transforms=transforms,
             hidden_features=(hidden, hidden),
             **kinds[transform],
         )
         for name, parameter in self.flow.named_parameters():
-            if ".hyper." not in name or ".hyper.4." in name:  # the last layer of each network
+            # zero-initialise the last layer of each network, and parameters outside networks
+            if ".hyper." not in name or ".hyper.4." in name:
                 nn.init.zeros_(parameter)
 
     @classmethod
     def from_config(cls, config: dict) -> VectorFlow:
         """An untrained model of the same shape, for a checkpoint to fill."""
         config = dict(config)
-        given = config.pop("given", None)
-        return cls(conditions=Conditions.from_config(given) if given else None, **config)
+        conditions = Conditions.from_config(config.pop("given", {}))
+        return cls(conditions=conditions, **config)
 
     @property
-    def given(self) -> dict:
+    def given(self) -> dict[str, Condition]:
         """The conditions that the flow needs, by name."""
-        return {} if self.conditions is None else self.conditions.known
+        return self.conditions.known
 
     def _flow(self, given: Given, count: int):
-        """zuko's distribution, of these conditions."""
+        """zuko's distribution under these conditions."""
         given = check_given("this VectorFlow", self.given, given, count)
         if not given:
             return self.flow()
@@ -189,7 +202,7 @@ class VectorFlow(nn.Module):
                 f"the model was made for vectors of {self.bins} bins, found {vectors.shape[-1]}"
             )
         y = self.whitening(vectors).to(self._dtype())
-        # no mixed precision: the networks are small, and so are the vectors
+        # Mixed precision would not help: the networks and the vectors are small.
         with torch.autocast(y.device.type, enabled=False):
             z, log_det = self._flow(given, len(vectors)).transform.call_and_ladj(y)
         return z, wide(log_det) + self.whitening.log_det()
@@ -225,11 +238,13 @@ class VectorFlow(nn.Module):
             n: number of vectors.
             generator: source of randomness.
             batch: vectors made at once; does not change the result.
-            given: conditions, one value a vector or one for all.
+            given: conditions, one value for each vector or one for all.
         """
         given = check_given("this VectorFlow", self.given, given, n)
         device = self.whitening.mean.device
-        source = generator.device if generator else device
+        source = device
+        if generator is not None:
+            source = generator.device
         z = torch.randn(n, self.bins, generator=generator, device=source).to(device)
         drawn = []
         for start in range(0, n, batch):

@@ -97,7 +97,8 @@ def check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps, as
     here, there = np.atleast_1d(one.z_source), np.atleast_1d(first.z_source)
     if here.shape != there.shape or not np.allclose(here, there, rtol=1e-3, equal_nan=True):
         raise ValueError(
-            f"{path} says z_source = {_listed(here)}; expected {_listed(there)}, as in {first_path}"
+            f"{path} says z_source = {_listed(here)}; "
+            f"expected {_listed(there)}, as in {first_path}"
         )
     if one.given.keys() != first.given.keys():
         raise ValueError(

@@ -18,8 +18,8 @@ class FileMaps:
     Attributes:
         maps: κ, dimensionless, shape ``(n, n)`` or ``(maps, n, n)``.
         side_deg: side of the field, degrees; None when the file does not say.
-        z_source: redshift of the sources, for several channels one each; NaN when the file does not
-            say.
+        z_source: redshift of the sources, for several channels one each; NaN when the file does
+            not say.
         simulation: simulation of each map, shape ``(maps,)``; None when the file does not say.
         provenance: plain JSON values.
         unsized: why ``side_deg`` is None, where the file says something else instead.

@@ -134,7 +134,9 @@ def _check_chunks(path: Path, array) -> None:
 
 
 def save_zarr(maps: MapSet, path: str | Path) -> Path:
-    """Write a set as a zarr folder that :func:`~lensnb.readers.open_maps` reads; it appears only when it is whole.
+    """Write a set as a zarr folder, which :func:`open_maps` reads.
+
+    The folder appears only when it is whole.
 
     Raises:
         FileExistsError: there is something of that name; a folder cannot be replaced in one step.

@@ -26,7 +26,8 @@ from .sets import load_sets
 from .study import sweep
 
 __all__ = [
-    "Unfinished", "check_parameters", "headline", "load_sets", "run", "save_results", "sweep", "table",
+    "Unfinished", "check_parameters", "headline", "load_sets", "run", "save_results", "sweep",
+    "table",
 ]  # fmt: skip
 
 __getattr__ = moved(

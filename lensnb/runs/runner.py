@@ -49,8 +49,8 @@ def run(
         ``run.json``, trained models.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`, or the folder holds a run of
-            another notebook; nothing was started.
+        FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`, or the
+            folder holds a run of another notebook; nothing was started.
         RuntimeError: the notebook failed; its cell and error are named, and what it had written
             stays.
         Unfinished: it was asked to stop.

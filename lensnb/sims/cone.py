@@ -25,7 +25,8 @@ class LightCone:
         plane_size: pixels a side of the stored planes.
         a_start: scale factor at which the particle-mesh steps start from 2LPT.
         max_step: longest step in scale factor.
-        seed: seed of the whole suite; :func:`~lensnb.sims.nbody.simulate_box` adds the number of the box.
+        seed: seed of the whole suite; :func:`~lensnb.sims.nbody.simulate_box` adds the number of
+            the box.
     """
 
     cosmology: Cosmology = field(default_factory=Cosmology)

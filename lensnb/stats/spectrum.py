@@ -80,7 +80,8 @@ def power_spectrum(
         side_deg: side of the field, degrees.
         edges: bin edges in ℓ, shape ``(bins + 1,)``, as from :func:`ell_edges`.
         mask: True where the sky was observed, shape ``(n, n)`` or one a map.
-        noise: level of white noise to subtract, steradians, as from :func:`lensnb.shear.shape_noise_power`.
+        noise: level of white noise to subtract, steradians, as from
+            :func:`lensnb.shear.shape_noise_power`.
         window: divide by the square of the :func:`pixel_window`, mode by mode. For maps that are
             averages over pixels. Shape noise is white on the pixels and is subtracted before.
 

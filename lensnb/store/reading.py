@@ -11,23 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-PIECE = (
-    2**22
-)  # pixels of a chunk, and of what is read, checked and measured at a time: 16 MB of float32
+# pixels of a chunk, and of a piece that is read, checked or measured at once: 16 MB of float32
+PIECE = 2**22
 
 
 def maps_a_piece(n: int, channels: int = 1) -> int:
-    """How many maps of ``n`` × ``n`` pixels are held at a time."""
+    """Number of maps of ``n`` × ``n`` pixels that are in memory at once."""
     return max(1, PIECE // (n**2 * channels))
 
 
 def _maps_a_piece_of(array) -> int:
-    """The same for an array of maps, with or without channels."""
+    """The same, for an array of maps with or without channels."""
     return max(1, PIECE // math.prod(array.shape[1:]))
 
 
 def pieces(maps) -> Iterator[tuple[int, np.ndarray]]:
-    """Maps ``(maps, n, n)`` some at a time, each with the number of its first map; what stays on disk is read one piece ahead."""
+    """Maps ``(maps, n, n)`` in pieces, each with the number of its first map.
+
+    Of maps that stay on disk, the next piece is read while the caller works on this one.
+    """
     step = _maps_a_piece_of(maps)
     starts = range(0, len(maps), step)
     mapped = isinstance(maps, np.memmap)
@@ -38,9 +40,8 @@ def pieces(maps) -> Iterator[tuple[int, np.ndarray]]:
     def read(start: int) -> np.ndarray:
         part = np.array(maps[start : start + step])
         if mapped and maps.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-            maps._mmap.madvise(
-                mmap.MADV_DONTNEED
-            )  # what was read of a mapped file counts as this process's memory
+            # Pages of a mapped file that were read count as memory of this process. Release them.
+            maps._mmap.madvise(mmap.MADV_DONTNEED)
         return part
 
     with ThreadPoolExecutor(1) as reader:
@@ -48,7 +49,7 @@ def pieces(maps) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def ahead(executor: Executor, function: Callable, items: Iterable, most: int) -> Iterator:
-    """``map(function, items)`` by an executor, at most so many ahead of the one that is at work."""
+    """``map(function, items)`` by an executor, which computes at most ``most`` results ahead."""
     waiting: deque[Future] = deque()
     try:
         for item in items:
@@ -63,36 +64,43 @@ def ahead(executor: Executor, function: Callable, items: Iterable, most: int) ->
 
 
 def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = None) -> None:
-    """Every pixel is finite, and the bulk of no map is beyond what κ can be.
+    """Check that all pixels are finite, and that no map has values far too large for κ.
 
     Args:
-        where: what the sentence begins with, a file.
-        maps: κ, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; read piece by piece.
-        first: number of the first of them in the file.
-        total: maps of the file; by default these are all.
+        where: what the error message begins with, a file.
+        maps: κ, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; read in pieces.
+        first: number of the first of these maps in the file.
+        total: number of maps in the file; by default these are all.
 
     Raises:
         ValueError: a pixel is NaN or infinite, or half of a map has \\|κ\\| > 10.
     """
-    total = len(maps) if total is None else total
-    bad, first_bad = 0, None
-    worst, worst_at = 0.0, 0
+    if total is None:
+        total = len(maps)
+    bad = 0
+    first_bad = None
+    worst = 0.0
+    worst_at = 0
     for start, part in pieces(maps):
-        # float16 takes six times as long
+        # numpy is six times as slow in float16
         wide = part.astype(np.promote_types(part.dtype, np.float32), copy=False)
-        if wide.min(initial=0) >= -10 and wide.max(initial=0) <= 10:  # which NaN is not
+        if wide.min(initial=0) >= -10 and wide.max(initial=0) <= 10:  # False if there is a NaN
             continue
         for i, one in enumerate(wide, first + start):
             count = one.size - np.count_nonzero(np.isfinite(one))
             if count:
                 bad += count
-                first_bad = i if first_bad is None else first_bad
-            elif _bulk(one) > worst:
-                worst, worst_at = _bulk(one), i
+                if first_bad is None:
+                    first_bad = i
+                continue
+            bulk = _bulk(one)
+            if bulk > worst:
+                worst = bulk
+                worst_at = i
     if bad:
         raise ValueError(
-            f"{where} has {bad} pixels that are NaN or infinite, the first in map {first_bad} of {total} "
-            "(counted from 0); expected finite κ everywhere"
+            f"{where} has {bad} pixels that are NaN or infinite, the first in map {first_bad} "
+            f"of {total} (counted from 0); expected finite κ everywhere"
         )
     if worst > 10:
         raise ValueError(
@@ -102,7 +110,7 @@ def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = No
 
 
 def _bulk(one: np.ndarray) -> float:
-    """The median of \\|κ\\|, which shows in 64 × 64 pixels of a map."""
+    """The median of \\|κ\\|, from about 64 × 64 pixels of a map."""
     step = max(1, one.shape[-1] // 64)
     return float(np.median(np.abs(one[..., ::step, ::step], dtype=np.float64)))
 
@@ -111,41 +119,47 @@ def _bulk(one: np.ndarray) -> float:
 
 
 class StoredMaps:
-    """Maps that stay on disk: an array of which a part is read when it is asked for.
+    """Maps that stay on disk: an array whose parts are read when they are needed.
 
-    ``maps[i]`` reads one map. A slice, a boolean mask or an array of indices reads nothing: it is again
-    StoredMaps, so that a split of a set takes no memory. ``numpy.asarray(maps[:100])`` reads. Chunks are
-    read whole, and the last one is kept (unless all of it was asked for). So going through the maps in
-    order reads each chunk once, and jumping about reads a chunk a map.
+    ``maps[i]`` reads one map. A slice, a boolean mask or an array of indices reads nothing and
+    gives StoredMaps again, so a split of a set takes no memory. ``numpy.asarray(maps[:100])``
+    reads.
+
+    Chunks are read whole. The last one stays in memory, unless all of it was asked for. So a loop
+    over the maps in order reads each chunk once, but maps in random order need a chunk each.
 
     Args:
-        array: a zarr array ``(maps, n, n)`` or ``(maps, channels, n, n)``, or anything of that shape that
-            gives a NumPy array for ``array[a:b]``.
+        array: a zarr array ``(maps, n, n)`` or ``(maps, channels, n, n)``; or an object of this
+            shape that gives a NumPy array for ``array[a:b]``.
         path: its file, for error messages.
-        checked: the pixels were checked when they were written.
+        checked: whether the pixels were checked when they were written.
         kind: what the file should be, for error messages.
 
     Attributes:
-        index: numbers in the file of these maps, shape ``(maps,)``.
-        chunk: how many maps are read at a time, from multiples of it on.
+        index: numbers of these maps in the file, shape ``(maps,)``.
+        chunk: number of maps that are read at once; chunks begin at its multiples.
 
     Raises:
-        ValueError: on reading, where a chunk is damaged, cut off or missing; the sentence names it.
+        ValueError: on reading, if a chunk is damaged, cut off or missing; the message names it.
     """
 
     def __init__(
         self, array, path: str | Path, checked: bool = False, kind: str = "a whole zarr folder"
     ):
-        shards, chunks = getattr(array, "shards", None), getattr(array, "chunks", None)
+        shards = getattr(array, "shards", None)
+        chunks = getattr(array, "chunks", None)
         smallest = (shards or chunks or (1,))[0]
-        self.path, self.checked, self.kind, self._array = Path(path), checked, kind, array
+        self.path = Path(path)
+        self.checked = checked
+        self.kind = kind
+        self._array = array
         self.index = np.arange(array.shape[0])
         self.chunk = smallest * max(1, _maps_a_piece_of(array) // smallest)
-        self._last: dict[int, np.ndarray] = {}  # shared by all parts of the set
+        self._last: dict[int, np.ndarray] = {}  # the last chunk, shared by all parts of the set
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the maps, in native byte order."""
+        """Data type of the maps, in native byte order."""
         return np.dtype(self._array.dtype).newbyteorder("=")
 
     @property
@@ -162,18 +176,20 @@ class StoredMaps:
         return len(self.index)
 
     def __getitem__(self, item):
-        """One map by its number; a part of the set by a slice, mask or indices; what is there by a tuple of those."""
+        """One map for a number, StoredMaps for a slice, mask or indices, an array for a tuple."""
         if isinstance(item, tuple):
             return self._by_axes(item)
         if isinstance(item, int | np.integer):
             number = int(self.index[item])
             return self._read(number // self.chunk)[number % self.chunk].copy()
         part = object.__new__(StoredMaps)
-        chosen = item if isinstance(item, slice | list) else np.asarray(item)
-        part.__dict__ |= self.__dict__ | {"index": self.index[chosen]}
+        if not isinstance(item, slice | list):
+            item = np.asarray(item)
+        part.__dict__ |= self.__dict__ | {"index": self.index[item]}
         return part
 
     def _by_axes(self, item: tuple) -> np.ndarray:
+        """Maps for the first item, and parts of them for the others."""
         first, *rest = item
         if first is None or first is Ellipsis:
             return np.asarray(self)[item]
@@ -184,10 +200,12 @@ class StoredMaps:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if copy is False:
-            raise ValueError("maps that stay on disk cannot be had without reading them")
-        dtype = np.dtype(self.dtype if dtype is None else dtype)
+            raise ValueError("maps that stay on disk must be read; expected copy=None or True")
+        if dtype is None:
+            dtype = self.dtype
+        dtype = np.dtype(dtype)
         parts = self.by_chunk()
-        if len(parts) == 1 and dtype == self.dtype:
+        if len(parts) == 1 and dtype == self.dtype:  # a whole chunk needs no copy
             chunk = parts[0][0]
             if np.array_equal(self.index, np.arange(*self._span(chunk))):
                 return self._taken(chunk)
@@ -198,14 +216,17 @@ class StoredMaps:
         return out
 
     def by_chunk(self) -> list[tuple[int, np.ndarray]]:
-        """For each chunk that holds some of these maps, by rising number: which of them, indices into this set."""
+        """The chunks of these maps in increasing order, each with the indices of its maps.
+
+        The indices are those of this set, not of the file.
+        """
         chunks = self.index // self.chunk
         order = np.argsort(chunks, kind="stable")
         starts = np.flatnonzero(np.diff(chunks[order], prepend=-1))
         return [(int(chunks[part[0]]), part) for part in np.split(order, starts[1:]) if len(part)]
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_last": {}}  # another process reads for itself
+        return self.__dict__ | {"_last": {}}  # do not send a chunk to another process
 
     def __repr__(self) -> str:
         return f"StoredMaps: {self.shape}, {self.dtype}, {self.path}"
@@ -220,17 +241,23 @@ class StoredMaps:
         return found
 
     def _span(self, chunk: int) -> tuple[int, int]:
-        """Numbers in the file of the first map of a chunk, and of the one after its last."""
+        """Numbers of the first map of a chunk, and of the map after its last, in the file."""
         return chunk * self.chunk, min((chunk + 1) * self.chunk, self._array.shape[0])
 
     def _taken(self, chunk: int) -> np.ndarray:
-        """All maps of a chunk, for the caller alone: going through a set, a copy would be a good part of the time."""
+        """All maps of a chunk, not kept here, so that the caller may change them.
+
+        This avoids a copy, which takes a large part of the time of a loop over a set.
+        """
         found = self._last.pop(chunk, None)
         if found is None:
             found = self._whole(*self._span(chunk))
-        return found if found.flags.owndata and found.flags.writeable else found.copy()
+        if found.flags.owndata and found.flags.writeable:
+            return found
+        return found.copy()
 
     def _whole(self, start: int, stop: int) -> np.ndarray:
+        """Read maps from the file; an error names the chunk that cannot be read."""
         try:
             found = np.asarray(self._array[start:stop]).astype(self.dtype, copy=False)
             corner = (slice(None), *[0] * (found.ndim - 1))
@@ -241,7 +268,7 @@ class StoredMaps:
             raise
         except Exception as error:
             step = (getattr(self._array, "chunks", None) or (stop - start,))[0]
-            if stop - start > step:  # one by one, to know which it is
+            if stop - start > step:  # read the chunks one by one, to find the damaged one
                 for at in range(start, stop, step):
                     self._whole(at, min(at + step, stop))
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -258,20 +285,25 @@ class StoredMaps:
 
 
 def _run(indices: np.ndarray) -> slice | np.ndarray:
-    """A slice where the indices are a run of numbers: NumPy copies once instead of twice."""
-    return slice(indices[0], indices[-1] + 1) if (np.diff(indices) == 1).all() else indices
+    """A slice instead of consecutive indices, with which NumPy copies once instead of twice."""
+    if (np.diff(indices) == 1).all():
+        return slice(indices[0], indices[-1] + 1)
+    return indices
 
 
 # ---------------------------------------------------------------- simulations
 
 
 def simulation_name(keys) -> str | None:
-    """What the simulations of a set are called in its file: ``labels`` in older ones; None where it has none."""
-    return next((name for name in ("simulation", "labels") if name in keys), None)
+    """The name of the simulations in a file, ``labels`` in older ones; None if it has none."""
+    for name in ("simulation", "labels"):
+        if name in keys:
+            return name
+    return None
 
 
 def read_simulation(group, count: int) -> np.ndarray:
-    """The simulation of each of the first ``count`` maps of a zarr group: numbers, or the names they stand for."""
+    """The simulations of the first ``count`` maps of a zarr group, as numbers or as names."""
     numbers = np.asarray(group[simulation_name(group)][:])[:count]
     names = group.attrs.get("names")
     if names is None:

@@ -1,4 +1,4 @@
-"""Appending to a set on disk, so that whoever reads it sees whole maps at any moment."""
+"""Append maps to a set on disk; a reader sees whole maps at any moment."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .reading import StoredMaps, check_pixels, maps_a_piece, read_simulation, si
 
 
 class _Column:
-    """One array of the set with the chunk of it that is in memory.
+    """One array of the set, with the chunk of it that is in memory.
 
     Args:
         zarr: the package.
-        array: of the set, ``(maps, ...)``.
-        path: of the set.
+        array: an array of the set, ``(maps, ...)``.
+        path: path of the set.
     """
 
     def __init__(self, zarr, array, path: Path):
@@ -31,27 +31,28 @@ class _Column:
         self.buffer = np.empty(array.chunks, array.dtype)
 
     def read(self, start: int, count: int) -> None:
-        """Take what is written of the open chunk into memory."""
+        """Read the part of the last chunk that is written already."""
         if count > start:
             stored = StoredMaps(self.array, self._path, checked=True)
             self.buffer[: count - start] = np.asarray(stored[start:])
 
     def write(self, start: int, held: int) -> None:
-        """Write the chunk that begins at map ``start``, of which ``held`` maps are there."""
+        """Write the chunk that begins at map ``start`` and has ``held`` maps so far."""
         self.buffer[held:] = np.nan
         self._wide[start : start + len(self.buffer)] = self.buffer
 
     def announce(self, total: int) -> None:
-        """Say that the array has so many maps."""
+        """Set the length of the array, so that readers see the maps."""
         self.array.resize((total, *self.array.shape[1:]))
 
 
 class MapWriter:
-    """Appends maps to a set in a zarr folder, which is made if it is not there.
+    """Appends maps to a set in a zarr folder, which is made if it does not exist.
 
-    What is appended is written a chunk at a time; :meth:`flush`, and leaving the block, write the rest. A
-    process that is killed leaves the set as it was after the last chunk or flush, and the next writer
-    resumes there. Here with the maps of :func:`lensnb.sims.kappa_maps`, box by box:
+    Maps are written one chunk at a time. :meth:`flush` writes the rest, and so does the end of the
+    ``with`` block. If the process is killed, the set stays as it was after the last chunk or
+    flush, and the next writer resumes there. An example with :func:`lensnb.sims.kappa_maps`, box
+    by box:
 
         with MapWriter("set.zarr", side_deg=5, z_source=1) as writer:
             for box in boxes[len(np.unique(writer.simulation)):]:
@@ -61,12 +62,12 @@ class MapWriter:
     Args:
         path: the folder; it ends in ``.zarr``.
         side_deg: side of the field, degrees.
-        z_source: redshift of the sources, for several channels one each; NaN when not known.
-        provenance: how the maps were made, plain JSON values; replaces what an older set says.
+        z_source: redshift of the sources, for several channels one each; NaN if it is not known.
+        provenance: how the maps were made, plain JSON values; it replaces that of an older set.
 
     Raises:
-        ValueError: the folder is no set of lensnb's, has another field or redshift, or another writer is
-            at work.
+        ValueError: the folder is not a set of lensnb, has another field or redshift, or is open in
+            another writer.
         ImportError: zarr is not installed.
     """
 
@@ -77,7 +78,8 @@ class MapWriter:
         z_source: float | tuple[float, ...] = math.nan,
         provenance: dict | None = None,
     ):
-        self.path, self.provenance = Path(path), provenance
+        self.path = Path(path)
+        self.provenance = provenance
         if self.path.suffix != ".zarr":
             raise ValueError(
                 f"maps are written into a folder that ends in .zarr, found {self.path}"
@@ -88,8 +90,11 @@ class MapWriter:
         if not np.isnan(redshifts).all():
             self._about["z_source"] = checked_redshifts(z_source, len(redshifts))
             if len(redshifts) > 1:
-                self._about["z_source"] = list(self._about["z_source"])  # as JSON gives it back
-        self._zarr, self._lock = optional(self.path, "zarr"), None
+                self._about["z_source"] = list(
+                    self._about["z_source"]
+                )  # a list, as read from JSON
+        self._zarr = optional(self.path, "zarr")
+        self._lock: int | None = None
         self._names: dict[str, int] | None = None
         self._start = 0  # first map of the chunk in memory
         self._codes = np.empty(0, np.int64)  # simulations of the maps in it
@@ -104,22 +109,26 @@ class MapWriter:
         self.close()
 
     def __len__(self) -> int:
-        """Maps that were appended, those in memory included."""
+        """Number of maps that were appended, including those in memory."""
         return self._start + len(self._codes)
 
     @property
     def _maps(self):
-        """The array of maps; None before the first."""
-        return self._columns[""].array if self._columns else None
+        """The array of maps; None before the first map."""
+        if not self._columns:
+            return None
+        return self._columns[""].array
 
     @property
     def dtype(self) -> np.dtype | None:
-        """Of the maps in the set; None before the first."""
-        return None if self._maps is None else self._maps.dtype
+        """Data type of the maps in the set; None before the first map."""
+        if self._maps is None:
+            return None
+        return self._maps.dtype
 
     @property
     def simulation(self) -> np.ndarray:
-        """Simulation of each map that is written, shape ``(maps,)``."""
+        """Simulation of each map that is on disk, shape ``(maps,)``."""
         if self._maps is None:
             return np.empty(0, np.int64)
         return read_simulation(self._group, self._maps.shape[0])
@@ -131,15 +140,17 @@ class MapWriter:
         """Add maps to the end of the set.
 
         Args:
-            maps: κ, float, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; of the shape of the set's
-                maps and of their dtype, which is that of the first maps, or one that fits into it.
-            simulation: simulation of each map, shape ``(maps,)``, whole numbers or names; or one for all.
-            given: conditions by name, one value a map; the same ones each time.
+            maps: κ, float, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``. The first maps
+                decide the shape and the dtype of the set. Later maps must have the same shape, and
+                the same dtype or one that fits into it.
+            simulation: simulation of each map, shape ``(maps,)``, whole numbers or names; or one
+                for all maps.
+            given: conditions by name, one value for each map; the same conditions at each call.
 
         Raises:
-            ValueError: another shape or dtype, not one simulation a map, other conditions, NaN or infinite
-                pixels, or no κ; nothing is added.
-            OSError: a chunk could not be written; the maps written before are intact.
+            ValueError: another shape or dtype, not one simulation for each map, other conditions,
+                NaN or infinite pixels, or values that cannot be κ. Nothing is added.
+            OSError: a chunk could not be written. The maps that were written before are intact.
         """
         maps = _array(maps)
         simulation = np.asarray(simulation)
@@ -150,15 +161,15 @@ class MapWriter:
         self._check_given(given, len(maps))
         if not len(maps):
             return
-        if self._columns and len(self._codes) == self._chunk:  # which could not be written before
-            self._commit()
+        if self._columns and len(self._codes) == self._chunk:
+            self._commit()  # this chunk could not be written at the last call
         check_pixels(self.path, maps, len(self), len(self) + len(maps))
         if not self._columns:
             self._create(maps, simulation, given)
         self._put({"": maps} | given, self._as_codes(simulation))
 
     def _put(self, columns: Mapping, codes: np.ndarray) -> None:
-        """Into the chunk in memory, which is written when it is full."""
+        """Copy maps into the chunk in memory, and write it when it is full."""
         done = 0
         while done < len(codes):
             held = len(self._codes)
@@ -172,10 +183,10 @@ class MapWriter:
                 self._commit()
 
     def flush(self) -> None:
-        """Write what is in memory.
+        """Write the maps that are in memory.
 
         Raises:
-            OSError: it could not be written; the maps written before are intact.
+            OSError: they could not be written; the maps that were written before are intact.
         """
         if not len(self):
             return
@@ -186,7 +197,7 @@ class MapWriter:
             self._commit()
 
     def close(self) -> None:
-        """Write what is in memory, and let other writers in."""
+        """Write the maps that are in memory, and release the lock for other writers."""
         try:
             self.flush()
         finally:
@@ -198,11 +209,14 @@ class MapWriter:
 
     @property
     def _chunk(self) -> int:
-        """Maps in a chunk."""
+        """Number of maps in a chunk."""
         return len(self._columns[""].buffer)
 
     def _commit(self) -> None:
-        """Write the chunk in memory with simulations and conditions, then announce the maps, last of all."""
+        """Write the chunk in memory with its simulations and conditions.
+
+        The length of ``maps`` is changed last, because readers rely on it.
+        """
         held = len(self._codes)
         total = self._start + held
         try:
@@ -217,29 +231,32 @@ class MapWriter:
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"could not write {self.path} ({error.strerror}); the {self._maps.shape[0]} maps before "
-                "are intact",
+                f"could not write {self.path} ({error.strerror}); "
+                f"the {self._maps.shape[0]} maps before are intact",
             ) from None
         if held == self._chunk:
-            self._start, self._codes = total, np.empty(0, np.int64)
+            self._start = total
+            self._codes = np.empty(0, np.int64)
 
     def _check(self, maps, simulation: np.ndarray) -> None:
+        """Refuse maps or simulations that do not fit the set."""
         shape = tuple(getattr(maps, "shape", ()))
         known = self._maps
         where = f"an array for {self.path}"
         if known is None:
             check_shape(where, shape)
+            expected = "floating-point κ"
+            fits = True
         else:
-            channels = known.shape[1] if known.ndim == 4 else 1
-            check_shape(where, shape, known.shape[-1], channels)
-        expected = "floating-point κ" if known is None else known.dtype
-        fits = known is None or np.can_cast(maps.dtype, known.dtype)
+            check_shape(where, shape, known.shape[-1], _channels(known))
+            expected = known.dtype
+            fits = np.can_cast(maps.dtype, known.dtype)
         if maps.dtype.kind != "f" or not fits:
             raise ValueError(f"{self.path} takes maps of {expected}, found {maps.dtype}")
         if simulation.shape != shape[:1] or simulation.dtype.kind not in "iuU":
             raise ValueError(
-                f"{self.path} takes one simulation a map, {shape[0]} whole numbers or names, found "
-                f"{simulation.dtype} of the shape {simulation.shape}"
+                f"{self.path} takes one simulation a map, {shape[0]} whole numbers or names, "
+                f"found {simulation.dtype} of the shape {simulation.shape}"
             )
         named = simulation.dtype.kind == "U"
         if known is not None and named != (self._names is not None):
@@ -249,13 +266,14 @@ class MapWriter:
             )
 
     def _check_given(self, given: Mapping, count: int) -> None:
+        """Refuse conditions that do not fit the maps or the set."""
         for name, values in given.items():
             if not name.isidentifier():
                 raise ValueError(f"a condition has a name such as noisy_map, found {name!r}")
             if values.shape[:1] != (count,) or values.dtype.kind not in "fc":
                 raise ValueError(
-                    f"{self.path} takes {name} with one floating-point value a map, found {values.dtype} of "
-                    f"the shape {values.shape}"
+                    f"{self.path} takes {name} with one floating-point value a map, "
+                    f"found {values.dtype} of the shape {values.shape}"
                 )
             if not np.isfinite(values).all():
                 raise ValueError(
@@ -277,7 +295,7 @@ class MapWriter:
                 )
 
     def _as_codes(self, simulation: np.ndarray) -> np.ndarray:
-        """Simulations as numbers; names get theirs in the order in which they come."""
+        """Simulations as numbers; names are numbered in the order in which they first appear."""
         if self._names is None:
             return simulation.astype(np.int64)
         names = self._names
@@ -287,20 +305,19 @@ class MapWriter:
     # ------------------------------------------------------------ the folder
 
     def _create(self, maps, simulation: np.ndarray, given: Mapping) -> None:
-        """A set without maps, which is there at once or not at all."""
+        """Make a set without maps, completely or not at all."""
         from zarr.codecs import Crc32cCodec
 
-        # κ is noise to a compressor: zstd saves 8 % and takes seven times as long as this checksum even where
-        # it gives up at once. The price: a chunk that is not full takes its whole 16 MB.
+        # κ hardly compresses: zstd saves 8 %. And it takes seven times as long as this checksum,
+        # even if it gives up at once. The price is that an incomplete chunk takes its whole 16 MB.
         how = {
             "compressors": Crc32cCodec(),
             "chunk_key_encoding": {"name": "v2", "separator": "."},
         }
-        channels = maps.shape[1] if maps.ndim == 4 else 1
         about = {**self._about, "provenance": self.provenance or {}, "pixels_checked": True}
         if simulation.dtype.kind == "U":
             about["names"] = []
-        chunk = maps_a_piece(maps.shape[-1], channels)
+        chunk = maps_a_piece(maps.shape[-1], _channels(maps))
 
         def create(name: str, values) -> None:
             rest = values.shape[1:]
@@ -325,17 +342,19 @@ class MapWriter:
         self._begin()
 
     def _begin(self) -> None:
-        """Open the folder for writing, and take the last chunk into memory where there is room in it."""
+        """Open the folder for writing, and read its last chunk if it is not full."""
         self._lock = _locked(self.path)
         try:
             about = self._open_group()
             for name in ("side_deg", "z_source"):
-                known, given = about.get(name), self._about.get(name)
+                known = about.get(name)
+                given = self._about.get(name)
                 if known != given:
                     raise ValueError(
-                        f"{self.path} has {name} = {known}; expected maps with the same, not {given}"
+                        f"{self.path} has {name} = {known}; "
+                        f"expected maps with the same, not {given}"
                     )
-            for stale in self.path.rglob("*.partial"):  # of a writer that was killed
+            for stale in self.path.rglob("*.partial"):  # left by a writer that was killed
                 stale.unlink()
             count = self._maps.shape[0]
             self._start = count // self._chunk * self._chunk
@@ -348,7 +367,7 @@ class MapWriter:
             raise
 
     def _open_group(self) -> dict:
-        """The arrays of the set, ready to be written; its attributes."""
+        """Open the arrays of the set for writing, and return its attributes."""
         try:
             group = self._zarr.open_group(str(self.path), mode="r+")
             about = dict(group.attrs)
@@ -359,7 +378,8 @@ class MapWriter:
             raise ValueError(
                 f"{self.path} is no set that lensnb wrote; expected one, or a new folder"
             ) from None
-        self._group, self._simulation = group, simulation
+        self._group = group
+        self._simulation = simulation
         self._wide_simulation = _with_room(self._zarr, simulation)
         arrays = {"": maps}
         if "given" in group:
@@ -371,20 +391,35 @@ class MapWriter:
 
 
 def _array(values):
-    """Tensors as NumPy arrays; arrays, and maps that stay on disk, as they are."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    """Tensors as NumPy arrays; arrays, and maps that stay on disk, unchanged."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return values
+
+
+def _channels(maps) -> int:
+    """Number of channels of an array of maps."""
+    if len(maps.shape) == 4:
+        return maps.shape[1]
+    return 1
 
 
 def _with_room(zarr, array):
-    """The same array with room for any number of maps: chunks are written before the array says that it has them."""
+    """The same array, but with space for any number of maps.
+
+    With it, chunks can be written before the array has its new length.
+    """
     metadata = array.metadata.update_shape((2**40, *array.shape[1:]))
-    config = {"write_empty_chunks": True}  # else each one is compared with an empty one
+    config = {"write_empty_chunks": True}  # otherwise zarr compares each chunk with an empty one
     asynchronous = zarr.AsyncArray(metadata=metadata, store_path=array.store_path, config=config)
     return zarr.Array(asynchronous)
 
 
 def _locked(path: Path) -> int | None:
-    """Keep other writers out for as long as the file that is returned is open, or this process lives."""
+    """Lock the folder against other writers, until the returned file is closed.
+
+    The lock also ends with this process. None where there are no such locks (on Windows).
+    """
     try:
         import fcntl
     except ImportError:  # Windows

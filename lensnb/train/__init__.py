@@ -1,15 +1,16 @@
-"""Training: one generator of records for every model that has ``loss(batch, generator)``.
+"""Training: one function, which yields records, for every model with ``loss(batch, generator)``.
 
     settings = Settings(steps=2000, lr=4e-3)
     for record in fit(model, maps, settings, folder="runs/flow"):
         print(record["step"], record["loss"])
 
-The order of the maps and all noise depend only on the seed and the number of the step, so a resumed
-training equals an uninterrupted one. The weights that remain in the model (and in
-``model.safetensors``) are the exponential moving average. Which file to open:
+The order of the maps and all noise depend only on the seed and the number of the step. So a
+resumed training equals an uninterrupted one. The weights that are left in the model, and in
+``model.safetensors``, are the exponential moving average. The files of this folder:
 
-* ``loop``: :func:`fit`, and what a step is;
-* ``settings``: :class:`Settings`, :class:`Checks`, :class:`Hardware`, :class:`Folder`, the schedule;
+* ``loop``: :func:`fit`, and the work of one step;
+* ``settings``: :class:`Settings`, :class:`Checks`, :class:`Hardware`, :class:`Folder`, and the
+  schedule of the learning rate;
 * ``streaming``: training maps and their conditions, in memory or on disk;
 * ``state``: weights, moving average and optimiser of one training, and its files;
 * ``records``: losses, validation, checks;
@@ -25,8 +26,8 @@ from .loop import fit
 from .settings import Checks, Folder, Hardware, Settings
 
 __all__ = [
-    "Checks", "Folder", "Hardware", "Settings", "choose_device", "choose_precision", "fit", "place",
-    "watch",
+    "Checks", "Folder", "Hardware", "Settings", "choose_device", "choose_precision", "fit",
+    "place", "watch",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, schedule="lensnb.train.settings")

@@ -1,7 +1,8 @@
 """Where and how networks compute: device, precision, memory format.
 
-Mixed precision is for networks only: their convolutions and products run in bfloat16 under autocast,
-their weights stay float32, and models keep maps, log-determinants and noise levels in float32 or float64.
+Only networks use mixed precision. Their convolutions and products run in bfloat16 under autocast,
+and their weights stay float32. Models keep maps, log-determinants and noise levels in float32 or
+float64.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """``"auto"`` → CUDA, else Apple's MPS, else the CPU; any other name is taken as it is.
+    """The device for a name; ``"auto"`` is CUDA, else Apple's MPS, else the CPU.
 
     Raises:
-        ValueError: the named device is not there.
+        ValueError: this machine does not have the device.
     """
     if name == "auto":
         name = _best_device()
@@ -42,11 +43,13 @@ def _best_device() -> str:
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a model to a device; MPS knows no float64, so there it is made float32 first.
+    """Move a model to a device.
 
-    Elsewhere the weights of convolutions are laid out with their channels last. That changes results by
-    rounding only and makes a step on a CPU faster: the flow's 1.4 times in float32 and 1.6 times in
-    bfloat16, the U-Net's 1.2 times and not at all (AMX tiles, one core, 64² maps).
+    MPS has no float64, so a model becomes float32 there. On other devices the weights of
+    convolutions are stored with their channels last. This changes results by rounding only, and
+    makes steps on a CPU faster: those of the flow 1.4 times in float32 and 1.6 times in bfloat16,
+    those of the U-Net 1.2 times in float32 and not at all in bfloat16 (AMX tiles, one core, 64²
+    maps).
     """
     if device.type == "mps":
         return model.float().to(device)
@@ -54,13 +57,13 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def choose_precision(name: str, device: torch.device, began: str | None = None) -> str:
-    """``"auto"`` → bfloat16 where the device has hardware for it, else float32; others are as named.
+    """The precision for a name; ``"auto"`` is bfloat16 if the device has hardware for it.
 
     Args:
         name: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where the networks run.
-        began: the precision of the training that resumes; ``"auto"`` keeps it unless the device has no
-            such hardware.
+        began: the precision of the training that resumes. ``"auto"`` keeps it, unless it is
+            bfloat16 and the device has no hardware for it.
 
     Raises:
         ValueError: another name.
@@ -75,12 +78,12 @@ def choose_precision(name: str, device: torch.device, began: str | None = None) 
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 have hardware that makes them faster.
+    """Whether the device has hardware that makes products of bfloat16 faster than of float32.
 
-    CUDA has it since Ampere. Of CPUs those with AMX have it, and those with AVX-512 BF16 that are not
-    Intel's. Intel's multiply as many float32 a cycle: on a Xeon whose AMX is hidden from its virtual
-    machine, steps of both families are 1.4 times as fast in float32. Other CPUs compute in bfloat16 by
-    way of float32.
+    CUDA has it since Ampere. CPUs with AMX have it, and so do CPUs with AVX-512 BF16 that are not
+    from Intel. Those of Intel are as fast in float32: on a Xeon in a virtual machine that hides
+    AMX, steps of both families are 1.4 times as fast in float32 as in bfloat16. Other CPUs convert
+    bfloat16 to float32.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -91,16 +94,20 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def _of_this_cpu() -> tuple[bool, bool, bool]:
-    """Whether there is AMX with bfloat16, AVX-512 BF16, and whether the processor is Intel's."""
+    """Whether the CPU has AMX with bfloat16, has AVX-512 BF16, and is from Intel."""
     if hasattr(torch.cpu, "get_capabilities"):
         known = torch.cpu.get_capabilities()
+        amx = bool(known.get("amx_bf16", False))
+        avx = bool(known.get("avx512_bf16", False))
         intel = "intel" in str(known.get("cpu_name", "")).lower()
-        return bool(known.get("amx_bf16", False)), bool(known.get("avx512_bf16", False)), intel
-    about = Path("/proc/cpuinfo")  # older versions of torch do not tell
-    text = about.read_text() if about.exists() else ""
+        return amx, avx, intel
+    about = Path("/proc/cpuinfo")  # for older versions of torch
+    text = ""
+    if about.exists():
+        text = about.read_text()
     return " amx_bf16" in text, " avx512_bf16" in text, "GenuineIntel" in text
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which networks run in that precision."""
+    """The context in which networks run in a precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,4 +1,4 @@
-"""Following a training: a progress bar, or plain lines in a batch job."""
+"""Follow a training: a progress bar, or plain lines in a batch job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-# keys of every record; what else it has came from a check
+# keys that records always have; all others came from a check
 _OWN = {
     "step",
     "loss",
@@ -23,30 +23,35 @@ _OWN = {
 
 
 def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[dict]:
-    """Follow a training with a progress bar, or in a batch job with a plain line every half minute.
+    """Follow a training with a progress bar; in a batch job, with a line every half minute.
 
-    A batch job is one whose environment has ``LENSNB_BATCH`` (``lensnb run`` sets it). There an
-    interrupted training ends in ``KeyboardInterrupt``, after its checkpoint. Of several processes that
-    share a training, the first one prints.
+    In a batch job the environment has ``LENSNB_BATCH``, which ``lensnb run`` sets. There an
+    interrupted training ends with ``KeyboardInterrupt``, after its checkpoint. If several
+    processes share a training, only the first one prints.
 
     Args:
-        records: what :func:`lensnb.train.fit` yields.
-        steps: of the whole training.
-        name: of the training, for the bar.
+        records: the generator that :func:`lensnb.train.fit` returns.
+        steps: steps of the whole training.
+        name: name of the training, for the bar.
 
     Returns:
         All records.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted, in a batch job.
     """
     first = os.environ.get("RANK", "0") == "0"
     batch = "LENSNB_BATCH" in os.environ
     history: list[dict] = []
-    numbers, shown = "", 0.0
+    numbers = ""  # of the last check
+    shown = 0.0  # time of the last line
 
     def show(record: dict) -> None:
         nonlocal numbers, shown
         history.append(record)
         checked = _numbers(record)
-        numbers = checked or numbers  # those of the last check stay
+        if checked:
+            numbers = checked
         text = _loss_and_speed(record) + numbers
         bar.update(record["step"] - bar.n)
         bar.set_postfix_str(text)
@@ -59,25 +64,32 @@ def watch(records: Iterator[dict], steps: int, name: str = "training") -> list[d
     quiet = batch or not first
     with tqdm(total=steps, desc=name, unit="step", file=sys.stdout, disable=quiet) as bar:
         show_all(records, show)
-    last = history[-1] if history else {}
+    last = {}
+    if history:
+        last = history[-1]
     interrupted = last.get("stopped") == "interrupted"
     if first and interrupted:
         print(
-            f"{name} was interrupted at step {last['step']} of {steps}; the model so far is usable, and "
-            "the same cell resumes the training"
+            f"{name} was interrupted at step {last['step']} of {steps}; "
+            "the model so far is usable, and the same cell resumes the training"
         )
     elif first and "kept" in last:
         print(
-            f"{name} keeps the weights of step {last['kept']}, which had the lowest validation loss"
+            f"{name} keeps the weights of step {last['kept']}, "
+            "which had the lowest validation loss"
         )
     if batch and interrupted:
-        # nobody is there to look at a model that is half trained: the interrupt ends the run as well
+        # Nobody looks at the results of half a training, so the interrupt ends the run as well.
         raise KeyboardInterrupt
     return history
 
 
 def show_all(records: Iterator[dict], show: Callable[[dict], None]) -> None:
-    """Show every record. An interrupt while one is shown is passed to the training, which saves and ends."""
+    """Show every record.
+
+    An interrupt that arrives while a record is shown is passed on to the training, which saves and
+    ends.
+    """
     records = iter(records)
     while True:
         try:
@@ -88,21 +100,28 @@ def show_all(records: Iterator[dict], show: Callable[[dict], None]) -> None:
         except KeyboardInterrupt:
             if not hasattr(records, "throw"):
                 raise
-            # raises it again where the training is over
+            # if the training has ended, this raises the interrupt again
             show(records.throw(KeyboardInterrupt))
 
 
 def _loss_and_speed(record: dict) -> str:
-    loss = "–" if record["loss"] is None else f"{record['loss']:.4f}"
+    loss = "–"
+    if record["loss"] is not None:
+        loss = f"{record['loss']:.4f}"
+    text = f"loss {loss}"
     speed = record.get("images_per_second")  # records of older versions have none
-    return f"loss {loss}" + (f", {speed:.0f} images/s" if speed else "")
+    if speed:
+        text += f", {speed:.0f} images/s"
+    return text
 
 
 def _numbers(record: dict) -> str:
-    """What a check added to a record."""
+    """The numbers that a check added to a record."""
     more = {key: value for key, value in record.items() if key not in _OWN}
     return "".join(f", {key} {_short(value)}" for key, value in more.items())
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    if value is None:
+        return "–"
+    return f"{value:.3g}"

@@ -1,9 +1,9 @@
-"""The loop of a training: what a step is, how the learning rate changes, and what is recorded on the way.
+"""The loop of a training: the work of a step, and the records and checkpoints between steps.
 
-A step has ``accumulate`` micro-batches of ``batch`` maps. Micro-batch m = step · accumulate + i takes the
-m-th ``batch`` maps of a stream of permutations, and all its noise from a generator seeded by (seed, m).
-So a training depends neither on where it was interrupted nor, beyond rounding, on how many processes
-share its micro-batches.
+A step has ``accumulate`` micro-batches of ``batch`` maps. Micro-batch number m = step · accumulate
++ i takes its maps from a stream of permutations, from map m · batch on. All its noise comes from a
+generator seeded by (seed, m). So a training does not depend on where it was interrupted. Nor,
+beyond rounding, does it depend on how many processes share its micro-batches.
 """
 
 from __future__ import annotations
@@ -38,40 +38,43 @@ def fit(
     folder: Folder | str | Path | None = None,
     **old,
 ) -> Iterator[dict]:
-    """Train a model and yield a record every so often.
+    """Train a model, and yield a record every ``checks.every`` steps.
 
         settings = Settings(steps=2000, lr=4e-3, augment=random_symmetry)
         for record in fit(model, train, settings, checks=Checks(held_out), folder="runs/flow"):
             print(record["step"], record["loss"])
 
-    A keyboard interrupt stops the training, saves, and leaves a usable model. Started by ``torchrun``,
-    the processes share each step, see :mod:`lensnb.train.processes`.
+    A keyboard interrupt stops the training, saves it, and leaves a usable model. Processes that
+    were started by ``torchrun`` share each step, see :mod:`lensnb.train.processes`.
 
     Args:
-        model: anything with ``loss(batch, generator)``, and ``loss(batch, generator, given)`` where it
-            has conditions; see :mod:`lensnb.models.contract` for what else it may say of its training.
-        maps: κ, float32, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``; for a model with
-            conditions a :class:`~lensnb.data.MapSet` (or a :class:`~lensnb.given.Batch`) that has them. A
-            set in a ``.zarr`` of more than 67 million pixels is read block by block
+        model: any model with ``loss(batch, generator)``, or ``loss(batch, generator, given)`` if
+            it has conditions. :mod:`lensnb.models.contract` lists what else it may decide about
+            its training.
+        maps: κ, float32, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``. For a model with
+            conditions a :class:`~lensnb.data.MapSet` or a :class:`~lensnb.given.Batch` that has
+            them. A set in a ``.zarr`` with more than 67 million pixels is read block by block
             (:mod:`lensnb.train.streaming`).
-        settings: what decides the result; a number stands for ``Settings(steps=number)``.
-        checks: what is measured on the way.
+        settings: everything that decides the result; a number stands for
+            ``Settings(steps=number)``.
+        checks: what is measured during the training.
         device: where the networks compute; a name stands for ``Hardware(name)``.
-        folder: where the files go; a path stands for ``Folder(path)``. A training found there resumes.
-            None keeps nothing.
-        old: the arguments of older versions, one by one; they work in this release only.
+        folder: where the files are kept; a path stands for ``Folder(path)``. A training found
+            there resumes. None keeps nothing.
+        old: single arguments of older versions, which work in this release only.
 
     Yields:
-        The records of the training that is resumed, if there is one, then new ones: ``{"step", "loss",
-        "lr", "seconds", "images", "images_per_second"}``, ``"validation"`` and the check's numbers where
-        they were asked for. The last record has ``"stopped"``: ``"finished"``, ``"early"`` or
-        ``"interrupted"``; with ``patience`` also ``"kept"``, the step whose weights are left. ``loss`` and
-        ``images_per_second`` are means since the last record, None where there was no step; ``seconds``
-        counts the steps only.
+        First the records of the training that is resumed, if there is one, then new ones. A record
+        is ``{"step", "loss", "lr", "seconds", "images", "images_per_second"}``, with
+        ``"validation"`` and the numbers of the check if there are any. ``loss`` and
+        ``images_per_second`` are means since the last record, None if there was no step.
+        ``seconds`` counts only the time of steps. The last record has ``"stopped"``:
+        ``"finished"``, ``"early"`` or ``"interrupted"``. With ``patience`` it also has ``"kept"``,
+        the step whose weights are left in the model.
 
     Raises:
-        ValueError: the maps or conditions are not those of the model; no finite loss or gradient; the
-            folder holds a corrupt training or one with other settings; an option makes no sense.
+        ValueError: the maps or conditions do not fit the model; a loss or gradient is not finite;
+            the folder has a corrupt training or one with other settings; an option makes no sense.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)
     if settings.patience and checks.validation is None:
@@ -86,12 +89,15 @@ def fit(
     device = hardware.device
     if isinstance(device, str):
         device = choose_device(device)
-    path = None if files.path is None else Path(files.path)
+    path = files.path
+    if path is not None:
+        path = Path(path)
     with processes.joined(device) as device:
         saved = processes.from_first(lambda: read_training(path))
         began = None
         if saved is not None:
-            began = saved[1].get("settings", {}).get("precision", _formerly(device))
+            _, header = saved
+            began = header.get("settings", {}).get("precision", _formerly(device))
         precision = choose_precision(hardware.precision, device, began)
         about = identity(model, settings, source, precision)
         state = _begin(place(model, device), settings, about, path, saved)
@@ -106,14 +112,16 @@ def fit(
 
 
 def _formerly(device: torch.device) -> str:
-    """The precision of trainings that did not write it down."""
-    return "bfloat16" if device.type == "cuda" else "float32"
+    """The precision of older trainings, whose files do not state it."""
+    if device.type == "cuda":
+        return "bfloat16"
+    return "float32"
 
 
 def _begin(
     model: nn.Module, settings: Settings, about: dict, path: Path | None, saved: tuple | None
 ) -> State:
-    """The state to continue from: what was saved, or the model's weights (those of the first process)."""
+    """The state to start from: the saved one, or the model's weights in the first process."""
     if settings.accumulate % processes.size():
         raise ValueError(
             "accumulate must be a positive multiple of the number of processes, found "
@@ -131,8 +139,13 @@ def _begin(
 def _loop(
     state: State, batches: _Batches, reporter: Reporter, checks: Checks, save_every: int
 ) -> Iterator[dict]:
-    """Step after step, with records and checkpoints; whatever happens, what was learnt is left in the model."""
-    steps, began, stopped = state.settings.steps, state.step, "finished"
+    """All steps, with records and checkpoints.
+
+    However the loop ends, the averaged weights are left in the model.
+    """
+    steps = state.settings.steps
+    began = state.step
+    stopped = "finished"
     check_every = checks.check_every or max(1, steps // 10)
     try:
         try:
@@ -140,7 +153,7 @@ def _loop(
                 with reporter.clock():
                     loss = _gradient(state, batches)
                     if state.step % save_every == 0 and state.step > began:
-                        state.save()  # these weights are good: their loss and gradient are finite
+                        state.save()  # the loss and gradient of these weights are finite
                     _update(state)
                 reporter.losses.append(loss)
                 due = checks.check is not None and state.step % check_every == 0
@@ -152,10 +165,10 @@ def _loop(
                         break
                     yield state.log(record)
         except KeyboardInterrupt:
-            if processes.size() > 1:  # the others are elsewhere: no agreeing on a last record
-                raise
+            if processes.size() > 1:
+                raise  # the processes are at different points, and cannot share a last record
             stopped = "interrupted"
-        except GeneratorExit:  # the caller stopped asking
+        except GeneratorExit:  # the caller left its loop
             state.save()
             raise
         state.save()
@@ -188,7 +201,7 @@ class _Batches:
         self.stream = Stream(source, partial(_epoch, settings.seed))
 
     def take(self, number: int) -> tuple[Batch, torch.Generator]:
-        """A batch on the device, and the generator of all further randomness of the micro-batch."""
+        """A batch on the device, and the generator of all its further noise."""
         size = self.settings.batch
         generator = generator_of(self.settings.seed, number)
         batch = self.stream.take(number * size, size)
@@ -197,24 +210,29 @@ class _Batches:
         return batch.each(lambda values: values.to(self.device)), generator
 
     def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch after augmentation, which gets plain maps if there are no conditions."""
         if not batch.given:
             return Batch(self.settings.augment(batch.maps, generator), {})
         batch = self.settings.augment(batch, generator)
         if not isinstance(batch, Batch):
             raise ValueError(
-                f"the augmentation returned a {type(batch).__name__}; of a model with conditions it gets "
-                "and returns a Batch of maps and conditions"
+                f"the augmentation returned a {type(batch).__name__}; "
+                "for a model with conditions it must return a Batch of maps and conditions"
             )
         return batch
 
 
 def _gradient(state: State, batches: _Batches) -> float:
-    """Leave the clipped gradient of a step in the parameters; its mean loss.
+    """Compute the clipped gradient of a step, which stays in the parameters.
+
+    Returns:
+        The mean loss of the step.
 
     Raises:
-        ValueError: loss or gradient is not finite; no weight was moved.
+        ValueError: loss or gradient is not finite; no weight was changed.
     """
-    settings, parts = state.settings, state.settings.accumulate
+    settings = state.settings
+    parts = settings.accumulate
     state.optimizer.zero_grad()
     total = torch.zeros((), device=batches.device)
     for part in range(processes.rank(), parts, processes.size()):
@@ -231,18 +249,18 @@ def _gradient(state: State, batches: _Batches) -> float:
         for group in state.optimizer.param_groups
     ]
     norm = torch.stack([norm.to(total) for norm in norms]).max()
-    loss, norm = torch.stack([total, norm]).tolist()  # one wait for the device
+    loss, norm = torch.stack([total, norm]).tolist()  # together, to wait for the device once
     if not (math.isfinite(loss) and math.isfinite(norm)):
         rate = settings.lr * schedule(state.step, settings.steps)
         raise ValueError(
-            f"the loss is {loss} and its gradient {norm} at step {state.step}; a smaller lr (now {rate:.1e}) "
-            f"may help{state.kept()}"
+            f"the loss is {loss} and its gradient {norm} at step {state.step}; "
+            f"a smaller lr (now {rate:.1e}) may help{state.kept()}"
         )
     return loss
 
 
 def _update(state: State) -> None:
-    """Move the weights along the gradient, and their average after them."""
+    """Update the weights, and then their moving average."""
     settings = state.settings
     share = schedule(state.step, settings.steps)
     for group, rate in zip(state.optimizer.param_groups, state.rates):
@@ -250,18 +268,24 @@ def _update(state: State) -> None:
     with _undivided():
         state.optimizer.step()
         state.step += 1
-        keep = min(settings.ema, state.step / (state.step + 9))  # a short memory at first
-        average = get_ema_multi_avg_fn(keep)
-        average(list(state.average.values()), [state.parameters[n] for n in state.average], None)
+        keep = min(settings.ema, state.step / (state.step + 9))  # a short average at first
+        update_average = get_ema_multi_avg_fn(keep)
+        averages = list(state.average.values())
+        weights = [state.parameters[name] for name in state.average]
+        update_average(averages, weights, None)
 
 
 @contextmanager
 def _undivided():
-    """Hold Ctrl-C back until the block ends: a training resumed after half an update would make it again."""
+    """Delay Ctrl-C until the block ends.
+
+    Otherwise a training could be saved after half an update, and would repeat the whole update
+    when it resumes.
+    """
     pressed = []
     try:
         before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    except ValueError:  # only the main thread hears Ctrl-C
+    except ValueError:  # not the main thread, which alone receives Ctrl-C
         yield
         return
     try:

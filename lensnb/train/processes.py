@@ -1,6 +1,7 @@
 """Several processes that train one model: they share the micro-batches of each step.
 
-Write a script that trains as always, with as many micro-batches a step as there are processes (or a multiple):
+Write an ordinary training script. The number of micro-batches in a step must be the number of
+processes, or a multiple of it:
 
     import torch
 
@@ -15,17 +16,18 @@ Write a script that trains as always, with as many micro-batches a step as there
     settings = Settings(steps=20, batch=16, accumulate=2)
     watch(fit(model, maps, settings, folder="shared", device="cpu"), steps=20)
 
-and start it once a GPU (``device="auto"``), or on a CPU as often as there are cores to spare, by ``torchrun``. From a
-notebook, whose own process stays free:
+Start it by ``torchrun``, with one process for each GPU (``device="auto"``), or with as many
+processes as there are free cores on a CPU. From a notebook, whose own process stays free:
 
     import subprocess, sys
 
     command = "-m torch.distributed.run --standalone --nproc-per-node 2 script.py"
     subprocess.run([sys.executable, *command.split()], check=True)
 
-The first process writes the files and the records; all of them leave the same model, which is, up to rounding, that of
-one process with the same settings. The trained model is then in ``shared/model.safetensors``. Ctrl-C ends all processes at
-once; the next start goes on from the last checkpoint. For several machines see the documentation of ``torchrun``.
+The first process writes the files and the records. All processes end with the same model. Up to
+rounding, it is that of one process with the same settings. In this example the trained model is in
+``shared/model.safetensors``. Ctrl-C ends all processes at once, and the next start resumes from
+the last checkpoint. For several machines see the documentation of ``torchrun``.
 """
 
 from __future__ import annotations
@@ -42,25 +44,32 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
-PATIENCE = timedelta(hours=6)  # the others wait while the first process validates and checks
+# how long the other processes wait while the first one validates and checks
+PATIENCE = timedelta(hours=6)
 
 
 def size() -> int:
-    """How many processes share the training."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """Number of processes that share the training."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return 1
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return dist.get_rank() if size() > 1 else 0
+    if size() > 1:
+        return dist.get_rank()
+    return 0
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that ``torchrun`` started, which leave the block together; alone, nothing happens.
+    """Join the processes that ``torchrun`` started; they leave the block together.
+
+    A single process does nothing here.
 
     Yields:
-        The device of this process: its own GPU where the device is CUDA.
+        The device of this process: its own GPU if the device is CUDA.
 
     Raises:
         ValueError: there are more processes than GPUs, or the device is neither CUDA nor the CPU.
@@ -76,23 +85,28 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():
             raise ValueError(
-                f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}"
+                f"process {local} of this machine has no GPU: "
+                f"there are {torch.cuda.device_count()}"
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    if not dist.is_initialized():  # once for all trainings of the script: joining again can hang
-        # what the first optimiser would import otherwise: imported after the group exists, its default arguments keep the
-        # group alive, whose threads are then never ended and now and then abort the process when Python exits
+    if not dist.is_initialized():  # once for all trainings of a script: joining again can hang
+        # The first optimiser would import this module. If it is imported after the group exists,
+        # its default arguments keep the group alive. Then the threads of the group never end, and
+        # sometimes abort the process when Python exits.
         from torch import _dynamo  # noqa: F401
 
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        backend = "gloo"
+        if device.type == "cuda":
+            backend = "nccl"
+        dist.init_process_group(backend, timeout=PATIENCE)
         atexit.register(dist.destroy_process_group)
     yield device
-    dist.barrier()  # the files are written before any process goes on
+    dist.barrier()  # all processes wait until the files are written
 
 
 def from_first(function: Callable[[], T]) -> T:
-    """What ``function`` returns, or raises, in the first process; the others do not call it."""
+    """Call ``function`` in the first process only; all processes return, or raise, its result."""
     if size() == 1:
         return function()
     answer: list = [None, None]
@@ -113,5 +127,6 @@ def add_up(tensors: list[Tensor]) -> None:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
-    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, part in zip(tensors, flat.split(sizes)):
         tensor.copy_(part.view(tensor.shape))

@@ -1,4 +1,4 @@
-"""What a training records: losses and time since the last record, validation, and the caller's checks."""
+"""The records of a training: losses and times since the last record, validation, and checks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from .streaming import TrainingSet
 
 
 class Reporter:
-    """Makes the records of a training; validation and checks see the averaged weights.
+    """Makes the records of a training; validation and checks use the averaged weights.
 
     Args:
-        state: of the training.
-        checks: what is to be measured.
+        state: state of the training.
+        checks: what to measure.
         held_out: maps for the validation, or None.
-        device: where the model is.
+        device: device of the model.
     """
 
     def __init__(
         self, state: State, checks: Checks, held_out: TrainingSet | None, device: torch.device
     ):
-        self.state, self.checks, self.held_out, self.device = state, checks, held_out, device
+        self.state = state
+        self.checks = checks
+        self.held_out = held_out
+        self.device = device
         self.losses: list[float] = []
         self.since = state.seconds
 
@@ -41,14 +44,15 @@ class Reporter:
         self.state.seconds += time.perf_counter() - started
 
     def record(self, checked: bool, **more) -> dict:
-        """A record, the same in all processes; the first one measures."""
+        """Make a record. The first process measures, and all processes get the same record."""
         record = processes.from_first(lambda: self._measured(checked) | more)
         self.losses.clear()
         self.since = self.state.seconds
         return record
 
     def _measured(self, checked: bool) -> dict:
-        state, settings = self.state, self.state.settings
+        state = self.state
+        settings = state.settings
         images = settings.batch * settings.accumulate
         record = {
             "step": state.step,
@@ -59,7 +63,8 @@ class Reporter:
             "images_per_second": None,
         }
         if self.losses:
-            steps, passed = len(self.losses), state.seconds - self.since
+            steps = len(self.losses)
+            passed = state.seconds - self.since
             record["loss"] = sum(self.losses) / steps
             record["images_per_second"] = steps * images / passed
         if checked or self.held_out is not None:
@@ -86,14 +91,14 @@ class Reporter:
 
 
 def loss_of(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-    """The loss of a batch; a model without conditions need not know of them."""
+    """The loss of a batch; conditions are passed only if there are any."""
     if batch.given:
         return model.loss(batch.maps, generator, batch.given)
     return model.loss(batch.maps, generator)
 
 
 def _checked(check: Check, model: nn.Module, record: dict) -> dict:
-    """The numbers of a check, in evaluation mode; the training's random state is kept."""
+    """The numbers of a check, in evaluation mode; the random state of the training is kept."""
     model.eval()
     try:
         with torch.random.fork_rng(), torch.no_grad():
@@ -105,9 +110,11 @@ def _checked(check: Check, model: nn.Module, record: dict) -> dict:
         raise ValueError(
             f"the check calls a number {taken[0]!r}, which every record has; give it another name"
         )
-    return {name: plain(value) for name, value in found.items()}
+    return {name: _plain(value) for name, value in found.items()}
 
 
-def plain(value: float) -> float | None:
-    """A number as JSON knows it: None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
+def _plain(value: float) -> float | None:
+    """A number for JSON, which has no NaN or infinity: None stands for them."""
+    if math.isfinite(value):
+        return float(value)
+    return None

@@ -1,4 +1,4 @@
-"""What a training is told: its settings, its checks, where it computes, and where it keeps its files."""
+"""The arguments of a training: settings, checks, hardware, and the folder of its files."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Check = Callable[[nn.Module], dict[str, float]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the weights that a training ends with. A resumed training must have the same.
+    """Everything that decides the final weights. A resumed training must have the same settings.
 
-    Adam with a linear warm-up over the first twentieth of the steps, a cosine decay to zero, and
-    gradient clipping.
+    The optimiser is Adam with gradient clipping. Its learning rate has a linear warm-up over the
+    first twentieth of the steps, and then a cosine decay to zero.
 
     Attributes:
-        steps: optimiser steps in all, those of an earlier, interrupted call included.
-        batch: maps a micro-batch: the maps in memory at once.
-        accumulate: micro-batches a step, whose gradients are averaged; a multiple of the number of
-            processes.
+        steps: total number of optimiser steps, including those of an interrupted call before.
+        batch: maps in a micro-batch, which are in memory at once.
+        accumulate: micro-batches in a step, whose gradients are averaged; a multiple of the number
+            of processes.
         lr: highest learning rate.
-        ema: decay of the moving average of the weights. The average reaches back 1 / (1 − ema) steps, but
-            never more than the last ninth of the steps made (so that 0.999 is reached at step 9,000); 0
-            keeps the last weights.
+        ema: decay of the moving average of the weights, which has a length of 1 / (1 − ema) steps.
+            But it is never longer than the last ninth of the steps made, so 0.999 is reached at
+            step 9,000. 0 keeps the last weights.
         clip: largest norm of the gradient.
-        augment: ``augment(batch, generator)``, for instance :func:`lensnb.data.random_symmetry`. It gets
-            and returns maps; where the model has conditions, a :class:`lensnb.given.Batch` of maps and
-            conditions.
-        patience: end the training when the validation loss has not fallen for so many records, and leave
-            the weights that had the lowest: with few maps a model overfits. 0 continues to the end and
-            leaves the last weights.
-        seed: of the order of the maps and of all noise.
+        augment: ``augment(batch, generator)``, for example :func:`lensnb.data.random_symmetry`. It
+            gets and returns maps. If the model has conditions, it gets and returns a
+            :class:`lensnb.given.Batch` of maps and conditions.
+        patience: end the training if the validation loss has not decreased in this number of
+            records, and keep the weights with the lowest loss. With few maps a model overfits. 0
+            trains to the end and keeps the last weights.
+        seed: seed of the order of the maps and of all noise.
 
     Raises:
         ValueError: a number that makes no sense.
@@ -64,23 +64,24 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
 
     def as_json(self) -> dict:
-        """Plain JSON values; an augmentation is known by its name."""
+        """Plain JSON values; the augmentation is given by its name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"augment": name_of(self.augment)}
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What is measured while a model trains; it changes nothing in the training.
+    """What is measured during a training, without any effect on the training.
 
     Attributes:
-        validation: held-out maps (a tensor, or a set with its conditions); their loss under the averaged
-            weights goes into the records.
+        validation: held-out maps (a tensor, or a set with its conditions). Records have their loss
+            under the averaged weights.
         every: steps between records.
-        check: ``check(model)`` gives numbers by name that go into a record, measured under the averaged
-            weights, for instance :class:`lensnb.compare.Fidelity`. It cannot touch the training's
-            randomness, and its time is not counted.
-        check_every: steps between checks; by default a tenth of the steps. The last step is checked too.
+        check: ``check(model)`` returns numbers by name, which go into a record. It is called with
+            the averaged weights. An example is :class:`lensnb.compare.Fidelity`. It cannot change
+            the random numbers of the training, and its time is not counted.
+        check_every: steps between checks; by default a tenth of the steps. The last step is also
+            checked.
 
     Raises:
         ValueError: a number of steps that makes no sense.
@@ -104,11 +105,11 @@ class Hardware:
 
     Attributes:
         device: ``"auto"``, or a torch device.
-        precision: of the networks: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes bfloat16 on
-            GPUs and CPUs with hardware for it (a resumed training keeps its own). Validation and sampling
-            are always in float32. A training may resume in another precision, with a warning: results
-            change by rounding only, and a machine without such hardware can then continue a training
-            that one with it began.
+        precision: precision of the networks: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which
+            is bfloat16 on GPUs and CPUs with hardware for it (a resumed training keeps its own).
+            Validation and sampling are always in float32. A training may resume in another
+            precision, with a warning, because results change by rounding only. So a machine
+            without such hardware can resume a training of one that has it.
     """
 
     device: str | torch.device = "auto"
@@ -124,13 +125,13 @@ class Hardware:
 class Folder:
     """Where a training keeps its files.
 
-    ``model.safetensors`` has the averaged weights, ``training.safetensors`` all that resuming needs,
-    ``history.jsonl`` the records.
+    ``model.safetensors`` has the averaged weights, ``training.safetensors`` everything that is
+    needed to resume, and ``history.jsonl`` the records.
 
     Attributes:
         path: the folder; None keeps nothing.
-        save_every: steps between checkpoints. One is written when the next loss and gradient are known
-            to be finite.
+        save_every: steps between checkpoints. A checkpoint is written only after the next loss and
+            gradient were found to be finite.
     """
 
     path: str | Path | None = None
@@ -138,13 +139,17 @@ class Folder:
 
 
 def schedule(step: int, steps: int) -> float:
-    """Learning rate as a share of its maximum: a linear warm-up over a twentieth of the steps, then a cosine to zero."""
+    """The learning rate relative to its maximum.
+
+    It has a linear warm-up over a twentieth of the steps, and then a cosine decay to zero.
+    """
     warm = max(1, steps // 20)
-    return min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / steps)))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min((step + 1) / warm, cosine)
 
 
 def generator_of(seed: int, number: int) -> torch.Generator:
-    """The source of all randomness of micro-batch ``number``; negative numbers are for other uses."""
+    """The random generator of micro-batch ``number``; negative numbers are for other uses."""
     return torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
 
 
@@ -171,10 +176,10 @@ _OLD = {
 
 
 def grouped(settings, checks, device, folder, old: dict):
-    """The four groups of arguments of :func:`lensnb.train.fit`, from what was given for each.
+    """The four groups of arguments of :func:`lensnb.train.fit`.
 
-    A number of steps, a device and a path may stand alone. The arguments of older versions, one by one,
-    are put into their groups, with a warning.
+    A number of steps, a device or a path may stand for its group. Single arguments of older
+    versions are put into their groups, with a warning.
     """
     for name in old:
         if name not in _OLD:
@@ -183,7 +188,9 @@ def grouped(settings, checks, device, folder, old: dict):
         kinds = {name: _GROUPS[_OLD[name]].__name__ for name in old}
         new = ", ".join(f"{kind}({name}=…)" for name, kind in kinds.items())
         warn_renamed("fit", f"the arguments {', '.join(old)}", new, stacklevel=4)
-    own = {group: {k: v for k, v in old.items() if _OLD[k] == group} for group in _GROUPS}
+    own = {group: {} for group in _GROUPS}
+    for name, value in old.items():
+        own[_OLD[name]][name] = value
     if not isinstance(settings, Settings):
         steps = own["settings"].pop("steps", settings)
         settings = Settings(steps, **own["settings"])

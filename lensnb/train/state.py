@@ -1,7 +1,7 @@
-"""The state of one training, and its files: what a resumed training needs to equal an uninterrupted one.
+"""The state of one training and its files, so that a resumed training equals an uninterrupted one.
 
-The random state and the position in the data are functions of the seed and the step, so the step says
-both.
+The random state and the position in the data are functions of the seed and the step. So the number
+of the step is enough to restore both.
 """
 
 from __future__ import annotations
@@ -23,41 +23,47 @@ from . import processes
 from .settings import Settings
 from .streaming import TrainingSet
 
-_ROUNDING = ("precision",)  # what changes a training by rounding only
+_ROUNDING = ("precision",)  # settings that change a training by rounding only
 
 
 class State:
     """The state of one training: model, moving average, optimiser, step, and its files.
 
     Args:
-        model: on its device.
-        settings: of the training.
+        model: the model, on its device.
+        settings: settings of the training.
         about: what a resumed training must have in common with this one, see :func:`identity`.
-        folder: of its files; None keeps none.
+        folder: folder of its files; None for no files.
     """
 
     def __init__(self, model: nn.Module, settings: Settings, about: dict, folder: Path | None):
-        self.model, self.settings, self.about, self.folder = model, settings, about, folder
+        self.model = model
+        self.settings = settings
+        self.about = about
+        self.folder = folder
         self.parameters = dict(model.named_parameters())
         self.optimizer = _optimizer(model, settings.lr)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        averaged = model.averaged() if hasattr(model, "averaged") else self.parameters
+        averaged = self.parameters
+        if hasattr(model, "averaged"):
+            averaged = model.averaged()
         self.average = {name: self.parameters[name].detach().clone() for name in averaged}
-        self.step, self.seconds = 0, 0.0
-        # the averaged weights of the lowest validation loss, where that is asked for
+        self.step = 0
+        self.seconds = 0.0
+        # with patience: the averaged weights that had the lowest validation loss
         self.best: dict[str, Tensor] = {}
-        # that loss, its step, and the records since
+        # that loss, its step, and the number of records since
         self.lowest = {"validation": math.inf, "step": 0, "records": 0}
 
     # ------------------------------------------------------------ weights
 
     def leave(self) -> None:
-        """Put the weights that are the result into the model: the best where they are known, else the averaged."""
+        """Put the final weights into the model: the best ones if known, else the averaged ones."""
         self._put(self.best or self.average)
 
     @contextmanager
     def averaged(self):
-        """The averaged weights are in the model while the block lasts."""
+        """Put the averaged weights into the model until the block ends."""
         with self._lent(self.average):
             yield
 
@@ -78,18 +84,18 @@ class State:
     # ------------------------------------------------------------ the best weights
 
     def weigh(self, record: dict) -> None:
-        """Keep the averaged weights if the validation loss of this record is the lowest so far."""
+        """Keep a copy of the averaged weights if this record has the lowest validation loss."""
         if not self.settings.patience:
             return
         self.lowest["records"] += 1
         loss = record["validation"]
-        if loss < self.lowest["validation"]:  # NaN is not
+        if loss < self.lowest["validation"]:  # False for NaN
             self.best = {name: value.clone() for name, value in self.average.items()}
             self.lowest = {"validation": loss, "step": self.step, "records": 0}
 
     @property
     def impatient(self) -> bool:
-        """Whether the validation loss has not fallen for as many records as the training has patience for."""
+        """Whether the validation loss has not decreased in the last ``patience`` records."""
         return 0 < self.settings.patience <= self.lowest["records"]
 
     # ------------------------------------------------------------ records
@@ -103,18 +109,21 @@ class State:
         return record
 
     def past(self) -> list[dict]:
-        """The records that led to the resumed state; later ones (of steps that were lost) leave the file."""
-        path = None if self.folder is None else self.folder / "history.jsonl"
-        if path is None or not path.exists():
+        """The records up to the resumed step. Later ones, of lost steps, leave the file."""
+        if self.folder is None:
             return []
+        path = self.folder / "history.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text().splitlines()
         records = []
-        for line in path.read_text().splitlines():
+        for line in lines:
             try:
                 records.append(json.loads(line))
-            except ValueError:  # a line that was being written when the process was killed
+            except ValueError:  # the process was killed while it wrote this line
                 break
         kept = [r for r in records if r["step"] <= self.step]
-        if len(kept) < len(path.read_text().splitlines()):
+        if len(kept) < len(lines):
             with atomic_write(path) as file:
                 file.write("".join(json.dumps(r) + "\n" for r in kept).encode())
         return kept
@@ -122,11 +131,11 @@ class State:
     # ------------------------------------------------------------ checkpoints
 
     def save(self) -> None:
-        """Write ``training.safetensors`` and ``model.safetensors``, each at once or not at all.
+        """Write ``training.safetensors`` and ``model.safetensors``, each completely or not at all.
 
         Raises:
-            ValueError: a weight is not finite; the files stay as they are.
-            OSError: they could not be written; what was there stays.
+            ValueError: a weight is not finite; the files are not changed.
+            OSError: a file could not be written; an older one stays.
         """
         if self.folder is None or processes.rank() > 0:
             return
@@ -150,12 +159,16 @@ class State:
             save_checkpoint(path, self.model, step=self.step, settings=self.about)
 
     def kept(self) -> str:
-        """The end of a sentence about a failure: which checkpoint there is."""
-        path = None if self.folder is None else self.folder / "training.safetensors"
-        return f"; {path} holds the last good state" if path is not None and path.exists() else ""
+        """The end of an error message: which checkpoint exists."""
+        if self.folder is None:
+            return ""
+        path = self.folder / "training.safetensors"
+        if not path.exists():
+            return ""
+        return f"; {path} holds the last good state"
 
     def resume(self, tensors: dict[str, Tensor], header: dict) -> None:
-        """Take over what :func:`read_training` found.
+        """Load what :func:`read_training` found.
 
         Raises:
             ValueError: it belongs to a training with other settings.
@@ -183,33 +196,35 @@ class State:
         for key, value in tensors.items():
             i, name = key.split(".", 1)
             if name != "step":
-                # laid out in memory like its parameter, which the fused optimiser takes for granted
+                # the fused optimiser needs the memory layout of the parameter
                 value = torch.empty_like(parameters[int(i)]).copy_(value)
             adam["state"].setdefault(int(i), {})[name] = value
         self.optimizer.load_state_dict(adam)
 
     def _check(self, header: dict) -> None:
-        """Refuse other settings; what an older version did not write down counts as the same."""
-        wanted, path = _as_json(self.about), self.folder / "training.safetensors"
+        """Refuse other settings. Settings that an older file does not state count as the same."""
+        path = self.folder / "training.safetensors"
+        wanted = _as_json(self.about)
         found = wanted | {"accumulate": 1} | header.get("settings", {})
         if found["family"] == wanted["family"] and found["config"] != wanted["config"]:
-            with torch.random.fork_rng(devices=[]):  # newer arguments have their defaults
+            # build the model, so that arguments that the file does not have get their defaults
+            with torch.random.fork_rng(devices=[]):
                 today = type(self.model).from_config(found["config"])
             found["config"] = _as_json(today.config)
-        other = {
-            key: f"{key} = {found[key]!r} (now {value!r})"
-            for key, value in wanted.items()
-            if found[key] != value
-        }
+        other = {}
+        for key, value in wanted.items():
+            if found[key] != value:
+                other[key] = f"{key} = {found[key]!r} (now {value!r})"
         strict = [text for key, text in other.items() if key not in _ROUNDING]
         if strict:
             raise ValueError(
-                f"{path} belongs to a training with other settings, {', '.join(strict)}; use another folder"
+                f"{path} belongs to a training with other settings, {', '.join(strict)}; "
+                "use another folder"
             )
         if other and header["step"] < self.settings.steps:
             warnings.warn(
-                f"{path} began with {', '.join(other.values())}: the training resumes, but from here it "
-                "equals an uninterrupted one up to rounding only",
+                f"{path} began with {', '.join(other.values())}: the training resumes, "
+                "but from here it equals an uninterrupted one up to rounding only",
                 stacklevel=2,
             )
 
@@ -230,11 +245,15 @@ def read_training(folder: Path | None) -> tuple[dict[str, Tensor], dict] | None:
     Raises:
         ValueError: the file is corrupt.
     """
-    path = None if folder is None else folder / "training.safetensors"
-    return None if path is None or not path.exists() else read_checkpoint(path)
+    if folder is None:
+        return None
+    path = folder / "training.safetensors"
+    if not path.exists():
+        return None
+    return read_checkpoint(path)
 
 
-# ---------------------------------------------------------------- what two trainings have in common
+# ---------------------------------------------------------------- which training it is
 
 
 def identity(model: nn.Module, settings: Settings, source: TrainingSet, precision: str) -> dict:
@@ -256,8 +275,8 @@ def identity(model: nn.Module, settings: Settings, source: TrainingSet, precisio
 def fingerprint(maps: Tensor | StoredMaps) -> str:
     """A short hash of the training maps, so that a training is never resumed on other data.
 
-    Of maps on disk it is that of sixteen maps, evenly spread, and of which maps of the file they are:
-    reading all of them would take minutes.
+    For maps on disk, the hash is that of sixteen maps, evenly spread, and of the numbers of all
+    maps in the file. To read all maps would take minutes.
     """
     if isinstance(maps, StoredMaps):
         sixteen = np.linspace(0, len(maps) - 1, 16).round().astype(int)
@@ -269,13 +288,16 @@ def fingerprint(maps: Tensor | StoredMaps) -> str:
 
 
 def _numbers(transform: nn.Module | None) -> dict[str, str]:
-    """The numbers of a transform to six digits: the last ones depend on the number of threads that measured it."""
+    """The numbers of a transform to six digits.
+
+    Further digits depend on the number of threads with which it was measured.
+    """
     if transform is None:
         return {}
-    return {
-        name: " ".join(f"{float(value):.6g}" for value in values.flatten())
-        for name, values in transform.state_dict().items()
-    }
+    numbers = {}
+    for name, values in transform.state_dict().items():
+        numbers[name] = " ".join(f"{float(value):.6g}" for value in values.flatten())
+    return numbers
 
 
 def _as_json(values: dict) -> dict:

@@ -75,9 +75,14 @@ def diffuse(
 
     Raises:
         ValueError: the maps have another size than the model's, several source bins or NaN; the
-            field size is missing; there is no such map; fewer than four levels.
+            field size is missing; there is no such map; fewer than four levels; a model with
+            conditions.
     """
     side_deg = side_of(maps, side_deg)
+    if model.given:
+        raise ValueError(
+            f"the widget shows models without conditions; this one needs {', '.join(model.given)}"
+        )
     if levels < 4:
         raise ValueError(f"the noise level needs at least four steps, found {levels}")
     total = len(maps)

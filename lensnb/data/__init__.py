@@ -1,0 +1,16 @@
+"""Sets of convergence maps: load, save, split by simulation, augment; and the shipped sample.
+
+* ``mapset``: :class:`MapSet`;
+* ``shipped``: :func:`load_sample`, the N-body maps that come with lensnb;
+* ``augmentation``: :func:`random_symmetry` and :func:`random_crop`;
+* ``resizing``: :func:`block_average` and :func:`tiles`.
+"""
+
+from .augmentation import random_crop, random_symmetry
+from .mapset import MapSet
+from .resizing import block_average, tiles
+from .shipped import SAMPLE, load_sample
+
+__all__ = [
+    "SAMPLE", "MapSet", "block_average", "load_sample", "random_crop", "random_symmetry", "tiles",
+]  # fmt: skip
