@@ -117,6 +117,22 @@ def turned_values(values: Tensor, k: int) -> Tensor:
     return values.resolve_conj()
 
 
+def checked_mapping(owner: str, given) -> dict:
+    """Conditions as a dictionary, name → values; None means no conditions.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"{owner} takes conditions as a dictionary, name → values, found a "
+            f"{type(given).__name__}"
+        )
+    return dict(given)
+
+
 def check_values(name: str, values, count: int) -> None:
     """Refuse values of a condition that are not one for each map, or not finite.
 
@@ -141,7 +157,11 @@ def check_values(name: str, values, count: int) -> None:
 
 
 def check_given(
-    owner: str, expected: Mapping[str, Condition], given: Given | None, count: int
+    owner: str,
+    expected: Mapping[str, Condition],
+    given: Given | None,
+    count: int,
+    optional: Mapping[str, Condition] | None = None,
 ) -> dict[str, Tensor]:
     """Check the conditions of a batch, or of maps to be drawn. All models use this check.
 
@@ -150,6 +170,7 @@ def check_given(
         expected: the conditions that it needs, by name.
         given: values by name, one for each map, or one for all of them.
         count: number of maps.
+        optional: conditions that may be left out, by name.
 
     Returns:
         Values by name, one for each map.
@@ -157,10 +178,11 @@ def check_given(
     Raises:
         ValueError: a condition is missing, unknown, of another shape or kind, or not finite.
     """
-    given = dict(given or {})
-    unknown = [name for name in given if name not in expected]
+    given = checked_mapping(owner, given)
+    accepted = {**expected, **(optional or {})}
+    unknown = [name for name in given if name not in accepted]
     if unknown:
-        known = ", ".join(expected) or "no conditions"
+        known = ", ".join(accepted) or "no conditions"
         raise ValueError(
             f"{owner} was given {unknown[0]}, which it does not know; expected {known}"
         )
@@ -168,15 +190,19 @@ def check_given(
     if missing:
         raise ValueError(f"{owner} needs the condition {missing[0]}; expected it in given")
     checked = {}
-    for name, condition in expected.items():
-        words = f"{owner} was given {name}"
-        checked[name] = _checked(words, condition, given[name], count)
+    for name, condition in accepted.items():
+        if name in given:
+            words = f"{owner} was given {name}"
+            checked[name] = _checked(words, condition, given[name], count)
     return checked
 
 
 def _checked(words: str, condition: Condition, values, count: int) -> Tensor:
     """The values, one for each map; ``words`` begin the error message."""
-    values = torch.as_tensor(values)
+    try:
+        values = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{words} as a {type(values).__name__}; expected numbers") from None
     if tuple(values.shape) == condition.shape:
         values = values.expand(count, *condition.shape)
     expected = (count, *condition.shape)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .renamed import renamed
+
 PADDINGS = ("zeros", "reflect", "circular")
 
 
@@ -155,6 +157,7 @@ class Attention(nn.Module):
         return x + self.out(h.mT.reshape(b, c, rows, columns))
 
 
+@renamed(labels="numbers")
 class UNet(nn.Module):
     """A U-Net conditioned on numbers of each map.
 

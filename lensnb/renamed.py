@@ -8,10 +8,10 @@ import inspect
 import warnings
 
 
-def warn_renamed(owner: str, old: str, new: str, stacklevel: int = 3) -> None:
+def warn_renamed(owner: str, old: str, new: str, stacklevel: int = 3, verb: str = "is") -> None:
     """Tell the caller that a name has changed."""
     warnings.warn(
-        f"{owner}: {old} is now called {new}; the old name works in this release only",
+        f"{owner}: {old} {verb} now called {new}; the old name works in this release only",
         FutureWarning,
         stacklevel=stacklevel,
     )

@@ -142,27 +142,45 @@ def test_a_toy_family_is_trained_saved_resumed_loaded_drawn_and_judged(toy, tmp_
 
 
 def test_the_optimiser_and_the_average_are_the_familys_own(toy, monkeypatch):
-    rates, average = [], []
+    rates, betas, raw = [], set(), []
     step = torch.optim.Adam.step
 
     def noted(self, *args, **kwargs):
         rates.append([group["lr"] for group in self.param_groups])
-        return step(self, *args, **kwargs)
+        betas.add(tuple(group["betas"] for group in self.param_groups))
+        done = step(self, *args, **kwargs)
+        raw.append({name: value.detach().clone() for name, value in model.named_parameters()})
+        return done
 
     monkeypatch.setattr(torch.optim.Adam, "step", noted)
     model = made(toy)
-    for record in fit(
-        model, kappa(20, 1), Settings(12, batch=8, ema=0.8), checks=Checks(every=1), device="cpu"
-    ):
-        if "stopped" not in record:
-            raw = {name: value.detach().clone() for name, value in model.named_parameters()}
+    list(fit(model, kappa(20, 1), Settings(12, batch=8, lr=1e-3, ema=0.8), device="cpu"))
+    assert len(rates) == 12 and max(rates) == [1e-3, 2e-3]
     assert all(critic == 2 * generator for generator, critic in rates)
-    average = {
-        name for name, value in model.named_parameters() if not torch.equal(value, raw[name])
-    }
-    last = model.critic[0].weight.detach()
-    assert average >= set(model.averaged())
-    assert last.shape == raw["critic.0.weight"].shape
+    assert betas == {((0.0, 0.9), (0.0, 0.99))}
+    last = raw[-1]
+    averaged = {n for n, value in model.named_parameters() if not torch.equal(value, last[n])}
+    assert averaged == set(model.averaged())  # the critic keeps its last weights
+
+
+def test_a_model_that_could_not_be_loaded_again_is_not_trained_into_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="a Linear cannot be saved, because it has no family"):
+        next(fit(nn.Linear(2, 2), kappa(4, 1), 2, folder=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cell_with_a_family_can_be_run_again(toy):
+    def cell():
+        @register("again")
+        class Again(nn.Module):
+            pass
+
+        return Again
+
+    try:
+        assert cell() is not cell()
+    finally:
+        del contract._FAMILIES["again"]
 
 
 def test_a_name_belongs_to_one_family(toy):

@@ -61,6 +61,12 @@ def test_links_lead_to_files_and_headings(path):
     assert broken(path, prose(path)) == []
 
 
+def test_the_readme_is_short():
+    """It says what lensnb is and how to begin; everything else has a page of its own."""
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert len(words) <= 900
+
+
 def test_a_broken_link_would_be_found():
     page = ROOT / "docs/faq.md"
     text = "[a](nowhere.md), [b](#nothing), [c](../README.md#start), [d](https://arxiv.org) and ![e](quickstart.png)"

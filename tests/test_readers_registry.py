@@ -103,17 +103,19 @@ def test_another_option_is_refused(tmp_path):
 # ---------------------------------------------------------------- channels
 
 
-def test_stored_sets_may_have_channels_and_other_arrays_may_not(tmp_path):
+def test_stored_and_drawn_maps_may_have_channels_and_archives_may_not(tmp_path):
     zarr = pytest.importorskip("zarr")
     bins = np.full((3, 2, 8, 8), 0.01, np.float32)
     zarr.create_array(str(tmp_path / "maps.zarr"), data=bins, chunks=(1, 2, 8, 8))
     np.save(tmp_path / "maps.npy", bins)
+    np.savez(tmp_path / "maps.npz", bins=bins, one=bins[:, 0, :4])
     asked = Options(side_deg=5.0)
     one = read_file(tmp_path / "maps.zarr", asked)
     maps = checked(tmp_path / "maps.zarr", one, asked).maps
     check_shape("maps", maps.shape, n=8, channels=2)
-    with pytest.raises(ValueError, match=r"\(3, 2, 8, 8\); expected \(maps, n, n\)"):
-        open_maps(tmp_path / "maps.npy", side_deg=5.0)
+    assert open_maps(tmp_path / "maps.npy", side_deg=5.0).channels == 2
+    with pytest.raises(ValueError, match=r"has the shape \(3, 4, 8\); expected \(maps, n, n\)"):
+        open_maps(tmp_path / "maps.npz", side_deg=5.0)
 
 
 def test_saved_sets_may_have_channels(tmp_path):

@@ -5,11 +5,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from lensnb.compare import Quantity
 from lensnb.data import MapSet
 from lensnb.ensemble import Ensemble, StreamingEnsemble, measure
+from lensnb.nets import UNet
 from lensnb.readers import convert, open_maps
 from lensnb.store import MapWriter
+from lensnb.train import Settings, fit
 
 MAPS = np.random.default_rng(0).normal(0, 0.01, (4, 8, 8)).astype(np.float32)
 NUMBERS = [3, 3, 5, 5]
@@ -84,3 +88,24 @@ def test_names_that_moved_are_found_at_their_old_place(package):
         assert name not in module.__all__ and name not in dir(module)
         with pytest.warns(FutureWarning, match=rf"lensnb.{package}.{name} is now called lensnb"):
             assert getattr(module, name) is not None
+
+
+def test_single_arguments_beside_a_group_are_refused():
+    """They would have no effect."""
+    model = torch.nn.Linear(2, 2)
+    both = r"fit\(\) was given both Settings\(…\) and lr; put all of them into Settings"
+    with pytest.warns(FutureWarning, match="the argument lr is now called Settings"):
+        with pytest.raises(TypeError, match=both):
+            next(fit(model, MAPS, Settings(2), lr=1e-4))
+    with pytest.warns(FutureWarning), pytest.raises(TypeError, match="number of steps twice"):
+        next(fit(model, MAPS, 2, steps=3))
+    with pytest.warns(FutureWarning, match="the arguments lr, ema are now called"):
+        with pytest.raises(ValueError, match="steps must be a whole number, found None"):
+            next(fit(model, MAPS, lr=1e-4, ema=0.9))
+
+
+def test_other_arguments_keep_their_old_names():
+    with pytest.warns(FutureWarning, match="labels is now called numbers"):
+        assert UNet(channels=(8, 16), labels=2).numbers == 2
+    with pytest.warns(FutureWarning, match="right is now called expected"):
+        assert Quantity(1, "mean", right="0").expected == "0"

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import lensnb.store.reading
+import lensnb.store.writing
 from lensnb.data import MapSet, block_average, tiles
 from lensnb.readers import convert, open_maps, save_zarr
 from lensnb.store import MapWriter, StoredMaps, pieces
@@ -501,6 +502,36 @@ def test_a_writer_that_is_killed_while_it_writes_a_chunk(tmp_path):
     assert length(path) == 8 and list(path.rglob("*.partial"))
     write_boxes(path)
     assert length(path) == 10 and not list(path.rglob("*.partial"))
+
+
+def test_a_writer_that_ends_between_the_lengths_of_conditions_and_maps_is_resumed(
+    tmp_path, monkeypatch
+):
+    def write(path):
+        with MapWriter(path, 5.0) as writer:
+            for start in range(len(writer), 6, 3):
+                rows = slice(start, start + 3)
+                writer.append(kappa(6)[rows], start, {"numbers": kappa(6)[rows, 0, 0]})
+                writer.flush()
+
+    announce = lensnb.store.writing._Column.announce
+
+    def dying(self, total):
+        if self.array.ndim == 3 and total == 4:  # the chunk is full
+            raise RuntimeError("dead")
+        announce(self, total)
+
+    path = tmp_path / "set.zarr"
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="dead"):
+        patch.setattr(lensnb.store.writing._Column, "announce", dying)
+        write(path)
+    group = zarr.open_group(str(path), mode="r")
+    assert group["maps"].shape[0] == 3 and group["given/numbers"].shape[0] == 4
+    assert len(open_maps(path)) == 3
+    write(path)
+    resumed = open_maps(path)
+    np.testing.assert_array_equal(resumed.maps, kappa(6))
+    np.testing.assert_array_equal(resumed.given["numbers"], kappa(6)[:, 0, 0])
 
 
 def test_a_writer_without_space_keeps_what_it_wrote(tmp_path, monkeypatch):

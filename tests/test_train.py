@@ -683,3 +683,19 @@ def test_patience_needs_held_out_maps():
         match="patience waits for the loss of held-out maps to fall; give them as validation",
     ):
         run(build(), patience=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lr": -1e-3}, {"ema": 1.0}, {"clip": -1.0}, {"patience": -1}, {"steps": 2.5}, {"batch": 0}],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused_by_name(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Settings(**({"steps": 2} | change))
+
+
+def test_a_set_without_maps_is_refused():
+    with pytest.raises(ValueError, match="the training set has no maps; expected at least one"):
+        next(fit(torch.nn.Linear(2, 2), torch.zeros(0, 8, 8), 2))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..renamed import moved, old_attribute
+from ..renamed import moved, old_attribute, renamed
 from .estimate import Estimate
 from .verdict import Verdict
 
@@ -31,6 +31,7 @@ ITEMS = {
 }
 
 
+@renamed(right="expected")
 @dataclass(frozen=True)
 class Quantity:
     """One row of the report. It has ``of`` or ``measure``, not both.

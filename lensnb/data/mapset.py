@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..files import atomic_write
-from ..given import Batch, check_values
+from ..given import Batch, check_values, checked_mapping
 from ..maps import MapGrid
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..ramps import strip_png
@@ -73,7 +73,8 @@ class MapSet:
                 f"{len(self.maps)} maps need one simulation number each, "
                 f"found {self.simulation.shape}"
             )
-        self.given = {name: _array(values) for name, values in self.given.items()}
+        given = checked_mapping("a set of maps", self.given)
+        self.given = {name: _array(values) for name, values in given.items()}
         for name, values in self.given.items():
             check_values(name, values, len(self.maps))
 

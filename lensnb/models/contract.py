@@ -10,6 +10,7 @@ A family is a class in a file of this folder, with one import line in ``__init__
 * ``loss(batch, generator=None, given=None)``: a scalar to minimise, for κ-maps ``(batch, n, n)``
   or ``(batch, channels, n, n)`` and their conditions;
 * ``sample(n, generator=None, given=None)``: κ-maps, float32;
+* if it can be given more than ``given`` for ``sample``, ``optional``: these conditions by name;
 * if it has a density, ``log_prob(maps)``; flows also have ``to_noise`` and ``to_data``.
 
 A family may also decide how it is trained. :mod:`lensnb.train` looks for
@@ -38,13 +39,16 @@ _FAMILIES: dict[str, type[nn.Module]] = {}
 def register(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Class decorator that registers a family under a name, which is stored in its checkpoints.
 
+    A newer definition of the same class replaces the older one, so a cell can be run again.
+
     Raises:
         ValueError: another class has this name.
     """
 
     def put(model: type[nn.Module]) -> type[nn.Module]:
-        if name in _FAMILIES:
-            raise ValueError(f"there is a family {name!r} already: {_FAMILIES[name].__name__}")
+        known = _FAMILIES.get(name, model)
+        if (known.__module__, known.__qualname__) != (model.__module__, model.__qualname__):
+            raise ValueError(f"there is a family {name!r} already: {known.__name__}")
         model.family = name
         _FAMILIES[name] = model
         return model
@@ -73,10 +77,9 @@ def check_batch(model: nn.Module, maps: Tensor, given: Given | None = None) -> d
             unknown, or of another shape.
     """
     owner = type(model).__name__
-    shape = getattr(maps, "shape", None)
-    if shape is None:
+    if not isinstance(maps, Tensor):
         raise ValueError(f"{owner} takes a tensor of maps, found a {type(maps).__name__}")
-    check_shape(f"a batch for this {owner}", shape, model.n, model.channels)
+    check_shape(f"a batch for this {owner}", maps.shape, model.n, model.channels)
     return check_given(f"this {owner}", model.given, given, len(maps))
 
 
@@ -85,7 +88,8 @@ def check_draw(model: nn.Module, n: int, given: Given | None = None) -> dict[str
     owner = type(model).__name__
     if n < 1:
         raise ValueError(f"the number of maps to draw must be positive, found {n}")
-    return check_given(f"this {owner}", model.given, given, n)
+    optional = getattr(model, "optional", {})
+    return check_given(f"this {owner}", model.given, given, n, optional)
 
 
 def map_shape(model: nn.Module) -> tuple[int, ...]:

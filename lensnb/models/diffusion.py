@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..given import Condition, Conditions, Given, check_given
+from ..given import Condition, Conditions, Given
 from ..maps import GaussianField
 from ..maps.grid import wide
 from ..nets import UNet
@@ -119,6 +119,10 @@ class Diffusion(nn.Module):
             gaussian = GaussianField.white(n, self.channels)
         if conditions is None:
             conditions = Conditions({})
+        if band_powers is not None and "band_powers" in conditions.known:
+            raise ValueError(
+                "a condition is called band_powers, as the model's own; expected another name"
+            )
         self.config = {
             "n": n,
             "channels": self.channels,
@@ -192,6 +196,13 @@ class Diffusion(nn.Module):
     def given(self) -> dict[str, Condition]:
         """The conditions that the model needs, by name."""
         return self.conditions.known
+
+    @property
+    def optional(self) -> dict[str, Condition]:
+        """What ``sample`` can be given besides: the band powers, if the model has them."""
+        if self.band_powers is None:
+            return {}
+        return {"band_powers": Condition((self.band_powers.bands,), "numbers")}
 
     # ------------------------------------------------------------ conditions
 
@@ -274,9 +285,8 @@ class Diffusion(nn.Module):
         Returns:
             κ, float32, shape ``(n, pixels, pixels)`` or ``(n, channels, pixels, pixels)``.
         """
-        given = dict(given or {})
-        powers = self._given_powers(given.pop("band_powers", None), n)
         given = check_draw(self, n, given)
+        powers = given.pop("band_powers", None)
         noise = MapNoise(n, generator)
         sigmas = steps
         if not isinstance(steps, Tensor):
@@ -291,15 +301,6 @@ class Diffusion(nn.Module):
                 own = powers[part].to(device)
             drawn.append(self._sample_batch(noise[part], sigmas, sampler, conditions, own))
         return torch.cat(drawn)
-
-    def _given_powers(self, powers: Tensor | None, n: int) -> Tensor | None:
-        """The band powers that the caller gave, checked; one row for each map."""
-        if powers is None:
-            return None
-        known = {}
-        if self.band_powers is not None:
-            known = {"band_powers": Condition((self.band_powers.bands,), "numbers")}
-        return check_given("this Diffusion", known, {"band_powers": powers}, n)["band_powers"]
 
     def _sample_batch(
         self,

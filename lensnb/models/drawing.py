@@ -171,7 +171,7 @@ def _check_settings(files: _Files, settings: dict) -> None:
         "maps": "number of maps",
         "block": "size of a block",
         "how": "way to sample",
-        "given": "conditions",
+        "given": "value of a condition",
     }
     names = {**settings, "given": settings.get("given")}
     other = [words.get(name, name) for name, value in names.items() if found.get(name) != value]

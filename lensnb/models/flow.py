@@ -82,7 +82,8 @@ class Flow(nn.Module):
 
     Raises:
         ValueError: ``n`` is not such a power of two, ``steps`` is odd, the coupling is unknown, or
-            ``transform`` and ``base`` have different channels.
+            ``transform`` and ``base`` have different channels; a condition is a map whose pixels
+            cannot be averaged or repeated to those of every level.
     """
 
     def __init__(
@@ -119,6 +120,8 @@ class Flow(nn.Module):
             transform = KappaTransform.blank(self.channels)
         if conditions is None:
             conditions = Conditions({})
+        for name, condition in conditions.maps.items():
+            _check_resolution(name, condition.shape[-1], n)
         self.conditions = conditions
         self.config = {
             "n": n,
@@ -494,6 +497,16 @@ class Flow(nn.Module):
 def _steps(chain: nn.ModuleList) -> list[tuple[nn.Module, ...]]:
     """The steps of a level, each with its actnorm, mixing and coupling."""
     return list(zip(chain[::3], chain[1::3], chain[2::3]))
+
+
+def _check_resolution(name: str, side: int, n: int) -> None:
+    """Refuse a condition whose pixels do not fit those of a level of a flow for ``n`` pixels."""
+    for level_side in (n // 2, n // 4, n // 8):
+        if side % level_side and level_side % side:
+            raise ValueError(
+                f"the condition {name} has maps of {side}² pixels, which do not fit a flow for "
+                f"{n}²; expected {n // 8}, {n // 4}, {n // 2} or {n} pixels a side"
+            )
 
 
 def _at_side(values: Tensor, side: int) -> Tensor:

@@ -62,14 +62,17 @@ def gallery(
     """A few maps of each set, a row per set, all on one colour scale.
 
     Args:
-        sets: κ-maps by name, each ``(maps, n, n)``; each source bin of ``(maps, channels, n, n)``
-            has a row of its own.
+        sets: κ-maps by name, each a :class:`~lensnb.data.MapSet` or ``(maps, n, n)``; each source
+            bin of ``(maps, channels, n, n)`` has a row of its own.
         side_deg: side of the field, degrees.
         columns: maps in a row.
         limits: κ at the two ends of the colour scale; by default from the 0.5th to the 99.7th
             percentile of the maps shown of the first set.
     """
-    few = {name: np.asarray(maps[:columns], float) for name, maps in sets.items()}
+    few = {}
+    for name, maps in sets.items():
+        maps = getattr(maps, "maps", maps)
+        few[name] = np.asarray(maps[:columns], float)
     for name, maps in few.items():
         check_shape(name, maps.shape)
     if limits is None:

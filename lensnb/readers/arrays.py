@@ -39,7 +39,8 @@ class Npz(Format):
 
 
 def read_npy(path: Path) -> FileMaps:
-    """Read one array, ``(n, n)`` or ``(maps, n, n)``, as cosmoGAN's; it stays on disk.
+    """Read one array of maps, which stays on disk: ``(n, n)`` or ``(maps, n, n)``, as cosmoGAN's,
+    or ``(maps, channels, n, n)``, as :func:`lensnb.models.draw` writes it.
 
     Returns:
         The array as a read-only memory map.
@@ -48,7 +49,7 @@ def read_npy(path: Path) -> FileMaps:
         ValueError: the file is cut off, or holds Python objects.
     """
     with reading(path, "a whole .npy file of plain numbers"):
-        return FileMaps(np.lib.format.open_memmap(path, mode="r"))
+        return FileMaps(np.lib.format.open_memmap(path, mode="r"), channels=True)
 
 
 def read_npz(path: Path) -> FileMaps:

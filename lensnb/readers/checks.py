@@ -77,10 +77,20 @@ def _agreed(path: Path, name: str, said: float | None, given: float | None) -> f
 
 def _redshifts(path: Path, said, given):
     """The same for source redshifts, of which several channels have one each."""
-    if np.ndim(said) == 0:
+    if np.ndim(said) == 0 and np.ndim(given) == 0:
         return _agreed(path, "z_source", said, given)
+    if np.ndim(said) == 0:
+        said = np.full(len(given), said)
+    if np.ndim(given) > 0 and len(given) != len(said):
+        raise ValueError(
+            f"{path} has {len(said)} source redshifts; the argument z_source has {len(given)}, "
+            "expected as many or none"
+        )
     givens = np.broadcast_to(np.asarray(given, float), len(said))
-    return tuple(_agreed(path, "z_source", *pair) for pair in zip(said, givens.tolist()))
+    return tuple(
+        _agreed(path, "z_source", *pair)
+        for pair in zip(np.asarray(said, float).tolist(), givens.tolist())
+    )
 
 
 def check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps, asked: Options):

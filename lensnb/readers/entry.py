@@ -27,7 +27,7 @@ from .which_simulation import simulations
 def open_maps(
     path,
     side_deg: float | None = None,
-    z_source: float = math.nan,
+    z_source: float | tuple[float, ...] = math.nan,
     simulation=None,
     *,
     pixels: int | None = None,
@@ -110,7 +110,7 @@ def convert(
     path,
     out: str | PathLike,
     side_deg: float | None = None,
-    z_source: float = math.nan,
+    z_source: float | tuple[float, ...] = math.nan,
     simulation=None,
     **options,
 ) -> MapSet:

@@ -46,7 +46,7 @@ class Options:
     """
 
     side_deg: float | None = None
-    z_source: float | None = math.nan
+    z_source: float | tuple[float, ...] | None = math.nan
     simulation: object = None
     _: KW_ONLY
     pixels: int | None = None
@@ -62,7 +62,8 @@ class Options:
                 raise ValueError(f"side_deg must be below 180 degrees, found {self.side_deg}")
         if self.z_source is None:
             self.z_source = math.nan
-        if self.z_source <= 0 or math.isinf(self.z_source):
+        redshifts = np.atleast_1d(np.asarray(self.z_source, float))
+        if (redshifts <= 0).any() or np.isinf(redshifts).any():
             raise ValueError(f"z_source must be positive and finite, found {self.z_source}")
         if self.pixels is None:
             return
@@ -106,8 +107,13 @@ FORMATS: list[Format] = []
 
 
 def register(kind: type[Format]) -> type[Format]:
-    """Add a format to the registry; a decorator of its class."""
-    FORMATS.append(kind())
+    """Add a format to the registry, or replace its older definition; a decorator of its class."""
+    classes = [(type(one).__module__, type(one).__qualname__) for one in FORMATS]
+    name = (kind.__module__, kind.__qualname__)
+    if name in classes:  # a cell with the class was run again
+        FORMATS[classes.index(name)] = kind()
+    else:
+        FORMATS.append(kind())
     return kind
 
 

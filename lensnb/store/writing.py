@@ -31,10 +31,13 @@ class _Column:
         self.buffer = np.empty(array.chunks, array.dtype)
 
     def read(self, start: int, count: int) -> None:
-        """Read the part of the last chunk that is written already."""
+        """Read the part of the last chunk that is written already.
+
+        The array can be longer than ``count``, if a writer was killed while it set the lengths.
+        """
         if count > start:
             stored = StoredMaps(self.array, self._path, checked=True)
-            self.buffer[: count - start] = np.asarray(stored[start:])
+            self.buffer[: count - start] = np.asarray(stored[start:count])
 
     def write(self, start: int, held: int) -> None:
         """Write the chunk that begins at map ``start`` and has ``held`` maps so far."""

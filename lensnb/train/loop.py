@@ -74,7 +74,9 @@ def fit(
 
     Raises:
         ValueError: the maps or conditions do not fit the model; a loss or gradient is not finite;
-            the folder has a corrupt training or one with other settings; an option makes no sense.
+            the folder has a corrupt training or one with other settings; an option makes no sense;
+            a folder is given, but the model is of no registered family.
+        TypeError: an unknown argument, or one that is given twice.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)
     if settings.patience and checks.validation is None:
@@ -92,6 +94,7 @@ def fit(
     path = files.path
     if path is not None:
         path = Path(path)
+        _check_saved(model)
     with processes.joined(device) as device:
         saved = processes.from_first(lambda: read_training(path))
         began = None
@@ -109,6 +112,16 @@ def fit(
         reporter = Reporter(state, checks, held_out, device)
         batches = _Batches(source, settings, device, precision)
         yield from _loop(state, batches, reporter, checks, files.save_every)
+
+
+def _check_saved(model: nn.Module) -> None:
+    """Refuse a model whose files could not be read again, before it is trained."""
+    lacking = [name for name in ("family", "config", "from_config") if not hasattr(model, name)]
+    if lacking:
+        raise ValueError(
+            f"a {type(model).__name__} cannot be saved, because it has no {lacking[0]}; expected "
+            "a family as lensnb.models.contract describes it, registered by lensnb.models.register"
+        )
 
 
 def _formerly(device: torch.device) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -60,8 +61,14 @@ class Settings:
 
     def __post_init__(self):
         for name in ("steps", "batch", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+            _check_count(name, getattr(self, name))
+        _check_count("patience", self.patience, least=0)
+        if not 0 <= self.lr < math.inf:
+            raise ValueError(f"lr must be finite and not negative, found {self.lr}")
+        if not self.clip > 0:
+            raise ValueError(f"clip must be positive, found {self.clip}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, found {self.ema}")
 
     def as_json(self) -> dict:
         """Plain JSON values; the augmentation is given by its name."""
@@ -95,8 +102,8 @@ class Checks:
     def __post_init__(self):
         for name in ("every", "check_every"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, found {value}")
+            if value is not None:
+                _check_count(name, value)
 
 
 @dataclass(frozen=True)
@@ -132,10 +139,24 @@ class Folder:
         path: the folder; None keeps nothing.
         save_every: steps between checkpoints. A checkpoint is written only after the next loss and
             gradient were found to be finite.
+
+    Raises:
+        ValueError: a number of steps that makes no sense.
     """
 
     path: str | Path | None = None
     save_every: int = 100
+
+    def __post_init__(self):
+        _check_count("save_every", self.save_every)
+
+
+def _check_count(name: str, value, least: int = 1) -> None:
+    """Refuse what is not a whole number, or is too small."""
+    if not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number, found {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, found {value}")
 
 
 def schedule(step: int, steps: int) -> float:
@@ -187,11 +208,23 @@ def grouped(settings, checks, device, folder, old: dict):
     if old:
         kinds = {name: _GROUPS[_OLD[name]].__name__ for name in old}
         new = ", ".join(f"{kind}({name}=…)" for name, kind in kinds.items())
-        warn_renamed("fit", f"the arguments {', '.join(old)}", new, stacklevel=4)
+        if len(old) == 1:
+            warn_renamed("fit", f"the argument {next(iter(old))}", new, stacklevel=4)
+        else:
+            warn_renamed("fit", f"the arguments {', '.join(old)}", new, stacklevel=4, verb="are")
     own = {group: {} for group in _GROUPS}
     for name, value in old.items():
         own[_OLD[name]][name] = value
+    passed = {"settings": settings, "checks": checks, "device": device, "folder": folder}
+    for group, kind in _GROUPS.items():
+        if own[group] and isinstance(passed[group], kind):
+            raise TypeError(
+                f"fit() was given both {kind.__name__}(…) and {', '.join(own[group])}; "
+                f"put all of them into {kind.__name__}"
+            )
     if not isinstance(settings, Settings):
+        if settings is not None and "steps" in own["settings"]:
+            raise TypeError("fit() was given the number of steps twice; give it once")
         steps = own["settings"].pop("steps", settings)
         settings = Settings(steps, **own["settings"])
     if checks is None:

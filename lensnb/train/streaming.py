@@ -64,6 +64,8 @@ def training_set(maps, needed: Mapping, name: str = "the training set") -> Train
             f"{name} is a {type(maps).__name__}; "
             "expected one tensor or array of maps, a Batch or a MapSet"
         )
+    if not len(maps):
+        raise ValueError(f"{name} has no maps; expected at least one")
     if maps.ndim != 2:  # vectors of statistics have two axes
         check_shape(name, maps.shape)
     missing = [condition for condition in needed if condition not in given]

@@ -30,6 +30,7 @@ from .pictures import (
     Maps,
     Pictured,
     axes_of,
+    check_unconditional,
     colour_limits,
     colour_tables,
     draw_colour_bar,
@@ -79,11 +80,12 @@ def walk(
         ``scales``, ``first`` and ``last`` can be read and set.
 
     Raises:
-        ValueError: the maps have another size than the model's, several source bins or NaN; the
-            field size is missing; there is no such map; a walk has fewer than three steps; a
-            temperature is not positive, or 1 is not among them.
+        ValueError: the model has conditions; the maps have another size than its own, several
+            source bins or NaN; the field size is missing; there is no such map; a walk has fewer
+            than three steps; a temperature is not positive, or 1 is not among them.
     """
     side_deg = side_of(maps, side_deg)
+    check_unconditional(model)
     if steps < 3:
         raise ValueError(f"a walk needs at least three steps, found {steps}")
     offered = sorted({float(t) for t in temperatures})

@@ -23,6 +23,7 @@ from .pictures import (
     Maps,
     Pictured,
     axes_of,
+    check_unconditional,
     colour_limits,
     colour_tables,
     draw_colour_bar,
@@ -79,10 +80,7 @@ def diffuse(
             conditions.
     """
     side_deg = side_of(maps, side_deg)
-    if model.given:
-        raise ValueError(
-            f"the widget shows models without conditions; this one needs {', '.join(model.given)}"
-        )
+    check_unconditional(model)
     if levels < 4:
         raise ValueError(f"the noise level needs at least four steps, found {levels}")
     total = len(maps)

@@ -14,7 +14,7 @@ from pathlib import Path
 import anywidget
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import plot
 from ..data import MapSet
@@ -76,6 +76,14 @@ def side_of(maps: Maps, side_deg: float | None) -> float:
         side_deg = maps.side_deg
     check_side(side_deg)
     return float(side_deg)
+
+
+def check_unconditional(model: nn.Module) -> None:
+    """Refuse a model with conditions, which no widget can show yet."""
+    if model.given:
+        raise ValueError(
+            f"the widget shows models without conditions; this one needs {', '.join(model.given)}"
+        )
 
 
 @dataclass(frozen=True)
