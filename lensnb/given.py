@@ -133,6 +133,39 @@ def checked_mapping(owner: str, given) -> dict:
     return dict(given)
 
 
+def as_arrays(owner: str, given) -> dict:
+    """Conditions as arrays of floating-point or complex numbers, name → values.
+
+    Tensors and lists become arrays, whole numbers become float64. Maps that stay on disk are not
+    changed.
+
+    Args:
+        owner: what they belong to, which begins the error message.
+        given: values by name; None for no conditions.
+
+    Raises:
+        ValueError: they are no dictionary, a name cannot be one of an argument, or values are not
+            numbers.
+    """
+    arrays = {}
+    for name, values in checked_mapping(owner, given).items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"a condition has a name such as noisy_map, found {name!r}")
+        if isinstance(values, Tensor):
+            values = values.detach().cpu().numpy()
+        if not hasattr(values, "shape"):
+            values = np.asarray(values)
+        kind = np.dtype(values.dtype).kind
+        if kind in "biu":
+            values = np.asarray(values, np.float64)
+        elif kind not in "fc":
+            raise ValueError(
+                f"the condition {name} has values of type {values.dtype}; expected numbers"
+            )
+        arrays[name] = values
+    return arrays
+
+
 def check_values(name: str, values, count: int) -> None:
     """Refuse values of a condition that are not one for each map, or not finite.
 

@@ -463,6 +463,29 @@ def test_conditions_that_are_no_dictionary_of_numbers_are_refused_in_a_sentence(
         MapSet(batch.maps, 5.0, given=[1, 2])
 
 
+@pytest.mark.parametrize("put", ["a set", "a writer"])
+def test_a_set_and_a_writer_take_the_same_conditions(put, tmp_path):
+    maps = SET[1].maps[:3]
+
+    def taken(given):
+        if put == "a set":
+            return MapSet(maps, 5.0, given=given).given
+        with MapWriter(tmp_path / "set.zarr", 5.0) as writer:
+            writer.append(maps, 1, given)
+        return open_maps(tmp_path / "set.zarr").given
+
+    refused = {
+        "a name such as noisy_map, found 'noisy map'": {"noisy map": [1.0, 2.0, 3.0]},
+        "the condition box has values of type <U1; expected numbers": {"box": ["a", "b", "c"]},
+        r"the condition box has the shape \(2,\); expected 3 values": {"box": [1, 2]},
+        "NaN or inf": {"box": [1.0, 2.0, math.nan]},
+    }
+    for words, given in refused.items():
+        with pytest.raises(ValueError, match=words):
+            taken(given)
+    assert taken({"box": [1, 2, 3]})["box"].tolist() == [1.0, 2.0, 3.0]
+
+
 def test_parts_with_other_channels_are_refused():
     with pytest.raises(ValueError, match="the same channels, found transform 2, base 1"):
         Flow(N, KappaTransform.fit(SET[2].tensor()), GaussianField.white(N))

@@ -17,7 +17,8 @@ FLOORS = [
     {"renamed"},
     {"files", "maps", "nets", "ramps", "theory"},
     # half a floor up: these rest on maps or files, and data, train and models rest on them
-    {"transform", "samplers", "layers", "given", "store"},
+    {"transform", "samplers", "layers", "given"},
+    {"store"},
     {"data", "shear", "stats", "train", "models"},
     {"readers", "sims", "ensemble"},
     {"compare"},
@@ -35,7 +36,7 @@ NARROWER = {
     "samplers": {"maps"},
     "shear": {"maps"},
     "stats": {"files", "maps", "renamed", "transform"},
-    "store": {"files", "maps", "renamed"},
+    "store": {"files", "given", "maps", "renamed"},
     "train": {"files", "given", "maps", "renamed", "store", "transform"},
     "transform": {"maps"},
 }

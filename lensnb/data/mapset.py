@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..files import atomic_write
-from ..given import Batch, check_values, checked_mapping
+from ..given import Batch, as_arrays, check_values
 from ..maps import MapGrid
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..ramps import strip_png
@@ -73,8 +73,7 @@ class MapSet:
                 f"{len(self.maps)} maps need one simulation number each, "
                 f"found {self.simulation.shape}"
             )
-        given = checked_mapping("a set of maps", self.given)
-        self.given = {name: _array(values) for name, values in given.items()}
+        self.given = as_arrays("a set of maps", self.given)
         for name, values in self.given.items():
             check_values(name, values, len(self.maps))
 

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..files import atomic_folder, optional
+from ..given import as_arrays, check_values
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..renamed import old_attribute, renamed
 from .reading import StoredMaps, check_pixels, maps_a_piece, read_simulation, simulation_name
@@ -159,7 +160,7 @@ class MapWriter:
         simulation = np.asarray(simulation)
         if simulation.ndim == 0:
             simulation = np.full(len(maps), simulation)
-        given = {name: _array(values) for name, values in (given or {}).items()}
+        given = as_arrays(f"{self.path}", given)
         self._check(maps, simulation)
         self._check_given(given, len(maps))
         if not len(maps):
@@ -271,13 +272,7 @@ class MapWriter:
     def _check_given(self, given: Mapping, count: int) -> None:
         """Refuse conditions that do not fit the maps or the set."""
         for name, values in given.items():
-            if not name.isidentifier():
-                raise ValueError(f"a condition has a name such as noisy_map, found {name!r}")
-            if values.shape[:1] != (count,) or values.dtype.kind not in "fc":
-                raise ValueError(
-                    f"{self.path} takes {name} with one floating-point value a map, "
-                    f"found {values.dtype} of the shape {values.shape}"
-                )
+            check_values(name, values, count)
             if not np.isfinite(values).all():
                 raise ValueError(
                     f"{self.path} takes finite values of {name}, found NaN or infinity"
