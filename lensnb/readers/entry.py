@@ -58,7 +58,8 @@ def open_maps(
             10; or a list of files in its own order, of which none may be missing.
         side_deg: side of the field, degrees; needed when the files do not say it, and to cut
             CosmoGrid's sky.
-        z_source: redshift of the sources, where the files do not say it; NaN when not known.
+        z_source: redshift of the sources, where the files do not say it, for several channels one
+            each; NaN when not known.
         simulation: the simulation of each map, an array of integers or names, or the path of such
             an ``.npy``; it replaces what the files say. None keeps what they say; if they say
             nothing, every map counts as its own simulation. ``"each"`` counts every map, and every
