@@ -159,8 +159,8 @@ def compare(
 
     Raises:
         ValueError: the true sets share simulations, differ in their field, or one has fewer than
-            two simulations; generated maps have another shape, or fewer than two are finite; a
-            name is reserved for a true set; costs name a generator that is not there.
+            two simulations. Generated maps have another shape, or fewer than two are finite. A
+            name is reserved for a true set. Costs name a generator that is not there.
     """
     sets = gather_sets(truth, null, generated, train)
     costs = dict(costs or {})

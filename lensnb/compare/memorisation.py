@@ -10,8 +10,8 @@ symmetries of the square and τ a periodic shift by whole pixels,
 and one Fourier transform gives ⟨g, S τ t⟩ for all τ. With several channels the inner product is
 summed over the channels. Each channel has a whitening of its own, and one S and one τ act on all.
 
-Typical distances: 0 for a copy, also when it is turned, mirrored or shifted; the size of the noise
-for a copy with a little noise; d ≈ √(2 − √2) = 0.77 for the mean of two training maps. For
+A copy has the distance 0, also when it is turned, mirrored or shifted. A copy with a little noise
+has the size of the noise. The mean of two training maps has d ≈ √(2 − √2) = 0.77. For
 unrelated maps d depends on the number of trials: it is 1.25 for 1,024 maps and 24 modes. The
 cut in modes makes the search fast, and blind to differences in small-scale detail.
 

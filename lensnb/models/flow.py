@@ -82,7 +82,7 @@ class Flow(nn.Module):
 
     Raises:
         ValueError: ``n`` is not such a power of two, ``steps`` is odd, the coupling is unknown, or
-            ``transform`` and ``base`` have different channels; a condition is a map whose pixels
+            ``transform`` and ``base`` have different channels. A condition is a map whose pixels
             cannot be averaged or repeated to those of every level.
     """
 

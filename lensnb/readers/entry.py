@@ -85,7 +85,7 @@ def open_maps(
         FileNotFoundError: there is no such file, or none matches the pattern.
         ValueError: a file is truncated, does not hold square floating-point maps, has no field
             size, has NaN or infinite pixels, cannot be κ, or contradicts another file or the
-            arguments; one sentence says which and how.
+            arguments. One sentence says which and how.
         ImportError: a package that the format needs is not installed.
     """
     asked = Options(

@@ -102,8 +102,8 @@ def bispectrum(
 
     Raises:
         ValueError: edges that do not rise from above zero to at most two thirds of the Nyquist
-            frequency, a triple that is not one of shells, a triple of shells without a closed
-            triangle of modes, or a mask that hides a whole map.
+            frequency. A triple that is not one of shells, or has no closed triangle of modes. A
+            mask that hides a whole map.
     """
     grid = square(maps, side_deg)
     radii = _radii(grid, edges)

@@ -74,8 +74,8 @@ def fit(
 
     Raises:
         ValueError: the maps or conditions do not fit the model; a loss or gradient is not finite;
-            the folder has a corrupt training or one with other settings; an option makes no sense;
-            a folder is given, but the model is of no registered family.
+            the folder has a corrupt training or one with other settings. An option makes no sense.
+            A folder is given, but the model is of no registered family.
         TypeError: an unknown argument, or one that is given twice.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)

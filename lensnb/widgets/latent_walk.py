@@ -81,8 +81,8 @@ def walk(
 
     Raises:
         ValueError: the model has conditions; the maps have another size than its own, several
-            source bins or NaN; the field size is missing; there is no such map; a walk has fewer
-            than three steps; a temperature is not positive, or 1 is not among them.
+            source bins or NaN; the field size is missing. There is no such map. A walk has fewer
+            than three steps. A temperature is not positive, or 1 is not among them.
     """
     side_deg = side_of(maps, side_deg)
     check_unconditional(model)
