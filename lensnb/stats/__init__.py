@@ -12,8 +12,11 @@ The files are:
 * ``minkowski_functionals``: V₀, V₁, V₂ and their values for a Gaussian field;
 * ``starlet_transform``: the wavelet transform, its peaks and ℓ1-norms;
 * ``scattering_transform``: scattering coefficients;
+* ``homogeneity``: variance by place, edges, mean and extremes of a map;
+* ``isotropy``: power by direction;
 * ``statistic``: :class:`Statistic`, a statistic with its bins, labels and channels;
-* ``default_suite``: :func:`suite`.
+* ``default_suite``: :func:`suite`;
+* ``blind_spot_suite``: :func:`blind_spots`, the statistics of what the suite cannot see.
 
 Every function takes maps ``(..., n, n)``, one or many, on any device. It returns one vector a map,
 float64, ``(..., bins)``, on the same device. A :class:`Statistic` also takes several channels at
@@ -33,7 +36,17 @@ mask that hides a whole map raises a ``ValueError`` of one sentence.
 
 from ..renamed import moved
 from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
+from .blind_spot_suite import blind_spots
 from .default_suite import suite
+from .homogeneity import (
+    edge_products,
+    extremes,
+    map_mean,
+    ring_edges,
+    seam_correlation,
+    variance_by_place,
+)
+from .isotropy import power_by_direction, wide_bands
 from .minkowski_functionals import gaussian_minkowski, minkowski
 from .peaks import minima_counts, peak_counts
 from .pixels import at_scales, moments, pdf, reduced_moments
@@ -57,23 +70,30 @@ __all__ = [
     "Statistic",
     "at_scales",
     "bispectrum",
+    "blind_spots",
     "cross_spectra",
+    "edge_products",
     "ell_edges",
     "equilateral",
+    "extremes",
     "folded",
     "gaussian_minkowski",
+    "map_mean",
     "minima_counts",
     "minkowski",
     "moments",
     "pdf",
     "peak_counts",
     "pixel_window",
+    "power_by_direction",
     "power_spectrum",
     "reduced_moments",
     "reduced_scattering",
+    "ring_edges",
     "scattering",
     "scattering_order",
     "scattering_scales",
+    "seam_correlation",
     "shell_edges",
     "squeezed",
     "starlet",
@@ -82,6 +102,8 @@ __all__ = [
     "starlet_peak_counts",
     "starlet_scales",
     "suite",
+    "variance_by_place",
+    "wide_bands",
 ]
 
 __getattr__ = moved(__name__, shape_noise_power="lensnb.shear")
