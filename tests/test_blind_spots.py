@@ -216,7 +216,7 @@ def test_means_that_scatter_too_little_are_measured(train):
 def test_pixels_that_are_too_bright_are_measured(train):
     """Above 8σ everything is stretched by a half: the maps above 10σ are those once above 9⅓σ.
 
-    They are 1.5 to 2 times as many, which 1,024 maps cannot show by 5 errors.
+    They are about twice as many, which 1,024 maps cannot show by 5 errors.
     """
     maps = train.tensor()
     sigma = float(maps.std())
