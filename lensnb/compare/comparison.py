@@ -16,13 +16,13 @@ from .. import stats
 from ..data import MapSet
 from ..ensemble import Ensemble, measure
 from .cost import Cost
-from .covariance import amplitude_and_tilt
+from .covariance import amplitude_and_tilt, eigenvectors
 from .estimate import Estimate
-from .ks import ks_rejected
+from .ks import ks_p
 from .memorisation import Nearest, copies, nearest
 from .report import FidelityReport
 from .rows import QUANTITIES
-from .sets import NULL, TRAIN, TRUTH, FiniteMaps, gather_sets
+from .sets import BOTH, NULL, TRAIN, TRUTH, FiniteMaps, gather_sets, pooled
 from .verdict import Verdict, judge_joint, parts_of
 
 _MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
@@ -36,7 +36,9 @@ class Comparison:
 
     Attributes:
         sets: the maps by set: the truth, the null, the training set if given, the generators.
-        ensembles: ``ensembles[set][statistic]``.
+        ensembles: ``ensembles[set][statistic]``; also of :data:`~lensnb.compare.sets.BOTH`, truth
+            and null together.
+        blind_spots: the same of :func:`lensnb.stats.blind_spots`.
         responses: ∂μ/∂θ by statistic, shape ``(bins, parameters)``.
         look_at_maps: measure also what needs the maps themselves.
         rounds: bootstrap rounds.
@@ -45,6 +47,7 @@ class Comparison:
 
     sets: Mapping[str, FiniteMaps]
     ensembles: Mapping[str, Mapping[str, Ensemble]]
+    blind_spots: Mapping[str, Mapping[str, Ensemble]]
     responses: Mapping[str, np.ndarray]
     look_at_maps: bool
     rounds: int
@@ -60,6 +63,26 @@ class Comparison:
         """The sets to judge, the null first."""
         return [name for name in self.sets if name not in (TRUTH, TRAIN)]
 
+    def reference_of(self, name: str) -> str:
+        """The true maps that a set is compared with.
+
+        Generators are compared with all true maps, truth and null together, so that no verdict
+        depends on the luck of one set. The null is compared with the truth.
+        """
+        if name == NULL:
+            return TRUTH
+        return BOTH
+
+    def maps_of_reference(self, name: str) -> FiniteMaps:
+        """The maps of :meth:`reference_of`."""
+        if name == NULL:
+            return self.truth
+        return self._both
+
+    @cached_property
+    def _both(self) -> FiniteMaps:
+        return pooled(self.truth, self.sets[NULL])
+
     @cached_property
     def joint(self) -> dict[str, Ensemble]:
         """The vectors of all statistics in a row, by set."""
@@ -67,13 +90,18 @@ class Comparison:
 
     @cached_property
     def all_verdicts(self) -> dict[str, dict[str, dict[str, Verdict]]]:
-        """``all_verdicts[reference][set][statistic]``, against the truth and the training set."""
-        references = [name for name in (TRUTH, TRAIN) if name in self.sets]
+        """``all_verdicts[reference][set][statistic]``, against true maps and the training set."""
+        comparisons = [(name, self.reference_of(name)) for name in self.judged]
+        kept = eigenvectors([self.joint[TRUTH], self.joint[NULL]])
+        most = {TRUTH: kept, BOTH: kept}
+        if TRAIN in self.sets:
+            comparisons += [(name, TRAIN) for name in self.judged]
+            most[TRAIN] = eigenvectors([self.joint[TRAIN]])
         return judge_joint(
             self.joint,
             parts_of(self.ensembles[TRUTH]),
-            self.judged,
-            references,
+            comparisons,
+            most,
             self.responses,
             self.rounds,
             self.seed,
@@ -81,15 +109,15 @@ class Comparison:
 
     @property
     def verdicts(self) -> dict[str, dict[str, Verdict]]:
-        """``verdicts[set][statistic]`` against the truth."""
-        return self.all_verdicts[TRUTH]
+        """``verdicts[set][statistic]`` against true maps."""
+        found = self.all_verdicts
+        return {name: found[self.reference_of(name)][name] for name in self.judged}
 
     @cached_property
-    def ks(self) -> dict[str, tuple[np.ndarray, Estimate]]:
-        """The Kolmogorov–Smirnov p of every bin and the share that is rejected, by set."""
-        truth = self.joint[TRUTH]
+    def ks(self) -> dict[str, np.ndarray]:
+        """The Kolmogorov–Smirnov p of every bin, by set."""
         return {
-            name: ks_rejected(self.joint[name], truth, self.rounds, self.seed)
+            name: ks_p(self.joint[name], self.joint[self.reference_of(name)], self.seed)
             for name in self.judged
         }
 
@@ -172,13 +200,20 @@ def compare(
         few = reference[:: max(1, len(reference) // _MAPS_FOR_RESPONSES)]
         responses = amplitude_and_tilt(few, truth.side_deg, statistics)
     rows = [quantity for quantity in QUANTITIES if quantity.measure is not None]
+    spots = stats.blind_spots(reference, truth.side_deg)
     with _progress_bar(len(sets) + 1 + len(rows)) as bar:
-        ensembles = {}
+        ensembles, blind_spots = {}, {}
         for name, one in sets.items():
-            ensembles[name] = measure(statistics, one.maps, one.simulation)
+            measured = measure(statistics | spots, one.maps, one.simulation)
+            ensembles[name] = {key: measured[key] for key in statistics}
+            blind_spots[name] = {key: measured[key] for key in spots}
             bar.update()
-        comparison = Comparison(sets, ensembles, responses, look_at_maps, rounds, seed)
-        verdicts = comparison.all_verdicts
+        for by_set in (ensembles, blind_spots):
+            by_set[BOTH] = _pooled(by_set[TRUTH], by_set[NULL])
+        comparison = Comparison(
+            sets, ensembles, blind_spots, responses, look_at_maps, rounds, seed
+        )
+        verdicts = comparison.verdicts
         bar.update()
         extras = {name: {} for name in comparison.judged}
         for row in rows:
@@ -188,14 +223,25 @@ def compare(
     return FidelityReport(
         statistics=dict(statistics),
         ensembles=ensembles,
-        verdicts=verdicts[TRUTH],
-        against_train=verdicts.get(TRAIN, {}),
+        verdicts=verdicts,
+        against_train=comparison.all_verdicts.get(TRAIN, {}),
         extras=extras,
-        ks={name: p for name, (p, _) in comparison.ks.items()},
+        ks=comparison.ks,
         neighbours=comparison.neighbours,
         costs=costs,
         counts={name: one.counts() for name, one in sets.items()},
     )
+
+
+def _pooled(truth: Mapping[str, Ensemble], null: Mapping[str, Ensemble]) -> dict[str, Ensemble]:
+    """The vectors of truth and null together, by statistic."""
+    found = {}
+    for name, one in truth.items():
+        other = null[name]
+        vectors = np.concatenate([one.vectors, other.vectors])
+        simulation = np.concatenate([one.simulation, other.simulation])
+        found[name] = Ensemble(vectors, simulation)
+    return found
 
 
 def _check_costs(costs: Mapping[str, Cost], sets: Mapping[str, FiniteMaps]) -> None:

@@ -1,7 +1,7 @@
-"""Two covariances compared: where they differ, what it costs, how many maps the second is worth.
+"""Two covariances compared: where they differ, and what it costs.
 
 Only the leading eigenvectors of the reference's correlation matrix are compared, as many as the
-number of maps allows. The small eigenvalues of a covariance from n maps are noise, and they
+number of true maps allows. The small eigenvalues of a covariance from n maps are noise, and they
 dominate its inverse. In these coordinates, scaled so that the covariance of the reference C_T is
 the unit matrix, the other covariance C_G becomes
 
@@ -9,28 +9,18 @@ the unit matrix, the other covariance C_G becomes
 
 Its eigenvalues λ are the ratios of the variances along the axes of M, all 1 if C_G = C_T.
 
-* Kullback–Leibler divergence of the Gaussians with the two covariances,
-  D(G‖T) = ½ Σ (λ − 1 − ln λ), in nats.
-* Contour area: the ratio of the areas of the parameter contours that the two covariances would
-  give, √(det F_T / det F_G). Here F = ∂μᵀ C⁻¹ ∂μ is the Fisher matrix, and ∂μ/∂θ the response of
-  the mean vector to two parameters.
-* Effective number of maps. A covariance from N independent true maps has the expected squared
-  error E‖Ĉ_N − C‖² = v/N. Here v = E‖z zᵀ − C‖², with z the vector of one map. A generator has the
-  error E‖Ĉ_G − C‖² = bias² + its own noise, and the bias remains however many maps it draws. This
-  error is estimated by ‖Ĉ_G − Ĉ_T‖² minus the noise of Ĉ_T. The two errors are equal for
+Contour area: the ratio of the areas of the parameter contours that the two covariances would give,
+√(det F_T / det F_G). Here F = ∂μᵀ C⁻¹ ∂μ is the Fisher matrix, and ∂μ/∂θ the response of the mean
+vector to two parameters.
 
-      1/N_eff = ( ‖Ĉ_G − Ĉ_T‖² − E‖Ĉ_T − C‖² ) / v.
-
-  So n independent true maps have N_eff = n, and so do any number of copies of n maps. A Gaussian
-  vector of k numbers whose variances are all too large by a factor 1 + ε has (k + 1)/ε² at most.
-  The norms are Frobenius norms in the coordinates above. The noise of Ĉ_T depends on the number of
-  simulations, not of maps (:func:`lensnb.ensemble.covariance_noise`).
+What the whole covariance is worth is defined in :mod:`lensnb.compare.effective`, and the variance
+in the most extreme directions in :mod:`lensnb.compare.directions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +28,35 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
-from ..ensemble import Ensemble, correlation, covariance_noise
+from ..ensemble import Ensemble
 from ..maps import MapGrid
 from ..stats import Statistic
+from .directions import leading
 
 # With 20 maps, noise changes the variance along an eigenvector by √(2/20) ≈ 0.3 or less.
 _MAPS_PER_EIGENVECTOR = 20
+# More eigenvectors add little that parameters depend on, and small sets could not be judged.
+_MOST_EIGENVECTORS = 32
+# An inverse from fewer maps than this for each eigenvector is mostly noise.
+_LEAST_MAPS = 4
+
+
+def eigenvectors(references: Iterable[Ensemble]) -> int:
+    """How many eigenvectors to compare: one for every 20 effective maps of the smallest set.
+
+    At most 32. It depends on the true sets alone, so that a verdict on one generator does not
+    depend on the others.
+
+    Args:
+        references: the sets of true maps.
+    """
+    fewest = min(ensemble.effective_maps() for ensemble in references)
+    return min(_MOST_EIGENVECTORS, max(1, int(fewest / _MAPS_PER_EIGENVECTOR)))
+
+
+def maps_needed(eigenvectors: int) -> int:
+    """How many independent maps a set needs for so many eigenvectors."""
+    return _LEAST_MAPS * eigenvectors
 
 
 @dataclass
@@ -53,91 +66,57 @@ class Coordinates:
     Attributes:
         metric: bins → coordinates, shape ``(k, bins)``.
         responses: ∂μ/∂θ in these coordinates, shape ``(k, parameters)``; None where not known.
-        noise: E‖Ĉ_T − C‖² of the reference, from its simulations.
-        spread: v = E‖z zᵀ − C‖² of one map.
     """
 
     metric: np.ndarray
     responses: np.ndarray | None
-    noise: float
-    spread: float
 
     @classmethod
     def of(
-        cls, reference: Ensemble, support: int, responses: np.ndarray | None = None
+        cls, reference: Ensemble, most: int, responses: np.ndarray | None = None
     ) -> Coordinates:
         """Make them from the vectors of the reference.
 
         Args:
             reference: vectors ``(maps, bins)``.
-            support: how many eigenvectors to keep at most.
+            most: how many eigenvectors to keep at most.
             responses: ∂μ/∂θ, shape ``(bins, parameters)``.
         """
-        covariance = reference.covariance()
-        std = np.sqrt(np.diag(covariance))
-        inverse_std = np.divide(1, std, out=np.zeros_like(std), where=std > 0)
-        values, vectors = np.linalg.eigh(correlation(covariance))
-        from_largest = np.flatnonzero(values > 1e-10 * values[-1])[::-1]
-        kept = from_largest[: max(support, 1)]
-        metric = (vectors[:, kept] / np.sqrt(values[kept])).T * inverse_std
-        independent, clustered = covariance_noise(reference, metric)
-        if responses is not None and len(kept) < responses.shape[1]:
+        metric = leading(reference, max(most, 1))
+        if responses is not None and len(metric) < responses.shape[1]:
             responses = None  # fewer coordinates than parameters constrain nothing
         if responses is not None:
             responses = metric @ responses
-        return cls(metric, responses, noise=clustered, spread=independent * len(reference))
-
-
-def support(ensembles: Mapping[str, Ensemble]) -> int:
-    """How many eigenvectors to compare: one for every 20 effective maps of the smallest set."""
-    fewest = min(ensemble.effective_maps() for ensemble in ensembles.values())
-    return max(1, int(fewest / _MAPS_PER_EIGENVECTOR))
-
-
-@dataclass
-class Distances:
-    """How far a covariance is from that of the reference; NaN where a number is not defined.
-
-    Attributes:
-        eigenvalues: λ, ascending, shape ``(k,)``.
-        divergence: D(G‖T), nats.
-        area: ratio of the areas of parameter contours.
-        inverse_maps: 1/N_eff.
-    """
-
-    eigenvalues: np.ndarray
-    divergence: float = np.nan
-    area: float = np.nan
-    inverse_maps: float = np.nan
+        return cls(metric, responses)
 
 
 def distances(
-    covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates, noise: float
-) -> Distances:
+    covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates
+) -> tuple[np.ndarray, float]:
     """Compare two covariances.
 
     Args:
         covariance: of the maps to judge, ``(bins, bins)``.
         reference: of the true maps.
         coordinates: made from the true maps.
-        noise: what to subtract from ‖Ĉ_G − Ĉ_T‖²; ``coordinates.noise`` for the estimate itself.
+
+    Returns:
+        The eigenvalues λ, ascending, shape ``(k,)``, and the ratio of the areas of parameter
+        contours. NaN where they are not defined.
     """
     metric = coordinates.metric
     if not len(metric):  # a reference without any scatter
-        return Distances(np.full(1, np.nan))
+        return np.full(1, np.nan), np.nan
     ours = metric @ covariance @ metric.T
     true = metric @ reference @ metric.T
-    inverse_maps = (((ours - true) ** 2).sum() - noise) / coordinates.spread
     try:
         values = eigh(ours, true, eigvals_only=True)
     except np.linalg.LinAlgError:  # a bootstrap round that drew too few simulations
-        values = np.full(len(ours), np.nan)
+        return np.full(len(ours), np.nan), np.nan
     invertible = values[0] > 1e-10 * values[-1]
     if not invertible:  # fewer maps than coordinates
-        return Distances(values, inverse_maps=inverse_maps)
-    divergence = 0.5 * (values - 1 - np.log(values)).sum()
-    area = _contour_area(ours, true, coordinates.responses)
-    return Distances(values, divergence, area, inverse_maps)
+        return values, np.nan
+    return values, _contour_area(ours, true, coordinates.responses)
 
 
 def _contour_area(ours: np.ndarray, true: np.ndarray, responses: np.ndarray | None) -> float:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..renamed import moved, old_attribute, renamed
+from .answers import Answer, answer
+from .effective import Worth
 from .estimate import Estimate
 from .verdict import Verdict
 
@@ -25,7 +27,7 @@ ITEMS = {
     4: "covariance",
     5: "tails",
     6: "two-sample test",
-    7: "memorisation",
+    7: "copies",
     8: "effective maps",
     9: "cost",
 }
@@ -39,11 +41,13 @@ class Quantity:
     Attributes:
         item: which of :data:`ITEMS` it belongs to.
         name: short name, unique.
-        expected: the value that is expected of true maps, as text; empty if it is not known.
-        low: what it means if the number lies below the null's interval; empty if that is no fault.
-        high: what it means if the number lies above; empty if that is no fault.
+        expected: its value for true maps; NaN if it depends on the set, and the estimate knows it.
+        margin: how far from there a set is still as the simulations; None if no set ever is; NaN
+            if the estimate knows it.
+        low: what it means if the number is too low; empty if that is no fault.
+        high: what it means if the number is too high; empty if that is no fault.
         of: gets the estimate from the verdicts on one set, by statistic. Such a number can be
-            compared with any reference: the truth or the training maps.
+            compared with any reference: true maps or the training maps.
         measure: measures the estimate of every judged set, by name, from a
             :class:`~lensnb.compare.comparison.Comparison`; empty if it cannot be measured.
         inverse: the estimate is of one over the number that is shown.
@@ -52,7 +56,8 @@ class Quantity:
 
     item: int
     name: str
-    expected: str
+    expected: float
+    margin: float | None = None
     low: str = ""
     high: str = ""
     of: Callable[[Mapping[str, Verdict]], Estimate] | None = field(default=None, repr=False)
@@ -67,28 +72,29 @@ class Quantity:
         """Both too low and too high are faults."""
         return bool(self.low and self.high)
 
-    def fault(self, estimate: Estimate, null: Estimate) -> str | None:
-        """What is wrong if the estimate lies outside the null's 95 % interval.
+    def expected_of(self, estimate: Estimate) -> float:
+        """What is expected of this set."""
+        if isinstance(estimate, Worth):
+            return estimate.expected
+        return self.expected
 
-        The null is noisy too and may lie off the expected value. The interval is then extended to
-        the same distance on both sides of the expected value: a set that lies nearer to it than
-        true maps do has no fault. Only a side with a meaning counts.
+    def answer(self, estimate: Estimate, threshold: float) -> Answer:
+        """As the simulations, off, or cannot tell.
 
-        Returns:
-            The meaning in words, empty if nothing is wrong, None if either is not defined.
+        Args:
+            estimate: of one set.
+            threshold: standard errors from where on it is off.
         """
-        low, high = null.interval
-        if not np.isfinite([estimate.value, low, high]).all():
-            return None
-        if self.expected:
-            expected = float(self.expected)
-            distance = abs(null.value - expected)
-            low = min(low, expected - distance)
-            high = max(high, expected + distance)
-        if estimate.value < low:
-            return self.low
-        if estimate.value > high:
-            return self.high
+        expected, margin = self.expected, self.margin
+        if isinstance(estimate, Worth):
+            expected, margin = estimate.expected, estimate.margin
+        return answer(estimate, expected, margin, threshold, self.low, self.high)
+
+    @property
+    def expected_text(self) -> str:
+        """What is expected, for a table; empty if it depends on the set."""
+        if np.isfinite(self.expected):
+            return f"{self.expected:g}"
         return ""
 
     def text(self, estimate: Estimate) -> str:
@@ -98,6 +104,12 @@ class Quantity:
         if self.inverse:
             return _inverse_text(estimate)
         return f"{estimate.value:.{self.digits}f} ± {estimate.error:.{self.digits}f}"
+
+    def seen_text(self, estimate: Estimate, seen: Answer) -> str:
+        """The smallest fault that would have been seen, for a sentence."""
+        if not self.inverse:
+            return f"{seen.seen:.2g}"
+        return f"worth {_one_over(self.expected_of(estimate) + seen.seen)} maps"
 
 
 def _inverse_text(estimate: Estimate) -> str:

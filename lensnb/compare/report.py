@@ -13,8 +13,9 @@ from .. import stats
 from ..ensemble import Ensemble
 from ..files import write_json
 from . import tables
+from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
 from .cost import Cost
-from .estimate import Estimate, plain
+from .estimate import Estimate, plain, threshold
 from .memorisation import Nearest
 from .quantities import Quantity
 from .rows import QUANTITIES
@@ -23,7 +24,7 @@ from .verdict import Verdict
 
 # With fewer simulations the errors themselves are poorly known, and the report says so.
 _FEW_SIMULATIONS = 10
-_CLEAR = 2.0  # a difference of fewer standard errors needs more maps
+_CLEAR = 1.96  # standard errors: a difference from the training maps that is no chance
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,17 @@ class Row:
     Attributes:
         quantity: what it is, and what it means.
         estimates: by set, the null first; only if it could be measured.
-        faults: by generator, what is wrong; empty if the number lies in the null's 95 % interval
-            (or beyond it on the harmless side), None if it is not defined.
+        answers: by set: as the simulations, off, or cannot tell.
     """
 
     quantity: Quantity
     estimates: dict[str, Estimate]
-    faults: dict[str, str | None]
+    answers: dict[str, Answer]
 
-    def apart(self, name: str) -> float:
-        """How many standard errors (of both) a generator and the null are apart."""
-        here, null = self.estimates[name], self.estimates[NULL]
-        error = math.hypot(here.error, null.error)
-        if not error > 0:
-            return math.inf
-        return abs(here.value - null.value) / error
+    @property
+    def faults(self) -> dict[str, str | None]:
+        """By set, what is wrong; empty if nothing is known to be, None if it is not defined."""
+        return {name: one.meaning if one.kind else None for name, one in self.answers.items()}
 
 
 @dataclass(repr=False)
@@ -58,14 +55,14 @@ class FidelityReport:
 
     Attributes:
         statistics: the statistics with their bins, by name.
-        ensembles: ``ensembles[set][statistic]`` for the truth, the null, the training set and each
-            generator.
-        verdicts: ``verdicts[set][statistic]`` against the truth; ``"joint"`` is the joint vector
-            of all statistics.
+        ensembles: ``ensembles[set][statistic]`` for the truth, the null, both together, the
+            training set and each generator.
+        verdicts: ``verdicts[set][statistic]``: the null against the truth, and generators against
+            truth and null together; ``"joint"`` is the joint vector of all statistics.
         against_train: the same against the training maps; empty if none were given.
         extras: ``extras[set][name]``: the headline numbers that do not come from a verdict (tails,
             two-sample tests, memorisation).
-        ks: two-sample Kolmogorov–Smirnov p of every joint bin, by set.
+        ks: two-sample Kolmogorov–Smirnov p of every joint bin, by set, from one map a simulation.
         neighbours: distances to the nearest training maps, of the truth and of each judged set;
             empty if there was no search.
         costs: what each generator costs, if it was given.
@@ -95,14 +92,16 @@ class FidelityReport:
 
     def rows(self) -> list[Row]:
         """The headline numbers, items 1 to 8; one that was not measured is left out."""
-        rows = []
+        measured = []
         for quantity in QUANTITIES:
             estimates = {name: self._estimate(quantity, name) for name in self.names}
-            if estimates[NULL] is None:
-                continue
-            null = estimates[NULL]
-            faults = {name: quantity.fault(estimates[name], null) for name in self.generators}
-            rows.append(Row(quantity, estimates, faults))
+            if estimates[NULL] is not None:
+                measured.append((quantity, estimates))
+        limit = threshold(len(measured))
+        rows = []
+        for quantity, estimates in measured:
+            answers = {name: quantity.answer(one, limit) for name, one in estimates.items()}
+            rows.append(Row(quantity, estimates, answers))
         return rows
 
     def _estimate(self, quantity: Quantity, name: str) -> Estimate | None:
@@ -118,37 +117,69 @@ class FidelityReport:
         Args:
             name: of one generator; None: all of them.
         """
-        if name is not None and name not in self.generators:
+        found = []
+        for row in self.rows():
+            for judged in self._asked(name):
+                here = row.answers[judged]
+                if here.kind == OFF:
+                    found.append((-abs(here.sigmas), self._sentence(row, judged)))
+        return [sentence for _, sentence in sorted(found)]
+
+    def undecided(self, name: str | None = None) -> list[str]:
+        """Where the maps are too few to tell: a sentence for each number.
+
+        Each says how large a difference would have been seen, in nine of ten cases.
+
+        Args:
+            name: of one generator; None: all of them.
+        """
+        found = []
+        for row in self.rows():
+            quantity = row.quantity
+            for judged in self._asked(name):
+                here = row.answers[judged]
+                if here.kind == OPEN:
+                    estimate = row.estimates[judged]
+                    found.append(
+                        f"{judged}: {quantity.name} {quantity.text(estimate)}: a fault of "
+                        f"{quantity.seen_text(estimate, here)} would have been seen."
+                    )
+        return found
+
+    def _asked(self, name: str | None) -> list[str]:
+        if name is None:
+            return self.generators
+        if name not in self.generators:
             raise ValueError(
                 f"there is no generator {name!r} in the report; "
                 f"it judges {', '.join(self.generators)}"
             )
-        found = []
-        for row in self.rows():
-            for judged, fault in row.faults.items():
-                if fault and name in (None, judged):
-                    found.append((-row.apart(judged), self._sentence(row, judged)))
-        return [sentence for _, sentence in sorted(found)]
+        return [name]
 
     def _sentence(self, row: Row, name: str) -> str:
-        quantity, apart = row.quantity, row.apart(name)
-        here, null = quantity.text(row.estimates[name]), quantity.text(row.estimates[NULL])
-        doubt = "; more maps are needed to be sure" if apart < _CLEAR else ""
-        numbers = f"{quantity.name} {here}, null {null} ({apart:.1f} σ apart{doubt})"
-        return f"{name}: {numbers}: {row.faults[name]}{self._cause(quantity, name)}."
+        quantity, here = row.quantity, row.answers[name]
+        value, null = quantity.text(row.estimates[name]), quantity.text(row.estimates[NULL])
+        beside = f"null {null}"
+        if quantity.expected_text:
+            beside = f"expected {quantity.expected_text}, {beside}"
+        cause = self._cause(quantity, name)
+        return (
+            f"{name}: {quantity.name} {value}, {beside} "
+            f"({abs(here.sigmas):.1f} σ off): {here.meaning}{cause}."
+        )
 
     def _cause(self, quantity: Quantity, name: str) -> str:
         """Is it the model, or the sample variance of its training maps?
 
-        The same number against the training maps gives the answer. It must be two-sided: noise
-        alone moves the others off the expected value.
+        The same number against the training maps gives the answer.
         """
         if not self.against_train or quantity.of is None or not quantity.two_sided:
             return ""
-        low, high = quantity.of(self.against_train[name]).interval
-        if not np.isfinite([low, high]).all():
+        estimate = quantity.of(self.against_train[name])
+        sigmas = estimate.sigmas(quantity.expected_of(estimate))
+        if not np.isfinite(sigmas):
             return ""
-        if low <= float(quantity.expected) <= high:
+        if abs(sigmas) < _CLEAR:
             return (
                 "; not against the training maps: they are too few, and the model is as they are"
             )
@@ -156,12 +187,26 @@ class FidelityReport:
 
     def remarks(self) -> list[str]:
         """What the table means, in sentences."""
-        truth = self.counts[TRUTH]
+        truth, null = self.counts[TRUTH], self.counts[NULL]
+        rows = self.rows()
+        limit = threshold(len(rows))
         lines = [
-            "± one standard error from a bootstrap over simulations; in brackets a 95 % range.",
-            f"Truth: {truth['maps']} maps of {truth['simulations']} simulations. "
-            "* lies outside the null's 95 % interval.",
+            "± one standard error, from the simulations of both sets; in brackets a 95 % range.",
+            f"Truth: {truth['maps']} maps of {truth['simulations']} simulations; null: "
+            f"{null['maps']} of {null['simulations']}. "
+            "Generators are compared with both together, the null with the truth.",
+            f"{SYMBOLS[SAME]} {SAME}, within a margin of 5 % "
+            "(slopes, directions and area: 10 %; seam: 0.02).",
+            f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: in one of {len(rows)} rows or more, "
+            "this happens to 5 % of true sets at most.",
+            f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
         ]
+        few = [name for name in self.generators if self._too_few(name)]
+        for name in few:
+            lines.append(
+                f"{name}: its maps are too few for so many eigenvectors as the truth allows, and "
+                "rows of the covariance are left out."
+            )
         for name, count in self.counts.items():
             if count["dropped"]:
                 lines.append(f"{name}: {count['dropped']} maps were not finite and are left out.")
@@ -176,6 +221,9 @@ class FidelityReport:
         if not self.against_train:
             lines.append("Without training maps there is no test of memorisation (item 7).")
         return lines
+
+    def _too_few(self, name: str) -> bool:
+        return not np.isfinite(self.verdicts[name]["joint"].area.value)
 
     # ------------------------------------------------------------ show and save
 
@@ -250,14 +298,19 @@ def _verdicts_json(verdicts: Mapping[str, Mapping[str, Verdict]]) -> dict:
 def _row_json(row: Row) -> dict:
     sets = {}
     for name, estimate in row.estimates.items():
-        fault = row.faults.get(name)
-        passes = None if fault is None else not fault
-        sets[name] = estimate.as_json() | {"passes": passes}
+        here = row.answers[name]
+        passes = here.kind != OFF if here.kind else None
+        sets[name] = estimate.as_json() | {
+            "passes": passes,
+            "answer": here.kind,
+            "sigmas": plain(here.sigmas),
+            "seen": plain(here.seen),
+        }
     quantity = row.quantity
     return {
         "item": quantity.item,
         "name": quantity.name,
-        "right": quantity.expected,  # the key that saved reports have
+        "right": quantity.expected_text,  # the key that saved reports have
         "inverse": quantity.inverse,
         "sets": sets,
     }

@@ -16,6 +16,7 @@ from ..maps.grid import check_shape
 TRUTH = "truth"
 NULL = "null (true maps)"
 TRAIN = "train"
+BOTH = "truth and null"
 
 
 @dataclass
@@ -48,6 +49,13 @@ class FiniteMaps:
         }
 
 
+def pooled(truth: FiniteMaps, null: FiniteMaps) -> FiniteMaps:
+    """All true maps: generated maps are compared with both sets at once."""
+    maps = torch.cat([truth.maps, null.maps])
+    simulation = np.concatenate([truth.simulation, null.simulation])
+    return FiniteMaps(maps, simulation, truth.dropped + null.dropped)
+
+
 def gather_sets(
     truth: MapSet,
     null: MapSet,
@@ -64,7 +72,7 @@ def gather_sets(
         true_sets["training set"] = train
     _check_true_sets(true_sets)
     for name in generated:
-        if name in (TRUTH, NULL, TRAIN):
+        if name in (TRUTH, NULL, TRAIN, BOTH):
             raise ValueError(
                 f"a generator cannot be called {name!r}: that is the name of a set of true maps"
             )

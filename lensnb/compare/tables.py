@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from .answers import OFF, SAME, SYMBOLS
 from .cost import Cost
+from .estimate import threshold
 from .quantities import ITEMS, Quantity
 from .sets import NULL
 from .verdict import Verdict
@@ -14,10 +16,17 @@ if TYPE_CHECKING:
     from .report import FidelityReport
 
 _SENTENCES = 8  # that are seen at once in a notebook
+_MARGIN = 0.1  # of a single statistic
+# What is expected of true maps, and the margin, where they are not 1 and 10 %.
+_EXPECTED = {"mean": (1.0, 0.05), "scatter": (1.0, 0.05), "shift": (0.0, 0.05)}
+_STYLES = {
+    SYMBOLS[SAME]: ";background:rgba(0,158,115,0.16)",
+    SYMBOLS[OFF]: ";font-weight:bold;background:rgba(213,94,0,0.22)",
+}
 
 
 def headline_cells(report: FidelityReport) -> list[list[str]]:
-    """The main table as text, its head first; a star marks what is off."""
+    """The main table as text, its head first; a symbol marks each answer."""
     cells = [["", "", "expected", *report.names]]
     item = None
     for row in report.rows():
@@ -27,10 +36,9 @@ def headline_cells(report: FidelityReport) -> list[list[str]]:
             item = quantity.item
             heading = f"{item} {ITEMS[item]}"
         numbers = [
-            _marked(quantity.text(row.estimates[name]), row.faults.get(name))
-            for name in report.names
+            quantity.text(row.estimates[name]) + row.answers[name].symbol for name in report.names
         ]
-        cells.append([heading, quantity.name, quantity.expected, *numbers])
+        cells.append([heading, quantity.name, quantity.expected_text, *numbers])
     if report.costs:
         cells += _cost_cells(report)
     return cells
@@ -40,7 +48,7 @@ def _cost_cells(report: FidelityReport) -> list[list[str]]:
     cells = []
     for name, label in Cost.LABELS.items():
         costs = [report.costs.get(one, Cost()).text(name) for one in report.names]
-        cells.append(["", label, "", *(_marked(cost, None) for cost in costs)])
+        cells.append(["", label, "", *(f"{cost} " for cost in costs)])
     cells[0][0] = f"9 {ITEMS[9]}"
     return cells
 
@@ -52,23 +60,18 @@ def statistic_cells(report: FidelityReport, what: str) -> list[list[str]]:
         raise ValueError(f"a verdict has no number {what!r}; it has {', '.join(known)}")
     inverse = what == "inverse_maps"
     title = "effective maps" if inverse else what
-    quantity = Quantity(0, what, "", low="low", high="high", inverse=inverse)
+    expected, margin = _EXPECTED.get(what, (1.0, _MARGIN))
+    quantity = Quantity(0, what, expected, margin, low="low", high="high", inverse=inverse)
+    statistics = list(report.verdicts[NULL])
+    limit = threshold(len(statistics))
     cells = [[title, *report.names]]
-    for statistic, null in report.verdicts[NULL].items():
+    for statistic in statistics:
         row = [statistic]
         for name in report.names:
             estimate = getattr(report.verdicts[name][statistic], what)
-            fault = quantity.fault(estimate, getattr(null, what))
-            row.append(_marked(quantity.text(estimate), fault))
+            row.append(quantity.text(estimate) + quantity.answer(estimate, limit).symbol)
         cells.append(row)
     return cells
-
-
-def _marked(text: str, fault: str | None) -> str:
-    """A cell with a star if there is a fault, or room for one, so that columns line up."""
-    if fault:
-        return text + "*"
-    return text + " "
 
 
 def text_table(cells: list[list[str]], left: int) -> str:
@@ -84,7 +87,7 @@ def text_table(cells: list[list[str]], left: int) -> str:
 
 
 def html_table(cells: list[list[str]], left: int) -> str:
-    """The same as HTML; starred cells stand out, on light pages and on dark ones."""
+    """The same as HTML; answers are coloured, on light pages and on dark ones."""
     head = ""
     for i, cell in enumerate(cells[0]):
         head += f'<th scope="col" style="{_align(i, left)}">{html.escape(cell)}</th>'
@@ -100,8 +103,7 @@ def _html_cell(cell: str, column: int, left: int) -> str:
         style = f"{align};font-weight:normal;white-space:nowrap"
         return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
     style = f"{align};white-space:nowrap"
-    if cell.endswith("*"):
-        style += ";font-weight:bold;background:rgba(213,94,0,0.22)"
+    style += _STYLES.get(cell[-1:], "")
     return f'<td style="{style}">{html.escape(cell.strip())}</td>'
 
 
@@ -119,7 +121,7 @@ def report_html(report: FidelityReport) -> str:
         every += html_table(statistic_cells(report, what), 1)
     return (
         f"{html_table(headline_cells(report), 2)}<p>{remarks}</p>{_failures_html(report)}"
-        f"<details><summary>Every statistic</summary>{every}</details>"
+        f"{_undecided_html(report)}<details><summary>Every statistic</summary>{every}</details>"
     )
 
 
@@ -133,3 +135,12 @@ def _failures_html(report: FidelityReport) -> str:
         summary = f"<summary>and {len(others)} more</summary>"
         text += f"<details>{summary}<ul>{''.join(others)}</ul></details>"
     return text
+
+
+def _undecided_html(report: FidelityReport) -> str:
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in report.undecided())
+    if not items:
+        return ""
+    return (
+        f"<details><summary>Where the maps are too few to tell</summary><ul>{items}</ul></details>"
+    )

@@ -1,50 +1,79 @@
-"""The tails of the distribution of κ: high peaks, and the PDF where it is small.
+"""The tails of the distribution of κ: high peaks, extreme pixels, and the PDF where it is small.
 
 With several channels each has its own threshold and its own ends of the PDF. Peaks are counted
-in all channels together. The ratios of the PDF are averaged over the channels where they are
-defined.
+in all channels together. A map is extreme if one of its channels is. The ratios of the PDF are
+averaged over the channels where they are defined.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from ..ensemble import Ensemble
 from ..stats import peak_counts
 from .estimate import Estimate
-from .sets import TRUTH, FiniteMaps
-from .verdict import Verdict, judge_all
+from .ratios import ratio_of_means, ratio_of_shares
+from .sets import FiniteMaps
+from .verdict import Verdict
 
 _SIGMAS = 4.0  # of the true pixels: a peak above is high
 _FLOOR = 1e-3  # of its maximum: what the PDF has at its ends
 
 
-def high_peaks(
-    sets: Mapping[str, FiniteMaps], judged: list[str], rounds: int, seed: int
-) -> dict[str, Estimate]:
-    """Number of peaks above 4σ of the true maps, divided by that of the true maps.
+def thresholds(truth: FiniteMaps, sigmas: float) -> np.ndarray:
+    """κ at so many standard deviations of the true pixels above their mean, of each channel."""
+    found = [channel.mean() + sigmas * channel.std() for channel in truth.channels]
+    return np.array([float(value) for value in found])
+
+
+def high_peak_counts(maps: FiniteMaps, above: np.ndarray) -> Ensemble:
+    """The number of peaks above a threshold in each map, shape ``(maps, 1)``.
 
     Args:
-        sets: the truth and the sets to judge.
-        judged: names of the sets to judge.
-        rounds: bootstrap rounds.
-        seed: of the bootstrap.
+        maps: the set.
+        above: κ, for each channel, shape ``(channels,)``.
     """
-    thresholds = []
-    for channel in sets[TRUTH].channels:
-        thresholds.append(float(channel.mean() + _SIGMAS * channel.std()))
-    ensembles = {}
-    for name in [TRUTH, *judged]:
-        counts = [
-            peak_counts(channel, [threshold, math.inf]).numpy()
-            for channel, threshold in zip(sets[name].channels, thresholds)
-        ]
-        ensembles[name] = {"peaks": Ensemble(sum(counts), sets[name].simulation)}
-    verdicts = judge_all(ensembles, judged, [TRUTH], None, rounds, seed)[TRUTH]
-    return {name: verdicts[name]["peaks"].mean for name in judged}
+    counts = []
+    for channel, threshold in zip(maps.channels, above):
+        counts.append(peak_counts(channel, [threshold, math.inf]).numpy())
+    return Ensemble(sum(counts), maps.simulation)
+
+
+def high_peaks(sample: FiniteMaps, truth: FiniteMaps, reference: FiniteMaps) -> Estimate:
+    """Number of peaks above 4σ of the true maps, divided by that of true maps.
+
+    Args:
+        sample: the set to judge.
+        truth: sets the threshold.
+        reference: true maps.
+    """
+    above = thresholds(truth, _SIGMAS)
+    ratio = ratio_of_means(high_peak_counts(sample, above), high_peak_counts(reference, above))
+    return Estimate(ratio.value[0], error=ratio.error[0])
+
+
+def extreme_maps(
+    sample: Ensemble, truth: Ensemble, reference: FiniteMaps, sigmas: float
+) -> Estimate:
+    """Share of the maps with a pixel above so many σ, over that share of true maps.
+
+    Args:
+        sample: the statistic ``extremes`` of the maps to judge: largest and smallest κ of each
+            channel.
+        truth: the same for true maps.
+        reference: true maps, which set the threshold.
+        sigmas: standard deviations of the true pixels above their mean.
+    """
+    above = thresholds(reference, sigmas)
+    return ratio_of_shares(_exceeds(sample, above), _exceeds(truth, above))
+
+
+def _exceeds(extremes: Ensemble, above: np.ndarray) -> Ensemble:
+    largest = extremes.vectors[:, ::2]
+    exceeds = (largest > above).any(1)
+    return Ensemble(exceeds[:, None], extremes.simulation)
 
 
 def pdf_end(verdict: Verdict, density: np.ndarray, channels: int, end: int) -> Estimate:

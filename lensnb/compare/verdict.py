@@ -6,10 +6,14 @@ G is the set to judge and T the reference. The comparison has four parts:
   one map;
 * scatter: the ratio σ_G/σ_T in each bin;
 * correlation slope: a least-squares line through zero, fitted to the off-diagonal correlation
-  coefficients of G as a function of those of T, with slope Σ ρ_G ρ_T / Σ ρ_T². The expected value
-  is 1. Noise in ρ_T lowers it, for the null as for G, so read it beside the null's;
-* covariance: eigenvalues, divergence, contour area and effective number of maps, as defined in
-  :mod:`lensnb.compare.covariance`.
+  coefficients of G as a function of those of T, with slope Σ ρ_G ρ_T / Σ ρ_T². Noise in ρ_T
+  makes the denominator too large. The bootstrap measures by how much, and it is subtracted;
+* covariance: eigenvalues and contour area (:mod:`lensnb.compare.covariance`), the narrowest and
+  the widest direction (:mod:`lensnb.compare.directions`), and the effective number of maps
+  (:mod:`lensnb.compare.effective`).
+
+True maps are expected to have 1 (shift: 0) in every number but the single eigenvalues: the bias of
+the slope and of the contour area is measured by the bootstrap and removed.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ensemble import Ensemble, StreamingEnsemble
+from .covariance import eigenvectors
+from .directions import extreme_directions
+from .effective import EffectiveMaps, Worth
 from .estimate import Estimate
 from .moments import Moments, Pair
 
@@ -36,13 +43,11 @@ class Verdict:
         mean_shift: (⟨G⟩ − ⟨T⟩)/σ_T of each bin.
         scatter_ratio: σ_G/σ_T of each bin.
         mean: the mean of ``mean_ratio`` over the bins.
-        shift: the root mean square of ``mean_shift`` over the bins.
+        shift: the root mean square of ``mean_shift`` over the bins, without that of noise.
         scatter: the mean of ``scatter_ratio`` over the bins.
-        slope: correlation slope.
+        slope: correlation slope; NaN if most of the truth's correlations are noise.
         eigenvalues: of C_T^(−1/2) C_G C_T^(−1/2), ascending, shape ``(k,)``.
-        smallest: the first of them.
-        largest: the last of them.
-        divergence: Kullback–Leibler divergence of the two covariances, nats.
+        narrowest, widest: ratios of variances in the two extreme directions.
         area: ratio of the areas of parameter contours.
         inverse_maps: 1/N_eff, one over the effective number of maps.
     """
@@ -55,11 +60,10 @@ class Verdict:
     scatter: Estimate
     slope: Estimate
     eigenvalues: Estimate
-    smallest: Estimate
-    largest: Estimate
-    divergence: Estimate
+    narrowest: Estimate
+    widest: Estimate
     area: Estimate
-    inverse_maps: Estimate
+    inverse_maps: Worth
 
     @classmethod
     def single_numbers(cls) -> list[str]:
@@ -74,7 +78,7 @@ class Verdict:
 def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -> Verdict:
     """Compare one ensemble with another.
 
-    Errors come from a bootstrap over the simulations of both.
+    Errors come from the simulations of both.
 
     Args:
         sample: vectors of the maps to judge, ``(maps, bins)``.
@@ -82,32 +86,11 @@ def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -
         rounds: bootstrap rounds.
         seed: of the bootstrap.
     """
-    sets = {"sample": {"only": sample}, "truth": {"only": truth}}
-    verdicts = judge_all(sets, ["sample"], ["truth"], None, rounds, seed)
+    joint = {"sample": sample, "truth": truth}
+    parts = {"only": slice(0, truth.vectors.shape[1])}
+    most = {"truth": eigenvectors([truth])}
+    verdicts = judge_joint(joint, parts, [("sample", "truth")], most, None, rounds, seed)
     return verdicts["truth"]["sample"]["only"]
-
-
-def judge_all(
-    sets: Mapping[str, Mapping[str, Ensemble]],
-    judged: list[str],
-    references: list[str],
-    responses: Mapping[str, np.ndarray] | None,
-    rounds: int,
-    seed: int,
-) -> dict[str, dict[str, dict[str, Verdict]]]:
-    """Compare several sets with several references, in every statistic.
-
-    Args:
-        sets: ``sets[set][statistic]``, the references among them.
-        judged, references, responses, rounds, seed: as for :func:`judge_joint`.
-
-    Returns:
-        ``verdicts[reference][set][statistic]``. With more than one statistic, the joint vector of
-        all of them is judged too, under ``"joint"``.
-    """
-    joint = {name: Ensemble.join(ensembles.values()) for name, ensembles in sets.items()}
-    parts = parts_of(next(iter(sets.values())))
-    return judge_joint(joint, parts, judged, references, responses, rounds, seed)
 
 
 def parts_of(ensembles: Mapping[str, Ensemble]) -> dict[str, slice]:
@@ -125,23 +108,21 @@ def parts_of(ensembles: Mapping[str, Ensemble]) -> dict[str, slice]:
 def judge_joint(
     joint: Mapping[str, Ensemble],
     parts: Mapping[str, slice],
-    judged: list[str],
-    references: list[str],
+    comparisons: list[tuple[str, str]],
+    most: Mapping[str, int],
     responses: Mapping[str, np.ndarray] | None,
     rounds: int,
     seed: int,
 ) -> dict[str, dict[str, dict[str, Verdict]]]:
-    """Compare the joint vectors of several sets with those of several references, part by part.
+    """Compare the joint vectors of several sets with those of references, part by part.
 
     Each bootstrap round resamples every set once, so that all numbers of a round belong together.
-    The number of eigenvectors depends on the judged sets and on their own reference. So a small
-    training set does not limit the comparison with the truth.
 
     Args:
         joint: by set the vectors of all statistics in a row, ``(maps, all bins)``.
         parts: where each statistic lies in them, from :func:`parts_of`.
-        judged: names of the sets to judge.
-        references: names of the sets to compare them with.
+        comparisons: pairs of names, the set to judge and its reference.
+        most: by reference, how many eigenvectors to compare at most.
         responses: ∂μ/∂θ by statistic, shape ``(bins, parameters)``; None: no contour areas.
         rounds: bootstrap rounds.
         seed: of the bootstrap.
@@ -150,12 +131,16 @@ def judge_joint(
         ``verdicts[reference][set][part]``.
     """
     pairs = []
-    for reference in references:
-        needed = {name: joint[name] for name in (*judged, reference)}
-        for name, part in parts.items():
-            response = _response(responses, parts, name)
-            cut = {n: Ensemble(e.vectors[:, part], e.simulation) for n, e in needed.items()}
-            pairs += [Pair(cut, sample, reference, name, part, response) for sample in judged]
+    beside: dict[int, dict[str, Estimate]] = {}  # what needs no bootstrap, by pair
+    for name, part in parts.items():
+        cut = {one: _cut(ensemble, part) for one, ensemble in joint.items()}
+        response = _response(responses, parts, name)
+        maps = {one: EffectiveMaps(cut[one], most[one], seed) for one in most}
+        for sample, reference in comparisons:
+            ours, truth = (sample, cut[sample]), (reference, cut[reference])
+            pair = Pair(ours, truth, name, part, most[reference], response)
+            beside[len(pairs)] = _beside(pair, cut, maps[reference], seed)
+            pairs.append(pair)
     summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
     found = _numbers(pairs, summed)
     weights = {
@@ -166,11 +151,16 @@ def judge_joint(
     for i in range(rounds):
         drawn = {name: of_set[i] for name, of_set in weights.items()}
         resampled.append(_numbers(pairs, summed, drawn))
-    verdicts = {reference: {sample: {} for sample in judged} for reference in references}
+    verdicts: dict = {reference: {} for _, reference in comparisons}
     for k, pair in enumerate(pairs):
-        verdict = _verdict(found[k], [numbers[k] for numbers in resampled])
-        verdicts[pair.reference][pair.sample][pair.name] = verdict
+        drawn = {name: np.array([numbers[k][name] for numbers in resampled]) for name in found[k]}
+        verdict = Verdict(**_estimates(found[k], drawn), **beside[k])
+        verdicts[pair.reference].setdefault(pair.sample, {})[pair.name] = verdict
     return verdicts
+
+
+def _cut(ensemble: Ensemble, part: slice) -> Ensemble:
+    return Ensemble(ensemble.vectors[:, part], ensemble.simulation)
 
 
 def _response(
@@ -184,12 +174,62 @@ def _response(
     return responses[name]
 
 
-def _verdict(found: Mapping, resampled: list[Mapping]) -> Verdict:
-    estimates = {}
-    for name, value in found.items():
-        rounds = np.array([numbers[name] for numbers in resampled])
-        estimates[name] = Estimate(np.asarray(value), rounds)
-    return Verdict(**estimates)
+def _beside(
+    pair: Pair, ensembles: Mapping[str, Ensemble], maps: EffectiveMaps, seed: int
+) -> dict[str, Estimate]:
+    """The numbers of a verdict that have errors of their own."""
+    sample, truth = ensembles[pair.sample], ensembles[pair.reference]
+    kept = len(pair.coordinates.metric)
+    narrowest = widest = Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
+    if pair.enough and kept:
+        narrowest, widest = extreme_directions(sample, truth, kept, seed)
+    return {"narrowest": narrowest, "widest": widest, "inverse_maps": maps.of(sample)}
+
+
+def _estimates(found: Mapping, rounds: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+    """The numbers of a verdict from those of all maps and of the bootstrap rounds."""
+    estimates = {name: Estimate(found[name], rounds[name]) for name in _PER_BIN}
+    for name, per_bin in (("mean", "mean_ratio"), ("scatter", "scatter_ratio")):
+        values, drawn = found[per_bin], rounds[per_bin]
+        estimates[name] = Estimate(np.asarray(_mean(values)), _mean(drawn))
+    estimates["shift"] = _shift(found["mean_shift"], rounds["mean_shift"])
+    estimates["slope"] = _slope(found, rounds)
+    estimates["area"] = _area(found["log_area"], rounds["log_area"])
+    return estimates
+
+
+def _shift(value: np.ndarray, rounds: np.ndarray) -> Estimate:
+    """Root mean square over the bins; noise adds to the square, in each round once more."""
+    square, squares = _mean(value**2), _mean(rounds**2)
+    noise = squares.mean() - square
+    without = np.sqrt(np.clip(square - noise, 0, None))
+    return Estimate(np.asarray(without), np.sqrt(np.clip(squares - 2 * noise, 0, None)))
+
+
+def _slope(found: Mapping, rounds: Mapping[str, np.ndarray]) -> Estimate:
+    """Σ ρ_G ρ_T / Σ ρ_T² without the noise of ρ_T in the denominator."""
+    squares = found["squares"]
+    noise = rounds["squares"].mean() - squares
+    if not squares - noise > noise:
+        nan = np.asarray(np.nan)
+        return Estimate(nan, np.full(len(rounds["squares"]), np.nan))
+    value = found["products"] / (squares - noise)
+    # A round has the noise of the sample and that of resampling it.
+    return Estimate(np.asarray(value), rounds["products"] / (rounds["squares"] - 2 * noise))
+
+
+def _area(value: float, rounds: np.ndarray) -> Estimate:
+    """The ratio of areas; the bias of its logarithm is what resampling adds to it once more."""
+    bias = rounds.mean() - value
+    return Estimate(np.asarray(np.exp(value - bias)), np.exp(rounds - 2 * bias))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the bins that are defined; NaN if none is."""
+    defined = np.isfinite(values)
+    count = defined.sum(-1)
+    total = np.where(defined, values, 0).sum(-1)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
 def _numbers(
@@ -202,10 +242,7 @@ def _numbers(
     for name, ensemble in ensembles.items():
         own = None if weights is None else weights[name]
         moments[name] = Moments(ensemble.mean(own), ensemble.covariance(own))
-    resampled = weights is not None
-    return [
-        pair.numbers(moments[pair.sample], moments[pair.reference], resampled) for pair in pairs
-    ]
+    return [pair.numbers(moments[pair.sample], moments[pair.reference]) for pair in pairs]
 
 
 def _summed(ensemble: Ensemble) -> Ensemble | StreamingEnsemble:

@@ -1,0 +1,268 @@
+"""How many independent true maps a generator's covariance is worth.
+
+The loss of a covariance Ĉ where C is true is what it costs an analysis that inverts it,
+
+    L(Ĉ, C) = tr(Ĉ⁻¹ C) − ln det(Ĉ⁻¹ C) − k,
+
+Stein's loss (James & Stein 1961): twice the Kullback–Leibler divergence, for k numbers a map. It
+is zero for Ĉ = C. It grows fast where Ĉ has lost a direction, and a likelihood suffers there. The
+covariance of N independent Gaussian maps has, with n = N − 1, the expected loss
+
+    E L = n k/(n − k − 1) + Σᵢ ψ((n + 1 − i)/2) − k ln(n/2) − k,   i = 1 … k,
+
+from the moments of the Wishart distribution (ψ: the digamma function). The effective number of
+maps of a generator is the N for which this equals its own loss. Real maps are not Gaussian. Their
+covariance is noisier by v/(k (k + 1)), where v = E‖z zᵀ − C‖² in whitened coordinates, and N is
+multiplied by this factor. So N true maps count as N.
+
+The true C is not known, only Ĉ_T. tr(Ĉ_G⁻¹ Ĉ_T) is linear in it and has no bias. ln det Ĉ_T is too
+small by half the squared error of Ĉ_T, which is known from its simulations and is added. The
+leading eigenvectors that are compared come from one half of the true simulations and Ĉ_T from the
+other half, so that metric and reference are independent; then the halves swap, and the two
+losses are averaged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import digamma
+
+from ..ensemble import Ensemble
+from .directions import halves, leading
+from .estimate import Estimate
+
+_MAPS_PER_EIGENVECTOR = 4  # of the set that is judged: with fewer its inverse is mostly noise
+_BLOCKS = 250  # of independent maps: enough for the error
+_SIZES = (4, 10, 30)  # maps per eigenvector, where the loss of true maps is measured
+_DRAWS = 20  # of so many true maps
+
+
+class Worth(Estimate):
+    """One over the effective number of maps, with its error.
+
+    The inverse has nearly Gaussian errors, and N itself has not.
+
+    Attributes:
+        eigenvectors: how many were compared, k.
+        loss: Stein's loss of the covariance.
+        expected: one over the number of independent maps in the set. A set of true maps is worth
+            as much.
+        margin: one over the number of independent maps that the truth itself has.
+    """
+
+    def __init__(self, value: float, error: float, eigenvectors: int = 0, loss: float = np.nan):
+        super().__init__(np.asarray(value), error=np.asarray(error))
+        self.eigenvectors, self.loss = eigenvectors, loss
+        self.expected = self.margin = np.nan
+
+
+class EffectiveMaps:
+    """What covariances are worth beside one set of true maps.
+
+    Args:
+        truth: vectors of true maps, ``(maps, bins)``.
+        most: how many leading eigenvectors to compare at most.
+        seed: of the halves, and of the draws that calibrate N.
+    """
+
+    def __init__(self, truth: Ensemble, most: int, seed: int = 0):
+        self.true_maps = truth.effective_maps()
+        bins = truth.vectors.shape[1]
+        self.most = min(most, bins, int(self.true_maps / 2 / _MAPS_PER_EIGENVECTOR))
+        self.least = min(2, bins)
+        self.halves = halves(truth, seed)
+        self.seed = seed
+        self._calibrations: dict[int, _Calibration] = {}
+
+    def of(self, sample: Ensemble) -> Worth:
+        """One over the effective number of maps of a covariance, with its error.
+
+        Not defined (NaN) if the set, or half of the truth, has fewer than four independent maps
+        for each of two eigenvectors.
+
+        Args:
+            sample: vectors of the maps to judge, the same bins.
+        """
+        own = sample.effective_maps()
+        k = min(self.most, int(own / _MAPS_PER_EIGENVECTOR))
+        if k < self.least or min(len(half.simulations) for half in self.halves) < 2:
+            return Worth(np.nan, np.nan)
+        folds = []
+        for metric_half, reference_half in (self.halves, self.halves[::-1]):
+            metric = leading(metric_half, k)
+            folds.append(_Fold(sample, reference_half, metric))
+        loss = float(np.mean([fold.loss for fold in folds]))
+        if not np.isfinite(loss):
+            return Worth(np.nan, np.nan)
+        if k not in self._calibrations:
+            self._calibrations[k] = _Calibration(self.halves, k, self.seed)
+        calibration = self._calibrations[k]
+        value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
+        found = Worth(value, error, k, loss)
+        found.expected, found.margin = 1 / own, 1 / self.true_maps
+        return found
+
+
+class _Calibration:
+    """What the N of a Gaussian field is multiplied by, so that N true maps count as N.
+
+    The loss of N true maps is measured for some N: they are drawn from one half of the truth and
+    compared with the other maps of this half. The factor is interpolated between these N. For
+    very many maps it is v/(k (k + 1)).
+    """
+
+    def __init__(self, halves: tuple[Ensemble, Ensemble], k: int, seed: int):
+        self.k = k
+        rng = np.random.default_rng(seed)
+        found: dict[int, list[float]] = {}
+        limits = []
+        for metric_half, half in (halves, halves[::-1]):
+            z = (half.vectors - half.mean()) @ leading(metric_half, k).T
+            limit = _spread(z) / (k * (k + 1))
+            limits.append(limit)
+            effective = half.effective_maps()
+            for size in _SIZES:
+                maps = size * k
+                if maps > len(z) / 2:
+                    continue
+                others = effective * (1 - maps / len(z))
+                bias = limit * k * (k + 1) / (2 * others)  # of the logarithm of their determinant
+                for _ in range(_DRAWS):
+                    drawn = rng.permutation(len(z))
+                    loss = _stein(np.cov(z[drawn[:maps]].T), np.cov(z[drawn[maps:]].T))
+                    found.setdefault(maps, []).append(loss - bias)
+        # From many maps to few, as np.interp wants it: 1/N rises.
+        self._inverse, self._factors = [0.0], [float(np.mean(limits))]
+        self._errors = [0.0]  # relative, of the factors
+        for maps, losses in sorted(found.items(), reverse=True):
+            inverse = _inverse_maps(float(np.mean(losses)), k)
+            self._inverse.append(inverse)
+            self._factors.append(maps * inverse)
+            self._errors.append(float(np.std(losses) / np.sqrt(len(losses)) / np.mean(losses)))
+
+    def inverse_maps(self, loss: float, error: float) -> tuple[float, float]:
+        """1/N of a covariance with this loss, and its error."""
+        gaussian = _inverse_maps(loss, self.k)
+        change = _inverse_maps(loss + error, self.k) - gaussian
+        factor = np.interp(gaussian, self._inverse, self._factors)
+        relative = np.interp(gaussian, self._inverse, self._errors)
+        return gaussian / factor, float(np.hypot(change, relative * gaussian)) / factor
+
+
+def _stein(covariance: np.ndarray, reference: np.ndarray) -> float:
+    """Stein's loss; NaN if a covariance cannot be inverted."""
+    covariance, reference = np.atleast_2d(covariance), np.atleast_2d(reference)
+    sign, log_det = np.linalg.slogdet(covariance)
+    reference_sign, reference_log_det = np.linalg.slogdet(reference)
+    if min(sign, reference_sign) <= 0:
+        return np.nan
+    trace = np.trace(np.linalg.solve(covariance, reference))
+    return float(trace + log_det - reference_log_det - len(covariance))
+
+
+def expected_loss(maps: float, k: int) -> float:
+    """E L of the covariance of so many independent Gaussian maps, with k numbers each.
+
+    Raises:
+        ValueError: there are not more than k + 2 maps, and the loss has no finite expectation.
+    """
+    n = maps - 1.0
+    if n <= k + 1:
+        raise ValueError(
+            f"the loss of a covariance of {k} numbers needs more than {k + 2} maps, "
+            f"found {maps:.4g}"
+        )
+    i = np.arange(1, k + 1)
+    trace = n * k / (n - k - 1)
+    log_det = digamma((n + 1 - i) / 2).sum() - k * np.log(n / 2)
+    return float(trace + log_det - k)
+
+
+def _inverse_maps(loss: float, k: int) -> float:
+    """1/N for a loss; linear beyond the smallest loss that N can have, so negative for L < 0."""
+    if not np.isfinite(loss):
+        return np.nan
+    slope = k * (k + 1) / 2  # L → k (k + 1)/(2 N) for many maps
+    many = 1e5 * k
+    if loss <= expected_loss(many, k):
+        return loss / slope
+    few = k + 2 + 1e-6
+    if loss >= expected_loss(few, k):
+        return 1 / few
+
+    def difference(log_maps: float) -> float:
+        return expected_loss(np.exp(log_maps), k) - loss
+
+    return float(np.exp(-brentq(difference, np.log(few), np.log(many))))
+
+
+class _Fold:
+    """The loss in the metric of one half, with the other half as the reference.
+
+    Attributes:
+        loss: without the bias of ln det Ĉ_T; NaN if a covariance cannot be inverted.
+        of_truth, of_sample: to first order, what each simulation (or block of maps) adds to it.
+        squares: Σ over pairs of simulations of the squared products of what they add to the
+            whitened covariances; half of it is the variance of L where L is quadratic.
+    """
+
+    def __init__(self, sample: Ensemble, reference: Ensemble, metric: np.ndarray):
+        ours, our_deviations = _moments(sample, metric)
+        true, true_deviations = _moments(reference, metric)
+        self.loss = _stein(ours, true)
+        if not np.isfinite(self.loss):
+            return
+        inverse, true_inverse = np.linalg.inv(ours), np.linalg.inv(true)
+        whiten = np.linalg.cholesky(true_inverse).T
+        whitened = whiten @ true_deviations @ whiten.T
+        self.loss -= float((whitened**2).sum()) / 2
+        self.of_truth = np.einsum("ij,sji->s", inverse - true_inverse, true_deviations)
+        gradient = inverse - inverse @ true @ inverse
+        self.of_sample = np.einsum("ij,sji->s", gradient, our_deviations)
+        ours_whitened = whiten @ our_deviations @ whiten.T
+        both = np.concatenate([ours_whitened, whitened]).reshape(-1, len(metric) ** 2)
+        products = both @ both.T
+        self.squares = float((products**2).sum() - (np.diag(products) ** 2).sum())
+
+
+def _moments(ensemble: Ensemble, metric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The covariance in the metric, and what each simulation adds to its error.
+
+    Returns:
+        Shapes ``(k, k)`` and ``(simulations, k, k)``. The sum of the outer products of the second
+        is the covariance of the first.
+    """
+    z = (ensemble.vectors - ensemble.mean()) @ metric.T
+    covariance = z.T @ z / (len(z) - 1)
+    simulations, index = np.unique(ensemble.simulation, return_inverse=True)
+    if len(simulations) > 2 * _BLOCKS:
+        index = index * _BLOCKS // len(simulations)
+    count = index.max() + 1
+    deviations = np.empty((count, len(metric), len(metric)))
+    for i in range(count):
+        part = z[index == i]
+        deviations[i] = part.T @ part - len(part) * covariance
+    return covariance, deviations * np.sqrt(count / (count - 1)) / len(z)
+
+
+def _spread(z: np.ndarray) -> float:
+    """v = E‖z zᵀ − C‖² of one map, in coordinates that whiten its own covariance."""
+    covariance = np.atleast_2d(np.cov(z.T))
+    squares = (z * np.linalg.solve(covariance, z.T).T).sum(1)
+    return float((squares**2).mean() - len(covariance))
+
+
+def _variance(folds: list[_Fold]) -> float:
+    """Variance of the mean of the two losses.
+
+    To first order it is the sum of the squares of what each simulation adds. Near Ĉ_G = C the loss
+    is quadratic, and this sum is twice the variance: there half of Σ of squared products, which
+    is what the sum then amounts to, is subtracted.
+    """
+    of_sample = sum(fold.of_sample for fold in folds) / len(folds)
+    linear = float((of_sample**2).sum())
+    for fold in folds:
+        linear += float((fold.of_truth**2).sum()) / len(folds) ** 2
+    quadratic = np.mean([fold.squares for fold in folds]) / 2
+    return max(linear - quadratic, quadratic / 2)
