@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -75,15 +76,13 @@ def _measured(
     workers: int,
 ) -> Iterator[None]:
     """Measure boxes and keep their vectors; yields after each one."""
+    one = partial(_measure, planes=planes, statistics=dict(statistics), cone=cone)
     if workers == 1:
-        for box in boxes:
-            yield _measure(box, planes, dict(statistics), cone)
+        yield from map(one, boxes)
         return
     context = get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as executor:
-        waiting = [executor.submit(_measure, box, planes, dict(statistics), cone) for box in boxes]
-        for future in as_completed(waiting):
-            yield future.result()
+        yield from executor.map(one, boxes)
 
 
 def _measure(box: int, planes: Path, statistics: dict[str, Statistic], cone: LightCone) -> None:
@@ -91,7 +90,19 @@ def _measure(box: int, planes: Path, statistics: dict[str, Statistic], cone: Lig
     kept = _kept(box, planes, statistics)
     unknown = {name: one for name, one in statistics.items() if name not in kept}
     found = measure(unknown, maps_of_box(box, planes, cone))
-    arrays = kept | {name: one.vectors for name, one in found.items()}
+    _keep(box, planes, statistics, kept | _arrays(found))
+
+
+def _arrays(ensembles: Mapping[str, Ensemble]) -> dict[str, np.ndarray]:
+    return {name: one.vectors for name, one in ensembles.items()}
+
+
+def _keep(
+    box: int,
+    planes: Path,
+    statistics: Mapping[str, Statistic],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
     about = {"version": VERSION, "lensnb": __version__, "statistics": bins_of(statistics)}
     with atomic_write(_vector_file(planes, box)) as file:
         np.savez(file, about=json.dumps(about), **arrays)
@@ -113,8 +124,7 @@ def _check_kept(
                 f"{folder} keeps vectors of {name!r} that this version measures otherwise; "
                 "delete that folder to measure all boxes again"
             )
-    if len(kept) < len(statistics):
-        _measure(box, planes, dict(statistics), cone)
+    _keep(box, planes, statistics, _arrays(fresh))
 
 
 def _kept(box: int, planes: Path, statistics: Mapping[str, Statistic]) -> dict[str, np.ndarray]:

@@ -178,7 +178,7 @@ def read_vectors(path: str | Path, how: str) -> StoredVectors:
 @lru_cache(maxsize=4)
 def _read(path: Path, _modified: int, how: str) -> StoredVectors:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
             found = about["version"]
             arrays = {name: archive[name] for name in archive.files if name != "about"}
