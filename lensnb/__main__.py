@@ -379,20 +379,61 @@ def _add_sample(commands) -> None:
         "planes", type=Path, help="keeps the planes of the boxes; finished boxes there are kept"
     )
     command.add_argument("out", type=Path, help="folder of the sample")
-    command.add_argument("--boxes", type=int, default=32, help="boxes a set")
-    command.add_argument("--maps", type=int, default=1024, help="maps a set")
+    command.add_argument(
+        "--boxes", type=int, help="boxes a set (by default 32; of vectors 256, of sealed ones 64)"
+    )
+    command.add_argument("--maps", type=int, help="maps a set (by default 1024)")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument(
+        "--vectors",
+        action="store_true",
+        help="make the vectors of all true maps instead, from the cone of the sample",
+    )
+    what.add_argument(
+        "--sealed",
+        action="store_true",
+        help="make the vectors of the sealed boxes instead, which are not shipped",
+    )
     _add_cone(command)
     command.set_defaults(command=_sample)
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from .sims.sample import make_sample
+    if options.vectors or options.sealed:
+        made = [_sample_vectors(options)]
+    else:
+        from .sims.sample import make_sample
 
-    made = make_sample(
-        options.planes, options.out, options.boxes, options.maps, _cone(options), options.workers
-    )
+        made = make_sample(
+            options.planes,
+            options.out,
+            _or_default(options.boxes, 32),
+            _or_default(options.maps, 1024),
+            _cone(options),
+            options.workers,
+        )
     print(f"wrote {', '.join(str(path) for path in made)}")
     return 0
+
+
+def _sample_vectors(options: argparse.Namespace) -> Path:
+    from .compare.vector_making import make_sealed_vectors, make_vectors
+
+    if options.maps is not None or options.sigma8 is not None or options.seed != 0:
+        raise ValueError(
+            "vectors have the cone and the maps of the sample; "
+            "expected no --maps, --sigma8 or --seed with --vectors or --sealed"
+        )
+    where = (options.planes, options.out)
+    if options.sealed:
+        boxes = _or_default(options.boxes, 64)
+        return make_sealed_vectors(*where, boxes, workers=options.workers)
+    boxes = _or_default(options.boxes, 256)
+    return make_vectors(*where, boxes, workers=options.workers)
+
+
+def _or_default(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _add_cone(command: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from lensnb.sims import LightCone, boxes, kappa_maps, nbody, simulate_boxes
 from lensnb.sims.born import born_map, born_weights, pixel_weights
 from lensnb.sims.boxes import plane_file
 from lensnb.sims.nbody import particle_positions, project, simulate_box
+from lensnb.sims.sample import boxes_of, make_sample, maps_of_box, sample_cone, shipped_boxes
 from lensnb.stats import power_spectrum
 from lensnb.theory import Cosmology
 
@@ -349,6 +350,68 @@ def test_without_pmpp_the_extra_is_named(monkeypatch):
         ImportError, match=r"simulations need PM\+\+, .*: pip install 'lensnb\[sims\]'"
     ):
         simulate_box(0, LightCone(n_planes=1, seed=12345))
+
+
+# ---------------------------------------------------------------- the boxes of the sample
+
+
+def test_no_box_belongs_to_two_sets():
+    numbers = {name: boxes_of(name) for name in ("train", "truth", "null", "sealed")}
+    assert {name: len(some) for name, some in numbers.items()} == {
+        "train": 64,
+        "truth": 256,
+        "null": 256,
+        "sealed": 64,
+    }
+    assert len(set().union(*numbers.values())) == 64 + 256 + 256 + 64
+
+
+@pytest.mark.parametrize("name", ["train", "truth", "null"])
+def test_the_first_boxes_are_those_of_the_shipped_maps(name):
+    assert boxes_of(name, 32) == load_sample(name).simulations.tolist()
+    assert set(boxes_of(name, 32)) < shipped_boxes(sample_cone())
+
+
+def test_wrong_numbers_of_boxes_are_refused():
+    with pytest.raises(ValueError, match="the set 'truth' has 1 to 256 boxes; found 257"):
+        boxes_of("truth", 257)
+    with pytest.raises(ValueError, match="train, truth, null, sealed; found 'test'"):
+        boxes_of("test")
+
+
+def test_maps_of_a_shipped_box_are_the_shipped_ones(tmp_path):
+    """Without any planes."""
+    null = load_sample("null")
+    maps = maps_of_box(129, tmp_path, sample_cone())
+    assert np.array_equal(maps.maps, null.maps[32:64]) and set(maps.simulation) == {129}
+    with pytest.raises(FileNotFoundError, match="box_01000.npy is missing"):
+        maps_of_box(1000, tmp_path, sample_cone())
+
+
+def test_maps_of_other_boxes_are_rounded_as_the_shipped_ones(tmp_path):
+    """Also where another cone has a box of the same number."""
+    cone = LightCone(plane_size=64)
+    planes = np.random.default_rng(0).normal(size=(11, 3, 64, 64)).astype(np.float16)
+    np.save(plane_file(tmp_path, 129), planes)
+    maps = maps_of_box(129, tmp_path, cone)
+    expected = kappa_maps([129], tmp_path, 32, cone).maps.astype(np.float16)
+    assert maps.maps.dtype == np.float16 and np.array_equal(maps.maps, expected)
+
+
+def test_a_small_sample(tmp_path, monkeypatch):
+    """The files that load_sample reads, from boxes of noise."""
+
+    def noise(box, cone):
+        return np.random.default_rng(box).normal(size=(11, 3, 64, 64)).astype(np.float16)
+
+    monkeypatch.setattr(boxes, "simulate_box", noise)
+    make_sample(tmp_path / "planes", tmp_path / "out", 2, 6, LightCone(plane_size=64))
+    about = json.loads((tmp_path / "out/sample.json").read_text())
+    assert about["boxes"] == {"train": [0, 2], "truth": [64, 66], "null": [128, 130]}
+    for name, block in about["boxes"].items():
+        made = kappa_maps(range(*block), tmp_path / "planes", 3, LightCone(plane_size=64))
+        stored = np.load(tmp_path / f"out/{name}.npy")
+        assert np.array_equal(stored, made.maps.astype(np.float16))
 
 
 # ---------------------------------------------------------------- real boxes

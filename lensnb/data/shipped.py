@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -32,3 +33,9 @@ def load_sample(name: str = "train") -> MapSet:
     maps = np.load(SAMPLE / f"{name}.npy", mmap_mode="r")
     simulation = np.repeat(np.arange(*about["boxes"][name]), about["provenance"]["maps_per_box"])
     return MapSet(maps, about["side_deg"], about["z_source"], simulation, about["provenance"])
+
+
+def fingerprint(maps: np.ndarray) -> str:
+    """A short text that only these maps in this order have, in float16 as they are stored."""
+    stored = np.ascontiguousarray(maps, np.float16)
+    return blake2b(stored.tobytes(), digest_size=16).hexdigest()

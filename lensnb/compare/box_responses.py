@@ -1,0 +1,140 @@
+"""How the mean vectors answer to Ω_m and σ₈, from boxes run at other values of them.
+
+For a parameter θ, the boxes of a low and of a high value have the same seeds, and their maps the
+same cuts. So most of the sample variance cancels in the central difference of box b,
+
+    ∂μ_b/∂θ = ( μ_b(θ_high) − μ_b(θ_low) ) / (θ_high − θ_low).
+
+The response is the mean over boxes, and its error their scatter divided by √boxes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..files import write_json
+from ..sims import LightCone
+from ..sims.sample import MAPS_A_BOX, cone_from
+from ..stats import Statistic
+from .box_vectors import measure_boxes
+
+
+@dataclass(frozen=True)
+class Responses:
+    """∂μ/∂θ of the mean vectors.
+
+    Attributes:
+        parameters: names of the parameters, such as ``("omega_m", "sigma8")``.
+        values: ∂μ/∂θ by statistic, shape ``(bins, parameters)``, as ``compare`` takes them.
+        errors: their standard errors over the boxes, by statistic, same shapes.
+        about: where they come from, plain JSON values.
+    """
+
+    parameters: tuple[str, ...]
+    values: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
+    about: dict
+
+    def save(self, path: str | Path) -> Path:
+        """Write them as JSON, atomically."""
+        plain = {
+            "parameters": list(self.parameters),
+            "values": {name: one.tolist() for name, one in self.values.items()},
+            "errors": {name: one.tolist() for name, one in self.errors.items()},
+            "about": self.about,
+        }
+        return write_json(path, plain)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Responses:
+        """Read what :meth:`save` wrote."""
+        plain = json.loads(Path(path).read_text())
+        values = {name: np.array(one) for name, one in plain["values"].items()}
+        errors = {name: np.array(one) for name, one in plain["errors"].items()}
+        return cls(tuple(plain["parameters"]), values, errors, plain["about"])
+
+
+def box_responses(
+    folders: Mapping[str, tuple[str | Path, str | Path]],
+    boxes: Sequence[int],
+    statistics: Mapping[str, Statistic],
+    workers: int = 1,
+) -> Responses:
+    """Measure ∂μ/∂θ from folders of planes, a low and a high one for each parameter.
+
+    Boxes that a folder lacks are simulated, with the settings that it keeps.
+
+    Args:
+        folders: by parameter, a field of :class:`~lensnb.theory.Cosmology`, for instance
+            ``{"omega_m": (low, high), "sigma8": (low, high)}``. Each folder was begun by
+            :func:`~lensnb.sims.simulate_boxes`.
+        boxes: numbers of the boxes, at least two; the same in all folders.
+        statistics: by name.
+        workers: boxes at a time.
+
+    Raises:
+        FileNotFoundError: a folder has no ``cone.json``.
+        ValueError: fewer than two boxes, or the two cones of a parameter differ in anything else.
+    """
+    if len(set(boxes)) < 2:
+        raise ValueError(f"errors need at least two boxes, found {len(set(boxes))}")
+    differences = {}
+    cones = {}
+    for parameter, pair in folders.items():
+        low, high = (_cone_of(folder) for folder in pair)
+        step = _step(parameter, low, high)
+        means = [_box_means(boxes, folder, statistics, workers) for folder in pair]
+        differences[parameter] = {
+            name: (means[1][name] - means[0][name]) / step for name in statistics
+        }
+        cones[parameter] = [low.as_dict(), high.as_dict()]
+    values, errors = {}, {}
+    for name in statistics:
+        by_box = np.stack([one[name] for one in differences.values()], -1)
+        values[name] = by_box.mean(0)
+        errors[name] = by_box.std(0, ddof=1) / np.sqrt(len(by_box))
+    about = {"boxes": [int(box) for box in boxes], "cones": cones}
+    return Responses(tuple(folders), values, errors, about)
+
+
+def _box_means(
+    boxes: Sequence[int],
+    folder: str | Path,
+    statistics: Mapping[str, Statistic],
+    workers: int,
+) -> dict[str, np.ndarray]:
+    """The mean vector of each box, shape ``(boxes, bins)``, by statistic."""
+    found = measure_boxes(boxes, folder, statistics, _cone_of(folder), workers)
+    return {
+        name: one.vectors.reshape(len(boxes), MAPS_A_BOX, -1).mean(1)
+        for name, one in found.items()
+    }
+
+
+def _cone_of(folder: str | Path) -> LightCone:
+    record = Path(folder) / "cone.json"
+    if not record.exists():
+        raise FileNotFoundError(
+            f"{record} is missing: run simulate_boxes with the cone of this folder first"
+        )
+    return cone_from(json.loads(record.read_text()))
+
+
+def _step(parameter: str, low: LightCone, high: LightCone) -> float:
+    """θ_high − θ_low, where nothing else differs."""
+    one, other = low.as_dict(), high.as_dict()
+    if parameter not in one["cosmology"]:
+        raise ValueError(
+            f"there is no parameter {parameter!r}; expected one of {', '.join(one['cosmology'])}"
+        )
+    step = other["cosmology"].pop(parameter) - one["cosmology"].pop(parameter)
+    if not step > 0 or one != other:
+        raise ValueError(
+            f"the two cones of {parameter!r} must differ in it alone, the lower value first"
+        )
+    return step

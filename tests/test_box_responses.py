@@ -1,0 +1,102 @@
+"""Responses to the cosmology, on planes for which they are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lensnb.compare.box_responses import Responses, box_responses
+from lensnb.files import write_json
+from lensnb.sims import LightCone
+from lensnb.sims.boxes import plane_file
+from lensnb.stats import Statistic
+from lensnb.theory import Cosmology
+
+pytest.importorskip("pyccl")
+from lensnb.sims.born import born_weights, kappa_maps  # noqa: E402
+
+BOXES = [5, 6, 7]
+PLANE = 5  # the only one with structure
+CONE = LightCone(box_size=215.0, plane_size=64)  # reaches z = 1 for a small Ω_m, too
+
+
+def variance(maps):
+    """The mean square of each map and its square, two numbers a map."""
+    square = maps.double().square().mean((-2, -1))
+    return square.new_tensor(np.stack([square, 2 * square], -1))
+
+
+STATISTICS = {"variance": Statistic("variance", variance, np.arange(2.0), "bin", "κ²")}
+
+
+def folder_of(path, cosmology, strength=1.0):
+    """Planes of white noise, times a strength; the same noise in each folder."""
+    cone = replace(CONE, cosmology=cosmology)
+    write_json(path / "cone.json", cone.as_dict())
+    for box in BOXES:
+        planes = np.zeros((11, 3, 64, 64), np.float16)
+        noise = np.random.default_rng(box).normal(size=(3, 64, 64)).astype(np.float16)
+        planes[PLANE] = np.float16(strength) * noise * np.float16(16)
+        np.save(plane_file(path, box), planes)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """κ is proportional to σ₈ in two of them; only the geometry knows Ω_m in the others."""
+    return {
+        "omega_m": (
+            folder_of(tmp_path / "a", Cosmology(omega_m=0.28)),
+            folder_of(tmp_path / "b", Cosmology(omega_m=0.30)),
+        ),
+        "sigma8": (
+            folder_of(tmp_path / "c", Cosmology(sigma8=0.5), 0.5),
+            folder_of(tmp_path / "d", Cosmology(sigma8=1.0), 1.0),
+        ),
+    }
+
+
+def test_responses_are_those_of_the_planes(folders):
+    """⟨κ²⟩ grows as σ₈², and as the square of the plane's weight for Ω_m.
+
+    The cuts are the same, so the ratios hold for each box, and so does the error.
+    """
+    found = box_responses(folders, BOXES, STATISTICS)
+    assert found.parameters == ("omega_m", "sigma8")
+    assert found.values["variance"].shape == found.errors["variance"].shape == (2, 2)
+    maps = kappa_maps(BOXES, folders["sigma8"][1], 32, CONE)
+    square = np.square(maps.maps, dtype=np.float64).mean((1, 2)).reshape(3, 32).mean(1)
+    weights = {}
+    for omega_m in (0.28, 0.2905, 0.30):
+        cone = replace(CONE, cosmology=Cosmology(omega_m=omega_m))
+        weights[omega_m] = born_weights(cone, 1.0)[PLANE]
+    slopes = [
+        (weights[0.30] ** 2 - weights[0.28] ** 2) / weights[0.2905] ** 2 / 0.02,
+        (1 - 0.5**2) / 0.5,
+    ]
+    expected = np.outer([1, 2], slopes) * square.mean()
+    np.testing.assert_allclose(found.values["variance"], expected, rtol=2e-3)
+    error = np.outer([1, 2], slopes) * square.std(ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(found.errors["variance"], error, rtol=0.02)
+
+
+def test_responses_come_back_from_their_file(folders, tmp_path):
+    found = box_responses(folders, BOXES, STATISTICS)
+    again = Responses.load(found.save(tmp_path / "responses.json"))
+    assert again.parameters == found.parameters and again.about == found.about
+    assert np.array_equal(again.values["variance"], found.values["variance"])
+    assert np.array_equal(again.errors["variance"], found.errors["variance"])
+
+
+def test_folders_that_do_not_fit_are_refused(folders, tmp_path):
+    low, high = folders["sigma8"]
+    with pytest.raises(ValueError, match="must differ in it alone, the lower value first"):
+        box_responses({"sigma8": (high, low)}, BOXES, STATISTICS)
+    with pytest.raises(ValueError, match="the two cones of 'omega_m' must differ in it alone"):
+        box_responses({"omega_m": (low, high)}, BOXES, STATISTICS)
+    with pytest.raises(ValueError, match="no parameter 'w0'; expected one of omega_m, sigma8"):
+        box_responses({"w0": (low, high)}, BOXES, STATISTICS)
+    with pytest.raises(FileNotFoundError, match="cone.json is missing: run simulate_boxes"):
+        box_responses({"sigma8": (low, tmp_path / "none")}, BOXES, STATISTICS)
+    with pytest.raises(ValueError, match="errors need at least two boxes, found 1"):
+        box_responses(folders, [5], STATISTICS)
