@@ -26,8 +26,11 @@ from lensnb.compare import (
     correlation_slope,
     judge,
 )
-from lensnb.compare.ks import ks_rejected
-from lensnb.compare.verdict import judge_all
+from lensnb.compare.answers import OFF, OPEN, SAME
+from lensnb.compare.estimate import WorstBin, threshold
+from lensnb.compare.ks import ks_p
+from lensnb.compare.sets import BOTH
+from lensnb.compare.verdict import judge_joint
 from lensnb.data import MapSet
 from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid
@@ -71,7 +74,6 @@ def test_of_the_same_vectors_all_numbers_are_exact():
         (verdict.scatter_ratio, 1),
     ]:
         np.testing.assert_allclose(estimate.value, expected, atol=1e-12)
-    assert float(verdict.slope.value) == pytest.approx(1, abs=1e-12)
     # yet each round resamples both independently; 200 rounds give an error to 5 %
     np.testing.assert_allclose(verdict.mean_shift.error, np.sqrt(2 / 50), rtol=0.25)
 
@@ -94,7 +96,8 @@ def test_shrunk_scatter_is_measured():
     verdict = judge(Ensemble(x.mean(0) + 0.9 * (x - x.mean(0))), Ensemble(x), rounds=50)
     np.testing.assert_allclose(verdict.scatter_ratio.value, 0.9, rtol=1e-12)
     assert float(verdict.scatter.value) == pytest.approx(0.9)
-    assert float(verdict.slope.value) == pytest.approx(1)
+    # The same noise is in both sets, and so more than the noise of one set is subtracted.
+    assert float(verdict.slope.value) == pytest.approx(1, abs=0.03)
     low, high = verdict.scatter.interval
     assert low < 0.9 < high < 1  # and 1 is excluded
 
@@ -171,16 +174,58 @@ def test_a_ratio_to_a_mean_that_is_not_known_is_left_out():
     assert verdict.as_json()["mean_ratio"]["value"][1] is None
 
 
-def test_few_training_maps_do_not_limit_the_comparison_with_the_truth():
-    sets = {
-        name: {"only": Ensemble(draw(n, seed))}
-        for seed, (name, n) in enumerate({"truth": 400, "null": 400, "train": 40}.items())
-    }
-    alone = judge_all({n: sets[n] for n in ("truth", "null")}, ["null"], ["truth"], None, 5, 0)
-    found = judge_all(sets, ["null"], ["truth", "train"], None, 5, 0)
-    value = lambda verdicts, reference: verdicts[reference]["null"]["only"].eigenvalues.value
-    np.testing.assert_array_equal(value(found, "truth"), value(alone, "truth"))
-    assert len(value(found, "truth")) == 6 and len(value(found, "train")) == 2
+def test_a_verdict_does_not_depend_on_the_others():
+    """Neither a small training set nor a small generated set changes what others are told."""
+    sizes = {"truth": 400, "g": 400, "train": 40, "small": 30}
+    joint = {name: Ensemble(draw(n, seed)) for seed, (name, n) in enumerate(sizes.items())}
+    parts = {"only": slice(0, 6)}
+    most = {"truth": 6, "train": 2}
+
+    def judged(comparisons: list) -> dict:
+        needed = {name for pair in comparisons for name in pair}
+        sets = {name: joint[name] for name in joint if name in needed}
+        kept = {name: most[name] for name in most if name in needed}
+        return judge_joint(sets, parts, comparisons, kept, None, 5, 0)
+
+    alone = judged([("g", "truth")])["truth"]["g"]["only"]
+    pairs = [("g", "truth"), ("small", "truth"), ("g", "train")]
+    found = judged(pairs)
+    beside = found["truth"]["g"]["only"]
+    np.testing.assert_array_equal(beside.eigenvalues.value, alone.eigenvalues.value)
+    assert len(beside.eigenvalues.value) == 6
+    assert len(found["train"]["g"]["only"].eigenvalues.value) == 2
+    for name in ("inverse_maps", "narrowest", "widest"):
+        assert float(getattr(beside, name).value) == float(getattr(alone, name).value)
+
+
+def test_a_set_that_is_too_small_has_no_say_about_the_covariance():
+    """Twenty maps are fewer than four for each of six eigenvectors."""
+    verdict = judge(Ensemble(draw(20, 1)), Ensemble(draw(400, 2)), rounds=5)
+    assert np.isnan(verdict.eigenvalues.value).all()
+    for name in ("area", "narrowest", "widest"):
+        assert np.isnan(getattr(verdict, name).value)
+    assert np.isfinite(verdict.scatter.value)
+    assert verdict.inverse_maps.eigenvectors == 5
+
+
+def test_the_slope_has_no_bias_from_a_noisy_truth():
+    """The truth has 60 maps, so its correlations are noisy; the mean over 60 seeds is 1.
+
+    Within 4 standard errors of the mean: fails by chance with probability 6e-5. Without the
+    correction the slope would be 0.93.
+    """
+    weak = 0.5 * np.eye(6) + 0.5
+    root = np.linalg.cholesky(weak)
+    found, raw = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sample, truth = (Ensemble(rng.normal(size=(n, 6)) @ root.T) for n in (400, 60))
+        found.append(float(judge(sample, truth, rounds=40, seed=seed).slope.value))
+        raw.append(correlation_slope(sample.correlation(), truth.correlation()))
+    error = np.std(found, ddof=1) / math.sqrt(60)
+    assert abs(np.mean(found) - 1) < 4 * error
+    assert error < 0.02
+    assert np.mean(raw) < 0.97
 
 
 def test_one_bin_has_no_slope():
@@ -226,12 +271,22 @@ def headline(report, quantity: str, name: str):
 
 def test_a_shrunk_field_has_a_lower_spectrum_and_scatter(report):
     verdict = report.verdicts["shrunk <&>"]
-    np.testing.assert_allclose(verdict["power"].mean_ratio.value, 0.81, rtol=1e-5)
-    np.testing.assert_allclose(verdict["power"].scatter_ratio.value, 0.81, rtol=1e-5)
-    np.testing.assert_allclose(verdict["moments"].mean_ratio.value[:3], [0.81, 1, 1], rtol=1e-4)
-    assert float(verdict["power"].slope.value) == pytest.approx(1, rel=1e-4)
+    true, both = (report.ensembles[one]["power"] for one in ("truth", BOTH))
+    expected = 0.81 * true.mean() / both.mean()
+    np.testing.assert_allclose(verdict["power"].mean_ratio.value, expected, rtol=1e-5)
+    expected = 0.81 * true.std() / both.std()
+    np.testing.assert_allclose(verdict["power"].scatter_ratio.value, expected, rtol=1e-5)
     for name in ("C_ℓ mean", "C_ℓ scatter"):
-        assert float(headline(report, name, "shrunk <&>").value) == pytest.approx(0.81, rel=1e-5)
+        expected = 0.81 * _pooled_ratio(report, name)
+        assert float(headline(report, name, "shrunk <&>").value) == pytest.approx(expected)
+
+
+def _pooled_ratio(report, name: str) -> float:
+    """Truth over truth and null, the reference, averaged over the bins of the spectrum."""
+    true, both = (report.ensembles[one]["power"] for one in ("truth", BOTH))
+    if name == "C_ℓ mean":
+        return float((true.mean() / both.mean()).mean())
+    return float((true.std() / both.std()).mean())
 
 
 def test_the_same_field_is_as_good_as_the_null(report):
@@ -264,9 +319,10 @@ def test_verdicts_are_those_of_the_vectors(report):
         for key in ("power", "peaks", "joint"):
             null = Ensemble(of("null", key), NULL_SET.simulation)
             expected = judge(null, Ensemble(of(reference, key), SETS[reference].simulation), 60)
-            for quantity in ("mean", "shift", "scatter", "slope"):
+            # The corrections of the slope come from the rounds, and these are others.
+            for quantity, rel in (("mean", 1e-9), ("scatter", 1e-9), ("slope", 0.05)):
                 here, there = getattr(found[NULL][key], quantity), getattr(expected, quantity)
-                assert float(here.value) == pytest.approx(float(there.value), rel=1e-9)
+                assert float(here.value) == pytest.approx(float(there.value), rel=rel)
                 assert float(here.error) == pytest.approx(float(there.error), rel=0.5)
 
 
@@ -275,9 +331,11 @@ def test_tails_are_counted(report):
     threshold = float(maps.mean() + 4 * maps.std())
     high, shrunk = (float(peak_counts(m, [threshold, math.inf]).sum()) for m in (maps, 0.9 * maps))
     assert high > 30
-    assert float(report.extras["shrunk <&>"]["peaks > 4σ"].value) == pytest.approx(shrunk / high)
+    null = float(peak_counts(NULL_SET.tensor(), [threshold, math.inf]).sum())
+    expected = 2 * shrunk / (high + null)  # both sets have as many maps
+    assert float(report.extras["shrunk <&>"]["peaks > 4σ"].value) == pytest.approx(expected)
     density = report.ensembles["truth"]["pdf"].mean()
-    ratio = report.ensembles["shrunk <&>"]["pdf"].mean() / density
+    ratio = report.ensembles["shrunk <&>"]["pdf"].mean() / report.ensembles[BOTH]["pdf"].mean()
     seen = np.flatnonzero(density >= 1e-3 * density.max())
     assert float(report.extras["shrunk <&>"]["PDF low end"].value) == pytest.approx(ratio[seen[0]])
     assert float(report.extras["shrunk <&>"]["PDF high end"].value) == pytest.approx(
@@ -301,57 +359,118 @@ def test_inside_the_null_is_inside_its_interval(report):
     )
 
 
-def test_failures_are_the_numbers_outside_the_null_worst_first(report):
+def test_failures_are_the_numbers_that_are_off_worst_first(report):
     failures = report.failures()
-    outside = str(report).count("*") - sum(line.count("*") for line in report.remarks())
-    assert len(failures) == outside >= 5
-    apart = [float(re.search(r"\(([0-9.]+) σ apart", sentence)[1]) for sentence in failures]
-    assert apart == sorted(apart, reverse=True)
+    marked = sum(
+        row.answers[name].kind == OFF for row in report.rows() for name in report.generators
+    )
+    assert len(failures) == marked >= 5
+    off = [float(re.search(r"\(([0-9.]+) σ off\)", sentence)[1]) for sentence in failures]
+    assert off == sorted(off, reverse=True)
     assert report.failures("shrunk <&>") == [f for f in failures if f.startswith("shrunk <&>: ")]
-    with pytest.raises(
-        ValueError, match="no generator 'gan' in the report; it judges shrunk <&>, same field"
-    ):
-        report.failures("gan")
-    (sentence,) = [f for f in failures if f.startswith("shrunk <&>: C_ℓ mean 0.810 ± ")]
+    for ask in (report.failures, report.undecided):
+        with pytest.raises(
+            ValueError, match="no generator 'gan' in the report; it judges shrunk <&>, same field"
+        ):
+            ask("gan")
+    (sentence,) = [f for f in failures if f.startswith("shrunk <&>: C_ℓ mean 0.8")]
+    assert "expected 1, null " in sentence
     assert "too little power" in sentence and sentence.endswith(
         "against the training maps as well: it is the model."
     )
 
 
-def test_each_number_says_what_its_wrong_side_means():
-    """Below the interval it is ``low``, above it ``high``, inside it nothing."""
-    at = lambda value, error=0.1: Estimate(
-        np.asarray(value), value + error * np.array([-1.0, 1.0])
-    )
-    q = Quantity(1, "toy", "1", low="too low", high="too high")
-    assert [q.fault(at(v), at(1.0)) for v in (0.79, 0.81, 1.19, 1.21)] == [
-        "too low",
-        "",
-        "",
-        "too high",
-    ]
-    # a null that is off: a number nearer to the expected value is no fault
-    off = at(1.3, 0.05)
-    assert [q.fault(at(v), off) for v in (0.69, 0.71, 0.98, 1.19, 1.39, 1.41)] == [
-        "too low",
-        "",
-        "",
-        "",
-        "",
-        "too high",
-    ]
-    one = Quantity(1, "toy", "0", high="too high")
-    assert [one.fault(at(v), at(1.0)) for v in (0.0, 2.0, np.nan)] == ["", "too high", None]
-    assert one.fault(at(1.0), at(np.nan)) is None
+def test_what_cannot_be_told_says_what_would_have_been_seen(report):
+    sentences = report.undecided("same field")
+    rows = [row for row in report.rows() if row.answers["same field"].kind == OPEN]
+    assert len(sentences) == len(rows) > 0
+    limit = threshold(len(report.rows()))
+    for sentence, row in zip(sentences, rows):
+        assert sentence.startswith(f"same field: {row.quantity.name} ")
+        seen = row.answers["same field"].seen
+        assert seen == pytest.approx((limit + 1.28) * float(row.estimates["same field"].error))
+        assert "would have been seen" in sentence
+
+
+def at(value, error=0.1) -> Estimate:
+    return Estimate(np.asarray(value), error=np.asarray(error))
+
+
+def test_a_number_has_one_of_three_answers():
+    """Within the margin, off, or neither; a difference that is real but small is no fault."""
+    q = Quantity(1, "toy", 1, 0.05, low="too low", high="too high")
+    kind = lambda value, error: q.answer(at(value, error), 3.0).kind
+    assert kind(1.0, 0.02) == SAME  # the interval ends at 1.039
+    assert kind(1.0, 0.03) == OPEN  # 1.059
+    assert kind(1.02, 0.002) == SAME  # ten standard errors, and two per cent
+    assert kind(1.08, 0.02) == OFF
+    assert kind(1.08, 0.03) == OPEN
+    assert kind(0.92, 0.02) == OFF
+    assert q.answer(at(1.5), 3.0).meaning == "too high"
+    assert q.answer(at(0.5), 3.0).meaning == "too low"
+    assert q.answer(at(1.1), 3.0).seen == pytest.approx((3.0 + 1.28) * 0.1)
+    for undefined in (at(np.nan), at(1.0, np.nan)):
+        assert q.answer(undefined, 3.0).kind == ""
+
+
+def test_a_side_without_a_meaning_is_no_fault():
+    one = Quantity(1, "toy", 0, 0.05, high="too high")
+    assert one.answer(at(-9.0), 3.0).kind == SAME
+    assert one.answer(at(9.0), 3.0).kind == OFF
+    never = Quantity(1, "toy", 1, high="too high")
+    assert never.answer(at(1.0, 1e-9), 3.0).kind == OPEN
+
+
+def test_fewer_maps_never_mean_more_faults():
+    """The error grows, the value stays: off turns into cannot tell, never the other way."""
+    q = Quantity(1, "toy", 1, 0.05, low="too low", high="too high")
+    for value in np.linspace(0.5, 1.5, 41):
+        kinds = [q.answer(at(value, error), 3.0).kind for error in np.geomspace(1e-3, 1, 30)]
+        off = [kind == OFF for kind in kinds]
+        assert off == sorted(off, reverse=True) or kinds[0] == SAME
+        assert kinds[-1] == OPEN
+
+
+def test_the_worst_of_many_bins_is_judged_as_such():
+    """Of 200 bins of noise the worst is off by about three σ, and this is no fault.
+
+    Over 400 seeds the rate at the threshold of one test, 5 %, is 2 to 9 %: with correct code it
+    lies outside with probability 5e-3.
+    """
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(400):
+        bins = Estimate(1 + 0.01 * rng.normal(size=200), error=np.full(200, 0.01))
+        alarms += abs(WorstBin(bins, 1).sigmas(1)) > 1.96
+    assert 8 <= alarms <= 36
+    value = np.ones(200)
+    value[7] = 1.08
+    worst = WorstBin(Estimate(value, error=np.full(200, 0.01)), 1)
+    assert worst.bin == 7
+    assert float(worst.value) == pytest.approx(1.08)
+    assert 6 < worst.sigmas(1) < 8  # eight standard errors, of one bin among 200
+    assert worst.reach(1) > 0.08 + 3 * 0.01  # simultaneous intervals are wider than 1.96 σ
+    nothing = WorstBin(Estimate(np.full(3, np.nan), error=np.zeros(3)), 1)
+    assert np.isnan(nothing.value)
+
+
+def test_the_threshold_keeps_the_rate_of_all_rows():
+    """Šidák: 1 − (1 − p)^n = 5 % for n independent tests."""
+    assert threshold(1) == pytest.approx(1.96, abs=1e-3)
+    for tests in (5, 26):
+        p = 2 * scipy.stats.norm.sf(threshold(tests))
+        assert 1 - (1 - p) ** tests == pytest.approx(0.05)
+
+
+def test_numbers_are_shown_with_their_errors():
+    q = Quantity(1, "toy", 1, 0.05, low="too low", high="too high")
     assert q.text(at(1.25)) == "1.250 ± 0.100" and q.text(at(np.nan)) == "–"
-    maps = Quantity(8, "maps", "", high="fewer", inverse=True)
+    maps = Quantity(8, "maps", np.nan, np.nan, high="fewer", inverse=True)
     assert maps.text(at(0.01, 0.001)) == "100 (84–124)"
     assert maps.text(at(0.001, 0.002)) == "> 203" and maps.text(at(-0.01, 0.001)) == "∞"
     low = maps.text(at(2.0, 2.0)).removeprefix("> ")  # a few outliers
     assert 0.1 < float(low) < 0.3 and maps.text(at(2.0, 0.2)).startswith("0.5 (0.4")
-    assert len({q.name for q in QUANTITIES}) == len(QUANTITIES) and {
-        q.item for q in QUANTITIES
-    } == set(range(1, 9))
+    assert len({q.name for q in QUANTITIES}) == len(QUANTITIES)
+    assert {q.item for q in QUANTITIES} == set(range(1, 9))
 
 
 def test_sample_variance_is_distinguished_from_a_fault_of_the_model():
@@ -440,9 +559,11 @@ def test_saved_json_is_plain_and_whole(report, tmp_path):
         == {NULL, "shrunk <&>", "same field"}
         == set(found["against_train"])
     )
-    assert found["against_truth"]["shrunk <&>"]["power"]["mean_ratio"]["value"] == pytest.approx(
-        [0.81] * 5, rel=1e-5
-    )
+    ratio = report.verdicts["shrunk <&>"]["power"].mean_ratio.value
+    saved = found["against_truth"]["shrunk <&>"]["power"]["mean_ratio"]["value"]
+    assert saved == pytest.approx(ratio.tolist())
+    kinds = {row["sets"]["same field"]["answer"] for row in found["headline"]}
+    assert kinds <= {SAME, OFF, OPEN, ""} and len(kinds) > 1
     assert found["maps"]["truth"] == {"maps": 192, "simulations": 16, "dropped": 0}
     assert len(found["truth"]["power"]["x"]) == len(found["truth"]["power"]["mean"]) == 5
 
@@ -471,8 +592,8 @@ def test_text_has_a_row_a_number_and_a_column_a_set(report):
     assert len({len(line) for line in table}) == 1
     assert [line[0] for line in table[2:] if line[0] != " "] == list("12345678")
     (row,) = [line for line in table if "C_ℓ mean" in line]
-    assert "0.810 ± " in row and row.count("*") == 1
-    assert "Truth: 192 maps of 16 simulations." in str(report)
+    assert row.count("*") == 1
+    assert "Truth: 192 maps of 16 simulations; null: 192 of 16." in str(report)
     assert "power" in report.by_statistic("slope") and "effective maps" in report.by_statistic(
         "inverse_maps"
     )
@@ -511,7 +632,7 @@ def test_html_is_well_formed(report):
     )  # the headline, and four numbers of every statistic
     assert tags.count["tr"] == 1 + len(QUANTITIES) + 4 * (1 + statistics)
     assert tags.count["td"] == 4 * len(QUANTITIES) + 3 * 4 * statistics
-    assert tags.count["li"] == len(report.failures())
+    assert tags.count["li"] == len(report.failures()) + len(report.undecided())
     assert "shrunk <&>" in tags.text.splitlines()
 
 
@@ -534,10 +655,17 @@ def test_kolmogorov_smirnov_is_scipys():
     rng = np.random.default_rng(31)
     a, b = rng.normal(size=(90, 5)), rng.normal(size=(140, 5)) + [0, 0, 0.2, 0.6, 0]
     a[:, 1], b[:, 1] = a[:, 1].round(0), b[:, 1].round(0)  # counts have ties
-    p, share = ks_rejected(Ensemble(a), Ensemble(b), rounds=20)
+    p = ks_p(Ensemble(a), Ensemble(b))
     expected = [scipy.stats.ks_2samp(x, y, method="asymp").pvalue for x, y in zip(a.T, b.T)]
     np.testing.assert_allclose(p, expected)
-    assert float(share.value) == np.mean(np.array(expected) < 0.05) and share.rounds.shape == (20,)
+
+
+def test_kolmogorov_smirnov_takes_one_map_of_each_simulation():
+    """Copies of each map within a simulation change nothing but the order."""
+    rng = np.random.default_rng(32)
+    a, b = rng.normal(size=(50, 3)), rng.normal(size=(60, 3))
+    copies = Ensemble(np.repeat(a, 4, 0), np.repeat(np.arange(50), 4))
+    np.testing.assert_allclose(ks_p(copies, Ensemble(b)), ks_p(Ensemble(a), Ensemble(b)))
 
 
 def test_true_maps_that_are_not_finite_are_left_out_and_named():
@@ -669,7 +797,7 @@ def test_a_row_is_added_by_adding_one():
         return found
 
     row = Quantity(
-        5, "largest pixel", "1", low="too faint", high="too bright", measure=largest, digits=1
+        5, "largest pixel", 1, 0.1, low="faint", high="too bright", measure=largest, digits=1
     )
     QUANTITIES.append(row)
     try:

@@ -75,7 +75,7 @@ class EffectiveMaps:
         self.seed = seed
         self._calibrations: dict[int, _Calibration] = {}
 
-    def of(self, sample: Ensemble) -> Worth:
+    def of(self, sample: Ensemble, own: float | None = None) -> Worth:
         """One over the effective number of maps of a covariance, with its error.
 
         Not defined (NaN) if the set, or half of the truth, has fewer than four independent maps
@@ -83,8 +83,10 @@ class EffectiveMaps:
 
         Args:
             sample: vectors of the maps to judge, the same bins.
+            own: how many independent maps it has, if that is known already.
         """
-        own = sample.effective_maps()
+        if own is None:
+            own = sample.effective_maps()
         k = min(self.most, int(own / _MAPS_PER_EIGENVECTOR))
         if k < self.least or min(len(half.simulations) for half in self.halves) < 2:
             return Worth(np.nan, np.nan)

@@ -52,8 +52,9 @@ class Pair:
     """One set and its reference in one statistic, with what all bootstrap rounds share.
 
     Args:
-        sample: the set to judge: its name, and its vectors of this statistic.
-        reference: the same of its reference.
+        sample: name of the set to judge.
+        maps: how many independent maps it has.
+        reference: name of its reference, and the vectors of this statistic.
         name: of the statistic.
         part: where the statistic lies in the joint vectors.
         most: how many eigenvectors to compare at most.
@@ -62,20 +63,21 @@ class Pair:
 
     def __init__(
         self,
-        sample: tuple[str, Ensemble],
+        sample: str,
+        maps: float,
         reference: tuple[str, Ensemble],
         name: str,
         part: slice,
         most: int,
         responses: np.ndarray | None,
     ):
-        self.sample, ours = sample
+        self.sample = sample
         self.reference, truth = reference
         self.name, self.part = name, part
         self.known = np.abs(truth.mean()) > 3 * truth.mean_error()
         self.coordinates = Coordinates.of(truth, most, responses)
         # With too few maps for so many eigenvectors a covariance has no inverse worth the name.
-        self.enough = ours.effective_maps() >= maps_needed(len(self.coordinates.metric))
+        self.enough = maps >= maps_needed(len(self.coordinates.metric))
 
     def numbers(self, sample: Moments, truth: Moments) -> dict[str, np.ndarray | float]:
         """What a verdict is made of, by name, from the moments of the joint vectors."""

@@ -135,11 +135,12 @@ def judge_joint(
     for name, part in parts.items():
         cut = {one: _cut(ensemble, part) for one, ensemble in joint.items()}
         response = _response(responses, parts, name)
-        maps = {one: EffectiveMaps(cut[one], most[one], seed) for one in most}
+        worth = {one: EffectiveMaps(cut[one], most[one], seed) for one in most}
+        independent = {one: cut[one].effective_maps() for one in {s for s, _ in comparisons}}
         for sample, reference in comparisons:
-            ours, truth = (sample, cut[sample]), (reference, cut[reference])
-            pair = Pair(ours, truth, name, part, most[reference], response)
-            beside[len(pairs)] = _beside(pair, cut, maps[reference], seed)
+            truth = reference, cut[reference]
+            pair = Pair(sample, independent[sample], truth, name, part, most[reference], response)
+            beside[len(pairs)] = _beside(pair, cut, worth[reference], independent[sample], seed)
             pairs.append(pair)
     summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
     found = _numbers(pairs, summed)
@@ -175,7 +176,7 @@ def _response(
 
 
 def _beside(
-    pair: Pair, ensembles: Mapping[str, Ensemble], maps: EffectiveMaps, seed: int
+    pair: Pair, ensembles: Mapping[str, Ensemble], worth: EffectiveMaps, maps: float, seed: int
 ) -> dict[str, Estimate]:
     """The numbers of a verdict that have errors of their own."""
     sample, truth = ensembles[pair.sample], ensembles[pair.reference]
@@ -183,7 +184,7 @@ def _beside(
     narrowest = widest = Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
     if pair.enough and kept:
         narrowest, widest = extreme_directions(sample, truth, kept, seed)
-    return {"narrowest": narrowest, "widest": widest, "inverse_maps": maps.of(sample)}
+    return {"narrowest": narrowest, "widest": widest, "inverse_maps": worth.of(sample, maps)}
 
 
 def _estimates(found: Mapping, rounds: Mapping[str, np.ndarray]) -> dict[str, Estimate]:

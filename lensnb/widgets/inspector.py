@@ -1,7 +1,7 @@
 """Look into a fidelity report: one statistic of all sets, with its mean, scatter and correlations.
 
 The kernel cuts all judged sets to as many maps as are asked for and compares them with the truth
-(:func:`lensnb.compare.verdict.judge_all`); ``inspector.js`` draws what it finds. Every answer is
+(:func:`lensnb.compare.verdict.judge_joint`); ``inspector.js`` draws what it finds. Every answer is
 kept, so that a choice made before is shown at once. The function to call is :func:`inspect`.
 """
 
@@ -16,8 +16,11 @@ import traitlets
 
 from .. import plot
 from ..compare import NULL, FidelityReport, Quantity, Verdict
-from ..compare.estimate import plain
-from ..compare.verdict import judge_all
+from ..compare.answers import OFF
+from ..compare.covariance import eigenvectors
+from ..compare.estimate import WorstBin, plain, threshold
+from ..compare.sets import BOTH
+from ..compare.verdict import judge_joint
 from ..ensemble import Ensemble
 from ..plot.style import blank_figure, typeset
 from ..ramps import ramp
@@ -35,19 +38,21 @@ _CHOSEN = 4  # generators on view at first
 # What is said of one statistic, as the report says it of the spectrum and of all bins: item, name,
 # expected value, what is wrong when it is too low or too high, and where the number is.
 _QUANTITIES = [
-    Quantity(1, "mean", "1", "too low on average", "too high on average", attrgetter("mean")),
+    Quantity(1, "mean", 1, 0.05, "too low on average", "too high on average", attrgetter("mean")),
     Quantity(
         1,
-        "mean shift [σ]",
-        "0",
-        "",
-        "the mean is off, in units of the scatter of one map",
-        attrgetter("shift"),
+        "worst bin of the mean [σ]",
+        0,
+        0.05,
+        "the mean is too low, in units of the scatter of one map",
+        "the mean is too high, in units of the scatter of one map",
+        lambda verdict: WorstBin(verdict.mean_shift, 0),
     ),
     Quantity(
         2,
         "scatter",
-        "1",
+        1,
+        0.05,
         "the maps are too much alike in it",
         "the maps differ too much in it",
         attrgetter("scatter"),
@@ -55,7 +60,8 @@ _QUANTITIES = [
     Quantity(
         3,
         "correlation slope",
-        "1",
+        1,
+        0.1,
         "its bins fluctuate too independently: off-diagonal covariance is lost",
         "its bins fluctuate together too much",
         attrgetter("slope"),
@@ -181,15 +187,24 @@ class Inspector(Pictured):
         if self.maps:
             for of in whole.names:
                 ensembles[of] = _some(ensembles[of], self.maps, self._seed)
-            sets = _by_name(ensembles, name)
-            found = judge_all(sets, whole.names, ["truth"], None, _ROUNDS, self._seed)["truth"]
-            verdicts = {of: by[name] for of, by in found.items()}
+            verdicts = self._judged(ensembles)
         return replace(
             whole,
             statistics={name: whole.statistics[name]},
             ensembles=_by_name(ensembles, name),
             verdicts=_by_name(verdicts, name),
         )
+
+    def _judged(self, ensembles: Mapping[str, Ensemble]) -> dict[str, Verdict]:
+        """Verdicts on one statistic, with the references that the report has."""
+        whole, bins = self._report, ensembles["truth"].vectors.shape[1]
+        joint = ensembles | {BOTH: whole.ensembles[BOTH][self.statistic]}
+        comparisons = [(of, "truth" if of == NULL else BOTH) for of in whole.names]
+        kept = eigenvectors([whole.ensembles[of][self.statistic] for of in ("truth", NULL)])
+        most = {"truth": kept, BOTH: kept}
+        part = {self.statistic: slice(0, bins)}
+        found = judge_joint(joint, part, comparisons, most, None, _ROUNDS, self._seed)
+        return {of: found[by][of][self.statistic] for of, by in comparisons}
 
     def _update(self, _change=None) -> None:
         """Find and send what is shown now."""
@@ -227,7 +242,7 @@ class Inspector(Pictured):
             "sets": sets,
             "null": intervals,
             "known": truth.known_correlations().astype(np.uint8).tobytes(),
-            "reasons": {of: _reasons(verdicts[of], null) for of in self._generators},
+            "reasons": {of: _reasons(verdicts[of]) for of in self._generators},
         }
 
     # ------------------------------------------------------------ the still picture
@@ -313,13 +328,13 @@ def _vectors_of(ensemble: Ensemble) -> dict:
     }
 
 
-def _reasons(verdict: Verdict, null: Verdict) -> list[str]:
+def _reasons(verdict: Verdict) -> list[str]:
     """What is wrong with one statistic of a generator, in sentences."""
     found = []
     for quantity in _QUANTITIES:
-        here, expected = quantity.of(verdict), quantity.of(null)
-        fault = quantity.fault(here, expected)
-        if fault:
-            numbers = f"{quantity.name} {quantity.text(here)}, null {quantity.text(expected)}"
-            found.append(f"{numbers}: {fault}.")
+        here = quantity.of(verdict)
+        answer = quantity.answer(here, threshold(len(_QUANTITIES)))
+        if answer.kind == OFF:
+            beside = f"expected {quantity.expected_text}, {abs(answer.sigmas):.1f} σ off"
+            found.append(f"{quantity.name} {quantity.text(here)}, {beside}: {answer.meaning}.")
     return found
