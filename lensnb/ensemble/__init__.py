@@ -12,7 +12,9 @@ same methods. The files are:
 * ``held``: :class:`Ensemble`;
 * ``streaming``: :class:`StreamingEnsemble`;
 * ``errors``: bootstrap, jackknife and the noise of a covariance;
-* ``matrices``: correlation, shrinkage, unbiased inverses, and the covariance of a Gaussian field.
+* ``matrices``: correlation, factors for a noisy inverse, the covariance of a Gaussian field;
+* ``shrinkage``: covariances of few maps, by linear and non-linear shrinkage;
+* ``nercome``: covariances of few maps, by splitting the simulations.
 """
 
 from .errors import bootstrap, covariance_noise, jackknife_error
@@ -23,9 +25,10 @@ from .matrices import (
     gaussian_power_covariance,
     hartlap_factor,
     off_diagonal,
-    shrunk_covariance,
 )
 from .measuring import measure, measured
+from .nercome import nercome_covariance, nercome_split
+from .shrinkage import nonlinear_shrinkage, rotation_invariant_covariance, shrunk_covariance
 from .streaming import StreamingEnsemble
 
 __all__ = [
@@ -40,6 +43,10 @@ __all__ = [
     "jackknife_error",
     "measure",
     "measured",
+    "nercome_covariance",
+    "nercome_split",
+    "nonlinear_shrinkage",
     "off_diagonal",
+    "rotation_invariant_covariance",
     "shrunk_covariance",
 ]
