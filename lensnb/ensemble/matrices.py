@@ -72,6 +72,32 @@ def dodelson_schneider_factor(maps: float, bins: int, parameters: int) -> float:
     return 1 + (bins - parameters) * (left - 2) / ((left - 1) * (left - 4))
 
 
+def percival_factor(maps: float, bins: int, parameters: int) -> float:
+    """The factor from the (co)variance that a likelihood states to the one that fits really have.
+
+    m₁ = (1 + B (p − q)) / (1 + A + B (q + 1)), with A = 2/D, B = (n − p − 2)/D and
+    D = (n − p − 1)(n − p − 4)
+
+    (Percival et al. 2014, eq. 18). The likelihood is Gaussian, with the inverse of
+    :func:`hartlap_factor`. Noise in this inverse moves the best fit (numerator, as in
+    :func:`dodelson_schneider_factor`) and also widens the likelihood itself (denominator).
+    Multiply the variance by m₁, or the standard deviation by √m₁. Both parts are exact to second
+    order in the noise only: with 100 maps, 20 bins and 2 parameters m₁ is 0.6 % too large.
+
+    Args:
+        maps: number n of independent maps; with several maps a simulation, the effective number.
+        bins: number p of bins.
+        parameters: number q of fitted parameters.
+
+    Raises:
+        ValueError: n is not above p + 4, or q not between 1 and p.
+    """
+    scatter = dodelson_schneider_factor(maps, bins, parameters)
+    left = maps - bins
+    wider = 2 + (left - 2) * (parameters + 1)
+    return scatter / (1 + wider / ((left - 1) * (left - 4)))
+
+
 def gaussian_power_covariance(power, grid: MapGrid, edges) -> np.ndarray:
     """The covariance of binned power spectra that is expected for a Gaussian field.
 
