@@ -55,9 +55,9 @@ def rotation_invariant_covariance(ensemble: Ensemble, maps: float | None = None)
     eigenvalues here are those of Ledoit & Wolf 2020, which need not be theirs. The variances
     change a little as well, since the diagonal of E(R) is not exactly 1.
 
-    Do not invert it where n is close to p, from 0.9 to 1.3 maps a bin. Its smallest eigenvalues
-    are up to ten times too small there, because the kernel is wider than the gap to zero.
-    :func:`~lensnb.ensemble.nercome_covariance` has no such gap, and counts no maps.
+    Do not invert it where n is close to p, from 0.9 to 1.3 maps a bin: its smallest eigenvalues
+    are up to ten times too small there. :func:`~lensnb.ensemble.nercome_covariance` has no such
+    range, and needs no number of maps.
 
     Args:
         ensemble: the vectors.
