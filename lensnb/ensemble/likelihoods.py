@@ -1,8 +1,8 @@
 """Likelihoods of data whose covariance was estimated from a finite number of maps.
 
 The estimated covariance is itself uncertain. Averaging a Gaussian over what the true covariance
-may be gives a t-distribution, which has wider wings. χ² = dᵀ C⁻¹ d takes the plain inverse of
-:meth:`Ensemble.covariance` here, *without* :func:`~lensnb.ensemble.hartlap_factor`.
+may be gives a t-distribution, which has wider wings. Here χ² = dᵀ C⁻¹ d takes the plain inverse of
+``Ensemble.covariance``, *without* :func:`~lensnb.ensemble.hartlap_factor`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Matrices: correlations, what a noisy inverse costs, and the covariance of a Gaussian field.
 
-The factors are for the plain covariance of :meth:`Ensemble.covariance`, not for a shrunk one. All
-of them take a number n of *independent* maps. With several maps a simulation that number is
-:meth:`Ensemble.effective_maps`.
+The factors are for the plain covariance of ``Ensemble.covariance``, not for a shrunk one. All of
+them take a number n of *independent* maps. With several maps a simulation that number is
+``Ensemble.effective_maps()``.
 """
 
 from __future__ import annotations
