@@ -12,20 +12,26 @@ same methods. The files are:
 * ``held``: :class:`Ensemble`;
 * ``streaming``: :class:`StreamingEnsemble`;
 * ``errors``: bootstrap, jackknife and the noise of a covariance;
-* ``matrices``: correlation, shrinkage, unbiased inverses, and the covariance of a Gaussian field.
+* ``matrices``: correlation, factors for a noisy inverse, the covariance of a Gaussian field;
+* ``shrinkage``: covariances of few maps, by linear and non-linear shrinkage;
+* ``nercome``: covariances of few maps, by splitting the simulations;
+* ``likelihoods``: what replaces the Gaussian where the covariance is an estimate.
 """
 
 from .errors import bootstrap, covariance_noise, jackknife_error
 from .held import Ensemble
+from .likelihoods import matching_log_posterior, sellentin_heavens_log_density
 from .matrices import (
     correlation,
     dodelson_schneider_factor,
     gaussian_power_covariance,
     hartlap_factor,
     off_diagonal,
-    shrunk_covariance,
+    percival_factor,
 )
 from .measuring import measure, measured
+from .nercome import nercome_covariance, nercome_split
+from .shrinkage import nonlinear_shrinkage, rotation_invariant_covariance, shrunk_covariance
 from .streaming import StreamingEnsemble
 
 __all__ = [
@@ -38,8 +44,15 @@ __all__ = [
     "gaussian_power_covariance",
     "hartlap_factor",
     "jackknife_error",
+    "matching_log_posterior",
     "measure",
     "measured",
+    "nercome_covariance",
+    "nercome_split",
+    "nonlinear_shrinkage",
     "off_diagonal",
+    "percival_factor",
+    "rotation_invariant_covariance",
+    "sellentin_heavens_log_density",
     "shrunk_covariance",
 ]

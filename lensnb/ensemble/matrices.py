@@ -1,16 +1,16 @@
-"""Matrices: correlations, shrinkage, unbiased inverses, and the covariance of a Gaussian field."""
+"""Matrices: correlations, what a noisy inverse costs, and the covariance of a Gaussian field.
+
+The factors are for the plain covariance of ``Ensemble.covariance``, not for a shrunk one. All of
+them take a number n of *independent* maps. With several maps a simulation that number is
+``Ensemble.effective_maps()``.
+"""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..maps import MapGrid
-
-if TYPE_CHECKING:
-    from .held import Ensemble
 
 
 def correlation(covariance: np.ndarray) -> np.ndarray:
@@ -25,26 +25,6 @@ def off_diagonal(matrix: np.ndarray) -> np.ndarray:
     return matrix[np.triu_indices(len(matrix), 1)]
 
 
-def shrunk_covariance(ensemble: Ensemble) -> tuple[np.ndarray, float]:
-    """Covariance whose correlations are shrunk towards zero, the more the noisier they are.
-
-    This is the estimator of Ledoit & Wolf 2004, from scikit-learn. It is applied to vectors in
-    units of their scatter, so that the target is the diagonal of the covariance and the units of
-    the bins do not matter. All maps are taken to be independent: with several maps a simulation it
-    shrinks too little.
-
-    Returns:
-        The covariance ``(bins, bins)`` and the shrinkage, from 0 (unchanged) to 1 (diagonal).
-    """
-    from sklearn.covariance import ledoit_wolf
-
-    std = ensemble.std()
-    safe = np.where(std > 0, std, 1.0)
-    standardised = (ensemble.vectors - ensemble.mean()) / safe
-    correlations, shrinkage = ledoit_wolf(standardised, assume_centered=True)
-    return correlations * np.outer(std, std), float(shrinkage)
-
-
 def hartlap_factor(maps: float, bins: int) -> float:
     """The factor h = (n − p − 2)/(n − 1) that makes an inverse covariance unbiased.
 
@@ -52,7 +32,7 @@ def hartlap_factor(maps: float, bins: int) -> float:
     1/h (Hartlap et al. 2007, eq. 17).
 
     Args:
-        maps: number n of independent maps.
+        maps: number n of independent maps; with several maps a simulation, the effective number.
         bins: number p of bins.
 
     Raises:
@@ -74,7 +54,7 @@ def dodelson_schneider_factor(maps: float, bins: int, parameters: int) -> float:
     (Dodelson & Schneider 2013, eq. 28).
 
     Args:
-        maps: number n of independent maps.
+        maps: number n of independent maps; with several maps a simulation, the effective number.
         bins: number p of bins.
         parameters: number q of fitted parameters.
 
@@ -90,6 +70,32 @@ def dodelson_schneider_factor(maps: float, bins: int, parameters: int) -> float:
         raise ValueError(f"{bins} bins can constrain 1 to {bins} parameters, found {parameters}")
     left = maps - bins
     return 1 + (bins - parameters) * (left - 2) / ((left - 1) * (left - 4))
+
+
+def percival_factor(maps: float, bins: int, parameters: int) -> float:
+    """The factor from the (co)variance that a likelihood states to the one that fits really have.
+
+    m₁ = (1 + B (p − q)) / (1 + A + B (q + 1)), with A = 2/D, B = (n − p − 2)/D and
+    D = (n − p − 1)(n − p − 4)
+
+    (Percival et al. 2014, eq. 18). The likelihood is Gaussian, with the inverse of
+    :func:`hartlap_factor`. Noise in this inverse moves the best fit (numerator, as in
+    :func:`dodelson_schneider_factor`) and also widens the likelihood itself (denominator).
+    Multiply the variance by m₁, or the standard deviation by √m₁. Both parts are exact to second
+    order in the noise only: with 100 maps, 20 bins and 2 parameters m₁ is 0.6 % too large.
+
+    Args:
+        maps: number n of independent maps; with several maps a simulation, the effective number.
+        bins: number p of bins.
+        parameters: number q of fitted parameters.
+
+    Raises:
+        ValueError: n is not above p + 4, or q not between 1 and p.
+    """
+    scatter = dodelson_schneider_factor(maps, bins, parameters)
+    left = maps - bins
+    wider = 2 + (left - 2) * (parameters + 1)
+    return scatter / (1 + wider / ((left - 1) * (left - 4)))
 
 
 def gaussian_power_covariance(power, grid: MapGrid, edges) -> np.ndarray:
