@@ -45,6 +45,7 @@ _RIDGE = 0.1  # added to the eigenvalues of the correlation matrix: the smallest
 _BLOCK = 512  # vectors that are compared with all references at a time
 _CALIBRATED = 2048  # references whose own neighbours are searched
 _SIMULATIONS = 4  # that the ratio of a reference needs: its own and three others
+_FEWEST = 32  # references that D can be measured from
 _QUANTILES = np.array([0.5, 0.1, 0.01])  # of the ratios of references, where D is measured
 
 
@@ -57,7 +58,8 @@ class Copies:
         original: the reference map that each of them copies, shape ``(count,)``.
         ratio: d₁ / d₃ of every map, shape ``(maps,)``.
         threshold: a ratio below it makes a copy. Zero where true maps cannot be told from copies:
-            there are fewer than four simulations, or vectors of different simulations are equal.
+            there are fewer than 32 references or four simulations, or vectors of different
+            simulations are equal.
     """
 
     which: np.ndarray
@@ -110,7 +112,7 @@ def copies_in_vectors(
     check_bins(sample, references)
     ours, theirs = _whitened(sample, references)
     simulation = np.unique(references.simulation, return_inverse=True)[1].astype(np.int32)
-    if simulation.max() + 1 < _SIMULATIONS:
+    if len(references) < _FEWEST or simulation.max() + 1 < _SIMULATIONS:
         nobody = np.zeros(0, int)
         return Copies(nobody, nobody, np.ones(len(sample)), 0.0)
     dimension = _dimension(theirs, simulation)
