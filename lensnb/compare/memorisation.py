@@ -13,7 +13,8 @@ summed over the channels. Each channel has a whitening of its own, and one S and
 A copy has the distance 0, also when it is turned, mirrored or shifted. A copy with a little noise
 has the size of the noise. The mean of two training maps has d ≈ √(2 − √2) = 0.77. For
 unrelated maps d depends on the number of trials: it is 1.25 for 1,024 maps and 24 modes. The
-cut in modes makes the search fast, and blind to differences in small-scale detail.
+cut in modes makes the search fast, and blind to differences in small-scale detail. It judges some
+maps of a set; :mod:`lensnb.compare.map_copies` searches all of them for copies.
 
 Maps are cut out of the sky and are not periodic. A generator may repeat a part of a training map,
 or its field shifted as in a *neighbouring* cut-out. Such a map shares only a fraction a of its
@@ -30,11 +31,10 @@ import torch
 from torch import Tensor
 
 from ..ensemble import Ensemble
-from ..maps.grid import check_shape, turned, turned_back
+from ..maps.grid import turned, turned_back
 from .estimate import Estimate
+from .whitened import CHUNK, alike, modes_of, padded, unit, whitening_of
 
-# Numbers in one transform: larger temporary arrays cost page faults, and so time.
-_CHUNK = 2**20
 _CANDIDATES = 16  # pairs of training map and symmetry that are searched at every pixel
 
 
@@ -94,24 +94,17 @@ def nearest(maps: Tensor, train: Tensor, most: int = 128, modes: int = 24) -> Ne
         ValueError: the shapes do not fit, a map is constant or has NaN or infinity, there are no
             maps, or ``most`` or ``modes`` is too small.
     """
-    maps, train = _with_channels("maps", maps), _with_channels("train", train)
-    if maps.shape[1:] != train.shape[1:]:
-        raise ValueError(
-            f"maps have {_described(maps)}, train has {_described(train)}; they must be the same"
-        )
-    channels, n = train.shape[1], train.shape[-1]
+    maps, train = alike(maps, train)
+    n = train.shape[-1]
     side = min(modes, n) // 2 * 2
     if most < 1 or side < 4:
         raise ValueError(
             "at least one map must be judged, by 4 modes or more; "
             f"found most = {most}, modes = {side}"
         )
-    batch = max(1, _CHUNK // (channels * n**2))
-    trained = torch.cat([_modes(part, side) for part in train.split(batch)])
-    power = trained.abs().square().mean(0)
-    floor = 1e-9 * power.amax((-2, -1), keepdim=True)
-    whitening = torch.where(power > floor, power.rsqrt(), 0)
-    trained = _unit(trained * whitening)
+    trained = modes_of(train, side)
+    whitening = whitening_of(trained)
+    trained = unit(trained * whitening)
     count = min(len(maps), most)
     judged = np.linspace(0, len(maps) - 1, count).round().astype(int)
     matches = [_search(g, trained, whitening, n) for g in maps[judged]]
@@ -140,9 +133,9 @@ def _search(g: Tensor, trained: Tensor, whitening: Tensor, n: int) -> _Match:
     channels, side = whitening.shape[:2]
     # ⟨g, S τ t⟩ = ⟨S⁻¹ g, τ t⟩: it is enough to turn the one map back.
     turns = torch.stack([turned_back(g, k) for k in range(8)])
-    turns = _unit(_modes(turns, side) * whitening)
+    turns = unit(modes_of(turns, side) * whitening)
     best = []
-    batch = max(1, _CHUNK // (8 * channels * side**2))
+    batch = max(1, CHUNK // (8 * channels * side**2))
     for part in trained.split(batch):
         product = (turns * part[:, None].conj()).sum(-3)
         r = torch.fft.irfft2(product, s=(side, side), norm="forward")
@@ -151,7 +144,7 @@ def _search(g: Tensor, trained: Tensor, whitening: Tensor, n: int) -> _Match:
     pairs = torch.cat(best).flatten().topk(candidates).indices
     index, symmetry = pairs // 8, pairs % 8
     product = (turns[symmetry] * trained[index].conj()).sum(-3)
-    full = torch.fft.irfft2(_padded(product, n), s=(n, n), norm="forward")
+    full = torch.fft.irfft2(padded(product, n), s=(n, n), norm="forward")
     r, at = full.flatten(1).max(1)
     top = int(r.argmax())
     return _Match(
@@ -223,74 +216,3 @@ def _near_share(sample: np.ndarray, truth: np.ndarray) -> float:
     # few the true maps are.
     near = np.quantile(truth, 0.01, method="weibull")
     return float((sample < near).mean())
-
-
-def _with_channels(name: str, maps: Tensor) -> Tensor:
-    """Maps ``(maps, channels, n, n)``, after a check; one channel gets an axis of its own here."""
-    check_shape(f"the argument {name!r}", maps.shape)
-    if not len(maps):
-        raise ValueError(f"the argument {name!r} is empty; at least one map is needed")
-    finite = torch.isfinite(maps).flatten(1).all(1)
-    bad = int((~finite).sum())
-    if bad:
-        raise ValueError(
-            f"{bad} of {len(maps)} maps of {name!r} have NaN or infinity; leave them out first"
-        )
-    pixels = maps.flatten(-2)
-    constant = pixels.amax(-1) == pixels.amin(-1)
-    if maps.ndim == 4:
-        constant = constant.all(1)
-    if constant.any():
-        raise ValueError(
-            f"{int(constant.sum())} of {len(maps)} maps of {name!r} are constant and have no "
-            "nearest map; leave them out first"
-        )
-    if maps.ndim == 3:
-        maps = maps[:, None]
-    return maps
-
-
-def _described(maps: Tensor) -> str:
-    channels, n = maps.shape[1], maps.shape[-1]
-    pixels = f"({n}, {n}) pixels"
-    if channels == 1:
-        return pixels
-    return f"{channels} channels of {pixels}"
-
-
-def _modes(maps: Tensor, side: int) -> Tensor:
-    """Fourier modes below the Nyquist frequency of a ``side`` × ``side`` grid, without the mean.
-
-    Returns:
-        Complex modes, shape ``(..., side, side/2 + 1)`` for maps ``(..., n, n)``.
-    """
-    half = side // 2
-    full = torch.fft.rfft2(maps.float())[..., : half + 1]
-    low, high = full[..., :half, :], full[..., -half:, :]
-    kept = torch.cat([low, high], -2)
-    # The Nyquist row and column stand for two waves each, and so they cannot be shifted.
-    kept[..., half, :] = 0
-    kept[..., half] = 0
-    kept[..., 0, 0] = 0
-    return kept
-
-
-def _padded(modes: Tensor, n: int) -> Tensor:
-    """The ``rfft2`` modes of an n × n grid that hold ``modes`` and are zero beyond."""
-    half = modes.shape[-2] // 2
-    full = modes.new_zeros(*modes.shape[:-2], n, n // 2 + 1)
-    full[..., :half, : half + 1] = modes[..., :half, :]
-    full[..., n - half :, : half + 1] = modes[..., half:, :]
-    return full
-
-
-def _unit(modes: Tensor) -> Tensor:
-    """Fields ``(fields, channels, side, side/2 + 1)`` scaled to unit norm, over all channels.
-
-    Each mode beyond column 0 stands for two modes of the full transform.
-    """
-    every = modes.abs().square()
-    first_column = modes[..., 0].abs().square()
-    square = 2 * every.sum((-2, -1)) - first_column.sum(-1)
-    norm = square.sum(1).sqrt()
-    return modes / norm.clamp(min=1e-30)[:, None, None, None]
