@@ -212,20 +212,20 @@ def test_the_slope_has_no_bias_from_a_noisy_truth():
     """The truth has 60 maps, so its correlations are noisy; the mean over 60 seeds is 1.
 
     Within 4 standard errors of the mean: fails by chance with probability 6e-5. Without the
-    correction the slope would be 0.93.
+    correction the slope would be 0.87.
     """
-    weak = 0.5 * np.eye(6) + 0.5
+    weak = 0.7 * np.eye(12) + 0.3
     root = np.linalg.cholesky(weak)
     found, raw = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        sample, truth = (Ensemble(rng.normal(size=(n, 6)) @ root.T) for n in (400, 60))
+        sample, truth = (Ensemble(rng.normal(size=(n, 12)) @ root.T) for n in (400, 60))
         found.append(float(judge(sample, truth, rounds=40, seed=seed).slope.value))
         raw.append(correlation_slope(sample.correlation(), truth.correlation()))
     error = np.std(found, ddof=1) / math.sqrt(60)
     assert abs(np.mean(found) - 1) < 4 * error
-    assert error < 0.02
-    assert np.mean(raw) < 0.97
+    assert error < 0.04
+    assert np.mean(raw) < 0.93
 
 
 def test_one_bin_has_no_slope():
@@ -320,10 +320,10 @@ def test_verdicts_are_those_of_the_vectors(report):
             null = Ensemble(of("null", key), NULL_SET.simulation)
             expected = judge(null, Ensemble(of(reference, key), SETS[reference].simulation), 60)
             # The corrections of the slope come from the rounds, and these are others.
-            for quantity, rel in (("mean", 1e-9), ("scatter", 1e-9), ("slope", 0.05)):
+            for quantity, rel in (("mean", 1e-9), ("scatter", 1e-9), ("slope", 0.15)):
                 here, there = getattr(found[NULL][key], quantity), getattr(expected, quantity)
-                assert float(here.value) == pytest.approx(float(there.value), rel=rel)
-                assert float(here.error) == pytest.approx(float(there.error), rel=0.5)
+                assert float(here.value) == pytest.approx(float(there.value), rel=rel, nan_ok=True)
+                assert float(here.error) == pytest.approx(float(there.error), rel=0.5, nan_ok=True)
 
 
 def test_tails_are_counted(report):
@@ -365,15 +365,18 @@ def test_failures_are_the_numbers_that_are_off_worst_first(report):
         row.answers[name].kind == OFF for row in report.rows() for name in report.generators
     )
     assert len(failures) == marked >= 5
-    off = [float(re.search(r"\(([0-9.]+) σ off\)", sentence)[1]) for sentence in failures]
+    distances = [re.search(r"\(([0-9.]+) σ off\)", sentence) for sentence in failures]
+    off = [math.inf if found is None else float(found[1]) for found in distances]
     assert off == sorted(off, reverse=True)
+    # They were made from the truth, at 0.9 of its contrast.
+    assert failures[0].startswith("shrunk <&>: copies of true maps")
     assert report.failures("shrunk <&>") == [f for f in failures if f.startswith("shrunk <&>: ")]
     for ask in (report.failures, report.undecided):
         with pytest.raises(
             ValueError, match="no generator 'gan' in the report; it judges shrunk <&>, same field"
         ):
             ask("gan")
-    (sentence,) = [f for f in failures if f.startswith("shrunk <&>: C_ℓ mean 0.8")]
+    (sentence,) = [f for f in failures if f.startswith("shrunk <&>: C_ℓ mean 0.")]
     assert "expected 1, null " in sentence
     assert "too little power" in sentence and sentence.endswith(
         "against the training maps as well: it is the model."
@@ -480,7 +483,7 @@ def test_sample_variance_is_distinguished_from_a_fault_of_the_model():
     found = compare(
         TRUTH, NULL_SET, {"learnt": 0.9 * other.tensor()}, faint, rounds=40, look_at_maps=False
     )
-    (sentence,) = [f for f in found.failures() if f.startswith("learnt: C_ℓ mean")]
+    (sentence,) = [f for f in found.failures() if f.startswith("learnt: C_ℓ mean 0.")]
     assert sentence.endswith(
         "not against the training maps: they are too few, and the model is as they are."
     )
@@ -591,7 +594,7 @@ def test_text_has_a_row_a_number_and_a_column_a_set(report):
     assert table[0].split("  ")[-3:] == [NULL, "shrunk <&>", "same field"] or NULL in table[0]
     assert len({len(line) for line in table}) == 1
     assert [line[0] for line in table[2:] if line[0] != " "] == list("12345678")
-    (row,) = [line for line in table if "C_ℓ mean" in line]
+    (row,) = [line for line in table if "C_ℓ mean  " in line]
     assert row.count("*") == 1
     assert "Truth: 192 maps of 16 simulations; null: 192 of 16." in str(report)
     assert "power" in report.by_statistic("slope") and "effective maps" in report.by_statistic(

@@ -1,23 +1,28 @@
-"""Generated maps compared with true maps and with a null: the fidelity report.
+"""Generated maps compared with true maps: the fidelity report.
 
 The truth T and the null N are two sets of true maps from *different* simulations, and G is
-generated. Every number is given for G against T and for N against T. A generator is as good as the
-simulations in a number if it lies inside the null's 95 % interval. Errors come from a bootstrap
-over simulations, of both sets at once. :func:`compare` makes the report. It has nine items, and
-these modules define how each is measured:
+generated. :func:`compare` compares G with truth and null together, and the null with the truth: a
+claim about generated maps stands beside the same number for true maps. Every number has one of
+three answers: *as the simulations*, *off*, or *cannot tell* (``answers``). What is expected of
+true maps is known for every number, because its bias is removed, and its error holds the noise of
+both sets, from their simulations. The report has nine items, and these modules define how each is
+measured:
 
-1. mean, 2. scatter, 3. correlations: ``verdict`` and ``moments``;
-4. covariance, 8. effective number of maps: ``covariance``;
-5. tails: peaks above 4σ of the true maps, and the PDF at the ends, where it falls to 10⁻³ of its
-   maximum: ``tails``;
-6. two-sample tests, on the statistics and on the maps: ``twosample`` and ``ks``;
-7. memorisation of the training maps: ``memorisation``;
+1. mean, 2. scatter, 3. correlations: ``verdict`` and ``moments``; what does not depend on a
+   statistic of the suite (place, direction, mean of a map, seam) with ``ratios``;
+4. covariance: ``covariance`` and ``directions``;
+5. tails: peaks above 4σ of the true maps, maps with extreme pixels, and the PDF at the ends, where
+   it falls to 10⁻³ of its maximum: ``tails``;
+6. two-sample tests, on the statistics and on the maps: ``twosample``;
+7. copies of training maps and of true maps: ``memorisation``, ``map_copies`` and ``leakage``;
+8. effective number of maps: ``effective``;
 9. cost, as given by the user: ``cost``.
 
-``rows`` lists every headline number with its expected value and with what it means if it is off.
-``progress`` has the few numbers that describe a model while it trains.
+``rows`` lists every headline number with its expected value, its margin, and what it means if it
+is off. ``progress`` has the few numbers that describe a model while it trains.
 """
 
+from .answers import Answer
 from .comparison import compare
 from .cost import Cost
 from .covariance import amplitude_and_tilt
@@ -33,6 +38,7 @@ from .verdict import Verdict, judge
 __all__ = [
     "NULL",
     "QUANTITIES",
+    "Answer",
     "Cost",
     "Estimate",
     "Fidelity",

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .estimate import Estimate
+from .estimate import Estimate, Share
 
 SAME, OFF, OPEN = "as the simulations", "off", "cannot tell"
 SYMBOLS = {SAME: "=", OFF: "*", OPEN: "?"}
-_SEEN = 1.28  # standard errors above the threshold: a fault that is off in 90 % of cases
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def answer(
         return Answer("")
     difference = float(estimate.value) - expected
     sigmas = estimate.sigmas(expected)
-    seen = (threshold + _SEEN) * float(estimate.error)
+    seen = estimate.seen(threshold)
     if margin is not None and _reach(estimate, expected, low, high) <= margin:
         return Answer(SAME, difference, sigmas, seen)
     meaning = high if sigmas > 0 else low
@@ -83,7 +82,7 @@ def answer(
 
 def _reach(estimate: Estimate, expected: float, low: str, high: str) -> float:
     """The largest fault that the 95 % interval leaves open; a side without a meaning is none."""
-    if low and high:
+    if isinstance(estimate, Share) or (low and high):
         return estimate.reach(expected)
     if high:
         return float(estimate.value + 1.96 * estimate.error) - expected

@@ -48,6 +48,14 @@ class Estimate:
         """The largest distance from what is expected that the 95 % interval leaves open."""
         return float(np.abs(self.interval - expected).max())
 
+    def seen(self, sigmas: float) -> float:
+        """The smallest difference that lies beyond so many standard errors in 90 % of cases."""
+        return (sigmas + 1.28) * float(self.error)
+
+    def text(self, digits: int) -> str:
+        """The number with its error."""
+        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
+
     def as_json(self) -> dict:
         """``{"value", "error"}`` as plain numbers, None where not defined."""
         return {"value": plain(self.value), "error": plain(self.error)}
@@ -99,6 +107,47 @@ class WorstBin(Estimate):
     def reach(self, expected: float) -> float:
         """The largest distance of any bin that simultaneous 95 % intervals leave open."""
         return self._reach
+
+
+class Share(Estimate):
+    """The share of a set that was found to be wrong, each time beyond doubt.
+
+    One case is a fault. If there is none, a bound remains.
+
+    Args:
+        count: how many were found.
+        share: the same over all.
+        upper: 95 % upper bound of the share.
+    """
+
+    def __init__(self, count: int, share: float, upper: float):
+        super().__init__(np.asarray(share), error=np.asarray(upper - share))
+        self.count, self.upper = count, upper
+
+    def sigmas(self, expected: float) -> float:
+        """Infinite if any was found."""
+        if self.count:
+            return np.inf
+        return 0.0
+
+    def reach(self, expected: float) -> float:
+        """The bound."""
+        return self.upper
+
+    def seen(self, sigmas: float) -> float:
+        """The bound: with a larger share at least one is found in 95 % of cases."""
+        return self.upper
+
+    def text(self, digits: int) -> str:
+        """The share, or its bound, in per cent."""
+        if self.count:
+            return f"{self.share_text(self.value)} ({self.count} maps)"
+        return f"< {self.share_text(self.upper)}"
+
+    @staticmethod
+    def share_text(share: float) -> str:
+        """A share in per cent with two digits."""
+        return f"{100 * share:.2g} %"
 
 
 def _one_of(level: float, count: int) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from ..renamed import moved, old_attribute, renamed
 from .answers import Answer, answer
 from .effective import Worth
-from .estimate import Estimate
+from .estimate import Estimate, Share
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -103,10 +103,12 @@ class Quantity:
             return "–"
         if self.inverse:
             return _inverse_text(estimate)
-        return f"{estimate.value:.{self.digits}f} ± {estimate.error:.{self.digits}f}"
+        return estimate.text(self.digits)
 
     def seen_text(self, estimate: Estimate, seen: Answer) -> str:
         """The smallest fault that would have been seen, for a sentence."""
+        if isinstance(estimate, Share):
+            return Share.share_text(seen.seen)
         if not self.inverse:
             return f"{seen.seen:.2g}"
         return f"worth {_one_over(self.expected_of(estimate) + seen.seen)} maps"

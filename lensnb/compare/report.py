@@ -163,10 +163,10 @@ class FidelityReport:
         if quantity.expected_text:
             beside = f"expected {quantity.expected_text}, {beside}"
         cause = self._cause(quantity, name)
-        return (
-            f"{name}: {quantity.name} {value}, {beside} "
-            f"({abs(here.sigmas):.1f} σ off): {here.meaning}{cause}."
-        )
+        distance = ""
+        if np.isfinite(here.sigmas):
+            distance = f" ({abs(here.sigmas):.1f} σ off)"
+        return f"{name}: {quantity.name} {value}, {beside}{distance}: {here.meaning}{cause}."
 
     def _cause(self, quantity: Quantity, name: str) -> str:
         """Is it the model, or the sample variance of its training maps?
@@ -196,7 +196,7 @@ class FidelityReport:
             f"{null['maps']} of {null['simulations']}. "
             "Generators are compared with both together, the null with the truth.",
             f"{SYMBOLS[SAME]} {SAME}, within a margin of 5 % "
-            "(slopes, directions and area: 10 %; seam: 0.02).",
+            "(slopes, directions and area: 10 %; seam: 0.02; copies: 1 %).",
             f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: in one of {len(rows)} rows or more, "
             "this happens to 5 % of true sets at most.",
             f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .estimate import Estimate, WorstBin
+from .estimate import Estimate, Share, WorstBin
+from .leakage import copies_in_vectors
+from .map_copies import copies_in_maps
 from .quantities import Quantity
 from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters
-from .sets import TRUTH
+from .sets import TRAIN, TRUTH
 from .tails import extreme_maps, high_peaks, pdf_end
 from .twosample import accuracies_on_maps, accuracy_on_statistics
 from .verdict import Verdict
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.05  # of means and scatters
 _COVARIANCE_MARGIN = 0.1  # of correlation slopes, contour areas, variances along a direction
+_COPIES_MARGIN = 0.01  # share of the maps; a single copy is off
 _SEAM_MARGIN = 0.02  # of a correlation coefficient that is nearly zero
 
 
@@ -124,8 +127,23 @@ def _nearest_training_map(comparison: Comparison) -> dict[str, Estimate]:
     return {name: ratio for name, (ratio, _) in comparison.copies.items()}
 
 
-def _share_of_near_copies(comparison: Comparison) -> dict[str, Estimate]:
-    return {name: share for name, (_, share) in comparison.copies.items()}
+def _copies_of_training_maps(comparison: Comparison) -> dict[str, Estimate]:
+    if not comparison.neighbours:
+        return {}
+    train = comparison.sets[TRAIN]
+    found = {}
+    for name in comparison.judged:
+        one = copies_in_maps(comparison.sets[name].maps, train.maps, train.simulation)
+        found[name] = Share(one.count, one.share, one.upper)
+    return found
+
+
+def _copies_of_true_maps(comparison: Comparison) -> dict[str, Estimate]:
+    joint, found = comparison.joint, {}
+    for name in comparison.judged:
+        one = copies_in_vectors(joint[name], joint[comparison.reference_of(name)])
+        found[name] = Share(one.count, one.share, one.upper)
+    return found
 
 
 _SMOOTH = "too little power: the maps are too smooth or too faint"
@@ -354,11 +372,19 @@ QUANTITIES = [
     ),
     Quantity(
         item=7,
-        name="share of near copies",
-        expected=0.01,
-        margin=_MARGIN,
-        high="more maps than by chance are near copies of training maps",
-        measure=_share_of_near_copies,
+        name="copies of training maps",
+        expected=0,
+        margin=_COPIES_MARGIN,
+        high="maps are copies of training maps, perhaps turned, mirrored or shifted",
+        measure=_copies_of_training_maps,
+    ),
+    Quantity(
+        item=7,
+        name="copies of true maps",
+        expected=0,
+        margin=_COPIES_MARGIN,
+        high="maps have the statistics of single true maps: the generator has seen the truth",
+        measure=_copies_of_true_maps,
     ),
     Quantity(
         item=8,
