@@ -85,5 +85,5 @@ def _reach(estimate: Estimate, expected: float, low: str, high: str) -> float:
     if isinstance(estimate, Share) or (low and high):
         return estimate.reach(expected)
     if high:
-        return float(estimate.value + 1.96 * estimate.error) - expected
-    return expected - float(estimate.value - 1.96 * estimate.error)
+        return float(estimate.interval[1]) - expected
+    return expected - float(estimate.interval[0])

@@ -20,9 +20,11 @@ from .covariance import amplitude_and_tilt, eigenvectors
 from .estimate import Estimate
 from .ks import ks_p
 from .memorisation import Nearest, copies, nearest
+from .per_map import per_map_statistics
 from .report import FidelityReport
 from .rows import QUANTITIES
-from .sets import BOTH, NULL, TRAIN, TRUTH, FiniteMaps, gather_sets, pooled
+from .sample_vectors import as_stored, vectors_of
+from .sets import BOTH, NULL, TRAIN, TRUTH, FiniteMaps, gather_sets
 from .verdict import Verdict, judge_joint, parts_of
 
 _MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
@@ -38,7 +40,7 @@ class Comparison:
         sets: the maps by set: the truth, the null, the training set if given, the generators.
         ensembles: ``ensembles[set][statistic]``; also of :data:`~lensnb.compare.sets.BOTH`, truth
             and null together.
-        blind_spots: the same of :func:`lensnb.stats.blind_spots`.
+        per_map: the same of :func:`~lensnb.compare.per_map.per_map_statistics`.
         responses: ∂μ/∂θ by statistic, shape ``(bins, parameters)``.
         look_at_maps: measure also what needs the maps themselves.
         rounds: bootstrap rounds.
@@ -47,7 +49,7 @@ class Comparison:
 
     sets: Mapping[str, FiniteMaps]
     ensembles: Mapping[str, Mapping[str, Ensemble]]
-    blind_spots: Mapping[str, Mapping[str, Ensemble]]
+    per_map: Mapping[str, Mapping[str, Ensemble]]
     responses: Mapping[str, np.ndarray]
     look_at_maps: bool
     rounds: int
@@ -72,16 +74,6 @@ class Comparison:
         if name == NULL:
             return TRUTH
         return BOTH
-
-    def maps_of_reference(self, name: str) -> FiniteMaps:
-        """The maps of :meth:`reference_of`."""
-        if name == NULL:
-            return self.truth
-        return self._both
-
-    @cached_property
-    def _both(self) -> FiniteMaps:
-        return pooled(self.truth, self.sets[NULL])
 
     @cached_property
     def joint(self) -> dict[str, Ensemble]:
@@ -200,19 +192,22 @@ def compare(
         few = reference[:: max(1, len(reference) // _MAPS_FOR_RESPONSES)]
         responses = amplitude_and_tilt(few, truth.side_deg, statistics)
     rows = [quantity for quantity in QUANTITIES if quantity.measure is not None]
-    spots = stats.blind_spots(reference, truth.side_deg)
+    beside = per_map_statistics(reference, truth.side_deg)
+    stored = _stored(truth, null, sets, statistics | beside)
     with _progress_bar(len(sets) + 1 + len(rows)) as bar:
-        ensembles, blind_spots = {}, {}
+        ensembles, per_map = {}, {}
         for name, one in sets.items():
-            measured = measure(statistics | spots, one.maps, one.simulation)
+            measured = stored.get(name)
+            if measured is None:
+                measured = measure(statistics | beside, one.maps, one.simulation)
+            if stored:
+                measured = as_stored(measured)
             ensembles[name] = {key: measured[key] for key in statistics}
-            blind_spots[name] = {key: measured[key] for key in spots}
+            per_map[name] = {key: measured[key] for key in beside}
             bar.update()
-        for by_set in (ensembles, blind_spots):
+        for by_set in (ensembles, per_map):
             by_set[BOTH] = _pooled(by_set[TRUTH], by_set[NULL])
-        comparison = Comparison(
-            sets, ensembles, blind_spots, responses, look_at_maps, rounds, seed
-        )
+        comparison = Comparison(sets, ensembles, per_map, responses, look_at_maps, rounds, seed)
         verdicts = comparison.verdicts
         bar.update()
         extras = {name: {} for name in comparison.judged}
@@ -229,8 +224,29 @@ def compare(
         ks=comparison.ks,
         neighbours=comparison.neighbours,
         costs=costs,
-        counts={name: one.counts() for name, one in sets.items()},
+        per_map=beside,
+        counts={name: _counts(one, ensembles[name]) for name, one in sets.items()},
     )
+
+
+def _stored(
+    truth: MapSet,
+    null: MapSet,
+    sets: Mapping[str, FiniteMaps],
+    statistics: Mapping[str, stats.Statistic],
+) -> dict[str, dict[str, Ensemble]]:
+    """The stored vectors of truth and null, if both are the sample's and nothing was left out."""
+    found = {TRUTH: vectors_of(truth, statistics), NULL: vectors_of(null, statistics)}
+    whole = not any(sets[name].dropped for name in found)
+    if whole and None not in found.values():
+        return found
+    return {}
+
+
+def _counts(one: FiniteMaps, ensembles: Mapping[str, Ensemble]) -> dict[str, int]:
+    """How many maps and simulations the statistics of a set know, and how many were left out."""
+    known = next(iter(ensembles.values()))
+    return one.counts() | {"maps": len(known), "simulations": len(known.simulations)}
 
 
 def _pooled(truth: Mapping[str, Ensemble], null: Mapping[str, Ensemble]) -> dict[str, Ensemble]:

@@ -47,7 +47,7 @@ def extreme_directions(
     values = np.exp(logs.mean(0))
     relative = np.hypot(errors[0], errors[1]) / 2
     narrowest, widest = (
-        Estimate(np.asarray(value), error=np.asarray(value * error))
+        Estimate(np.asarray(value), error=np.asarray(value * error), dof=min(simulations) - 1)
         for value, error in zip(values, relative)
     )
     return narrowest, widest

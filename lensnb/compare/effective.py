@@ -31,6 +31,7 @@ from scipy.special import digamma
 from ..ensemble import Ensemble
 from .directions import halves, leading
 from .estimate import Estimate
+from .ratios import degrees
 
 _MAPS_PER_EIGENVECTOR = 4  # of the set that is judged: with fewer its inverse is mostly noise
 _BLOCKS = 250  # of independent maps: enough for the error
@@ -67,6 +68,7 @@ class EffectiveMaps:
     """
 
     def __init__(self, truth: Ensemble, most: int, seed: int = 0):
+        self.truth = truth
         self.true_maps = truth.effective_maps()
         bins = truth.vectors.shape[1]
         self.most = min(most, bins, int(self.true_maps / 2 / _MAPS_PER_EIGENVECTOR))
@@ -102,6 +104,7 @@ class EffectiveMaps:
         calibration = self._calibrations[k]
         value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
         found = Worth(value, error, k, loss)
+        found.dof = degrees(sample, self.truth)
         found.expected, found.margin = 1 / own, 1 / self.true_maps
         return found
 

@@ -6,24 +6,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
 
 
 @dataclass
 class Estimate:
     """A number, or one number for each bin, with its error.
 
-    The error comes from a bootstrap, or is given where a formula knows it better.
+    The error comes from a bootstrap, or is given where a formula knows it better. An error from a
+    few simulations is itself uncertain. Intervals and distances account for that by Student's t
+    distribution.
 
     Attributes:
         value: the estimate from all maps, a float or an array ``(bins,)``.
         rounds: the same from each bootstrap round, shape ``(rounds,)`` or ``(rounds, bins)``; None
             if there was no bootstrap.
         error: standard error; by default the standard deviation over the rounds.
+        dof: degrees of freedom of the error: simulations of the smaller set, less one.
     """
 
     value: np.ndarray
     rounds: np.ndarray | None = field(default=None, repr=False)
     error: np.ndarray | None = None
+    dof: float = np.inf
 
     def __post_init__(self):
         if self.error is None:
@@ -31,18 +36,17 @@ class Estimate:
 
     @property
     def interval(self) -> np.ndarray:
-        """95 % interval, shape ``(2,)`` or ``(2, bins)``: value ± 1.96 standard errors."""
-        return np.stack([self.value - 1.96 * self.error, self.value + 1.96 * self.error])
+        """95 % interval, shape ``(2,)`` or ``(2, bins)``."""
+        half = student.isf(0.025, self.dof) * self.error
+        return np.stack([self.value - half, self.value + half])
 
     def sigmas(self, expected: float) -> float:
-        """By how many standard errors the number lies above what is expected."""
-        difference = float(self.value) - expected
-        error = float(self.error)
-        if error > 0:
-            return difference / error
-        if difference == 0:
-            return 0.0
-        return float(np.copysign(np.inf, difference))
+        """By how many standard errors the number lies above what is expected.
+
+        Of few simulations this is the number of standard deviations that is as improbable for a
+        normal distribution.
+        """
+        return float(_sigmas(self.value - expected, self.error, self.dof))
 
     def reach(self, expected: float) -> float:
         """The largest distance from what is expected that the 95 % interval leaves open."""
@@ -62,7 +66,11 @@ class Estimate:
 
 
 class WorstBin(Estimate):
-    """The bin of a statistic that is farthest from what is expected, in standard errors.
+    """The bin of a statistic that is farthest from what is expected.
+
+    Bins whose simultaneous 95 % intervals lie within the margin are no fault, however small their
+    errors. Among the others it is the bin that is off by most standard errors; if there is none,
+    the bin whose interval reaches farthest.
 
     Among many bins the worst one is off by two or three standard errors by chance. So
     :meth:`sigmas` is the number of standard errors that is as improbable for *one* number as this
@@ -72,34 +80,40 @@ class WorstBin(Estimate):
     Args:
         bins: one estimate for each bin.
         expected: of every bin.
+        margin: how far a bin may lie from there.
 
     Attributes:
         bin: index of the worst bin.
         bins: how many bins there are.
     """
 
-    def __init__(self, bins: Estimate, expected: float):
-        error = np.where(bins.error > 0, bins.error, np.nan)
-        sigmas = np.abs(bins.value - expected) / error
-        defined = np.isfinite(sigmas)
-        self.bins = int(defined.sum())
+    def __init__(self, bins: Estimate, expected: float, margin: float = 0.0):
+        difference = bins.value - expected
+        sigmas = _sigmas(difference, bins.error, bins.dof)
+        defined = np.isfinite(difference) & (bins.error > 0)
+        self.bins, self.bin, self._reach = int(defined.sum()), 0, np.nan
         if not self.bins:
-            super().__init__(np.asarray(np.nan), error=np.asarray(np.nan))
-            self.bin, self._reach = 0, np.nan
+            super().__init__(np.asarray(np.nan), error=np.asarray(np.nan), dof=bins.dof)
             return
-        self.bin = int(np.nanargmax(sigmas))
-        super().__init__(bins.value[self.bin], error=bins.error[self.bin])
-        simultaneous = norm.isf(_one_of(0.05, self.bins) / 2)
-        widest = np.abs(bins.value - expected) + simultaneous * bins.error
-        self._reach = float(widest[defined].max())
+        simultaneous = student.isf(_one_of(0.05, self.bins) / 2, bins.dof)
+        reach = np.abs(difference) + simultaneous * bins.error
+        reach = np.where(defined, reach, -1.0)
+        open_ = defined & (reach > margin)
+        if open_.any():
+            self.bin = int(np.where(open_, np.abs(sigmas), -1.0).argmax())
+        else:
+            self.bin = int(reach.argmax())
+        self._reach = float(reach.max())
+        super().__init__(bins.value[self.bin], error=bins.error[self.bin], dof=bins.dof)
 
     def sigmas(self, expected: float) -> float:
         """As for one number, after the number of bins is taken into account."""
         single = super().sigmas(expected)
         if not np.isfinite(single):
             return single
+        p = min(2 * norm.sf(abs(single)), 1 - 1e-16)
         # log1p and expm1 keep very small probabilities exact
-        together = -np.expm1(self.bins * np.log1p(-min(2 * norm.sf(abs(single)), 1 - 1e-16)))
+        together = -np.expm1(self.bins * np.log1p(-p))
         if together < 1e-300:
             return single
         return float(np.copysign(norm.isf(together / 2), single))
@@ -107,6 +121,19 @@ class WorstBin(Estimate):
     def reach(self, expected: float) -> float:
         """The largest distance of any bin that simultaneous 95 % intervals leave open."""
         return self._reach
+
+
+def _sigmas(difference, error, dof: float):
+    """Standard errors, as standard deviations of a normal distribution."""
+    difference, error = np.asarray(difference, float), np.asarray(error, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(difference == 0, 0.0, difference / error)
+    if not np.isfinite(dof):
+        return t
+    # The logarithm keeps probabilities that are too small for a float.
+    log_p = student.logsf(np.abs(t), dof)
+    z = np.where(log_p > -700, norm.isf(np.exp(np.maximum(log_p, -700))), np.abs(t))
+    return np.copysign(np.minimum(z, np.abs(t)), t)
 
 
 class Share(Estimate):
@@ -147,6 +174,8 @@ class Share(Estimate):
     @staticmethod
     def share_text(share: float) -> str:
         """A share in per cent with two digits."""
+        if share > 0.995:
+            return "100 %"
         return f"{100 * share:.2g} %"
 
 

@@ -52,6 +52,7 @@ class Quantity:
             :class:`~lensnb.compare.comparison.Comparison`; empty if it cannot be measured.
         inverse: the estimate is of one over the number that is shown.
         digits: digits after the point.
+        part: the statistic that a worst bin belongs to; empty for other numbers.
     """
 
     item: int
@@ -64,6 +65,7 @@ class Quantity:
     measure: Callable[[Comparison], dict[str, Estimate]] | None = field(default=None, repr=False)
     inverse: bool = False
     digits: int = 3
+    part: str = ""
 
     right = old_attribute("right", "expected")
 
@@ -92,10 +94,10 @@ class Quantity:
 
     @property
     def expected_text(self) -> str:
-        """What is expected, for a table; empty if it depends on the set."""
+        """What is expected, for a table."""
         if np.isfinite(self.expected):
             return f"{self.expected:g}"
-        return ""
+        return "as many"
 
     def text(self, estimate: Estimate) -> str:
         """The number with its error; a dash if it is not defined."""
@@ -109,9 +111,11 @@ class Quantity:
         """The smallest fault that would have been seen, for a sentence."""
         if isinstance(estimate, Share):
             return Share.share_text(seen.seen)
-        if not self.inverse:
-            return f"{seen.seen:.2g}"
-        return f"worth {_one_over(self.expected_of(estimate) + seen.seen)} maps"
+        if self.inverse:
+            return f"worth {_one_over(self.expected_of(estimate) + seen.seen)} maps"
+        if self.expected == 1:
+            return f"{100 * seen.seen:.2g} %"
+        return f"{seen.seen:.2g}"
 
 
 def _inverse_text(estimate: Estimate) -> str:

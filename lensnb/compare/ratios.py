@@ -17,6 +17,11 @@ def undefined() -> Estimate:
     return Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
 
 
+def degrees(sample: Ensemble, truth: Ensemble) -> int:
+    """Degrees of freedom of an error: simulations of the smaller set, less one."""
+    return min(len(sample.simulations), len(truth.simulations)) - 1
+
+
 def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
     """⟨G⟩/⟨T⟩ of each bin; NaN where ⟨T⟩ is not known to better than a third.
 
@@ -29,7 +34,18 @@ def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
     true = np.where(known, true, np.nan)
     ratio = ours / true
     error = np.hypot(sample.mean_error(), ratio * truth.mean_error()) / np.abs(true)
-    return Estimate(ratio, error=error)
+    return Estimate(ratio, error=error, dof=degrees(sample, truth))
+
+
+def ratio_of_counts(sample: Ensemble, truth: Ensemble) -> Estimate:
+    """The ratio of means of rare counts.
+
+    Where a set has hardly any, its scatter is no measure of its error. So the error is at least
+    the one that maps with the scatter of the truth have.
+    """
+    found = ratio_of_means(sample, truth)
+    least = truth.std() / np.sqrt(len(sample)) / np.abs(truth.mean())
+    return Estimate(found.value, error=np.maximum(found.error, least), dof=found.dof)
 
 
 def ratio_of_scatters(sample: Ensemble, truth: Ensemble) -> Estimate:
@@ -37,7 +53,8 @@ def ratio_of_scatters(sample: Ensemble, truth: Ensemble) -> Estimate:
     ours, our_error = _log_scatter(sample)
     true, true_error = _log_scatter(truth)
     ratio = np.exp(ours - true)
-    return Estimate(ratio, error=ratio * np.hypot(our_error, true_error))
+    error = ratio * np.hypot(our_error, true_error)
+    return Estimate(ratio, error=error, dof=degrees(sample, truth))
 
 
 def _log_scatter(ensemble: Ensemble) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +78,8 @@ def difference_of_quotients(
     """
     ours, our_error = _quotient(sample, above, below)
     true, true_error = _quotient(truth, above, below)
-    return Estimate(np.asarray(ours - true), error=np.asarray(np.hypot(our_error, true_error)))
+    error = np.asarray(np.hypot(our_error, true_error))
+    return Estimate(np.asarray(ours - true), error=error, dof=degrees(sample, truth))
 
 
 def _quotient(ensemble: Ensemble, above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
@@ -94,7 +112,8 @@ def ratio_of_shares(sample: Ensemble, truth: Ensemble) -> Estimate:
     our_maps, true_maps = _independent(sample), _independent(truth)
     share = (ours * our_maps + true * true_maps) / (our_maps + true_maps)
     error = np.sqrt(share * (1 - share) * (1 / our_maps + 1 / true_maps))
-    return Estimate(np.asarray(ours / true), error=np.asarray(error / true))
+    ratio, error = np.asarray(ours / true), np.asarray(error / true)
+    return Estimate(ratio, error=error, dof=degrees(sample, truth))
 
 
 def _independent(ensemble: Ensemble) -> float:

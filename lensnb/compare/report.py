@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from ..files import write_json
 from . import tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
 from .cost import Cost
-from .estimate import Estimate, plain, threshold
+from .estimate import Estimate, WorstBin, plain, threshold
 from .memorisation import Nearest
+from .per_map import bin_name
 from .quantities import Quantity
 from .rows import QUANTITIES
 from .sets import NULL, TRAIN, TRUTH
@@ -68,6 +69,7 @@ class FidelityReport:
         costs: what each generator costs, if it was given.
         counts: maps in each set, their simulations, and how many maps were left out because they
             were not finite.
+        per_map: what was measured of each map beside these statistics.
     """
 
     statistics: dict[str, stats.Statistic]
@@ -79,6 +81,7 @@ class FidelityReport:
     neighbours: dict[str, Nearest]
     costs: dict[str, Cost]
     counts: dict[str, dict[str, int]]
+    per_map: dict[str, stats.Statistic] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -109,6 +112,20 @@ class FidelityReport:
             return quantity.of(self.verdicts[name])
         return self.extras[name].get(quantity.name)
 
+    def _bin(self, quantity: Quantity, estimate: Estimate) -> str:
+        """The worst bin in words, with brackets; empty for other numbers."""
+        if not quantity.part or not isinstance(estimate, WorstBin):
+            return ""
+        if quantity.part != "joint":
+            statistic = self.per_map.get(quantity.part) or self.statistics[quantity.part]
+            return f" ({bin_name(statistic, estimate.bin)})"
+        first = 0
+        for name, statistic in self.statistics.items():
+            if estimate.bin < first + len(statistic.x):
+                return f" ({name}: {bin_name(statistic, estimate.bin - first)})"
+            first += len(statistic.x)
+        return ""
+
     # ------------------------------------------------------------ what is wrong
 
     def failures(self, name: str | None = None) -> list[str]:
@@ -128,7 +145,7 @@ class FidelityReport:
     def undecided(self, name: str | None = None) -> list[str]:
         """Where the maps are too few to tell: a sentence for each number.
 
-        Each says how large a difference would have been seen, in nine of ten cases.
+        Each says how large a fault would be seen, in nine of ten cases.
 
         Args:
             name: of one generator; None: all of them.
@@ -141,8 +158,9 @@ class FidelityReport:
                 if here.kind == OPEN:
                     estimate = row.estimates[judged]
                     found.append(
-                        f"{judged}: {quantity.name} {quantity.text(estimate)}: a fault of "
-                        f"{quantity.seen_text(estimate, here)} would have been seen."
+                        f"{judged}: {quantity.name} {quantity.text(estimate)}"
+                        f"{self._bin(quantity, estimate)}: a fault of "
+                        f"{quantity.seen_text(estimate, here)} would be seen in 90 % of cases."
                     )
         return found
 
@@ -159,6 +177,7 @@ class FidelityReport:
     def _sentence(self, row: Row, name: str) -> str:
         quantity, here = row.quantity, row.answers[name]
         value, null = quantity.text(row.estimates[name]), quantity.text(row.estimates[NULL])
+        value += self._bin(quantity, row.estimates[name])
         beside = f"null {null}"
         if quantity.expected_text:
             beside = f"expected {quantity.expected_text}, {beside}"
@@ -199,7 +218,8 @@ class FidelityReport:
             "(slopes, directions and area: 10 %; seam: 0.02; copies: 1 %).",
             f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: in one of {len(rows)} rows or more, "
             "this happens to 5 % of true sets at most.",
-            f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
+            f"{SYMBOLS[OPEN]} cannot tell: more maps are needed. Too high a *narrowest direction*, "
+            "too low a *widest* one and more effective maps are no faults.",
         ]
         few = [name for name in self.generators if self._too_few(name)]
         for name in few:
@@ -238,7 +258,7 @@ class FidelityReport:
 
         Args:
             what: which number of a :class:`~lensnb.compare.Verdict`: ``"mean"``, ``"shift"``,
-                ``"scatter"``, ``"slope"``, ``"divergence"``, ``"area"`` …
+                ``"scatter"``, ``"slope"``, ``"area"``, ``"inverse_maps"`` …
         """
         return tables.text_table(tables.statistic_cells(self, what), 1)
 
@@ -247,18 +267,12 @@ class FidelityReport:
 
     def as_json(self) -> dict:
         """Every number of the report as plain JSON values."""
-        null = self.verdicts[NULL]
-        inside = {}
-        for name in self.generators:
-            verdicts = self.verdicts[name]
-            inside[name] = {s: _inside(verdicts[s], null[s]) for s in verdicts}
         return {
             "headline": [_row_json(row) for row in self.rows()],
             "failures": self.failures(),
             "truth": self._truth_json(),
             "against_truth": _verdicts_json(self.verdicts),
             "against_train": _verdicts_json(self.against_train),
-            "inside_null_95": inside,
             "maps": self.counts,
             "ks_p": {name: plain(p) for name, p in self.ks.items()},
             "nearest_distance": {
@@ -314,23 +328,3 @@ def _row_json(row: Row) -> dict:
         "inverse": quantity.inverse,
         "sets": sets,
     }
-
-
-def _inside(verdict: Verdict, null: Verdict) -> dict[str, bool | float | None]:
-    """For each number: does it lie in the null's 95 % interval?
-
-    For numbers of each bin, the share of bins that do; None if not defined.
-    """
-    found = {}
-    for name in Verdict.__dataclass_fields__:
-        value = getattr(verdict, name).value
-        low, high = getattr(null, name).interval
-        defined = np.isfinite(value) & np.isfinite(low)
-        if not defined.any():
-            found[name] = None
-        elif value.ndim == 0:
-            found[name] = bool(low <= value <= high)
-        else:
-            inside = (value >= low) & (value <= high)
-            found[name] = float(inside[defined].mean())
-    return found

@@ -10,6 +10,7 @@ both sides.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from .estimate import Estimate, Share, WorstBin
 from .leakage import copies_in_vectors
 from .map_copies import copies_in_maps
+from .per_map import HIGH_PEAKS, thresholds
 from .quantities import Quantity
 from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters
 from .sets import TRAIN, TRUTH
@@ -33,23 +35,23 @@ _COPIES_MARGIN = 0.01  # share of the maps; a single copy is off
 _SEAM_MARGIN = 0.02  # of a correlation coefficient that is nearly zero
 
 
-def _worst(statistic: str, numbers: str, expected: float) -> Callable:
+def _worst(statistic: str, numbers: str, expected: float = 1.0) -> Callable:
     """Gets the worst bin of one number of the verdict on one statistic."""
 
     def of(verdicts: Mapping[str, Verdict]) -> Estimate:
-        return WorstBin(getattr(verdicts[statistic], numbers), expected)
+        return WorstBin(getattr(verdicts[statistic], numbers), expected, _MARGIN)
 
     return of
 
 
-def _of_blind_spot(name: str, compare: Callable) -> Callable:
-    """Measures a row that compares one of :func:`lensnb.stats.blind_spots` of two sets."""
+def _of_each_map(name: str, compare: Callable) -> Callable:
+    """Measures a row that compares one of the numbers of each map, of two sets."""
 
     def measure(comparison: Comparison) -> dict[str, Estimate]:
         found = {}
         for judged in comparison.judged:
             reference = comparison.reference_of(judged)
-            ensembles = comparison.blind_spots
+            ensembles = comparison.per_map
             found[judged] = compare(ensembles[judged][name], ensembles[reference][name])
         return found
 
@@ -57,11 +59,11 @@ def _of_blind_spot(name: str, compare: Callable) -> Callable:
 
 
 def _worst_ratio(sample, truth) -> Estimate:
-    return WorstBin(ratio_of_means(sample, truth), 1)
+    return WorstBin(ratio_of_means(sample, truth), 1, _MARGIN)
 
 
 def _worst_scatter(sample, truth) -> Estimate:
-    return WorstBin(ratio_of_scatters(sample, truth), 1)
+    return WorstBin(ratio_of_scatters(sample, truth), 1, _MARGIN)
 
 
 def _seam(sample, truth) -> Estimate:
@@ -69,22 +71,11 @@ def _seam(sample, truth) -> Estimate:
     return difference_of_quotients(sample, truth, above=bins[::2], below=bins[1::2])
 
 
-def _peaks(comparison: Comparison) -> dict[str, Estimate]:
-    sets, found = comparison.sets, {}
-    for name in comparison.judged:
-        reference = comparison.maps_of_reference(name)
-        found[name] = high_peaks(sets[name], sets[TRUTH], reference)
-    return found
-
-
 def _extremes(sigmas: float) -> Callable:
     def measure(comparison: Comparison) -> dict[str, Estimate]:
-        found, ensembles = {}, comparison.blind_spots
-        for name in comparison.judged:
-            ours = ensembles[name]["extremes"]
-            true = ensembles[comparison.reference_of(name)]["extremes"]
-            found[name] = extreme_maps(ours, true, comparison.truth, sigmas)
-        return found
+        above = thresholds(comparison.truth.maps, sigmas)
+        compare = partial(extreme_maps, above=above)
+        return _of_each_map("extremes", compare)(comparison)
 
     return measure
 
@@ -168,15 +159,17 @@ QUANTITIES = [
     Quantity(
         item=1,
         name="C_ℓ mean, worst bin",
+        part="power",
         expected=1,
         margin=_MARGIN,
         low=_SMOOTH,
         high=_ROUGH,
-        of=_worst("power", "mean_ratio", 1),
+        of=_worst("power", "mean_ratio"),
     ),
     Quantity(
         item=1,
         name="mean of all bins, worst [σ]",
+        part="joint",
         expected=0,
         margin=_MARGIN,
         low="the mean of some statistic is too low, in units of the scatter of one map",
@@ -186,20 +179,22 @@ QUANTITIES = [
     Quantity(
         item=1,
         name="variance by place, worst",
+        part="place",
         expected=1,
         margin=_MARGIN,
         low=_UNEVEN,
         high=_UNEVEN,
-        measure=_of_blind_spot("place", _worst_ratio),
+        measure=_of_each_map("place", _worst_ratio),
     ),
     Quantity(
         item=1,
         name="power by direction, worst",
+        part="direction",
         expected=1,
         margin=_MARGIN,
         low=_UNEVEN,
         high=_UNEVEN,
-        measure=_of_blind_spot("direction", _worst_ratio),
+        measure=_of_each_map("direction", _worst_ratio),
     ),
     Quantity(
         item=2,
@@ -213,11 +208,12 @@ QUANTITIES = [
     Quantity(
         item=2,
         name="C_ℓ scatter, worst bin",
+        part="power",
         expected=1,
         margin=_MARGIN,
         low=_ALIKE,
         high=_UNLIKE,
-        of=_worst("power", "scatter_ratio", 1),
+        of=_worst("power", "scatter_ratio"),
     ),
     Quantity(
         item=2,
@@ -231,20 +227,22 @@ QUANTITIES = [
     Quantity(
         item=2,
         name="scatter of all bins, worst",
+        part="joint",
         expected=1,
         margin=_MARGIN,
         low=_ALIKE,
         high=_UNLIKE,
-        of=_worst("joint", "scatter_ratio", 1),
+        of=_worst("joint", "scatter_ratio"),
     ),
     Quantity(
         item=2,
         name="scatter of the mean of a map",
+        part="map mean",
         expected=1,
         margin=_MARGIN,
         low="the mean of a map varies too little: the largest scales are too weak",
         high="the mean of a map varies too much",
-        measure=_of_blind_spot("map mean", _worst_scatter),
+        measure=_of_each_map("map mean", _worst_scatter),
     ),
     Quantity(
         item=3,
@@ -273,7 +271,7 @@ QUANTITIES = [
         margin=_SEAM_MARGIN,
         low="opposite edges are anticorrelated",
         high="opposite edges are alike: the maps wrap round, as no cut-out of the sky does",
-        measure=_of_blind_spot("seam", _seam),
+        measure=_of_each_map("seam", _seam),
     ),
     Quantity(
         item=4,
@@ -307,7 +305,7 @@ QUANTITIES = [
         margin=_MARGIN,
         low="too few massive clusters",
         high="too many massive clusters",
-        measure=_peaks,
+        measure=_of_each_map(HIGH_PEAKS, high_peaks),
     ),
     Quantity(
         item=5,

@@ -36,9 +36,7 @@ class FiniteMaps:
     @property
     def channels(self) -> list[Tensor]:
         """The maps of each channel, ``(maps, n, n)``."""
-        if self.maps.ndim == 3:
-            return [self.maps]
-        return list(self.maps.unbind(1))
+        return channels_of(self.maps)
 
     def counts(self) -> dict[str, int]:
         """How many maps and simulations there are, and how many maps were left out."""
@@ -49,11 +47,11 @@ class FiniteMaps:
         }
 
 
-def pooled(truth: FiniteMaps, null: FiniteMaps) -> FiniteMaps:
-    """All true maps: generated maps are compared with both sets at once."""
-    maps = torch.cat([truth.maps, null.maps])
-    simulation = np.concatenate([truth.simulation, null.simulation])
-    return FiniteMaps(maps, simulation, truth.dropped + null.dropped)
+def channels_of(maps: Tensor) -> list[Tensor]:
+    """The maps of each channel, ``(maps, n, n)``."""
+    if maps.ndim == 3:
+        return [maps]
+    return list(maps.unbind(1))
 
 
 def gather_sets(

@@ -7,72 +7,37 @@ averaged over the channels where they are defined.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..ensemble import Ensemble
-from ..stats import peak_counts
 from .estimate import Estimate
-from .ratios import ratio_of_means, ratio_of_shares
-from .sets import FiniteMaps
+from .ratios import ratio_of_counts, ratio_of_shares
 from .verdict import Verdict
 
-_SIGMAS = 4.0  # of the true pixels: a peak above is high
 _FLOOR = 1e-3  # of its maximum: what the PDF has at its ends
 
 
-def thresholds(truth: FiniteMaps, sigmas: float) -> np.ndarray:
-    """κ at so many standard deviations of the true pixels above their mean, of each channel."""
-    found = [channel.mean() + sigmas * channel.std() for channel in truth.channels]
-    return np.array([float(value) for value in found])
+def high_peaks(sample: Ensemble, truth: Ensemble) -> Estimate:
+    """Number of peaks above 4σ of the true maps, divided by that of true maps."""
+    ratio = ratio_of_counts(sample, truth)
+    return Estimate(ratio.value[0], error=ratio.error[0], dof=ratio.dof)
 
 
-def high_peak_counts(maps: FiniteMaps, above: np.ndarray) -> Ensemble:
-    """The number of peaks above a threshold in each map, shape ``(maps, 1)``.
-
-    Args:
-        maps: the set.
-        above: κ, for each channel, shape ``(channels,)``.
-    """
-    counts = []
-    for channel, threshold in zip(maps.channels, above):
-        counts.append(peak_counts(channel, [threshold, math.inf]).numpy())
-    return Ensemble(sum(counts), maps.simulation)
-
-
-def high_peaks(sample: FiniteMaps, truth: FiniteMaps, reference: FiniteMaps) -> Estimate:
-    """Number of peaks above 4σ of the true maps, divided by that of true maps.
-
-    Args:
-        sample: the set to judge.
-        truth: sets the threshold.
-        reference: true maps.
-    """
-    above = thresholds(truth, _SIGMAS)
-    ratio = ratio_of_means(high_peak_counts(sample, above), high_peak_counts(reference, above))
-    return Estimate(ratio.value[0], error=ratio.error[0])
-
-
-def extreme_maps(
-    sample: Ensemble, truth: Ensemble, reference: FiniteMaps, sigmas: float
-) -> Estimate:
-    """Share of the maps with a pixel above so many σ, over that share of true maps.
+def extreme_maps(sample: Ensemble, truth: Ensemble, above: list[float]) -> Estimate:
+    """Share of the maps with a pixel above a threshold, over that share of true maps.
 
     Args:
         sample: the statistic ``extremes`` of the maps to judge: largest and smallest κ of each
             channel.
         truth: the same for true maps.
-        reference: true maps, which set the threshold.
-        sigmas: standard deviations of the true pixels above their mean.
+        above: κ of the threshold, of each channel.
     """
-    above = thresholds(reference, sigmas)
     return ratio_of_shares(_exceeds(sample, above), _exceeds(truth, above))
 
 
-def _exceeds(extremes: Ensemble, above: np.ndarray) -> Ensemble:
+def _exceeds(extremes: Ensemble, above: list[float]) -> Ensemble:
     largest = extremes.vectors[:, ::2]
-    exceeds = (largest > above).any(1)
+    exceeds = (largest > np.array(above)).any(1)
     return Ensemble(exceeds[:, None], extremes.simulation)
 
 
@@ -97,4 +62,4 @@ def pdf_end(verdict: Verdict, density: np.ndarray, channels: int, end: int) -> E
         defined = bins
     value = ratio.value[defined].mean()
     rounds = ratio.rounds[:, defined].mean(1)
-    return Estimate(value, rounds)
+    return Estimate(value, rounds, dof=ratio.dof)

@@ -34,6 +34,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 from ..ensemble import Ensemble
 from ..maps.grid import check_shape, turned
 from .estimate import Estimate
+from .ratios import degrees
 
 # How many filters act on maps averaged over blocks of 1, 2, … pixels.
 _FILTERS = {1: 24, 2: 32, 4: 48, 8: 48, 16: 48, 32: 48}
@@ -85,7 +86,8 @@ def accuracy_on_statistics(
     truth_rounds = truth_weights @ of_truth / truth_weights.sum(1)
     sample_rounds = sample_weights @ of_sample / sample_weights.sum(1)
     drawn = (truth_rounds + sample_rounds) / 2
-    return Estimate(np.asarray(value), value + np.sqrt(2) * (drawn - value))
+    rounds = value + np.sqrt(2) * (drawn - value)
+    return Estimate(np.asarray(value), rounds, dof=degrees(sample, truth))
 
 
 def accuracies_on_maps(

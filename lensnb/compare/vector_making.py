@@ -12,17 +12,16 @@ from ..sims import LightCone
 from ..sims.sample import MAPS_A_BOX, boxes_of, sample_cone, shipped_boxes
 from ..stats import Statistic, suite
 from .box_vectors import measure_boxes
+from .per_map import per_map_statistics
 from .sample_vectors import FILES, stored_vectors
 from .vector_files import bins_of, mean_and_scale, same_bins, write_vectors
 
 
 def sample_statistics() -> dict[str, Statistic]:
-    """What is stored: the default statistics of ``compare`` on the sample, with their bins.
-
-    Further numbers of each map belong here, too, each as a :class:`~lensnb.stats.Statistic`.
-    """
+    """What is stored: all that ``compare`` measures of each map of the sample by default."""
     truth = load_sample("truth")
-    return suite(truth.tensor(), truth.side_deg)
+    maps = truth.tensor()
+    return suite(maps, truth.side_deg) | per_map_statistics(maps, truth.side_deg)
 
 
 def make_vectors(

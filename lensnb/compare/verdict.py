@@ -29,6 +29,7 @@ from .directions import extreme_directions
 from .effective import EffectiveMaps, Worth
 from .estimate import Estimate
 from .moments import Moments, Pair
+from .ratios import degrees
 
 _BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
 _PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
@@ -155,7 +156,10 @@ def judge_joint(
     verdicts: dict = {reference: {} for _, reference in comparisons}
     for k, pair in enumerate(pairs):
         drawn = {name: np.array([numbers[k][name] for numbers in resampled]) for name in found[k]}
-        verdict = Verdict(**_estimates(found[k], drawn), **beside[k])
+        estimates = _estimates(found[k], drawn)
+        for estimate in estimates.values():
+            estimate.dof = degrees(joint[pair.sample], joint[pair.reference])
+        verdict = Verdict(**estimates, **beside[k])
         verdicts[pair.reference].setdefault(pair.sample, {})[pair.name] = verdict
     return verdicts
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..compare import NULL, FidelityReport
+from ..compare.answers import OFF, SYMBOLS
 from ..maps.grid import check_shape
 from .curves import curve, cut_off_empty_bins, fill, ratio
 from .galleries import colour_limits, kappa_map
@@ -156,54 +157,57 @@ def neighbours(ax: Axes, report: FidelityReport) -> Axes:
 
 
 def scorecard(report: FidelityReport) -> Figure:
-    """Every headline number of every generator: how far from the null, in standard errors.
+    """Every headline number of every generator: how far from what is expected, in standard errors.
 
-    A frame marks what fails. Blue is below the null, orange above. A number may be coloured and
-    pass: a small divergence, for example, is harmless.
+    A frame marks what is off. Purple is below, orange above. Pale cells are as the simulations, or
+    the maps are too few to tell: = and ? say which. A deep colour without a frame is a difference
+    that is real but within the margin.
     """
     rows = report.rows()
     generators = report.names[1:]
-    apart = _distances_from_null(rows, generators)
+    apart = _distances(rows, generators)
     size = (3.4 + 1.15 * len(generators), 1.4 + 0.3 * len(rows))
     figure, ax = plt.subplots(figsize=size, layout="constrained")
     drawn = np.clip(apart, -_MOST, _MOST)
     image = ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
     for (i, j), value in np.ndenumerate(apart):
-        fault = rows[i].faults[generators[j]]
-        _write_cell(ax, i, j, value, bool(fault))
+        _write_cell(ax, i, j, value, rows[i].answers[generators[j]].symbol)
     names = [f"{row.quantity.item}  {row.quantity.name}" for row in rows]
     ax.set_xticks(range(len(generators)), generators, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), names)
-    figure.colorbar(image, ax=ax, label="distance from the null / standard error", extend="both")
+    figure.colorbar(
+        image, ax=ax, label="distance from what is expected / standard error", extend="both"
+    )
     return figure
 
 
-def _distances_from_null(rows: Sequence, generators: Sequence[str]) -> np.ndarray:
-    """(value − null) / standard error, shape ``(rows, generators)``; NaN where not defined."""
+def _distances(rows: Sequence, generators: Sequence[str]) -> np.ndarray:
+    """Standard errors above what is expected, ``(rows, generators)``; NaN where not defined."""
     apart = np.full((len(rows), len(generators)), np.nan)
     for i, row in enumerate(rows):
-        null = row.estimates[NULL]
         sign = -1 if row.quantity.inverse else 1
         for j, name in enumerate(generators):
-            here = row.estimates[name]
-            spread = np.hypot(here.error, null.error)
-            if spread > 0:
-                apart[i, j] = sign * (here.value - null.value) / spread
+            apart[i, j] = sign * row.answers[name].sigmas
     return apart
 
 
-def _write_cell(ax: Axes, row: int, column: int, value: float, fails: bool) -> None:
-    """The distance as a number in its cell; bold and in a frame where the generator fails."""
+def _write_cell(ax: Axes, row: int, column: int, value: float, symbol: str) -> None:
+    """The distance as a number in its cell; bold and in a frame where the generator is off."""
+    off = symbol == SYMBOLS[OFF]
     if np.isnan(value):
         text = "–"
+    elif np.isinf(value):
+        text = "found"
     elif abs(value) < 99:
         text = f"{value:+.1f}"
     else:
         text = f"{value:+.0f}"
+    if not off:
+        text += f" {symbol}"
     ink = "white" if abs(value) > 5.5 else TRUTH  # white reads on the dark ends of the scale
-    weight = "bold" if fails else "normal"
+    weight = "bold" if off else "normal"
     ax.text(column, row, text, ha="center", va="center", fontsize=9, color=ink, weight=weight)
-    if fails:
+    if off:
         corner = (column - 0.46, row - 0.43)
         ax.add_patch(Rectangle(corner, 0.92, 0.86, fill=False, color=TRUTH, lw=1.4))
 

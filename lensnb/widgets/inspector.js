@@ -305,11 +305,11 @@ function render({ model, el }) {
     };
     const nodes = chosen().flatMap((name) => {
       const here = s.reasons[name], whole = about.whole[name];
-      const count = whole.length ? `${whole.length} numbers fail` : "nothing fails";
+      const count = whole.length ? `${whole.length} numbers are off` : "nothing is off";
       const sentences = whole.map((text) => text.replace(`${name}: `, ""));
       const summary = element("summary", {}, `the whole report: ${count}`);
       const passes =
-        "As good as other true maps: no number lies outside the null's 95 % interval.";
+        "Nothing is off: each number is as in the simulations, or the maps are too few to tell.";
       return [
         element("h4", {}, `${name}, ${s.statistic}`),
         here.length ? list(here) : element("p", {}, passes),

@@ -46,7 +46,7 @@ _QUANTITIES = [
         0.05,
         "the mean is too low, in units of the scatter of one map",
         "the mean is too high, in units of the scatter of one map",
-        lambda verdict: WorstBin(verdict.mean_shift, 0),
+        lambda verdict: WorstBin(verdict.mean_shift, 0, 0.05),
     ),
     Quantity(
         2,
