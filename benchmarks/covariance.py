@@ -2,17 +2,19 @@
 
     python benchmarks/covariance.py list                        # the rows and what they change
     python benchmarks/covariance.py run "flow" "flow, white base"
-    python benchmarks/covariance.py run                         # all rows without a result
+    python benchmarks/covariance.py run                         # all rows without a result of today's report
     python benchmarks/covariance.py table --output docs/covariance.md
 
 Every row trains one model on the training maps of the shipped sample. It compares the maps of the
-model with the truth of the sample, with the null beside. All rows of a family have the same
+model with truth and null of the sample, and has the null beside. All rows of a family have the same
 settings, except for what their text says. Rows that change only the sampling use the training of
 the row that they change.
 
 An interrupted training resumes, and a finished row is not run again. Results are in
 ``runs/covariance/<row>/row.json``, the complete fidelity report in ``report.txt``. ``table`` keeps
-the rows that the page already has, so a single row can be run again, also on another machine.
+the rows that the page already has, so a single row can be run again, also on another machine. A
+row with the numbers of an older report is judged again by ``run``, from its finished training. A
+page with such numbers is not continued: ``table`` asks for another file.
 
 The page ends with the complete reports of the frontier: few training maps, and maps of 256². The
 large maps are cut from the boxes of the sample, which ``lensnb sample`` keeps:
@@ -34,7 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lensnb import samplers
-from lensnb.compare import NULL, Estimate, compare
+from lensnb.compare import NULL, Estimate, FidelityReport, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
 from lensnb.maps import GaussianField
@@ -48,17 +50,19 @@ from lensnb.transform import KappaTransform
 
 GALAXIES = 30.0  # a square arcminute, for the rows with shape noise
 SHOWN = (
-    "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "scatter of all bins", "slope of all bins", "smallest eigenvalue",
+    "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "scatter of all bins", "slope of all bins", "narrowest direction",
     "contour area", "PDF low end", "classifier on statistics",
 )  # fmt: skip
 
+HEAD = f"| row | what it changes | training images | parameters | {' | '.join(SHOWN)} |"
 
 INTRODUCTION = """
 Each row trains one model on the training maps of the shipped sample and compares its maps with
 the truth. All rows of a family have the same settings, except for the change that is named. The
 last nine columns are explained in the [questions](faq.md#what-do-the-rows-of-the-report-mean).
-The null is a second set of true maps, from other simulations. A star marks a number outside the
-95 % interval of the null."""
+The null is a second set of true maps, from other simulations. Models are compared with truth and
+null together, the null with the truth. ± is one standard error. A symbol after a number says: =
+as the simulations, * off, ? cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -287,8 +291,28 @@ def numbers_of(estimate: Estimate) -> list[float | None]:
     return [*estimate.as_json().values()]
 
 
-def text_of(value: float | None, error: float | None, fault: bool = False) -> str:
-    return "–" if value is None else f"{value:.3f} ± {error or 0:.3f}{' *' if fault else ''}"
+def text_of(value: float | None, error: float | None, symbol: str = "") -> str:
+    """A number with its error and the symbol of its answer; a dash if it is not defined."""
+    if value is None:
+        return "–"
+    return f"{value:.3f} ± {error or 0:.3f} {symbol}".rstrip()
+
+
+def found_in(report: FidelityReport, judged: str) -> dict[str, list]:
+    """The numbers of one set that the table shows: value, error and the symbol of the answer."""
+    found = {}
+    for row in report.rows():
+        if row.quantity.name in SHOWN:
+            symbol = row.answers[judged].symbol
+            found[row.quantity.name] = [*numbers_of(row.estimates[judged]), symbol]
+    return found
+
+
+def is_current(result: Path) -> bool:
+    """Whether a row has a result with the numbers of the present report."""
+    if not result.exists():
+        return False
+    return set(SHOWN) <= set(json.loads(result.read_text())["found"])
 
 
 def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = None) -> dict:
@@ -311,7 +335,6 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
     report = compare(
         truth, null, {name: maps}, train if row.frontier else None, look_at_maps=row.frontier
     )
-    numbers = {r.quantity.name: r for r in report.rows() if r.quantity.name in SHOWN}
     result = {
         "row": {k: repr(v) if k == "model" else v for k, v in asdict(row).items()},
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -319,8 +342,8 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
         "training_s": records[-1]["seconds"] if records else trained - started,
         "map_s": (drawn - trained) / n_maps,
         "not_finite": int((~torch.isfinite(maps.flatten(1)).all(1)).sum()),
-        "found": {key: [*numbers_of(r.estimates[name]), bool(r.faults[name])] for key, r in numbers.items()},
-        "null": {key: numbers_of(r.estimates[NULL]) for key, r in numbers.items()},
+        "found": found_in(report, name),
+        "null": found_in(report, NULL),
     }  # fmt: skip
     with atomic_write(folder / name / "report.txt") as file:
         file.write(f"{report}\n".encode())
@@ -329,14 +352,23 @@ def run(name: str, row: Row, folder: Path, n_maps: int, planes: Path | None = No
 
 
 def table(found: dict[str, dict], reports: dict[str, str], before: str = "") -> Iterator[str]:
-    """The page: one line a row, the null first, what lies outside its interval starred; then the whole reports.
+    """The page: one line a row, the null first, with the symbols of the answers; then the whole reports.
 
     Args:
         found: results by row.
         reports: the whole reports of the frontier by row.
         before: an earlier page; rows of it that are as they were, and not among the results, stay.
+
+    Raises:
+        ValueError: the earlier page has other numbers, those of an older report.
     """
     known = rows()
+    heads = {line for line in before.splitlines() if line.startswith("| row | what it changes | ")}
+    if heads - {HEAD}:
+        raise ValueError(
+            "the page has the numbers of an older report, which do not stand beside those of the "
+            "present one: give another file as --output, or delete the page"
+        )
     lines, kept = _lines_of(before, known), _reports_of(before, known)
     yield "# Why is covariance lost, and what restores it?\n"
     yield "Made by `python benchmarks/covariance.py run` and `… table --output docs/covariance.md`; its docstring explains the method."
@@ -357,11 +389,7 @@ def table(found: dict[str, dict], reports: dict[str, str], before: str = "") -> 
             body += [f"| null of the next row | | | | {of_null} |"] * (of_null != null) + [line]
         if body:
             yield f"## {family.capitalize()}\n"
-            yield (
-                "| row | what it changes | training images | parameters | "
-                + " | ".join(SHOWN)
-                + " |"
-            )
+            yield HEAD
             yield "|---|---|--:|--:|" + "--:|" * len(SHOWN)
             yield f"| null | | | | {null} |"
             yield from [*body, ""]
@@ -406,7 +434,7 @@ def _reports_of(page: str, known: dict[str, Row]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["list", "run", "table"])
-    parser.add_argument("names", nargs="*", help="rows to run (all that have no result)")
+    parser.add_argument("names", nargs="*", help="rows to run (all without a current result)")
     parser.add_argument("--folder", type=Path, default=Path("runs/covariance"))
     parser.add_argument("--maps", type=int, default=1024, help="maps to judge by")
     parser.add_argument(
@@ -427,13 +455,13 @@ def main() -> None:
     if options.what == "list":
         print("\n".join(f"{name:32} {row.text}" for name, row in known.items()))
     elif options.what == "run":
-        for name in options.names or [name for name in known if not done[name].exists()]:
+        for name in options.names or [name for name in known if not is_current(done[name])]:
             row = replace(known[name], steps=options.steps) if options.steps else known[name]
             result = run(name, row, options.folder, options.maps, options.planes)
             print(name, json.dumps(result["found"], ensure_ascii=False), flush=True)
     else:
         found = {
-            name: json.loads(path.read_text()) for name, path in done.items() if path.exists()
+            name: json.loads(path.read_text()) for name, path in done.items() if is_current(path)
         }
         reports = {
             name: (done[name].parent / "report.txt").read_text()
@@ -441,7 +469,10 @@ def main() -> None:
             if known[name].frontier
         }
         before = options.output.read_text() if options.output and options.output.exists() else ""
-        page = "\n".join(table(found, reports, before))
+        try:
+            page = "\n".join(table(found, reports, before))
+        except ValueError as error:
+            parser.error(f"{options.output}: {error}")
         if options.output is None:
             print(page)
         else:

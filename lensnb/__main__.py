@@ -154,13 +154,13 @@ def _run(options: argparse.Namespace) -> int:
 
 def _add_runs(commands) -> None:
     command = commands.add_parser(
-        "runs", help="list the runs below a folder with their headline numbers"
+        "runs", help="list the runs below a folder with their headline numbers and answers"
     )
     command.add_argument("root", type=Path, nargs="?", default=Path("runs"))
     command.add_argument(
         "--csv",
         type=Path,
-        help="also write the whole table, every parameter and number, to this file",
+        help="also write the whole table, every parameter, number and answer, to this file",
     )
     command.set_defaults(command=_runs)
 

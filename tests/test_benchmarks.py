@@ -168,6 +168,34 @@ def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeyp
     assert reached(spent, np.array([True, False, False, False])) == (1.0, math.inf)
 
 
+def test_numbers_of_generators_stand_with_their_answers(monkeypatch):
+    """Ours is as the simulations, or it is closer to what is expected than the other."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.generators import SHOWN, fidelity_table, is_better
+
+    quantity = next(one for one in QUANTITIES if one.name == SHOWN[0])
+    ours, same, wide, other = (
+        Estimate(np.asarray(value), error=np.asarray(error))
+        for value, error in ((0.90, 0.01), (1.02, 0.01), (0.95, 0.2), (0.985, 0.01))
+    )
+    sets = {"ours": ours, "same": same, "wide": wide, "other": other}
+    answers = {name: quantity.answer(one, 3.0) for name, one in sets.items()}
+    row = Row(quantity, sets, answers)
+    better = {name: is_better(row, name, "other") for name in sets}
+    assert better == {"ours": False, "same": True, "wide": False, "other": True}
+    counts = {"truth": {"maps": 512}} | {name: {"dropped": 0} for name in sets}
+    report = SimpleNamespace(rows=lambda: [row], names=list(sets), counts=counts)
+    page = "\n".join(fidelity_table(report))
+    assert [cells[1] for cells in tables(page)[0][1:]] == [
+        "0.900 ± 0.010 *",
+        "1.020 ± 0.010 =",
+        "0.950 ± 0.200 ?",
+        "0.985 ± 0.010 =",
+    ]
+    for meaning in ("= as the simulations", "* off", "? cannot tell", "512 maps"):
+        assert meaning in page.replace("\n", " ")
+
+
 @pytest.mark.nightly
 def test_memory_is_measured_in_processes_of_their_own(tmp_path):
     output = tmp_path / "page.md"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lensnb import models
+from lensnb.compare import Estimate
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 
@@ -108,25 +109,74 @@ def test_a_row_is_run_and_stands_in_the_table(covariance, name, tmp_path):
     assert f"| {name} | {row.text} | 64 |" in page and "| null |" in page
 
 
-@pytest.mark.nightly
-def test_rows_of_an_earlier_page_stay(covariance, tmp_path):
+def made_result(covariance, name: str, value: float) -> dict:
+    """A result as ``run`` writes it, with made-up numbers."""
+    return {
+        "row": {"text": covariance.rows()[name].text},
+        "images": 64,
+        "parameters": 1000,
+        "found": {key: [value, 0.01, "*"] for key in covariance.SHOWN},
+        "null": {key: [1.0, 0.02, "="] for key in covariance.SHOWN},
+    }
+
+
+def test_numbers_stand_with_their_answers(covariance):
+    page = "\n".join(covariance.table({"flow": made_result(covariance, "flow", 0.9)}, {}))
+    (null,) = (line for line in page.splitlines() if line.startswith("| null |"))
+    (line,) = (line for line in page.splitlines() if line.startswith("| flow |"))
+    assert line.count("0.900 ± 0.010 *") == null.count("1.000 ± 0.020 =") == len(covariance.SHOWN)
+    assert "= as the simulations" in " ".join(page.split())
+    assert covariance.text_of(None, None, " ") == "–"
+    assert covariance.text_of(1.0, 0.1, " ") == "1.000 ± 0.100"
+
+
+def test_rows_of_an_earlier_page_stay(covariance):
     """A page made of no results but an earlier page is that page; a new result takes the place of the old line."""
-    page = (BENCHMARKS.parent / "docs" / "covariance.md").read_text()
-    assert "\n".join(covariance.table({}, {}, page)) + "\n" == page
-    name = "flow, 100 maps"
-    row = covariance.replace(covariance.rows()[name], steps=2)
-    result = covariance.run(name, row, tmp_path, 32)
-    changed = "\n".join(covariance.table({name: result}, {name: "a new report"}, page)) + "\n"
+    names = ("flow", "flow, 100 maps", "diffusion")
+    found = {name: made_result(covariance, name, 0.9) for name in names}
+    page = "\n".join(covariance.table(found, {"flow, 100 maps": "an old report"}))
+    assert "\n".join(covariance.table({}, {}, page)) == page
+    result = {"flow, 100 maps": made_result(covariance, "flow, 100 maps", 0.7)}
+    changed = "\n".join(covariance.table(result, {"flow, 100 maps": "a new report"}, page))
     lost, gained = (
         set(a.splitlines()) - set(b.splitlines()) for a, b in ((page, changed), (changed, page))
     )
-    assert "a new report" in gained and {line.split(" | ")[0] for line in gained} >= {f"| {name}"}
-    kept = [
-        line
-        for line in page.splitlines()
-        if line.startswith("| ") and name not in line and "null of" not in line
-    ]
-    assert not lost & set(kept)
+    assert {line.split(" | ")[0] for line in lost} == {"| flow, 100 maps", "an old report"}
+    assert {line.split(" | ")[0] for line in gained} == {"| flow, 100 maps", "a new report"}
+
+
+def test_the_stored_page_is_what_the_script_writes(covariance):
+    page = (BENCHMARKS.parent / "docs" / "covariance.md").read_text()
+    if covariance.HEAD not in page:
+        pytest.skip("the stored page has the numbers of an older report")
+    assert "\n".join(covariance.table({}, {}, page)) + "\n" == page
+
+
+def test_numbers_of_two_reports_never_stand_in_one_table(covariance, tmp_path):
+    """A page and a result of an older report, which had the smallest eigenvalue."""
+    old_page = covariance.HEAD.replace("narrowest direction", "smallest eigenvalue")
+    with pytest.raises(ValueError, match="the page has the numbers of an older report"):
+        list(covariance.table({}, {}, f"# A page\n\n{old_page}\n"))
+    result, file = made_result(covariance, "flow", 0.9), tmp_path / "row.json"
+    assert not covariance.is_current(file)
+    file.write_text(json.dumps(result))
+    assert covariance.is_current(file)
+    result["found"]["smallest eigenvalue"] = result["found"].pop("narrowest direction")
+    file.write_text(json.dumps(result))
+    assert not covariance.is_current(file)
+
+
+def test_a_target_is_met_missed_or_open():
+    """By the 95 % interval, for each bin; a number that is not defined is open."""
+    script_ = script("trained_models")
+    value = np.array([1.0, 0.9, 0.95, np.nan])
+    ratio = Estimate(value, error=np.array([0.02, 0.02, 0.02, 0.02]))
+    met, missed, cannot_tell = script_.MET, script_.MISSED, script_.OPEN
+    found = list(script_.outcomes(ratio, 0.95, 1.05))
+    assert found == [met, missed, cannot_tell, cannot_tell]
+    assert script_.together(found) == missed
+    assert script_.together([met, cannot_tell]) == cannot_tell
+    assert script_.together([met, met]) == met
 
 
 @pytest.mark.nightly
@@ -148,6 +198,9 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
             and "Of 40 maps, 0 are not finite" in card
             and "| no exploded or NaN map in 40 | – | 0 | met |" in card
             and "| kurtosis of a map within 10% |" in card
+            and "What is off, worst first:\n\n- " in card
+            and "Where the maps are too few to tell:\n\n- " in card
+            and "| no copies of training maps |" in card
         )
 
 

@@ -263,7 +263,7 @@ def test_a_shipped_model_makes_maps_like_the_sample(name):
     assert abs(float(maps.std() / truth.std()) - 1) < 0.15
     assert abs(float(maps.mean() - truth.mean())) < 0.2 * float(truth.std())
     card = models.card(name)
-    assert "95 % interval" in card and "smallest eigenvalue" in card
+    assert "What the fidelity report says" in card and "C_ℓ slope" in card
 
 
 def test_a_model_that_did_not_come_with_lensnb_has_no_card():

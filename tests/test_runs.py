@@ -402,6 +402,63 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
         runs.table(tmp_path / "none")
 
 
+def stored(folder, rows):
+    """A run folder with these headline rows."""
+    folder.mkdir()
+    results = {"parameters": {"seed": 1}, "comparison": {"headline": rows}}
+    write_json(folder / "results.json", results)
+    return folder
+
+
+def headline_row(name, inverse=False, **sets):
+    return {"item": 1, "name": name, "right": "1", "inverse": inverse, "sets": sets}
+
+
+def test_a_run_of_an_older_version_is_read(tmp_path, capsys):
+    """Rows that the report no longer has, and numbers without an answer."""
+    pytest.importorskip("pandas", reason="no pandas: pip install 'lensnb[lab]'")
+    number = {"value": 0.13, "error": 0.01, "passes": False}
+    old = [
+        headline_row("C_ℓ mean", flow=number),
+        headline_row("smallest eigenvalue", flow=number),
+        headline_row("share of near copies", flow={"value": None, "error": None, "passes": None}),
+    ]
+    new = [headline_row("C_ℓ mean", flow=number | {"answer": "off", "sigmas": -9, "seen": 0.1})]
+    folder = stored(tmp_path / "old", old)
+    stored(tmp_path / "new", new)
+    assert runs.headline(folder)["flow"]["smallest eigenvalue"] == (0.13, 0.01)
+    assert runs.answers(folder) == {}
+    table = runs.table(tmp_path).set_index("run")
+    assert table.loc["new", "C_ℓ mean answer"] == "off"
+    assert table.loc["old"].isna()[["C_ℓ mean answer", "share of near copies"]].all()
+    assert np.isnan(table.loc["new", "smallest eigenvalue"])
+    assert main(["runs", str(tmp_path)]) == 0
+    new_line, old_line, legend = capsys.readouterr().out.splitlines()[1:]
+    assert "0.130 ± 0.010*" in new_line and "0.130 ± 0.010 " in old_line
+    assert "= as the simulations, * off, ? cannot tell" in legend
+
+
+def test_a_number_that_is_not_defined_has_no_answer(tmp_path):
+    kinds = {"a": "as the simulations", "b": "off", "c": "cannot tell", "d": ""}
+    sets = {name: {"value": 1.0, "error": 0.1, "answer": kind} for name, kind in kinds.items()}
+    folder = stored(tmp_path / "run", [headline_row("C_ℓ slope", **sets)])
+    expected = {name: {"C_ℓ slope": kind} for name, kind in kinds.items() if kind}
+    assert runs.answers(folder) == expected
+
+
+def test_effective_maps_can_be_averaged_as_one_over_n(tmp_path):
+    """1/N is stored and can be zero or below by chance; N is infinite there."""
+    pytest.importorskip("pandas", reason="no pandas: pip install 'lensnb[lab]'")
+    values = {"a": 0.01, "b": 0.0, "c": -0.002, "d": None}
+    sets = {name: {"value": value, "error": 0.001} for name, value in values.items()}
+    folder = stored(tmp_path / "run", [headline_row("effective maps", True, **sets)])
+    found = {name: numbers["effective maps"] for name, numbers in runs.headline(folder).items()}
+    assert found["a"] == (pytest.approx(100), pytest.approx(10))
+    assert found["b"] == found["c"] == (np.inf, None) and found["d"] == (None, None)
+    table = runs.table(tmp_path)
+    assert table["1/effective maps"].mean() == pytest.approx(0.008 / 3)
+
+
 @pytest.mark.slow
 def test_a_failing_notebook_is_named_with_its_error(notebook, tmp_path):
     with pytest.raises(

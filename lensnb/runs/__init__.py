@@ -18,7 +18,7 @@ study, one notebook with many parameters, and :func:`table` compares many runs.
 """
 
 from ..renamed import moved
-from .listing import headline, table
+from .listing import answers, headline, table
 from .parameters import check_parameters
 from .results import save_results
 from .runner import Unfinished, run
@@ -26,8 +26,8 @@ from .sets import load_sets
 from .study import sweep
 
 __all__ = [
-    "Unfinished", "check_parameters", "headline", "load_sets", "run", "save_results", "sweep",
-    "table",
+    "Unfinished", "answers", "check_parameters", "headline", "load_sets", "run", "save_results",
+    "sweep", "table",
 ]  # fmt: skip
 
 __getattr__ = moved(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..compare.answers import SYMBOLS
 from .parameters import present_names
 from .records import RECORD, RESULTS, read_record
 
@@ -26,34 +28,67 @@ _SHOWN = (
 def headline(folder: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
     """The headline numbers of a run; empty where it compared nothing.
 
+    A run of an older version has the rows of its own report.
+
     Returns:
-        ``headline[set][quantity] = (value, error)``.
+        ``headline[set][quantity] = (value, error)``. The number of effective maps, N, has a skewed
+        error. So 1/N is there as well, as ``"1/effective maps"``; average this one over runs.
     """
     found: dict[str, dict] = {}
-    comparison = read_record(folder, RESULTS).get("comparison", {})
-    for row in comparison.get("headline", []):
+    for row in _headline_rows(folder):
         for name, number in row["sets"].items():
-            value, error = number["value"], number["error"]
-            # The report stores the inverse of some quantities.
-            if row["inverse"] and value:
-                if error is not None:
-                    error = error / value**2
-                value = 1 / value
-            found.setdefault(name, {})[row["name"]] = value, error
+            numbers = found.setdefault(name, {})
+            stored = number["value"], number["error"]
+            if row["inverse"]:
+                numbers[row["name"]] = _one_over(*stored)
+                numbers[f"1/{row['name']}"] = stored
+            else:
+                numbers[row["name"]] = stored
     return found
+
+
+def answers(folder: str | Path) -> dict[str, dict[str, str]]:
+    """What each headline number of a run says about its set; empty for runs of older versions.
+
+    Returns:
+        ``answers[set][quantity]``: ``"as the simulations"``, ``"off"`` or ``"cannot tell"``. A
+        number that is not defined has no answer.
+    """
+    found: dict[str, dict] = {}
+    for row in _headline_rows(folder):
+        for name, number in row["sets"].items():
+            if number.get("answer"):
+                found.setdefault(name, {})[row["name"]] = number["answer"]
+    return found
+
+
+def _headline_rows(folder: str | Path) -> list[dict]:
+    """The rows of the report that a run stored."""
+    return read_record(folder, RESULTS).get("comparison", {}).get("headline", [])
+
+
+def _one_over(value: float | None, error: float | None) -> tuple[float | None, float | None]:
+    """N and its error from 1/N; infinity if 1/N is not positive."""
+    if value is None:
+        return None, None
+    if value <= 0:
+        return math.inf, None
+    if error is None:
+        return 1 / value, None
+    return 1 / value, error / value**2
 
 
 def table(root: str | Path = "runs") -> pandas.DataFrame:
     """All runs below a folder as a pandas frame, one row for each judged set of each run.
 
     The null of a run is one of its sets. A notebook that was run in JupyterLab and left its
-    results
-    counts, too: its status is ``"by hand"``.
+    results counts, too: its status is ``"by hand"``.
 
     Columns: ``run`` (its folder), ``notebook``, ``status``, ``seconds``, ``set`` (None where
     nothing was compared), every parameter by its name, and every headline number of the fidelity
-    report. Its standard error is in the column of the same name with ``±`` after it. Missing
-    values are NaN.
+    report. In the columns of the same name are its standard error, with ``±`` after the name, and
+    its answer (see :func:`answers`), with ``answer`` after it. Missing values are NaN. To average
+    effective maps over runs, average ``1/effective maps``.
 
     Args:
         root: where the run folders are, at any depth.
@@ -72,7 +107,7 @@ def table(root: str | Path = "runs") -> pandas.DataFrame:
 def text(root: str | Path = "runs") -> str:
     """The runs below a folder and their headline numbers, for a terminal.
 
-    The error of a failed run is in a line of its own.
+    A symbol after a number is its answer. The error of a failed run is in a line of its own.
     """
     quantities = " ".join(f"{one:>17s}" for one in _SHOWN)
     lines = [f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} {quantities}"]
@@ -83,14 +118,17 @@ def text(root: str | Path = "runs") -> str:
             time = f"{record['seconds']:.0f} s"
         run, status = str(folder.relative_to(root)), record.get("status", "?")
         start = f"{run:40s} {status:11s} {time:>7s}"
+        answered = answers(folder)
         for name, numbers in (headline(folder) or {"": {}}).items():
-            values = " ".join(f"{_number(numbers, one):>{max(17, len(one))}s}" for one in _SHOWN)
+            values = _cells(numbers, answered.get(name, {}))
             lines.append(f"{start}  {name:20s} {values}")
             start = " " * len(start)
         if record.get("error"):
             lines.append(f"    {record['error']}")
     if len(lines) == 1:
         return f"there are no runs below {root}"
+    meanings = ", ".join(f"{symbol} {kind}" for kind, symbol in SYMBOLS.items())
+    lines.append(f"after a number: {meanings}; runs of older versions have no answers")
     return "\n".join(lines)
 
 
@@ -121,12 +159,27 @@ def _rows(root: Path) -> Iterator[dict]:
         }
         parameters = present_names(record.get("parameters", {}))
         about |= {name: value for name, value in parameters.items() if name not in about}
+        answered = answers(folder)
         for name, numbers in (headline(folder) or {None: {}}).items():
             row = about | {"set": name}
+            of_set = answered.get(name, {})
             for quantity, (value, error) in numbers.items():
                 row[quantity] = value
                 row[f"{quantity} ±"] = error
+                if quantity in of_set:
+                    row[f"{quantity} answer"] = of_set[quantity]
             yield row
+
+
+def _cells(numbers: Mapping, answered: Mapping) -> str:
+    """The shown numbers of one set, each with the symbol of its answer, as wide as their heads."""
+    cells = []
+    for name in _SHOWN:
+        cell = _number(numbers, name)
+        if cell:
+            cell += SYMBOLS.get(answered.get(name), " ")
+        cells.append(f"{cell:>{max(17, len(name))}s}")
+    return " ".join(cells)
 
 
 def _number(numbers: Mapping, name: str) -> str:
