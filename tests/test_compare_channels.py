@@ -136,7 +136,7 @@ def test_two_equal_channels_give_the_numbers_of_one():
 
     one, two = compared(lambda maps: maps, alone), compared(twice, both)
     names = ["C_ℓ mean", "C_ℓ scatter", "peaks > 4σ", "PDF low end", "PDF high end"]
-    names += ["nearest training map", "share of near copies"]
+    names += ["nearest training map", "copies of training maps"]
     for name in names:
         for of in (NULL, "g"):
             expected, found = headline(one, name)[of], headline(two, name)[of]

@@ -216,10 +216,10 @@ class FidelityReport:
             "Generators are compared with both together, the null with the truth.",
             f"{SYMBOLS[SAME]} {SAME}, within a margin of 5 % "
             "(slopes, directions and area: 10 %; seam: 0.02; copies: 1 %).",
-            f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: in one of {len(rows)} rows or more, "
-            "this happens to 5 % of true sets at most.",
-            f"{SYMBOLS[OPEN]} cannot tell: more maps are needed. Too high a *narrowest direction*, "
-            "too low a *widest* one and more effective maps are no faults.",
+            f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: this happens to true sets, "
+            f"in any of the {len(rows)} rows, in 5 % of cases at most.",
+            f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
+            "A narrowest direction above 1, a widest below 1 and more effective maps are no faults.",
         ]
         few = [name for name in self.generators if self._too_few(name)]
         for name in few:
