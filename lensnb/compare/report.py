@@ -219,7 +219,7 @@ class FidelityReport:
             f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: this happens to true sets, "
             f"in any of the {len(rows)} rows, in 5 % of cases at most.",
             f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
-            "A narrowest direction above 1, a widest below 1 and more effective maps are no faults.",
+            "A narrowest direction above 1, a widest below 1, more effective maps: no faults.",
         ]
         few = [name for name in self.generators if self._too_few(name)]
         for name in few:
