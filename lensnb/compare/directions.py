@@ -46,11 +46,12 @@ def extreme_directions(
             errors[fold, which] = np.hypot(our_error, true_error)
     values = np.exp(logs.mean(0))
     relative = np.hypot(errors[0], errors[1]) / 2
-    narrowest, widest = (
-        Estimate(np.asarray(value), error=np.asarray(value * error), dof=min(simulations) - 1)
-        for value, error in zip(values, relative)
-    )
-    return narrowest, widest
+    found = []
+    for value, error in zip(values, relative):
+        # The logarithm has the error that counts: that of a small ratio is not smaller.
+        error = np.asarray(max(value, 1) * error)
+        found.append(Estimate(np.asarray(value), error=error, dof=min(simulations) - 1))
+    return found[0], found[1]
 
 
 def halves(ensemble: Ensemble, seed: int) -> tuple[Ensemble, Ensemble]:

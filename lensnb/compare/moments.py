@@ -53,7 +53,7 @@ class Pair:
 
     Args:
         sample: name of the set to judge.
-        maps: how many independent maps it has.
+        maps: how many maps it has, and how many of them are independent.
         reference: name of its reference, and the vectors of this statistic.
         name: of the statistic.
         part: where the statistic lies in the joint vectors.
@@ -64,7 +64,7 @@ class Pair:
     def __init__(
         self,
         sample: str,
-        maps: float,
+        maps: tuple[int, float],
         reference: tuple[str, Ensemble],
         name: str,
         part: slice,
@@ -77,7 +77,9 @@ class Pair:
         self.known = np.abs(truth.mean()) > 3 * truth.mean_error()
         self.coordinates = Coordinates.of(truth, most, responses)
         # With too few maps for so many eigenvectors a covariance has no inverse worth the name.
-        self.enough = maps >= maps_needed(len(self.coordinates.metric))
+        count, independent = maps
+        self.enough = independent >= maps_needed(len(self.coordinates.metric))
+        self.least = _least_errors(truth, self.known, count)
 
     def numbers(self, sample: Moments, truth: Moments) -> dict[str, np.ndarray | float]:
         """What a verdict is made of, by name, from the moments of the joint vectors."""
@@ -97,6 +99,35 @@ class Pair:
             "products": _products(correlation(sample.covariance), rho_true),
             "squares": _products(rho_true, rho_true),
         }
+
+
+def _least_errors(truth: Ensemble, known: np.ndarray, maps: int) -> dict[str, np.ndarray]:
+    """Errors that so many independent true maps would have, of each bin.
+
+    A set whose maps are all alike, or that has nothing in a rare bin, would claim to have no error
+    at all. What true maps scatter is the least that is known about it.
+    """
+    both = np.sqrt(1 / maps + 1 / len(truth))
+    std, mean = truth.std(), np.abs(truth.mean())
+    defined = std > 0
+    z = (truth.vectors - truth.mean()) / np.where(defined, std, np.nan)
+    change = (z**2 - 1) / 2  # of σ by one map, relative
+    relative = _divided(std, mean, known & (mean > 0))
+    return {
+        "mean_ratio": relative * both,
+        "mean_shift": np.full(len(std), both),
+        "scatter_ratio": change.std(0) * both,
+        "mean": _spread_of_average(z * relative) * both,
+        "scatter": _spread_of_average(change) * both,
+    }
+
+
+def _spread_of_average(values: np.ndarray) -> float:
+    """Scatter over the maps of the average over the bins that are defined."""
+    defined = np.isfinite(values).all(0)
+    if not defined.any():
+        return np.nan
+    return float(values[:, defined].mean(1).std())
 
 
 def _products(rho: np.ndarray, rho_true: np.ndarray) -> float:

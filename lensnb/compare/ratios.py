@@ -25,6 +25,9 @@ def degrees(sample: Ensemble, truth: Ensemble) -> int:
 def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
     """⟨G⟩/⟨T⟩ of each bin; NaN where ⟨T⟩ is not known to better than a third.
 
+    A set whose maps are all alike has no scatter that could be its error. So the error is at least
+    that of as many independent true maps.
+
     Args:
         sample: vectors of the maps to judge, ``(maps, bins)``.
         truth: vectors of true maps, the same bins.
@@ -33,27 +36,18 @@ def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
     known = np.abs(true) > 3 * truth.mean_error()
     true = np.where(known, true, np.nan)
     ratio = ours / true
-    error = np.hypot(sample.mean_error(), ratio * truth.mean_error()) / np.abs(true)
+    least = truth.std() / np.sqrt(len(sample))
+    our_error = np.maximum(sample.mean_error(), least)
+    error = np.hypot(our_error, ratio * truth.mean_error()) / np.abs(true)
     return Estimate(ratio, error=error, dof=degrees(sample, truth))
 
 
-def ratio_of_counts(sample: Ensemble, truth: Ensemble) -> Estimate:
-    """The ratio of means of rare counts.
-
-    Where a set has hardly any, its scatter is no measure of its error. So the error is at least
-    the one that maps with the scatter of the truth have.
-    """
-    found = ratio_of_means(sample, truth)
-    least = truth.std() / np.sqrt(len(sample)) / np.abs(truth.mean())
-    return Estimate(found.value, error=np.maximum(found.error, least), dof=found.dof)
-
-
 def ratio_of_scatters(sample: Ensemble, truth: Ensemble) -> Estimate:
-    """σ_G/σ_T of each bin."""
+    """σ_G/σ_T of each bin; the error of a ratio below 1 is that of its logarithm."""
     ours, our_error = _log_scatter(sample)
     true, true_error = _log_scatter(truth)
     ratio = np.exp(ours - true)
-    error = ratio * np.hypot(our_error, true_error)
+    error = np.maximum(ratio, 1) * np.hypot(our_error, true_error)
     return Estimate(ratio, error=error, dof=degrees(sample, truth))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ensemble import Ensemble
 from .estimate import Estimate
-from .ratios import ratio_of_counts, ratio_of_shares
+from .ratios import ratio_of_means, ratio_of_shares
 from .verdict import Verdict
 
 _FLOOR = 1e-3  # of its maximum: what the PDF has at its ends
@@ -19,7 +19,7 @@ _FLOOR = 1e-3  # of its maximum: what the PDF has at its ends
 
 def high_peaks(sample: Ensemble, truth: Ensemble) -> Estimate:
     """Number of peaks above 4σ of the true maps, divided by that of true maps."""
-    ratio = ratio_of_counts(sample, truth)
+    ratio = ratio_of_means(sample, truth)
     return Estimate(ratio.value[0], error=ratio.error[0], dof=ratio.dof)
 
 

@@ -140,7 +140,8 @@ def judge_joint(
         independent = {one: cut[one].effective_maps() for one in {s for s, _ in comparisons}}
         for sample, reference in comparisons:
             truth = reference, cut[reference]
-            pair = Pair(sample, independent[sample], truth, name, part, most[reference], response)
+            maps = len(cut[sample]), independent[sample]
+            pair = Pair(sample, maps, truth, name, part, most[reference], response)
             beside[len(pairs)] = _beside(pair, cut, worth[reference], independent[sample], seed)
             pairs.append(pair)
     summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
@@ -157,8 +158,13 @@ def judge_joint(
     for k, pair in enumerate(pairs):
         drawn = {name: np.array([numbers[k][name] for numbers in resampled]) for name in found[k]}
         estimates = _estimates(found[k], drawn)
+        for name, least in pair.least.items():
+            estimates[name].error = np.fmax(estimates[name].error, least)
+        dof = degrees(joint[pair.sample], joint[pair.reference])
         for estimate in estimates.values():
-            estimate.dof = degrees(joint[pair.sample], joint[pair.reference])
+            # The variance of a bootstrap over S simulations is low by (S − 1)/S.
+            estimate.error = estimate.error * np.sqrt((dof + 1) / dof)
+            estimate.dof = dof
         verdict = Verdict(**estimates, **beside[k])
         verdicts[pair.reference].setdefault(pair.sample, {})[pair.name] = verdict
     return verdicts
@@ -226,7 +232,9 @@ def _slope(found: Mapping, rounds: Mapping[str, np.ndarray]) -> Estimate:
 def _area(value: float, rounds: np.ndarray) -> Estimate:
     """The ratio of areas; the bias of its logarithm is what resampling adds to it once more."""
     bias = rounds.mean() - value
-    return Estimate(np.asarray(np.exp(value - bias)), np.exp(rounds - 2 * bias))
+    area = np.asarray(np.exp(value - bias))
+    # The logarithm has the error that counts: that of a small ratio is not smaller than that of 1.
+    return Estimate(area, np.exp(rounds - 2 * bias), error=rounds.std() * max(float(area), 1.0))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
