@@ -103,7 +103,9 @@ def tails(report: FidelityReport) -> Figure:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.0, 3.6), layout="constrained")
     _draw_pdf(left, report)
     _draw_pdf_ratio(middle, report)
-    rows = [row for row in report.rows() if row.quantity.item == _TAILS]
+    of_tails = [row for row in report.rows() if row.quantity.item == _TAILS]
+    # Shares of extreme maps have errors too large for this picture.
+    rows = [row for row in of_tails if row.quantity.margin is not None]
     estimates = [row.estimates for row in rows]
     labels = [row.quantity.name for row in rows]
     _draw_estimates(right, report, estimates, labels)
