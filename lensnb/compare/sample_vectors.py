@@ -1,7 +1,7 @@
-"""The vectors of all true maps of the sample, which come with lensnb.
+"""The vectors of all true maps of the sample, where they were made.
 
-The package has the maps of 32 boxes a set, and the vectors of 256 boxes of truth and of null:
-8,192 maps a set. The first 1,024 vectors are those of the shipped maps, in their order.
+The package has the maps of 32 boxes a set. The file of vectors has those of 256 boxes of truth and
+of null: 8,192 maps a set. The first 1,024 vectors are those of the shipped maps, in their order.
 
     truth = load_vectors("truth")  # {"power": Ensemble of 8192 maps, …}
 
