@@ -244,7 +244,7 @@ def judged(case: Case, cache: Path = CACHE) -> dict[str, Answer]:
     others = boxes
     if not fault.of_truth:
         others = np.setdiff1d(boxes, chosen)
-    truth, null, _ = divided(others, len(others) // 2, case.number)
+    _, truth, null = divided(others, 0, case.number)
     parts = generator, of_boxes(vectors, truth), of_boxes(vectors, null)
     partition = Partition(*parts, 1000 * case.number)
     return {row: BY_NAME[row].answer(partition.estimate(row), LIMIT) for row in fault.rows}

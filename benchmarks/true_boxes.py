@@ -7,6 +7,7 @@ numbers of every row. Otherwise the maps of the sample are measured: 96 boxes, h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -183,19 +184,20 @@ class Partition(Comparison):
 
     def with_vectors(self, changed: Vectors) -> Partition:
         """The same boxes, where the generator has other vectors of some statistics."""
-        generator, truth, null = (self.blind_spots[name] for name in (GENERATOR, TRUTH, NULL))
-        other = Partition(generator | changed, truth, null, self.seed, self.rounds)
-        other.most = self.most
+        other = copy(self)
+        for what in ("joint", "verdicts"):  # made of the old vectors
+            other.__dict__.pop(what, None)
+        generator = self.blind_spots[GENERATOR] | changed
+        other.blind_spots = self.blind_spots | {GENERATOR: generator}
+        own = {name: generator[name] for name in sample().suite}
+        other.ensembles = self.ensembles | {GENERATOR: own}
         return other
 
     def estimate(self, row: str) -> Estimate:
         """One number of the report."""
         if row == PEAKS:
-            ours, true = (
-                self.blind_spots[GENERATOR][HIGH_PEAKS],
-                self.blind_spots[BOTH][HIGH_PEAKS],
-            )
-            ratio = ratio_of_means(ours, true)
+            counts = {name: one[HIGH_PEAKS] for name, one in self.blind_spots.items()}
+            ratio = ratio_of_means(counts[GENERATOR], counts[BOTH])
             return Estimate(ratio.value[0], error=ratio.error[0])
         quantity = ROWS[row]
         if quantity.of is not None:
