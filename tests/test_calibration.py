@@ -85,6 +85,7 @@ def test_the_page_has_every_row(found, calibration, cache):
     assert "nan" not in page
 
 
+# What 96 boxes see each time. Smaller faults need more boxes: docs/adversaries.md has them all.
 FAULTS = [
     "brightest pixel always top left",
     "power differs by 20 % with the direction",
@@ -107,7 +108,3 @@ def test_a_planted_fault_is_off(fault, adversaries, cache):
     answers = adversaries.judged(adversaries.Case(fault, 0), cache)
     print({row: (one.kind, round(one.sigmas, 1)) for row, one in answers.items()})
     assert any(one.kind == "off" and one.meaning for one in answers.values())
-
-
-def test_every_fault_of_the_page_is_known(adversaries):
-    assert set(FAULTS) <= set(adversaries.FAULTS)
