@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lensnb.compare import QUANTITIES, Estimate, Row
+from lensnb.ensemble import Ensemble
 
 ROOT = Path(__file__).parent.parent
 
@@ -251,3 +252,29 @@ def test_the_latencies_of_the_widgets_are_printed():
     assert re.fullmatch(r"30 maps of 32²: a drag shows \d+ maps a second", drag)
     for line in (first, again):
         assert re.fullmatch(r"a choice in a report, .+: \d+ ms, \d+ ms at most", line)
+
+
+def test_a_loss_of_correlation_leaves_the_scatter(monkeypatch):
+    """C → (1 − f) C + f diag C; 20,000 maps know a correlation to 0.007."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.calibration import loosened
+
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(20_000, 1))
+    vectors = 3 + common + rng.normal(size=(20_000, 3))
+    ensemble = Ensemble(vectors)
+    weaker = loosened(ensemble, 0.2, rng)
+    np.testing.assert_allclose(weaker.mean(), ensemble.mean(), rtol=1e-6)
+    np.testing.assert_allclose(weaker.std(), ensemble.std(), rtol=0.02)
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(weaker.correlation()[off], 0.8 * 0.5, atol=0.03)
+
+
+def test_boxes_are_divided_without_rest(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.true_boxes import divided
+
+    boxes = np.arange(100, 197)
+    parts = divided(boxes, 24, seed=3)
+    assert [len(part) for part in parts] == [24, 37, 36]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), boxes)

@@ -1,0 +1,236 @@
+"""The vectors of all true boxes, and comparisons of some of these boxes with all others.
+
+Vectors come from the file that is shipped (``lensnb.compare.sample_vectors``), if it has the
+numbers of every row. Otherwise the maps of the sample are measured: 96 boxes, half a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lensnb.compare import QUANTITIES, Estimate, Verdict, amplitude_and_tilt
+from lensnb.compare.comparison import Comparison
+from lensnb.compare.covariance import eigenvectors
+from lensnb.compare.quantities import Quantity
+from lensnb.compare.ratios import ratio_of_means
+from lensnb.compare.sample_vectors import as_stored, load_vectors
+from lensnb.compare.sets import BOTH, NULL, TRUTH, FiniteMaps
+from lensnb.compare.tails import high_peak_counts, thresholds
+from lensnb.compare.verdict import judge_joint
+from lensnb.data import load_sample
+from lensnb.ensemble import Ensemble, measure
+from lensnb.files import atomic_write
+from lensnb.stats import blind_spots, suite
+
+GENERATOR = "generator"
+PEAKS = "peaks > 4σ"
+HIGH_PEAKS = "high peaks"  # the name of their counts among the vectors
+_NEED_MAPS = {"classifier on maps", "nearest training map", "copies of training maps"}
+ROWS: dict[str, Quantity] = {one.name: one for one in QUANTITIES if one.name not in _NEED_MAPS}
+
+Vectors = dict[str, Ensemble]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The shipped maps, and what follows from those of the truth."""
+
+    maps: Tensor
+    simulation: np.ndarray
+    truth: FiniteMaps
+    side_deg: float
+
+    @cached_property
+    def suite(self) -> dict:
+        return suite(self.truth.maps, self.side_deg)
+
+    @cached_property
+    def spots(self) -> dict:
+        return blind_spots(self.truth.maps, self.side_deg)
+
+    @cached_property
+    def responses(self) -> dict[str, np.ndarray]:
+        return amplitude_and_tilt(self.truth.maps[::4], self.side_deg, self.suite)
+
+    def vectors(self, maps: Tensor) -> Vectors:
+        """All numbers of all rows, of maps that stand for the shipped ones, in their order."""
+        found = measure(self.suite | self.spots, maps, self.simulation)
+        above = thresholds(self.truth, 4.0)
+        found[HIGH_PEAKS] = high_peak_counts(FiniteMaps(maps, self.simulation, 0), above)
+        return found
+
+
+@lru_cache(maxsize=1)
+def sample() -> Sample:
+    """The shipped maps of all three sets."""
+    sets = [load_sample(name) for name in ("truth", "null", "train")]
+    maps = np.concatenate([np.asarray(one.maps, np.float32) for one in sets])
+    simulation = np.concatenate([one.simulation for one in sets])
+    truth = FiniteMaps(sets[0].tensor(), sets[0].simulation, 0)
+    return Sample(torch.from_numpy(maps), simulation, truth, sets[0].side_deg)
+
+
+@lru_cache(maxsize=1)
+def true_vectors(cache: Path) -> Vectors:
+    """The vectors of all true boxes, by statistic.
+
+    Args:
+        cache: folder of vectors that had to be measured.
+    """
+    stored = _stored()
+    if stored:
+        return stored
+    return kept("true", cache, lambda: sample().maps)
+
+
+def kept(name: str, cache: Path, maps) -> Vectors:
+    """Vectors from ``cache``; if they are not there, ``maps()`` are measured and kept."""
+    file = cache / f"{name}.npz"
+    if not file.exists():
+        found = sample().vectors(maps())
+        cache.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as out:
+            np.savez(out, **{key: one.vectors for key, one in found.items()})
+    with np.load(file) as arrays:
+        found = {key: Ensemble(arrays[key], sample().simulation) for key in arrays.files}
+    if _stored():
+        found = as_stored(found)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _stored() -> Vectors | None:
+    """Truth and null of the shipped file; None if it lacks the numbers of a row."""
+    try:
+        sets = [load_vectors(name) for name in ("truth", "null")]
+    except FileNotFoundError:
+        return None
+    needed = [*sample().suite, *sample().spots, HIGH_PEAKS]
+    if not set(needed) <= set(sets[0]):
+        return None
+    return {name: joined([one[name] for one in sets]) for name in needed}
+
+
+def joined(ensembles: Iterable[Ensemble]) -> Ensemble:
+    """The maps of several ensembles, one after the other."""
+    ensembles = list(ensembles)
+    vectors = np.concatenate([one.vectors for one in ensembles])
+    return Ensemble(vectors, np.concatenate([one.simulation for one in ensembles]))
+
+
+def of_boxes(vectors: Mapping[str, Ensemble], boxes: np.ndarray) -> Vectors:
+    """The vectors of the maps of some boxes."""
+    inside = np.isin(next(iter(vectors.values())).simulation, boxes)
+    return {
+        name: Ensemble(one.vectors[inside], one.simulation[inside])
+        for name, one in vectors.items()
+    }
+
+
+def divided(boxes: np.ndarray, generator: int, seed: int) -> tuple[np.ndarray, ...]:
+    """So many boxes for the generator, and half of the others each for truth and null."""
+    drawn = np.random.default_rng(seed).permutation(boxes)
+    others = drawn[generator:]
+    return drawn[:generator], others[::2], others[1::2]
+
+
+class Partition(Comparison):
+    """Some vectors beside those of true boxes, measured as in a report without maps.
+
+    Args:
+        generator, truth, null: vectors of each.
+        seed: of the bootstrap and of the classifiers.
+        rounds: bootstrap rounds.
+    """
+
+    def __init__(
+        self, generator: Vectors, truth: Vectors, null: Vectors, seed: int, rounds: int = 200
+    ):
+        both = {name: joined([truth[name], null[name]]) for name in truth}
+        by_set = {TRUTH: truth, NULL: null, BOTH: both, GENERATOR: generator}
+        statistics = sample().suite
+        ensembles = {name: {key: one[key] for key in statistics} for name, one in by_set.items()}
+        # The maps of the truth only set the thresholds.
+        super().__init__(
+            sets={TRUTH: sample().truth},
+            ensembles=ensembles,
+            blind_spots=by_set,
+            responses=sample().responses,
+            look_at_maps=False,
+            rounds=rounds,
+            seed=seed,
+        )
+
+    @property
+    def judged(self) -> list[str]:
+        return [GENERATOR]
+
+    @cached_property
+    def verdicts(self) -> dict[str, Mapping[str, Verdict]]:
+        return {GENERATOR: _Verdicts(self)}
+
+    @cached_property
+    def most(self) -> int:
+        """How many eigenvectors are compared."""
+        return eigenvectors([self.joint[TRUTH], self.joint[NULL]])
+
+    def with_vectors(self, changed: Vectors) -> Partition:
+        """The same boxes, where the generator has other vectors of some statistics."""
+        other = copy(self)
+        for what in ("joint", "verdicts"):  # made of the old vectors
+            other.__dict__.pop(what, None)
+        generator = self.blind_spots[GENERATOR] | changed
+        other.blind_spots = self.blind_spots | {GENERATOR: generator}
+        own = {name: generator[name] for name in sample().suite}
+        other.ensembles = self.ensembles | {GENERATOR: own}
+        return other
+
+    def estimate(self, row: str) -> Estimate:
+        """One number of the report."""
+        if row == PEAKS:
+            counts = {name: one[HIGH_PEAKS] for name, one in self.blind_spots.items()}
+            ratio = ratio_of_means(counts[GENERATOR], counts[BOTH])
+            return Estimate(ratio.value[0], error=ratio.error[0])
+        quantity = ROWS[row]
+        if quantity.of is not None:
+            return quantity.of(self.verdicts[GENERATOR])
+        return quantity.measure(self)[GENERATOR]
+
+
+class _Verdicts(dict):
+    """The verdicts of a partition by statistic, each when it is first asked for."""
+
+    def __init__(self, partition: Partition):
+        super().__init__()
+        self.partition = partition
+
+    def __missing__(self, statistic: str) -> Verdict:
+        whole = self.partition
+        responses = whole.responses
+        if statistic == "joint":
+            joint = whole.joint
+            response = np.concatenate(list(responses.values()))
+        else:
+            joint = {name: one[statistic] for name, one in whole.ensembles.items()}
+            response = responses[statistic]
+        sets = {name: joint[name] for name in (GENERATOR, BOTH)}
+        part = {"part": slice(0, len(response))}
+        found = judge_joint(
+            sets,
+            part,
+            [(GENERATOR, BOTH)],
+            {BOTH: whole.most},
+            {"part": response},
+            whole.rounds,
+            whole.seed,
+        )
+        self[statistic] = found[BOTH][GENERATOR]["part"]
+        return self[statistic]
