@@ -36,7 +36,6 @@ from scipy.stats import binomtest
 
 from benchmarks.true_boxes import (
     GENERATOR,
-    HIGH_PEAKS,
     ROWS,
     Partition,
     divided,
@@ -46,6 +45,7 @@ from benchmarks.true_boxes import (
 from lensnb.compare import Estimate
 from lensnb.compare.answers import OFF, OPEN, SAME
 from lensnb.compare.estimate import Share, WorstBin, threshold
+from lensnb.compare.per_map import HIGH_PEAKS
 from lensnb.ensemble import Ensemble
 
 CACHE = Path(tempfile.gettempdir()) / "lensnb-true-boxes"
@@ -122,7 +122,7 @@ def weakened(partition: Partition, row: str, loss: float, rng: np.random.Generat
     if row in ("C_ℓ scatter", "contour area"):
         whole, factor = partition.estimate(row), 1 - loss
         return Estimate(whole.value * factor, error=whole.error * factor)
-    generator = partition.blind_spots[GENERATOR]
+    generator = partition.per_map[GENERATOR]
     if row == "C_ℓ slope":
         changed = {"power": loosened(generator["power"], loss, rng)}
     else:

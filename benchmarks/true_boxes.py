@@ -19,20 +19,17 @@ from torch import Tensor
 from lensnb.compare import QUANTITIES, Estimate, Verdict, amplitude_and_tilt
 from lensnb.compare.comparison import Comparison
 from lensnb.compare.covariance import eigenvectors
+from lensnb.compare.per_map import per_map_statistics
 from lensnb.compare.quantities import Quantity
-from lensnb.compare.ratios import ratio_of_means
 from lensnb.compare.sample_vectors import as_stored, load_vectors
 from lensnb.compare.sets import BOTH, NULL, TRUTH, FiniteMaps
-from lensnb.compare.tails import high_peak_counts, thresholds
 from lensnb.compare.verdict import judge_joint
 from lensnb.data import load_sample
 from lensnb.ensemble import Ensemble, measure
 from lensnb.files import atomic_write
-from lensnb.stats import blind_spots, suite
+from lensnb.stats import suite
 
 GENERATOR = "generator"
-PEAKS = "peaks > 4σ"
-HIGH_PEAKS = "high peaks"  # the name of their counts among the vectors
 _NEED_MAPS = {"classifier on maps", "nearest training map", "copies of training maps"}
 ROWS: dict[str, Quantity] = {one.name: one for one in QUANTITIES if one.name not in _NEED_MAPS}
 
@@ -53,8 +50,8 @@ class Sample:
         return suite(self.truth.maps, self.side_deg)
 
     @cached_property
-    def spots(self) -> dict:
-        return blind_spots(self.truth.maps, self.side_deg)
+    def per_map(self) -> dict:
+        return per_map_statistics(self.truth.maps, self.side_deg)
 
     @cached_property
     def responses(self) -> dict[str, np.ndarray]:
@@ -62,10 +59,7 @@ class Sample:
 
     def vectors(self, maps: Tensor) -> Vectors:
         """All numbers of all rows, of maps that stand for the shipped ones, in their order."""
-        found = measure(self.suite | self.spots, maps, self.simulation)
-        above = thresholds(self.truth, 4.0)
-        found[HIGH_PEAKS] = high_peak_counts(FiniteMaps(maps, self.simulation, 0), above)
-        return found
+        return measure(self.suite | self.per_map, maps, self.simulation)
 
 
 @lru_cache(maxsize=1)
@@ -113,7 +107,7 @@ def _stored() -> Vectors | None:
         sets = [load_vectors(name) for name in ("truth", "null")]
     except FileNotFoundError:
         return None
-    needed = [*sample().suite, *sample().spots, HIGH_PEAKS]
+    needed = [*sample().suite, *sample().per_map]
     if not set(needed) <= set(sets[0]):
         return None
     return {name: joined([one[name] for one in sets]) for name in needed}
@@ -162,7 +156,7 @@ class Partition(Comparison):
         super().__init__(
             sets={TRUTH: sample().truth},
             ensembles=ensembles,
-            blind_spots=by_set,
+            per_map=by_set,
             responses=sample().responses,
             look_at_maps=False,
             rounds=rounds,
@@ -187,18 +181,14 @@ class Partition(Comparison):
         other = copy(self)
         for what in ("joint", "verdicts"):  # made of the old vectors
             other.__dict__.pop(what, None)
-        generator = self.blind_spots[GENERATOR] | changed
-        other.blind_spots = self.blind_spots | {GENERATOR: generator}
+        generator = self.per_map[GENERATOR] | changed
+        other.per_map = self.per_map | {GENERATOR: generator}
         own = {name: generator[name] for name in sample().suite}
         other.ensembles = self.ensembles | {GENERATOR: own}
         return other
 
     def estimate(self, row: str) -> Estimate:
         """One number of the report."""
-        if row == PEAKS:
-            counts = {name: one[HIGH_PEAKS] for name, one in self.blind_spots.items()}
-            ratio = ratio_of_means(counts[GENERATOR], counts[BOTH])
-            return Estimate(ratio.value[0], error=ratio.error[0])
         quantity = ROWS[row]
         if quantity.of is not None:
             return quantity.of(self.verdicts[GENERATOR])

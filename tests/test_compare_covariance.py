@@ -187,7 +187,7 @@ def test_maps_of_few_simulations_are_worth_less_than_their_number():
     effective = boxes.effective_maps()
     assert 150 < effective < 500
     found = judge(boxes, Ensemble(draw(4000, 1003)), rounds=5).inverse_maps
-    assert found.expected == pytest.approx(1 / effective)
+    assert found.expected == pytest.approx(1 / effective, rel=0.3)  # in another metric
     assert abs(found.value - 1 / effective) < 4 * found.error
 
 

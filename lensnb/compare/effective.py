@@ -28,7 +28,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import digamma
 
-from ..ensemble import Ensemble
+from ..ensemble import Ensemble, covariance_noise
 from .directions import halves, leading
 from .estimate import Estimate
 from .ratios import degrees
@@ -105,8 +105,19 @@ class EffectiveMaps:
         value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
         found = Worth(value, error, k, loss)
         found.dof = degrees(sample, self.truth)
-        found.expected, found.margin = 1 / own, 1 / self.true_maps
+        found.expected = 1 / _independent_maps(sample, leading(self.halves[0], k))
+        found.margin = 1 / self.true_maps
         return found
+
+
+def _independent_maps(ensemble: Ensemble, metric: np.ndarray) -> float:
+    """How many independent maps would know the covariance in this metric as well."""
+    if len(ensemble.simulations) == len(ensemble):
+        return len(ensemble)
+    covariance = metric @ ensemble.covariance() @ metric.T
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    alone, clustered = covariance_noise(ensemble, whiten @ metric)
+    return len(ensemble) * min(1.0, alone / clustered)
 
 
 class _Calibration:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..ensemble import Ensemble, correlation, off_diagonal
 from .covariance import Coordinates, distances, maps_needed
+from .ratios import error_of_true_maps
 
 
 def correlation_slope(rho: np.ndarray, rho_true: np.ndarray) -> float:
@@ -53,7 +54,8 @@ class Pair:
 
     Args:
         sample: name of the set to judge.
-        maps: how many maps it has, and how many of them are independent.
+        size: how many maps and simulations it has.
+        independent: how many independent maps it has.
         reference: name of its reference, and the vectors of this statistic.
         name: of the statistic.
         part: where the statistic lies in the joint vectors.
@@ -64,7 +66,8 @@ class Pair:
     def __init__(
         self,
         sample: str,
-        maps: tuple[int, float],
+        size: tuple[int, int],
+        independent: float,
         reference: tuple[str, Ensemble],
         name: str,
         part: slice,
@@ -77,9 +80,8 @@ class Pair:
         self.known = np.abs(truth.mean()) > 3 * truth.mean_error()
         self.coordinates = Coordinates.of(truth, most, responses)
         # With too few maps for so many eigenvectors a covariance has no inverse worth the name.
-        count, independent = maps
         self.enough = independent >= maps_needed(len(self.coordinates.metric))
-        self.least = _least_errors(truth, self.known, count)
+        self.least = _least_errors(truth, self.known, *size)
 
     def numbers(self, sample: Moments, truth: Moments) -> dict[str, np.ndarray | float]:
         """What a verdict is made of, by name, from the moments of the joint vectors."""
@@ -101,33 +103,41 @@ class Pair:
         }
 
 
-def _least_errors(truth: Ensemble, known: np.ndarray, maps: int) -> dict[str, np.ndarray]:
-    """Errors that so many independent true maps would have, of each bin.
+def _least_errors(
+    truth: Ensemble, known: np.ndarray, maps: int, simulations: int
+) -> dict[str, np.ndarray]:
+    """Errors that so many true maps would have, see :func:`~.ratios.error_of_true_maps`.
 
-    A set whose maps are all alike, or that has nothing in a rare bin, would claim to have no error
-    at all. What true maps scatter is the least that is known about it.
+    Returns:
+        By number of a verdict: relative errors of means and scatters, and errors of shifts.
     """
-    both = np.sqrt(1 / maps + 1 / len(truth))
     std, mean = truth.std(), np.abs(truth.mean())
-    defined = std > 0
-    z = (truth.vectors - truth.mean()) / np.where(defined, std, np.nan)
+    z = (truth.vectors - truth.mean()) / np.where(std > 0, std, np.nan)
+    relative = z * _divided(std, mean, known & (mean > 0))
     change = (z**2 - 1) / 2  # of σ by one map, relative
-    relative = _divided(std, mean, known & (mean > 0))
-    return {
-        "mean_ratio": relative * both,
-        "mean_shift": np.full(len(std), both),
-        "scatter_ratio": change.std(0) * both,
-        "mean": _spread_of_average(z * relative) * both,
-        "scatter": _spread_of_average(change) * both,
+    values = {
+        "mean_ratio": relative,
+        "mean_shift": z,
+        "scatter_ratio": change,
+        "mean": _average(relative),
+        "scatter": _average(change),
     }
+    found = {}
+    for name, of_maps in values.items():
+        defined = np.isfinite(of_maps).all(0)
+        ensemble = Ensemble(np.where(defined, of_maps, 0), truth.simulation)
+        errors = error_of_true_maps(ensemble, maps, simulations)
+        found[name] = np.where(defined, errors, np.nan)
+    found["mean"], found["scatter"] = found["mean"][0], found["scatter"][0]
+    return found
 
 
-def _spread_of_average(values: np.ndarray) -> float:
-    """Scatter over the maps of the average over the bins that are defined."""
+def _average(values: np.ndarray) -> np.ndarray:
+    """Average over the bins that are defined, shape ``(maps, 1)``."""
     defined = np.isfinite(values).all(0)
     if not defined.any():
-        return np.nan
-    return float(values[:, defined].mean(1).std())
+        return np.full((len(values), 1), np.nan)
+    return values[:, defined].mean(1, keepdims=True)
 
 
 def _products(rho: np.ndarray, rho_true: np.ndarray) -> float:

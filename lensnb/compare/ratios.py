@@ -22,11 +22,45 @@ def degrees(sample: Ensemble, truth: Ensemble) -> int:
     return min(len(sample.simulations), len(truth.simulations)) - 1
 
 
+def error_of_true_maps(values: Ensemble, maps: int, simulations: int) -> np.ndarray:
+    """The error of a difference of two means, if the first set had the scatter of true maps.
+
+    A set whose maps are all alike, or that has nothing in a rare bin, would claim to have no error
+    at all. And a set that by chance scatters too little would claim too small an error. What true
+    maps scatter is the least that is known about the error.
+
+    Args:
+        values: of each true map, ``(maps, bins)``.
+        maps: in the first set.
+        simulations: in the first set; as many as maps if each is independent.
+
+    Returns:
+        The error of the first set and of the true maps together, shape ``(bins,)``.
+    """
+    of_truth = values.mean_error()
+    alone = values.std() / np.sqrt(len(values))  # if all true maps were independent
+    effect = _divided(of_truth**2, alone**2)
+    true_share = len(values) / len(values.simulations) - 1
+    # Design effect 1 + (m − 1) ρ of m maps a simulation (Kish 1965), with the ρ of the truth.
+    rho = np.clip(effect - 1, 0, None) / max(true_share, 1)
+    ours = values.std() / np.sqrt(maps) * np.sqrt(1 + (maps / simulations - 1) * rho)
+    return np.hypot(ours, of_truth)
+
+
+def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, and 1 where b is zero."""
+    return np.divide(a, b, out=np.ones_like(a), where=b > 0)
+
+
+def _error_of_true_maps(values: np.ndarray, truth: Ensemble, sample: Ensemble) -> np.ndarray:
+    of_truth = Ensemble(values, truth.simulation)
+    return error_of_true_maps(of_truth, len(sample), len(sample.simulations))
+
+
 def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
     """⟨G⟩/⟨T⟩ of each bin; NaN where ⟨T⟩ is not known to better than a third.
 
-    A set whose maps are all alike has no scatter that could be its error. So the error is at least
-    that of as many independent true maps.
+    The error is at least that of as many true maps.
 
     Args:
         sample: vectors of the maps to judge, ``(maps, bins)``.
@@ -36,27 +70,29 @@ def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
     known = np.abs(true) > 3 * truth.mean_error()
     true = np.where(known, true, np.nan)
     ratio = ours / true
-    least = truth.std() / np.sqrt(len(sample))
-    our_error = np.maximum(sample.mean_error(), least)
-    error = np.hypot(our_error, ratio * truth.mean_error()) / np.abs(true)
-    return Estimate(ratio, error=error, dof=degrees(sample, truth))
+    error = np.hypot(sample.mean_error(), ratio * truth.mean_error()) / np.abs(true)
+    least = _error_of_true_maps(truth.vectors, truth, sample) / np.abs(true)
+    return Estimate(ratio, error=np.fmax(error, least), dof=degrees(sample, truth))
 
 
 def ratio_of_scatters(sample: Ensemble, truth: Ensemble) -> Estimate:
-    """σ_G/σ_T of each bin; the error of a ratio below 1 is that of its logarithm."""
-    ours, our_error = _log_scatter(sample)
-    true, true_error = _log_scatter(truth)
-    ratio = np.exp(ours - true)
-    error = np.maximum(ratio, 1) * np.hypot(our_error, true_error)
-    return Estimate(ratio, error=error, dof=degrees(sample, truth))
+    """σ_G/σ_T of each bin.
+
+    The error of a ratio below 1 is that of its logarithm, and at least that of as many true maps.
+    """
+    ours, true = sample.covariance().diagonal(), truth.covariance().diagonal()
+    ratio = np.sqrt(ours / true)
+    our_error = Ensemble(_changes(sample), sample.simulation).mean_error()
+    true_error = Ensemble(_changes(truth), truth.simulation).mean_error()
+    least = _error_of_true_maps(_changes(truth), truth, sample)
+    relative = np.maximum(np.hypot(our_error, true_error), least)
+    return Estimate(ratio, error=np.maximum(ratio, 1) * relative, dof=degrees(sample, truth))
 
 
-def _log_scatter(ensemble: Ensemble) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithm of the standard deviation of each bin, and its error."""
+def _changes(ensemble: Ensemble) -> np.ndarray:
+    """By how much each map changes the logarithm of the scatter, to first order."""
     variance = ensemble.covariance().diagonal()
-    squares = (ensemble.vectors - ensemble.mean()) ** 2 / variance
-    error = Ensemble(squares, ensemble.simulation).mean_error()
-    return np.log(variance) / 2, error / 2
+    return ((ensemble.vectors - ensemble.mean()) ** 2 / variance - 1) / 2
 
 
 def difference_of_quotients(
@@ -90,8 +126,9 @@ def ratio_of_shares(sample: Ensemble, truth: Ensemble) -> Estimate:
     """Share of the maps that have a rare property, over that share of true maps.
 
     The error is that of a score test: it assumes that both sets have one share, estimated from all
-    maps together, because a count of a few maps does not know its own error. The maps of the truth
-    count as so many independent maps as their simulations allow.
+    maps together, because a count of a few maps does not know its own error. Rare properties come
+    in clumps: one simulation may have many such maps. If the maps of the first set come from
+    simulations too, the variance over the simulations is that of both sets together.
 
     Args:
         sample: 1 for each map that has the property and 0 for others, shape ``(maps, 1)``.
@@ -103,16 +140,22 @@ def ratio_of_shares(sample: Ensemble, truth: Ensemble) -> Estimate:
     ours, true = float(sample.mean()[0]), float(truth.mean()[0])
     if not true > 0:
         return undefined()
-    our_maps, true_maps = _independent(sample), _independent(truth)
-    share = (ours * our_maps + true * true_maps) / (our_maps + true_maps)
-    error = np.sqrt(share * (1 - share) * (1 / our_maps + 1 / true_maps))
-    ratio, error = np.asarray(ours / true), np.asarray(error / true)
+    both = Ensemble(
+        np.concatenate([sample.vectors, truth.vectors]),
+        np.concatenate([_numbered(sample, 0), _numbered(truth, len(sample))]),
+    )
+    if len(sample.simulations) == len(sample):
+        share = float(both.mean()[0])
+        variance = share * (1 - share) / len(sample)
+        variance += max(float(truth.mean_error()[0]) ** 2, share * (1 - share) / len(truth))
+    else:
+        of_one = float(both.mean_error()[0]) ** 2 * len(both.simulations)
+        variance = of_one * (1 / len(sample.simulations) + 1 / len(truth.simulations))
+    ratio, error = np.asarray(ours / true), np.asarray(np.sqrt(variance) / true)
     return Estimate(ratio, error=error, dof=degrees(sample, truth))
 
 
-def _independent(ensemble: Ensemble) -> float:
-    """How many independent maps would know the share as well."""
-    share, error = float(ensemble.mean()[0]), float(ensemble.mean_error()[0])
-    if not error > 0:
-        return len(ensemble)
-    return min(len(ensemble), share * (1 - share) / error**2)
+def _numbered(ensemble: Ensemble, first: int) -> np.ndarray:
+    """The simulations of a set, renumbered so that two sets have none in common."""
+    _, index = np.unique(ensemble.simulation, return_inverse=True)
+    return index + first

@@ -131,6 +131,7 @@ def judge_joint(
     Returns:
         ``verdicts[reference][set][part]``.
     """
+    sizes = {name: (len(one), len(one.simulations)) for name, one in joint.items()}
     pairs = []
     beside: dict[int, dict[str, Estimate]] = {}  # what needs no bootstrap, by pair
     for name, part in parts.items():
@@ -140,8 +141,8 @@ def judge_joint(
         independent = {one: cut[one].effective_maps() for one in {s for s, _ in comparisons}}
         for sample, reference in comparisons:
             truth = reference, cut[reference]
-            maps = len(cut[sample]), independent[sample]
-            pair = Pair(sample, maps, truth, name, part, most[reference], response)
+            known = independent[sample]
+            pair = Pair(sample, sizes[sample], known, truth, name, part, most[reference], response)
             beside[len(pairs)] = _beside(pair, cut, worth[reference], independent[sample], seed)
             pairs.append(pair)
     summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
@@ -234,7 +235,8 @@ def _area(value: float, rounds: np.ndarray) -> Estimate:
     bias = rounds.mean() - value
     area = np.asarray(np.exp(value - bias))
     # The logarithm has the error that counts: that of a small ratio is not smaller than that of 1.
-    return Estimate(area, np.exp(rounds - 2 * bias), error=rounds.std() * max(float(area), 1.0))
+    error = rounds.std() * np.maximum(area, 1)
+    return Estimate(area, np.exp(rounds - 2 * bias), error=error)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
