@@ -191,6 +191,13 @@ def test_maps_of_few_simulations_are_worth_less_than_their_number():
     assert abs(found.value - 1 / effective) < 4 * found.error
 
 
+def test_copies_of_few_maps_in_boxes_are_judged():
+    """Twelve maps, copied into boxes: their covariance has hardly an inverse."""
+    few = draw(12, 8)[np.random.default_rng(8).integers(12, size=300)]
+    found = judge(Ensemble(few, np.repeat(np.arange(60), 5)), Ensemble(draw(400, 9)), rounds=5)
+    assert not found.inverse_maps.value < 1 / 30
+
+
 def test_too_few_maps_have_no_effective_number():
     truth = Ensemble(draw(400, 1))
     assert np.isnan(judge(Ensemble(draw(7, 2)), truth, rounds=5).inverse_maps.value)

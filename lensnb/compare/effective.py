@@ -114,8 +114,9 @@ def _independent_maps(ensemble: Ensemble, metric: np.ndarray) -> float:
     """How many independent maps would know the covariance in this metric as well."""
     if len(ensemble.simulations) == len(ensemble):
         return len(ensemble)
-    covariance = metric @ ensemble.covariance() @ metric.T
-    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    values, axes = np.linalg.eigh(metric @ ensemble.covariance() @ metric.T)
+    # A set of copies may have no scatter at all along an axis.
+    whiten = (axes / np.sqrt(np.maximum(values, 1e-9 * values[-1]))).T
     alone, clustered = covariance_noise(ensemble, whiten @ metric)
     return len(ensemble) * min(1.0, alone / clustered)
 
