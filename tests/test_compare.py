@@ -371,6 +371,9 @@ def test_what_cannot_be_told_says_what_would_have_been_seen(report):
     sentences = report.undecided("same field")
     rows = [row for row in report.rows() if row.answers["same field"].kind == OPEN]
     assert len(sentences) == len(rows) > 0
+    in_short = report.smallest_faults()["same field"].split("; ")
+    assert all(text.startswith(row.quantity.name) for text, row in zip(in_short, rows))
+    assert len(in_short) == len(rows)
     limit = threshold(len(report.rows()))
     for sentence, row in zip(sentences, rows):
         assert sentence.startswith(f"same field: {row.quantity.name} ")
@@ -647,7 +650,7 @@ def test_html_is_well_formed(report):
     )  # the headline, and four numbers of every statistic
     assert tags.count["tr"] == 1 + len(QUANTITIES) + 4 * (1 + statistics)
     assert tags.count["td"] == 4 * len(QUANTITIES) + 3 * 4 * statistics
-    assert tags.count["li"] == len(report.failures()) + len(report.undecided())
+    assert tags.count["li"] == len(report.failures()) + len(report.smallest_faults())
     assert "shrunk <&>" in tags.text.splitlines()
 
 

@@ -151,18 +151,33 @@ class FidelityReport:
             name: of one generator; None: all of them.
         """
         found = []
-        for row in self.rows():
-            quantity = row.quantity
-            for judged in self._asked(name):
-                here = row.answers[judged]
-                if here.kind == OPEN:
-                    estimate = row.estimates[judged]
-                    found.append(
-                        f"{judged}: {quantity.name} {quantity.text(estimate)}"
-                        f"{self._bin(quantity, estimate)}: a fault of "
-                        f"{quantity.seen_text(estimate, here)} would be seen in 90 % of cases."
-                    )
+        for judged in self._asked(name):
+            for row in self._open_rows(judged):
+                estimate, seen = row.estimates[judged], self._seen(row, judged)
+                found.append(
+                    f"{judged}: {row.quantity.name} {row.quantity.text(estimate)}"
+                    f"{self._bin(row.quantity, estimate)}: a fault of {seen} would be seen in "
+                    "90 % of cases."
+                )
         return found
+
+    def smallest_faults(self) -> dict[str, str]:
+        """By generator, in short, what :meth:`undecided` says: each number, and the fault seen."""
+        found = {}
+        for name in self.generators:
+            each = [
+                f"{row.quantity.name} {self._seen(row, name)}" for row in self._open_rows(name)
+            ]
+            if each:
+                found[name] = "; ".join(each)
+        return found
+
+    def _open_rows(self, name: str) -> list[Row]:
+        return [row for row in self.rows() if row.answers[name].kind == OPEN]
+
+    @staticmethod
+    def _seen(row: Row, name: str) -> str:
+        return row.quantity.seen_text(row.estimates[name], row.answers[name])
 
     def _asked(self, name: str | None) -> list[str]:
         if name is None:

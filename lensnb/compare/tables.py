@@ -138,9 +138,12 @@ def _failures_html(report: FidelityReport) -> str:
 
 
 def _undecided_html(report: FidelityReport) -> str:
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in report.undecided())
+    items = ""
+    for name, faults in report.smallest_faults().items():
+        items += f"<li><b>{html.escape(name)}</b>: {html.escape(faults)}</li>"
     if not items:
         return ""
-    return (
-        f"<details><summary>Where the maps are too few to tell</summary><ul>{items}</ul></details>"
+    summary = (
+        "Where the maps are too few to tell, and the fault that would be seen in 90 % of cases"
     )
+    return f"<details><summary>{summary}</summary><ul>{items}</ul></details>"
