@@ -198,6 +198,14 @@ def test_copies_of_few_maps_in_boxes_are_judged():
     assert not found.inverse_maps.value < 1 / 30
 
 
+def test_a_truth_that_does_not_know_its_covariance_judges_none():
+    """One bin has the scatter of three maps in four hundred: it looked infinitely good before."""
+    truth, sample = draw(400, 1), draw(400, 2)
+    truth[:, 0], sample[:, 0] = 0.001 * truth[:, 0], 0.0001 * sample[:, 0]
+    truth[[7, 70, 300], 0] += 1000.0
+    assert np.isnan(EffectiveMaps(Ensemble(truth), K).of(Ensemble(sample)).value)
+
+
 def test_too_few_maps_have_no_effective_number():
     truth = Ensemble(draw(400, 1))
     assert np.isnan(judge(Ensemble(draw(7, 2)), truth, rounds=5).inverse_maps.value)
