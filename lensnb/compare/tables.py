@@ -20,8 +20,8 @@ _MARGIN = 0.1  # of a single statistic
 # What is expected of true maps, and the margin, where they are not 1 and 10 %.
 _EXPECTED = {"mean": (1.0, 0.05), "scatter": (1.0, 0.05), "shift": (0.0, 0.05)}
 _STYLES = {
-    SYMBOLS[SAME]: ";background:rgba(0,158,115,0.16)",
-    SYMBOLS[OFF]: ";font-weight:bold;background:rgba(213,94,0,0.22)",
+    SYMBOLS[SAME]: ";background:#009e7329",
+    SYMBOLS[OFF]: ";font-weight:bold;background:#d55e0038",
 }
 
 
@@ -102,9 +102,10 @@ def _html_cell(cell: str, column: int, left: int) -> str:
     if column < left:
         style = f"{align};font-weight:normal;white-space:nowrap"
         return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
-    style = f"{align};white-space:nowrap"
-    style += _STYLES.get(cell[-1:], "")
-    return f'<td style="{style}">{html.escape(cell.strip())}</td>'
+    style = align + _STYLES.get(cell[-1:], "")
+    # Spaces that do not break are shorter than a style, and a notebook has hundreds of cells.
+    text = html.escape(cell.strip()).replace(" ", "\u00a0")
+    return f'<td style="{style}">{text}</td>'
 
 
 def _align(column: int, left: int) -> str:
