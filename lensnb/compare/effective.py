@@ -157,6 +157,8 @@ class _Calibration:
         self._errors = [0.0]  # relative, of the factors
         for maps, losses in sorted(found.items(), reverse=True):
             inverse = _inverse_maps(float(np.mean(losses)), k)
+            if not inverse > self._inverse[-1]:  # the bias of the reference is not known here
+                continue
             self._inverse.append(inverse)
             self._factors.append(maps * inverse)
             self._errors.append(float(np.std(losses) / np.sqrt(len(losses)) / np.mean(losses)))

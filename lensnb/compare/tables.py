@@ -127,15 +127,22 @@ def report_html(report: FidelityReport) -> str:
 
 
 def _failures_html(report: FidelityReport) -> str:
-    items = [f"<li>{html.escape(line)}</li>" for line in report.failures()]
-    if not items:
+    """The worst failures as whole sentences, all others in short."""
+    sentences = report.failures()
+    if not sentences:
         return ""
-    first, others = items[:_SENTENCES], items[_SENTENCES:]
-    text = f"<p><b>Where they fail, worst first</b></p><ul>{''.join(first)}</ul>"
+    first, others = sentences[:_SENTENCES], sentences[_SENTENCES:]
+    text = f"<p><b>Where they fail, worst first</b></p>{_list(first)}"
     if others:
+        in_short = [line.split(", expected ")[0] for line in others]
         summary = f"<summary>and {len(others)} more</summary>"
-        text += f"<details>{summary}<ul>{''.join(others)}</ul></details>"
+        text += f"<details>{summary}{_list(in_short)}</details>"
     return text
+
+
+def _list(lines: list[str]) -> str:
+    items = [f"<li>{html.escape(line)}</li>" for line in lines]
+    return f"<ul>{''.join(items)}</ul>"
 
 
 def _undecided_html(report: FidelityReport) -> str:
