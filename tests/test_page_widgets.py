@@ -242,7 +242,7 @@ def test_another_statistic_and_another_number_of_maps_ask_the_kernel(inspector):
     assert status.inner_text().startswith("pdf") and all(a != b for a, b in zip(pdf, first))
     # of the statistic, not of the whole report
     reasons = shown.root.locator(".reasons").first.inner_text()
-    assert ", null " in reasons and reasons.endswith(".")
+    assert ", expected " in reasons and reasons.endswith(".")
     sizes.select_option("64")
     shown.idle()
     assert shown.plots() != pdf and shown.widget.maps == 64

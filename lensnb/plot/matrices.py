@@ -78,7 +78,8 @@ def correlations(report: FidelityReport, name: str = "power") -> Figure:
         title = one
         if one != "truth":
             slope = report.verdicts[one][name].slope
-            title += f"\nslope {slope.value:.2f} ± {slope.error:.2f}"
+            if np.isfinite(slope.value):
+                title += f"\nslope {slope.value:.2f} ± {slope.error:.2f}"
         image = correlation(ax, report.ensembles[one][name], title, report.statistics[name])
         ax.label_outer()
     figure.colorbar(image, ax=axes, label="correlation ρ", shrink=0.8)

@@ -246,7 +246,12 @@ function render({ model, el }) {
     const level = (v) => Math.max(0, Math.min(255, Math.round((255 * (v - low)) / (high - low))));
     const colourOf = (k) => (Number.isFinite(values[k]) ? table[level(values[k])] : UNKNOWN);
     drawPixels(canvas, blankImage(canvas), [0, 0, bins], colourOf);
-    const said = slope ? `slope ${slope.value.toFixed(2)} ± ${slope.error.toFixed(2)}` : "";
+    let said = "";
+    if (slope && slope.value !== null) {
+      said = `slope ${slope.value.toFixed(2)} ± ${slope.error.toFixed(2)}`;
+    } else if (slope) {
+      said = "slope not known: the truth's correlations are noise";
+    }
     const described = `${label} of ${name}, ${bins} × ${bins} bins${said && `, ${said}`}.`;
     const attributes = {
       class: "matrix",
