@@ -206,6 +206,16 @@ def test_a_truth_that_does_not_know_its_covariance_judges_none():
     assert np.isnan(EffectiveMaps(Ensemble(truth), K).of(Ensemble(sample)).value)
 
 
+def test_a_bin_that_never_varies_is_worth_the_fewest_maps():
+    """It looked infinitely good before: the two signs of a determinant of rounding errors."""
+    flat = draw(400, 3)
+    flat[:, 4] = flat[:, 5]
+    flat[:, 6] = 1.0
+    found = EffectiveMaps(Ensemble(draw(400, 4)), K).of(Ensemble(flat))
+    assert 1 / float(found.value) == pytest.approx(K + 2)
+    assert found.loss == math.inf
+
+
 def test_too_few_maps_have_no_effective_number():
     truth = Ensemble(draw(400, 1))
     assert np.isnan(judge(Ensemble(draw(7, 2)), truth, rounds=5).inverse_maps.value)

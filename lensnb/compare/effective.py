@@ -40,6 +40,7 @@ _DRAWS = 20  # of so many true maps
 # The bias of ln det is half the squared error only where errors are small. A direction in which
 # half of the true maps do not know the variance to this, relative, cannot be judged.
 _KNOWN = 0.5
+_SINGULAR = 1e-10  # smallest eigenvalue over the largest, where a matrix has an inverse
 
 
 class Worth(Estimate):
@@ -84,7 +85,8 @@ class EffectiveMaps:
         """One over the effective number of maps of a covariance, with its error.
 
         Not defined (NaN) if the set, or half of the truth, has fewer than four independent maps
-        for each of two eigenvectors.
+        for each of two eigenvectors. A covariance without scatter along some axis is worth
+        k + 2 maps, the fewest that give an inverse.
 
         Args:
             sample: vectors of the maps to judge, the same bins.
@@ -100,15 +102,21 @@ class EffectiveMaps:
             metric = leading(metric_half, k)
             folds.append(_Fold(sample, reference_half, metric))
         loss = float(np.mean([fold.loss for fold in folds]))
-        if not np.isfinite(loss):
+        if np.isnan(loss):
             return Worth(np.nan, np.nan)
+        if np.isinf(loss):  # a likelihood would trust some direction without limit
+            return self._with_scale(Worth(1 / (k + 2), 0.0, k, loss), sample)
         if k not in self._calibrations:
             self._calibrations[k] = _Calibration(self.halves, k, self.seed)
         calibration = self._calibrations[k]
         value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
-        found = Worth(value, error, k, loss)
+        return self._with_scale(Worth(value, error, k, loss), sample)
+
+    def _with_scale(self, found: Worth, sample: Ensemble) -> Worth:
+        """Tell what is expected of a set of this size."""
         found.dof = degrees(sample, self.truth)
-        found.expected = 1 / _independent_maps(sample, leading(self.halves[0], k))
+        metric = leading(self.halves[0], found.eigenvectors)
+        found.expected = 1 / _independent_maps(sample, metric)
         found.margin = 1 / self.true_maps
         return found
 
@@ -173,14 +181,18 @@ class _Calibration:
 
 
 def _stein(covariance: np.ndarray, reference: np.ndarray) -> float:
-    """Stein's loss; NaN if a covariance cannot be inverted."""
+    """Stein's loss.
+
+    Infinite if the covariance has no scatter along some axis, NaN if the reference has none.
+    """
     covariance, reference = np.atleast_2d(covariance), np.atleast_2d(reference)
-    sign, log_det = np.linalg.slogdet(covariance)
-    reference_sign, reference_log_det = np.linalg.slogdet(reference)
-    if min(sign, reference_sign) <= 0:
+    values, true_values = np.linalg.eigvalsh(covariance), np.linalg.eigvalsh(reference)
+    if not true_values[0] > _SINGULAR * true_values[-1]:
         return np.nan
+    if not values[0] > _SINGULAR * values[-1]:
+        return np.inf
     trace = np.trace(np.linalg.solve(covariance, reference))
-    return float(trace + log_det - reference_log_det - len(covariance))
+    return float(trace + np.log(values).sum() - np.log(true_values).sum() - len(values))
 
 
 def expected_loss(maps: float, k: int) -> float:
@@ -234,16 +246,18 @@ class _Fold:
         ours, our_deviations = _moments(sample, metric)
         true, true_deviations = _moments(reference, metric)
         self.loss = _stein(ours, true)
-        if not np.isfinite(self.loss):
+        if np.isnan(self.loss):
             return
-        inverse, true_inverse = np.linalg.inv(ours), np.linalg.inv(true)
+        true_inverse = np.linalg.inv(true)
         whiten = np.linalg.cholesky(true_inverse).T
         whitened = whiten @ true_deviations @ whiten.T
         of_variances = (np.diagonal(whitened, axis1=1, axis2=2) ** 2).sum(0)
         if of_variances.max() > _KNOWN**2:
             self.loss = np.nan
+        if not np.isfinite(self.loss):
             return
         self.loss -= float((whitened**2).sum()) / 2
+        inverse = np.linalg.inv(ours)
         self.of_truth = np.einsum("ij,sji->s", inverse - true_inverse, true_deviations)
         gradient = inverse - inverse @ true @ inverse
         self.of_sample = np.einsum("ij,sji->s", gradient, our_deviations)

@@ -20,8 +20,8 @@ _MARGIN = 0.1  # of a single statistic
 # What is expected of true maps, and the margin, where they are not 1 and 10 %.
 _EXPECTED = {"mean": (1.0, 0.05), "scatter": (1.0, 0.05), "shift": (0.0, 0.05)}
 _STYLES = {
-    SYMBOLS[SAME]: ";background:#009e7329",
-    SYMBOLS[OFF]: ";font-weight:bold;background:#d55e0038",
+    SYMBOLS[SAME]: ' style="background:#009e7329"',
+    SYMBOLS[OFF]: ' style="font-weight:bold;background:#d55e0038"',
 }
 
 
@@ -102,10 +102,11 @@ def _html_cell(cell: str, column: int, left: int) -> str:
     if column < left:
         style = f"{align};font-weight:normal;white-space:nowrap"
         return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
-    style = align + _STYLES.get(cell[-1:], "")
-    # Spaces that do not break are shorter than a style, and a notebook has hundreds of cells.
+    style = _STYLES.get(cell[-1:], "")
+    # Spaces that do not break and an attribute are shorter than a style, and a notebook has
+    # hundreds of cells.
     text = html.escape(cell.strip()).replace(" ", "\u00a0")
-    return f'<td style="{style}">{text}</td>'
+    return f'<td align="right"{style}>{text}</td>'
 
 
 def _align(column: int, left: int) -> str:
@@ -118,7 +119,7 @@ def report_html(report: FidelityReport) -> str:
     """The report for a notebook: the main table, its remarks, the failures, every statistic."""
     remarks = "<br>".join(html.escape(line) for line in report.remarks())
     every = ""
-    for what in ("mean", "shift", "scatter", "slope"):
+    for what in ("scatter", "slope"):
         every += html_table(statistic_cells(report, what), 1)
     return (
         f"{html_table(headline_cells(report), 2)}<p>{remarks}</p>{_failures_html(report)}"
