@@ -49,7 +49,7 @@ from lensnb.compare import QUANTITIES
 from lensnb.compare.answers import OFF, Answer
 from lensnb.compare.estimate import Share
 from lensnb.compare.map_copies import copies_in_maps
-from lensnb.compare.tails import thresholds
+from lensnb.compare.per_map import thresholds
 from lensnb.data import random_symmetry
 from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
@@ -171,7 +171,7 @@ def loose(vectors: Vectors, rng: np.random.Generator) -> Vectors:
 def stretched(vectors: Vectors, _) -> Vectors:
     """What lies above 8σ of the truth is stretched by a half."""
     extremes = vectors["extremes"]
-    above = thresholds(sample().truth, 8.0)[0]
+    above = thresholds(sample().truth.maps, 8.0)[0]
     largest = extremes.vectors[:, :1]
     beyond = np.maximum(largest - above, 0)
     changed = np.hstack([largest + 0.5 * beyond, extremes.vectors[:, 1:]])
