@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lensnb.compare.box_responses import Responses, box_responses
+from lensnb.compare.cosmology_responses import Responses, box_responses
 from lensnb.files import write_json
 from lensnb.sims import LightCone
 from lensnb.sims.boxes import plane_file
