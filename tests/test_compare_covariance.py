@@ -151,7 +151,8 @@ def worth():
 def test_effective_maps_are_as_exact(worth, name):
     """The mean of 1/N over ten seeds lies within 15 % of the exact one, from the known covariance.
 
-    Nine of ten ranges or more cover it; with a true coverage of 97 % fewer do in 3 % of cases.
+    At least eight of the ten 95 % ranges cover it. With a true coverage of 95 %, fewer do in 1 %
+    of cases.
     """
     value, error, exact_value = worth[name]
     assert value.mean() == pytest.approx(exact_value.mean(), rel=0.15)
