@@ -394,12 +394,17 @@ def _add_sample(commands) -> None:
         action="store_true",
         help="make the vectors of the sealed boxes instead, which are not shipped",
     )
+    what.add_argument(
+        "--responses",
+        action="store_true",
+        help="make the responses of the vectors to Ω_m and σ₈ instead, from other boxes",
+    )
     _add_cone(command)
     command.set_defaults(command=_sample)
 
 
 def _sample(options: argparse.Namespace) -> int:
-    if options.vectors or options.sealed:
+    if options.vectors or options.sealed or options.responses:
         made = [_sample_vectors(options)]
     else:
         from .sims.sample import make_sample
@@ -417,14 +422,18 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _sample_vectors(options: argparse.Namespace) -> Path:
-    from .compare.vector_making import make_sealed_vectors, make_vectors
+    from .compare.cosmology_responses import make_responses
+    from .compare.vector_making import make_sealed_vectors, make_vectors, suite_of_sample
 
     if options.maps is not None or options.sigma8 is not None or options.seed != 0:
         raise ValueError(
             "vectors have the cone and the maps of the sample; "
-            "expected no --maps, --sigma8 or --seed with --vectors or --sealed"
+            "expected no --maps, --sigma8 or --seed with --vectors, --sealed or --responses"
         )
     where = (options.planes, options.out)
+    if options.responses:
+        boxes = _or_default(options.boxes, 32)
+        return make_responses(*where, suite_of_sample(), boxes, workers=options.workers)
     if options.sealed:
         boxes = _or_default(options.boxes, 64)
         return make_sealed_vectors(*where, boxes, workers=options.workers)

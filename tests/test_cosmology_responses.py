@@ -5,7 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lensnb.compare.cosmology_responses import Responses, box_responses
+from lensnb.compare.cosmology_responses import (
+    STEPS,
+    Responses,
+    box_responses,
+    make_responses,
+    sample_responses,
+)
 from lensnb.files import write_json
 from lensnb.sims import LightCone
 from lensnb.sims.boxes import plane_file
@@ -29,11 +35,11 @@ def variance(maps):
 STATISTICS = {"variance": Statistic("variance", variance, np.arange(2.0), "bin", "κ²")}
 
 
-def folder_of(path, cosmology, strength=1.0):
+def folder_of(path, cosmology, strength=1.0, boxes=BOXES):
     """Planes of white noise, times a strength; the same noise in each folder."""
     cone = replace(CONE, cosmology=cosmology)
     write_json(path / "cone.json", cone.as_dict())
-    for box in BOXES:
+    for box in boxes:
         planes = np.zeros((11, 3, 64, 64), np.float16)
         noise = np.random.default_rng(box).normal(size=(3, 64, 64)).astype(np.float16)
         planes[PLANE] = np.float16(strength) * noise * np.float16(16)
@@ -100,3 +106,29 @@ def test_folders_that_do_not_fit_are_refused(folders, tmp_path):
         box_responses({"sigma8": (low, tmp_path / "none")}, BOXES, STATISTICS)
     with pytest.raises(ValueError, match="errors need at least two boxes, found 1"):
         box_responses(folders, [5], STATISTICS)
+
+
+def test_the_responses_of_a_sample_are_made_by_one_call(tmp_path):
+    """Two values of each parameter, in a folder each, of boxes that no set of maps has."""
+    middle = CONE.cosmology
+    for parameter, step in STEPS.items():
+        for side, sign in (("low", -1), ("high", 1)):
+            value = round(getattr(middle, parameter) + sign * step, 6)
+            cosmology = replace(middle, **{parameter: value})
+            strength = cosmology.sigma8 / middle.sigma8
+            folder_of(tmp_path / f"{parameter}_{side}", cosmology, strength, [32, 33])
+    path = make_responses(tmp_path, tmp_path / "out", STATISTICS, 2, CONE)
+    found = sample_responses(STATISTICS, tmp_path / "out")
+    assert path.exists() and found.parameters == ("omega_m", "sigma8")
+    assert found.about["boxes"] == [32, 33]
+    maps = kappa_maps([32, 33], tmp_path / "sigma8_high", 32, CONE)
+    high = np.square(maps.maps, dtype=np.float64).mean()
+    strengths = [np.float16((middle.sigma8 + step) / middle.sigma8) for step in (-0.03, 0.03)]
+    squares = np.square(strengths, dtype=np.float64)
+    expected = high / squares[1] * (squares[1] - squares[0]) / 0.06
+    assert found.values["variance"][0, 1] == pytest.approx(expected, rel=2e-3)
+
+    other = Statistic("variance", variance, np.array([0.0, 2.0]), "bin", "κ²")
+    assert sample_responses({"variance": other}, tmp_path / "out") is None
+    assert sample_responses(STATISTICS | {"peaks": other}, tmp_path / "out") is None
+    assert sample_responses(STATISTICS, tmp_path) is None

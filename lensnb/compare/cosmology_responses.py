@@ -5,23 +5,35 @@ same cuts. So most of the sample variance cancels in the central difference of b
 
     ∂μ_b/∂θ = ( μ_b(θ_high) − μ_b(θ_low) ) / (θ_high − θ_low).
 
-The response is the mean over boxes, and its error their scatter divided by √boxes.
+The response is the mean over boxes, and its error their scatter divided by √boxes. Those of the
+shipped sample come from 32 boxes that no set of maps has (:func:`sample_responses`).
+
+``lensnb sample PLANES OUT --responses`` makes them again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ..data import SAMPLE
 from ..files import write_json
 from ..sims import LightCone
-from ..sims.sample import MAPS_A_BOX, cone_from
+from ..sims.boxes import begin_boxes
+from ..sims.sample import MAPS_A_BOX, boxes_of, cone_from, sample_cone
 from ..stats import Statistic
 from .box_vectors import measure_boxes
+from .vector_files import bins_of, same_bins
+
+FILE = "responses.json"
+# Large beside the noise that is left in the difference, small enough for a straight line.
+STEPS = {"omega_m": 0.015, "sigma8": 0.03}
+# A little wider than the sample's, so that a cone of the lowest Ω_m reaches the source as well.
+_BOX_SIZE = 215.0  # Mpc/h
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,68 @@ class Responses:
         values = {name: np.array(one) for name, one in plain["values"].items()}
         errors = {name: np.array(one) for name, one in plain["errors"].items()}
         return cls(tuple(plain["parameters"]), values, errors, plain["about"])
+
+
+def sample_responses(
+    statistics: Mapping[str, Statistic], folder: str | Path = SAMPLE
+) -> Responses | None:
+    """The responses of the sample's mean vectors to Ω_m and σ₈, where they are known.
+
+    Args:
+        statistics: by name.
+        folder: where the file is.
+
+    Returns:
+        None if there is no file, or if it lacks a statistic with these bins.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        return None
+    found = Responses.load(path)
+    bins = found.about["statistics"]
+    for name, statistic in statistics.items():
+        if name not in bins or not same_bins(bins[name], statistic):
+            return None
+    return found
+
+
+def make_responses(
+    planes: str | Path,
+    out: str | Path,
+    statistics: Mapping[str, Statistic],
+    boxes: int = 32,
+    cone: LightCone | None = None,
+    workers: int = 1,
+) -> Path:
+    """Make the file of :func:`sample_responses` from boxes run at other values of Ω_m and σ₈.
+
+    An interrupted run resumes.
+
+    Args:
+        planes: keeps the planes, in a folder for each value of a parameter.
+        out: folder of the file.
+        statistics: by name.
+        boxes: how many for each value, at most 32: those of the training set that are reserved.
+        cone: geometry of the planes; by default the sample's, a little wider.
+        workers: boxes at a time.
+
+    Returns:
+        The file.
+    """
+    cone = cone or replace(sample_cone(), box_size=_BOX_SIZE)
+    numbers = boxes_of("train")[32 : 32 + boxes]
+    folders = {}
+    for parameter, step in STEPS.items():
+        middle = getattr(cone.cosmology, parameter)
+        pair = []
+        for side, value in (("low", middle - step), ("high", middle + step)):
+            folder = Path(planes) / f"{parameter}_{side}"
+            cosmology = replace(cone.cosmology, **{parameter: round(value, 6)})
+            begin_boxes(folder, replace(cone, cosmology=cosmology))
+            pair.append(folder)
+        folders[parameter] = (pair[0], pair[1])
+    found = box_responses(folders, numbers, statistics, workers)
+    return found.save(Path(out) / FILE)
 
 
 def box_responses(
@@ -98,7 +172,11 @@ def box_responses(
         by_box = np.stack([one[name] for one in differences.values()], -1)
         values[name] = by_box.mean(0)
         errors[name] = by_box.std(0, ddof=1) / np.sqrt(len(by_box))
-    about = {"boxes": [int(box) for box in boxes], "cones": cones}
+    about = {
+        "boxes": [int(box) for box in boxes],
+        "cones": cones,
+        "statistics": bins_of(statistics),
+    }
     return Responses(tuple(folders), values, errors, about)
 
 

@@ -17,11 +17,16 @@ from .sample_vectors import FILES, stored_vectors
 from .vector_files import bins_of, mean_and_scale, same_bins, write_vectors
 
 
+def suite_of_sample() -> dict[str, Statistic]:
+    """The statistics that ``compare`` uses by default, with the bins of the sample."""
+    truth = load_sample("truth")
+    return suite(truth.tensor(), truth.side_deg)
+
+
 def sample_statistics() -> dict[str, Statistic]:
     """What is stored: all that ``compare`` measures of each map of the sample by default."""
     truth = load_sample("truth")
-    maps = truth.tensor()
-    return suite(maps, truth.side_deg) | per_map_statistics(maps, truth.side_deg)
+    return suite_of_sample() | per_map_statistics(truth.tensor(), truth.side_deg)
 
 
 def make_vectors(

@@ -51,7 +51,7 @@ def simulate_boxes(
         ImportError: PM++ is not installed.
     """
     folder = Path(folder)
-    _remember_settings(folder, cone)
+    begin_boxes(folder, cone)
     boxes = list(boxes)
     missing = [box for box in boxes if not plane_file(folder, box).exists()]
     if executor is None and workers > 1:
@@ -103,8 +103,13 @@ def _pin(turn, workers: int) -> None:
     os.sched_setaffinity(0, share or cores)
 
 
-def _remember_settings(folder: Path, cone: LightCone) -> None:
-    """Store the settings in a new folder, and refuse one that has others."""
+def begin_boxes(folder: str | Path, cone: LightCone) -> None:
+    """Store the settings in a new folder.
+
+    Raises:
+        ValueError: the folder holds boxes made with other settings.
+    """
+    folder = Path(folder)
     record = folder / "cone.json"
     if not record.exists():
         write_json(record, cone.as_dict())
