@@ -20,7 +20,11 @@ same methods. The files are:
 
 from .errors import bootstrap, covariance_noise, jackknife_error
 from .held import Ensemble
-from .likelihoods import matching_log_posterior, sellentin_heavens_log_density
+from .likelihoods import (
+    matching_log_posterior,
+    matching_region,
+    sellentin_heavens_log_density,
+)
 from .matrices import (
     correlation,
     dodelson_schneider_factor,
@@ -45,6 +49,7 @@ __all__ = [
     "hartlap_factor",
     "jackknife_error",
     "matching_log_posterior",
+    "matching_region",
     "measure",
     "measured",
     "nercome_covariance",

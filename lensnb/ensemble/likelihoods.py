@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import gammaln
+from scipy.stats import f as fisher_snedecor
 
 from .matrices import dodelson_schneider_factor
 
@@ -70,6 +71,35 @@ def matching_log_posterior(chi2, maps: float, bins: int, parameters: int) -> np.
     Raises:
         ValueError: n is not above p + 4, or q not between 1 and p.
     """
-    scatter = dodelson_schneider_factor(maps, bins, parameters)
-    power = parameters + 2 + (maps - 2 + scatter) / scatter
+    power = matching_power(maps, bins, parameters)
     return -power / 2 * np.log1p(np.asarray(chi2) / (maps - 1))
+
+
+def matching_power(maps: float, bins: int, parameters: int) -> float:
+    """The power m of :func:`matching_log_posterior`; its arguments and errors are the same."""
+    scatter = dodelson_schneider_factor(maps, bins, parameters)
+    return parameters + 2 + (maps - 2 + scatter) / scatter
+
+
+def matching_region(
+    least_chi2, maps: float, bins: int, parameters: int, level: float
+) -> np.ndarray:
+    """How far χ² rises above its minimum in the credible region of a linear model.
+
+    With a linear model the posterior of :func:`matching_log_posterior` is a t-distribution, and
+
+        Δχ² = q (n − 1 + χ²_min)/(m − q) · F(level; q, m − q)
+
+    with F the quantile of the F-distribution.
+
+    Args:
+        least_chi2: χ² of the best fit, with the plain inverse; any shape.
+        maps, bins, parameters: n, p and q as there.
+        level: of the region, between 0 and 1.
+
+    Returns:
+        Δχ², with the shape of ``least_chi2``.
+    """
+    dof = matching_power(maps, bins, parameters) - parameters
+    quantile = fisher_snedecor.ppf(level, parameters, dof)
+    return parameters * (maps - 1 + np.asarray(least_chi2)) / dof * quantile
