@@ -56,9 +56,9 @@ def opened(page: str) -> set[str]:
 
 
 def refuse_twice(page: str, version: str, output: Path) -> None:
-    """Stop if the page has this version."""
+    """Raise a ValueError if the page has this version."""
     if version in opened(page):
-        raise SystemExit(
+        raise ValueError(
             f"the sealed boxes were opened for lensnb {version} already, see {output}; "
             "expected a new version"
         )
@@ -134,6 +134,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="boxes at a time, with --planes")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the page to add to")
     options = parser.parse_args(arguments)
+    try:
+        lines = add_rows(options)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from None
+    print(*lines, sep="\n")
+
+
+def add_rows(options: argparse.Namespace) -> list[str]:
+    """Open the sealed boxes and write their rows, unless the page has this version."""
     page = options.output.read_text(encoding="utf-8")
     refuse_twice(page, __version__, options.output)
     null = load_vectors("null", SAMPLE)
@@ -145,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines = new_rows(folder, options.maps, null, __version__, date)
     with atomic_write(options.output) as file:
         file.write("\n".join([page.rstrip("\n"), *lines, ""]).encode())
-    print(*lines, sep="\n")
+    return lines
 
 
 if __name__ == "__main__":

@@ -178,3 +178,9 @@ def test_the_page_of_the_package_has_the_columns(sealed):
     head = [line for line in page.splitlines() if line.startswith("| date")]
     assert len(head[0].split("|")) == 2 + 4 + len(sealed.SHOWN)
     assert page.splitlines()[-1].startswith("|")  # rows are added at the end
+
+
+def test_without_vectors_one_sentence_says_what_is_missing(sealed, page, tmp_path, monkeypatch):
+    monkeypatch.setattr(sealed, "SAMPLE", tmp_path)
+    with pytest.raises(SystemExit, match="vectors.npz is missing: run 'lensnb sample PLANES"):
+        sealed.main(["--vectors", str(tmp_path), "--output", str(page)])
