@@ -12,18 +12,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from scipy.integrate import quad
 
 from lensnb import theory
 from lensnb.data import SAMPLE, load_sample
-from lensnb.maps import GaussianField, MapGrid
+from lensnb.maps import MapGrid
 from lensnb.sims import LightCone, boxes, kappa_maps, nbody, simulate_boxes
 from lensnb.sims.born import born_map, born_weights, pixel_weights
 from lensnb.sims.boxes import plane_file
 from lensnb.sims.nbody import particle_positions, project, simulate_box
 from lensnb.sims.sample import boxes_of, make_sample, maps_of_box, sample_cone, shipped_boxes
-from lensnb.stats import power_spectrum
+from lensnb.stats import band_averages, cutout_power, power_spectrum
 from lensnb.theory import Cosmology
 
 pytest.importorskip("pyccl")
@@ -538,58 +537,6 @@ def test_matter_power_is_halofits(pmpp):
 # ---------------------------------------------------------------- the shipped sample
 
 
-def cut_out_power(grid: MapGrid, power) -> np.ndarray:
-    """C_ℓ that the periodogram of a cut-out of the sky has on average, for ``rfft2`` modes;
-    ``power``: ℓ → C_ℓ in sr.
-
-    The correlation of pixel averages, C_ℓ times the pixel's window, aliases included; the
-    periodogram sees a separation (x, y) in the share (1 − |x|/side)(1 − |y|/side) of the field,
-    which leaks power of long modes into short ones.
-    """
-    pad, n = 8, 8 * grid.n
-    separation = np.fft.fftfreq(n, 1 / n)
-    pixel = math.radians(grid.side_deg) / grid.n
-    total = np.zeros((n, n))
-    for alias in np.ndindex(5, 5):
-        row, column = (grid.ell_min / pad * (separation + n * (shift - 2)) for shift in alias)
-        window = np.sinc(row * pixel / (2 * np.pi))[:, None] * np.sinc(
-            column * pixel / (2 * np.pi)
-        )
-        total += window**2 * power(np.hypot(row[:, None], column).clip(1))
-    share = (1 - np.abs(separation) / grid.n).clip(0)
-    correlation = np.fft.ifft2(total).real * share[:, None] * share
-    return np.fft.fft2(correlation).real[::pad, : n // 2 + 1 : pad]
-
-
-def test_cut_out_power_is_that_of_cut_outs():
-    """Fields of 20° with half the pixel, averaged and cut into 16 of 5°: six bins within 4
-    standard errors over 60 fields; fails by chance with probability about 6e-4."""
-    whole, part, edges = (
-        MapGrid(256, 20.0),
-        MapGrid(32, 5.0),
-        np.array([71.9, 130.0, 200.0, 400.0, 600.0, 850.0, 1150.0]),
-    )
-
-    def power(ell):
-        return 1e-8 * (1 + (ell / 100) ** 2) ** -1.3
-
-    half_pixel = (
-        torch.sinc(torch.fft.fftfreq(256, dtype=torch.float64)) ** 2
-    )  # its share of the whole pixel's window
-    variance = (
-        GaussianField.from_power(whole, power).variance * half_pixel[:, None] * half_pixel[:129]
-    )
-    fields = GaussianField(variance).sample(60, torch.Generator().manual_seed(3))
-    pixels = torch.nn.functional.avg_pool2d(fields[:, None], 2)[:, 0]
-    tiles = pixels.reshape(60, 4, 32, 4, 32).transpose(2, 3).reshape(60, 16, 32, 32)
-    found = power_spectrum(tiles, 5.0, edges).numpy().mean(1)
-    modes, weight = cut_out_power(part, power), part.multiplicity.numpy()
-    for i, (low, high) in enumerate(zip(edges, edges[1:])):
-        inside = weight * ((part.ell >= low) & (part.ell < high)).numpy()
-        expected = (inside * modes).sum() / inside.sum()
-        assert abs(found[:, i].mean() - expected) < 4 * found[:, i].std(ddof=1) / math.sqrt(60)
-
-
 def share_of_resolved_modes(
     ell: float, z_source: float, k_max: float, cosmology: Cosmology
 ) -> float:
@@ -637,13 +584,9 @@ def test_power_of_the_sample_is_theorys_where_the_mesh_resolves_it(shipped):
         Cosmology(**sets[0].provenance["cone"]["cosmology"]),
     )
     assert share_of_resolved_modes(edges[-1], z, 0.6, cosmology) > 0.8
-    ell = np.geomspace(1, 3e4, 300)
-    limber = np.log(theory.convergence_power(ell, z, cosmology))
-    modes = cut_out_power(grid, lambda at: np.exp(np.interp(np.log(at), np.log(ell), limber)))
-    for i, (low, high) in enumerate(zip(edges, edges[1:])):
-        weight = (grid.multiplicity * ((grid.ell >= low) & (grid.ell < high))).numpy()
-        expected = (weight * modes).sum() / weight.sum()
-        assert np.concatenate(spectra)[:, i].mean() == pytest.approx(expected, rel=0.1)
+    modes = cutout_power(lambda ell: theory.convergence_power(ell, z, cosmology), grid)
+    expected = band_averages(modes, grid, edges)
+    np.testing.assert_allclose(np.concatenate(spectra).mean(0), expected, rtol=0.1)
 
 
 def test_the_sets_of_the_sample_are_of_one_distribution(shipped):

@@ -5,6 +5,7 @@ The files are:
 
 * ``spectrum``: angular power spectra, auto and across source bins; pixel window, noise bias and
   masks;
+* ``cut_outs``: the power to expect of a map that was cut out of the sky;
 * ``bispectra``: equilateral, folded and squeezed triangles;
 * ``pixels``: PDF, moments, S₃ and S₄, and :func:`at_scales`, which measures any statistic at
   several smoothing scales;
@@ -37,6 +38,7 @@ mask that hides a whole map raises a ``ValueError`` of one sentence.
 from ..renamed import moved
 from .bispectra import bispectrum, equilateral, folded, shell_edges, squeezed
 from .blind_spot_suite import blind_spots
+from .cut_outs import band_averages, cutout_power
 from .default_suite import suite
 from .homogeneity import (
     edge_products,
@@ -69,9 +71,11 @@ from .statistic import Statistic
 __all__ = [
     "Statistic",
     "at_scales",
+    "band_averages",
     "bispectrum",
     "blind_spots",
     "cross_spectra",
+    "cutout_power",
     "edge_products",
     "ell_edges",
     "equilateral",
