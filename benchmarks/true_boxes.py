@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lensnb.compare import QUANTITIES, Estimate, Verdict, amplitude_and_tilt
+from lensnb.compare import QUANTITIES, Estimate, Verdict
 from lensnb.compare.comparison import Comparison
-from lensnb.compare.covariance import eigenvectors
+from lensnb.compare.cosmology_responses import Responses, known_responses
 from lensnb.compare.per_map import per_map_statistics
 from lensnb.compare.quantities import Quantity
 from lensnb.compare.sample_vectors import as_stored, load_vectors
@@ -54,8 +54,8 @@ class Sample:
         return per_map_statistics(self.truth.maps, self.side_deg)
 
     @cached_property
-    def responses(self) -> dict[str, np.ndarray]:
-        return amplitude_and_tilt(self.truth.maps[::4], self.side_deg, self.suite)
+    def responses(self) -> Responses:
+        return known_responses(None, self.suite, self.truth.maps, self.side_deg)
 
     def vectors(self, maps: Tensor) -> Vectors:
         """All numbers of all rows, of maps that stand for the shipped ones, in their order."""
@@ -171,15 +171,10 @@ class Partition(Comparison):
     def verdicts(self) -> dict[str, Mapping[str, Verdict]]:
         return {GENERATOR: _Verdicts(self)}
 
-    @cached_property
-    def most(self) -> int:
-        """How many eigenvectors are compared."""
-        return eigenvectors([self.joint[TRUTH], self.joint[NULL]])
-
     def with_vectors(self, changed: Vectors) -> Partition:
         """The same boxes, where the generator has other vectors of some statistics."""
         other = copy(self)
-        for what in ("joint", "verdicts"):  # made of the old vectors
+        for what in ("joint", "verdicts", "inferred"):  # made of the old vectors
             other.__dict__.pop(what, None)
         generator = self.per_map[GENERATOR] | changed
         other.per_map = self.per_map | {GENERATOR: generator}
@@ -204,7 +199,7 @@ class _Verdicts(dict):
 
     def __missing__(self, statistic: str) -> Verdict:
         whole = self.partition
-        responses = whole.responses
+        responses = whole.responses.values
         if statistic == "joint":
             joint = whole.joint
             response = np.concatenate(list(responses.values()))
@@ -217,7 +212,7 @@ class _Verdicts(dict):
             sets,
             part,
             [(GENERATOR, BOTH)],
-            {BOTH: whole.most},
+            {BOTH: whole.eigenvectors},
             {"part": response},
             whole.rounds,
             whole.seed,

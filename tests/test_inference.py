@@ -42,9 +42,9 @@ def test_true_maps_have_no_bias_and_the_coverage_of_true_maps():
     pulls = []
     for seed in range(40):
         found = infer(vectors(512, 2 * seed, a_box=16), vectors(1024, 2 * seed + 1), 8, RESPONSES)
-        assert abs(found.expected - LEVEL) < 0.05
+        assert abs(found.coverage.expected - LEVEL) < 0.05
         bias = found.bias.value / found.bias.error
-        coverage = (found.coverage.value - found.expected) / found.coverage.error
+        coverage = (found.coverage.value - found.coverage.expected) / found.coverage.error
         pulls.append([*bias, coverage])
     pulls = np.array(pulls)
     assert (abs(pulls.mean(0)) < 3.3 / np.sqrt(40)).all()
@@ -63,7 +63,7 @@ def test_a_wrong_scatter_shows_in_the_coverage(scatter):
     found = infer(vectors(8000, 1, scatter), vectors(8000, 2), 8, RESPONSES)
     expected = chi2.cdf(chi2.ppf(LEVEL, 2) * scatter**2, 2)
     assert found.coverage.value == pytest.approx(expected, abs=3.3 * found.coverage.error)
-    assert abs(found.coverage.value - found.expected) > 5 * found.coverage.error
+    assert abs(found.coverage.value - found.coverage.expected) > 5 * found.coverage.error
 
 
 def test_a_wrong_mean_shows_as_bias():

@@ -15,9 +15,11 @@ from tqdm import tqdm
 from .. import stats
 from ..data import MapSet
 from ..ensemble import Ensemble, measure
+from .cosmology_responses import Responses, known_responses
 from .cost import Cost
-from .covariance import amplitude_and_tilt, eigenvectors
+from .covariance import eigenvectors
 from .estimate import Estimate
+from .inference import Inferred, infer
 from .ks import ks_p
 from .memorisation import Nearest, copies, nearest
 from .per_map import per_map_statistics
@@ -26,8 +28,6 @@ from .rows import QUANTITIES
 from .sample_vectors import as_stored, vectors_of
 from .sets import BOTH, NULL, TRAIN, TRUTH, FiniteMaps, gather_sets
 from .verdict import Verdict, judge_joint, parts_of
-
-_MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Comparison:
         ensembles: ``ensembles[set][statistic]``; also of :data:`~lensnb.compare.sets.BOTH`, truth
             and null together.
         per_map: the same of :func:`~lensnb.compare.per_map.per_map_statistics`.
-        responses: ∂μ/∂θ by statistic, shape ``(bins, parameters)``.
+        responses: of the mean vectors to parameters.
         look_at_maps: measure also what needs the maps themselves.
         rounds: bootstrap rounds.
         seed: of the bootstrap and of the classifiers.
@@ -50,7 +50,7 @@ class Comparison:
     sets: Mapping[str, FiniteMaps]
     ensembles: Mapping[str, Mapping[str, Ensemble]]
     per_map: Mapping[str, Mapping[str, Ensemble]]
-    responses: Mapping[str, np.ndarray]
+    responses: Responses
     look_at_maps: bool
     rounds: int
     seed: int
@@ -81,11 +81,15 @@ class Comparison:
         return {name: Ensemble.join(by.values()) for name, by in self.ensembles.items()}
 
     @cached_property
+    def eigenvectors(self) -> int:
+        """How many eigenvectors are compared with true maps."""
+        return eigenvectors([self.joint[TRUTH], self.joint[NULL]])
+
+    @cached_property
     def all_verdicts(self) -> dict[str, dict[str, dict[str, Verdict]]]:
         """``all_verdicts[reference][set][statistic]``, against true maps and the training set."""
         comparisons = [(name, self.reference_of(name)) for name in self.judged]
-        kept = eigenvectors([self.joint[TRUTH], self.joint[NULL]])
-        most = {TRUTH: kept, BOTH: kept}
+        most = {TRUTH: self.eigenvectors, BOTH: self.eigenvectors}
         if TRAIN in self.sets:
             comparisons += [(name, TRAIN) for name in self.judged]
             most[TRAIN] = eigenvectors([self.joint[TRAIN]])
@@ -94,7 +98,7 @@ class Comparison:
             parts_of(self.ensembles[TRUTH]),
             comparisons,
             most,
-            self.responses,
+            self.responses.values,
             self.rounds,
             self.seed,
         )
@@ -104,6 +108,16 @@ class Comparison:
         """``verdicts[set][statistic]`` against true maps."""
         found = self.all_verdicts
         return {name: found[self.reference_of(name)][name] for name in self.judged}
+
+    @cached_property
+    def inferred(self) -> dict[str, Inferred | None]:
+        """What parameters are inferred from true maps with each set; None if that is too small."""
+        responses = np.concatenate([self.responses.values[name] for name in self.ensembles[TRUTH]])
+        found = {}
+        for name in self.judged:
+            truth = self.joint[self.reference_of(name)]
+            found[name] = infer(self.joint[name], truth, self.eigenvectors, responses, self.seed)
+        return found
 
     @cached_property
     def ks(self) -> dict[str, np.ndarray]:
@@ -148,7 +162,7 @@ def compare(
     statistics: Mapping[str, stats.Statistic] | None = None,
     *,
     costs: Mapping[str, Cost] | None = None,
-    responses: Mapping[str, np.ndarray] | None = None,
+    responses: Responses | Mapping[str, np.ndarray] | None = None,
     look_at_maps: bool = True,
     rounds: int = 200,
     seed: int = 0,
@@ -169,9 +183,10 @@ def compare(
         statistics: which statistics, with their bins; by default :func:`lensnb.stats.suite` of the
             truth. ``power`` and ``pdf`` must be among them.
         costs: what the generators cost, by name, for the last rows of the table.
-        responses: ∂μ/∂θ of the mean of each statistic to the parameters whose contours are
-            compared, by statistic, shape ``(bins, parameters)``; by default to the amplitude and
-            the tilt of κ (:func:`lensnb.compare.amplitude_and_tilt`).
+        responses: ∂μ/∂θ of the mean of each statistic to the parameters that are inferred, by
+            statistic, shape ``(bins, parameters)``. By default to Ω_m and σ₈, where they are known
+            for these statistics (those of the sample), and otherwise to the amplitude and the tilt
+            of κ (:func:`lensnb.compare.amplitude_and_tilt`).
         look_at_maps: also measure what needs the maps themselves, the slowest part: the classifier
             on maps and the search for copies.
         rounds: bootstrap rounds.
@@ -188,9 +203,7 @@ def compare(
     reference = sets[TRUTH].maps
     if statistics is None:
         statistics = stats.suite(reference, truth.side_deg)
-    if responses is None:
-        few = reference[:: max(1, len(reference) // _MAPS_FOR_RESPONSES)]
-        responses = amplitude_and_tilt(few, truth.side_deg, statistics)
+    responses = known_responses(responses, statistics, reference, truth.side_deg)
     rows = [quantity for quantity in QUANTITIES if quantity.measure is not None]
     beside = per_map_statistics(reference, truth.side_deg)
     stored = _stored(truth, null, sets, statistics | beside)
@@ -225,6 +238,7 @@ def compare(
         neighbours=comparison.neighbours,
         costs=costs,
         per_map=beside,
+        parameters=responses.parameters,
         counts={name: _counts(one, ensembles[name]) for name, one in sets.items()},
     )
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from ..data import SAMPLE
 from ..files import write_json
@@ -27,9 +28,11 @@ from ..sims.boxes import begin_boxes
 from ..sims.sample import MAPS_A_BOX, boxes_of, cone_from, sample_cone
 from ..stats import Statistic
 from .box_vectors import measure_boxes
+from .covariance import amplitude_and_tilt
 from .vector_files import bins_of, same_bins
 
 FILE = "responses.json"
+_MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
 # Large beside the noise that is left in the difference, small enough for a straight line.
 STEPS = {"omega_m": 0.015, "sigma8": 0.03}
 # A little wider than the sample's, so that a cone of the lowest Ω_m reaches the source as well.
@@ -92,6 +95,34 @@ def sample_responses(
         if name not in bins or not same_bins(bins[name], statistic):
             return None
     return found
+
+
+def known_responses(
+    given: Responses | Mapping[str, np.ndarray] | None,
+    statistics: Mapping[str, Statistic],
+    maps: Tensor,
+    side_deg: float,
+) -> Responses:
+    """The responses for a comparison: those that were given, the sample's, or those of κ.
+
+    Args:
+        given: by statistic, or with the names of their parameters; None: choose.
+        statistics: by name.
+        maps: true κ-maps, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
+        side_deg: side of the field, degrees.
+    """
+    if isinstance(given, Responses):
+        return given
+    if given is not None:
+        parameters = next(iter(given.values())).shape[1]
+        names = tuple(f"parameter {i + 1}" for i in range(parameters))
+        return Responses(names, dict(given), {}, {})
+    of_sample = sample_responses(statistics)
+    if of_sample is not None:
+        return of_sample
+    few = maps[:: max(1, len(maps) // _MAPS_FOR_RESPONSES)]
+    values = amplitude_and_tilt(few, side_deg, statistics)
+    return Responses(("amplitude of κ", "tilt of κ"), values, {}, {})
 
 
 def make_responses(

@@ -136,6 +136,21 @@ def _sigmas(difference, error, dof: float):
     return np.copysign(np.minimum(z, np.abs(t)), t)
 
 
+class BesideTruth(Estimate):
+    """A number whose expected value was measured with true maps, under the same conditions.
+
+    Args:
+        value: the number.
+        expected: the same with true maps.
+        error: of their difference.
+        dof: degrees of freedom of the error.
+    """
+
+    def __init__(self, value: float, expected: float, error: float, dof: float = np.inf):
+        super().__init__(np.asarray(value), error=np.asarray(error), dof=dof)
+        self.expected = expected
+
+
 class Share(Estimate):
     """The share of a set that was found to be wrong, each time beyond doubt.
 

@@ -29,7 +29,7 @@ import numpy as np
 from ..ensemble import Ensemble, matching_region
 from .covariance import Coordinates, maps_needed
 from .directions import halves
-from .estimate import Estimate
+from .estimate import BesideTruth, Estimate
 from .ratios import degrees
 
 LEVEL = 0.683  # of the regions
@@ -42,14 +42,12 @@ class Inferred:
 
     Attributes:
         bias: of each parameter, in standard errors of one map, shape ``(parameters,)``.
-        coverage: how many true maps have θ₀ inside of the regions of 68 %. Its error is that of
-            the difference from ``expected``.
-        expected: the same with the covariance of true maps.
+        coverage: how many true maps have θ₀ inside of the regions of 68 %. The same with the
+            covariance of true maps is expected.
     """
 
     bias: Estimate
-    coverage: Estimate
-    expected: float
+    coverage: BesideTruth
 
 
 def infer(
@@ -89,8 +87,7 @@ def infer(
     dof = degrees(sample, truth)
     return Inferred(
         bias=Estimate(found[:-2], error=errors[:-1], dof=dof),
-        coverage=Estimate(np.asarray(found[-2]), error=errors[-1], dof=dof),
-        expected=float(found[-1]),
+        coverage=BesideTruth(float(found[-2]), float(found[-1]), errors[-1], dof),
     )
 
 

@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from .. import stats
-from ..ensemble import Ensemble
+from ..ensemble import (
+    Ensemble,
+    dodelson_schneider_factor,
+    hartlap_factor,
+    percival_factor,
+)
 from ..files import write_json
 from . import tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
@@ -70,6 +75,7 @@ class FidelityReport:
         counts: maps in each set, their simulations, and how many maps were left out because they
             were not finite.
         per_map: what was measured of each map beside these statistics.
+        parameters: names of the parameters that are inferred.
     """
 
     statistics: dict[str, stats.Statistic]
@@ -82,6 +88,7 @@ class FidelityReport:
     costs: dict[str, Cost]
     counts: dict[str, dict[str, int]]
     per_map: dict[str, stats.Statistic] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -236,6 +243,7 @@ class FidelityReport:
             f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
             "A narrowest direction above 1, a widest below 1, more effective maps: no faults.",
         ]
+        lines.extend(self._inverse_remarks())
         few = [name for name in self.generators if self._too_few(name)]
         for name in few:
             lines.append(
@@ -256,6 +264,38 @@ class FidelityReport:
         if not self.against_train:
             lines.append("Without training maps there is no test of memorisation (item 7).")
         return lines
+
+    def _inverse_remarks(self) -> list[str]:
+        """Which parameters are inferred, and what finite numbers of maps do to an inverse."""
+        if not self.parameters:
+            return []
+        lines = [
+            f"Parameters: {' and '.join(self.parameters)}, from leading eigenvectors, with a "
+            "linear model. The posterior is a t-distribution, since the covariance is an estimate "
+            "(Sellentin & Heavens 2016; power of Percival et al. 2022). "
+            "The bias of areas is measured and removed.",
+        ]
+        for name in self.generators:
+            factors = self._factors(name)
+            if factors:
+                lines.append(f"{name}: {factors}")
+        return lines
+
+    def _factors(self, name: str) -> str:
+        """The usual factors for an inverse covariance from the maps of a set, in words."""
+        worth = self.verdicts[name]["joint"].inverse_maps
+        bins, parameters = worth.eigenvectors, len(self.parameters)
+        maps = 1 / worth.expected
+        if not maps > bins + 4 or parameters > bins:
+            return ""
+        hartlap = hartlap_factor(maps, bins)
+        dodelson = dodelson_schneider_factor(maps, bins, parameters)
+        percival = percival_factor(maps, bins, parameters)
+        return (
+            f"an inverse covariance of {bins} numbers from {maps:.0f} independent maps has the "
+            f"factors {hartlap:.3f} (Hartlap et al. 2007), {dodelson:.3f} (Dodelson & Schneider "
+            f"2013) and {percival:.3f} (Percival et al. 2014)."
+        )
 
     def _too_few(self, name: str) -> bool:
         return not np.isfinite(self.verdicts[name]["joint"].area.value)

@@ -114,6 +114,23 @@ def _classifier_on_maps(comparison: Comparison) -> dict[str, Estimate]:
     )
 
 
+def _parameter_bias(comparison: Comparison) -> dict[str, Estimate]:
+    names = comparison.responses.parameters
+    return {
+        judged: WorstBin(found.bias, 0, _MARGIN, names=names)
+        for judged, found in comparison.inferred.items()
+        if found is not None
+    }
+
+
+def _coverage(comparison: Comparison) -> dict[str, Estimate]:
+    return {
+        judged: found.coverage
+        for judged, found in comparison.inferred.items()
+        if found is not None
+    }
+
+
 def _nearest_training_map(comparison: Comparison) -> dict[str, Estimate]:
     return {name: ratio for name, (ratio, _) in comparison.copies.items()}
 
@@ -297,6 +314,24 @@ QUANTITIES = [
         low="parameter contours would come out too small: false confidence",
         high="parameter contours would come out too large: information lost",
         of=lambda verdicts: verdicts["joint"].area,
+    ),
+    Quantity(
+        item=4,
+        name="coverage of 68 % regions",
+        expected=np.nan,
+        margin=_MARGIN,
+        low="parameter regions would miss the truth too often: false confidence",
+        high="parameter regions would be too wide: information lost",
+        measure=_coverage,
+    ),
+    Quantity(
+        item=4,
+        name="bias of parameters, worst [σ]",
+        expected=0,
+        margin=_MARGIN,
+        low="the mean of the maps moves a parameter, in standard errors of one map",
+        high="the mean of the maps moves a parameter, in standard errors of one map",
+        measure=_parameter_bias,
     ),
     Quantity(
         item=5,
