@@ -46,12 +46,10 @@ def field_side(sets: Mapping[str, Maps], side_deg: float | None) -> float:
     """The side of the field that all sets agree on, degrees.
 
     Raises:
-        ValueError: there are fewer than two sets, their fields differ, or no side is known.
+        ValueError: there is no set, their fields differ, or no side is known.
     """
-    if len(sets) < 2:
-        raise ValueError(
-            f"a comparison needs true maps and at least one other set; found {len(sets)}"
-        )
+    if not sets:
+        raise ValueError("the widget needs at least one set of maps; found none")
     for name, one in sets.items():
         if not isinstance(one, MapSet):
             continue
