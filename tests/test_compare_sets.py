@@ -326,9 +326,9 @@ def test_a_comparison_may_have_no_generator():
 
 def test_lognormal_maps_keep_their_tails():
     """The heaviest tails that a field of κ has are no explosion."""
-    field = LognormalField.from_correlation(FIELD.variance, 0.005)
+    field = LognormalField.from_correlation(FIELD.variance, 0.007)
     maps = field.sample(200, torch.Generator().manual_seed(5))
-    assert maps.amax() > 20 * maps.std()
+    assert maps.amax() > 15 * maps.std()
     truth = MapSet(maps[:100], 5.0, simulation=np.arange(100) % 10)
     null = MapSet(maps[100:], 5.0, simulation=100 + np.arange(100) % 10)
     sets = gather_sets(truth, null, {"mine": maps})

@@ -832,3 +832,25 @@ def test_the_old_name_works_for_one_release(shown):
     ):
         history = widgets.watch(records(2), 20, "flow")
     assert len(history) == 2 and shown[0].state == "finished"
+
+
+# ---------------------------------------------------------------- the family that a widget shows
+
+FAMILIES = {
+    "a field": GaussianField.white(16),
+    "a path": "runs/quickstart/flow/model.safetensors",
+    "a state": {"weight": torch.zeros(3)},
+}
+
+
+@pytest.mark.parametrize("given", FAMILIES)
+def test_walk_and_diffuse_name_the_family_that_they_show(given, model):
+    name = type(FAMILIES[given]).__name__
+    for widget, family in ((widgets.walk, "Flow"), (widgets.diffuse, "Diffusion")):
+        sentence = rf"shows a trained {family}, such as .*{family.lower()}.*; found a {name}"
+        with pytest.raises(ValueError, match=sentence):
+            widget(FAMILIES[given], M, 5.0)
+    with pytest.raises(ValueError, match="shows a trained Flow, .* found a Diffusion"):
+        widgets.walk(model, M, 5.0)
+    with pytest.raises(ValueError, match="shows a trained Diffusion, .* found a Flow"):
+        widgets.diffuse(Flow(16, steps=2, hidden=8), M, 5.0)

@@ -58,10 +58,10 @@ def scattering(maps: Tensor, scales: int | None = None, orientations: int = 4) -
     """Scattering coefficients S1 and S2 of all directions, with autograd.
 
     (Mallat 2012; Cheng et al. 2020). Most convolutions are done on coarser grids. This changes S1
-    by 2e-5 and S2 by 1e-4 on average, and a single S2 of one map by up to 3e-3. Beside wide areas of
-    zeros, which a mask leaves, they are less exact: a single S2 changes by up to 7e-3 where three
-    fifths of the map are zero, and by up to 2e-2 where nine tenths are. Maps of up to 32² pixels
-    keep to their own grid.
+    by 2e-5 and S2 by 1e-4 on average, and a single S2 of one map by up to 3e-3. Beside wide areas
+    of zeros, which a mask leaves, they are less exact: a single S2 changes by up to 7e-3 where
+    three fifths of the map are zero, and by up to 2e-2 where nine tenths are. Maps of up to 32²
+    pixels keep to their own grid.
 
     Args:
         maps: κ, shape ``(..., n, n)``.

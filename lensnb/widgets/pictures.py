@@ -76,8 +76,18 @@ def side_of(maps: Maps, side_deg: float | None) -> float:
     return float(side_deg)
 
 
-def check_unconditional(model: nn.Module) -> None:
-    """Refuse a model with conditions, which no widget can show yet."""
+def check_model(model: nn.Module, kind: type[nn.Module]) -> None:
+    """Refuse a model of another family, or with conditions, which no widget can show yet.
+
+    Args:
+        model: what was given.
+        kind: the family that the widget shows.
+    """
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"the widget shows a trained {kind.__name__}, such as "
+            f"lensnb.models.load({kind.family!r}); found a {type(model).__name__}"
+        )
     if model.given:
         raise ValueError(
             f"the widget shows models without conditions; this one needs {', '.join(model.given)}"
