@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from .maps import ARCMIN, MapGrid
-from .maps.grid import wide
+from .maps.grid import check_tensor, wide
 
 
 def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple[Tensor, Tensor]:
@@ -166,6 +166,7 @@ def add_shape_noise(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Add white Gaussian shape noise to maps ``(..., n, n)``; see :func:`shape_noise_sigma`."""
+    check_tensor("the input of add_shape_noise", maps)
     sigma = shape_noise_sigma(n_gal_arcmin2, sigma_e, MapGrid(maps.shape[-1], side_deg))
     device = maps.device
     if generator is not None:

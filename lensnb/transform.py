@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .maps.grid import wide
+from .maps.grid import check_tensor, wide
 
 
 class KappaTransform(torch.nn.Module):
@@ -54,8 +54,11 @@ class KappaTransform(torch.nn.Module):
             logarithm: False for a plain standardisation.
 
         Raises:
-            ValueError: maps that are constant or not finite.
+            ValueError: no tensor, no maps, or maps that are constant or not finite.
         """
+        check_tensor("the set for a κ transform", maps)
+        if not maps.numel():
+            raise ValueError(f"the κ transform needs maps, found the shape {tuple(maps.shape)}")
         if maps.ndim == 4:
             each = [_measured(channel, logarithm) for channel in maps.unbind(1)]
             return cls(*zip(*each))

@@ -425,6 +425,9 @@ def voila(tmp_path_factory, small_maps):
     for name in ("app_spot_the_fake", "05_compare_generated_with_true"):
         shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", root)
     write_notebook(root / "widgets.ipynb", notebook_of(*CELLS))
+    plain = notebook_of("print('it runs')")
+    plain.cells.insert(0, nbformat.v4.new_markdown_cell("Mathematics: $\\kappa^2$"))
+    write_notebook(root / "plain.ipynb", plain)
     given = TINY | {"maps": str(small_maps), "folder": str(place / "out"), "questions": 2}
     command = [
         sys.executable, "-m", "voila", str(root), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
@@ -433,6 +436,7 @@ def voila(tmp_path_factory, small_maps):
     with open(log, "w") as file:
         server = subprocess.Popen(
             command,
+            cwd=ROOT,  # where `make app` finds voila.json
             env=throw_away(place) | {"LENSNB_PARAMETERS": json.dumps(given)},
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -474,6 +478,51 @@ def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(phone, voila, tm
     assert quiz.locator("tbody tr").last.inner_text().split("\t")[1].endswith("of 2")
     assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     phone.screenshot(path=tmp_path / "app.png", full_page=True)
+
+
+@pytest.mark.parametrize("what", ["plain", "app_spot_the_fake"])
+def test_a_network_that_drops_packets_does_not_keep_a_page_blank(phone, voila, what):
+    """Whatever goes to another host is never answered, as behind a firewall. Nothing must wait for it.
+
+    Without ``voila.json`` the page waits for stylesheets of a CDN, and this test for its limit.
+    """
+    url, token = voila
+    failed = []
+    phone.route(lambda to: not to.startswith(url), lambda route: None)  # no answer, no error
+    phone.on("requestfailed", lambda request: failed.append(request.url))
+    phone.goto(f"{url}/voila/render/{what}.ipynb?token={token}", wait_until="load")
+    shown = {"plain": "text=it runs", "app_spot_the_fake": ".lensnb-quiz"}[what]
+    phone.locator(shown).wait_for()
+    if what == "plain":
+        phone.locator("mjx-container").wait_for()  # MathJax comes from this machine
+    ours = [one for one in failed if one.startswith(url)]
+    assert ours == []
+
+
+def test_no_page_may_load_from_another_host(phone, voila):
+    """The list of notebooks and the pages have the rule; scripts, styles, pictures, requests keep it."""
+    url, token = voila
+    phone.route(lambda to: not to.startswith(url), lambda route: route.fulfill(body="a"))
+    for page in ("", "voila/render/plain.ipynb"):
+        answer = phone.goto(f"{url}/{page}?token={token}", wait_until="load")
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        for tag, attribute in (("script", "src"), ("img", "src"), ("link", "href")):
+            told = phone.evaluate(
+                """([tag, attribute]) => new Promise(done => {
+                  const node = document.createElement(tag);
+                  if (tag === "link") node.rel = "stylesheet";
+                  node.onload = () => done("loaded");
+                  node.onerror = () => done("refused");
+                  node[attribute] = "https://example.org/one";
+                  document.head.append(node);
+                })""",
+                [tag, attribute],
+            )
+            assert told == "refused"
+        assert (
+            phone.evaluate("fetch('https://example.org/').then(() => 'loaded', () => 'refused')")
+            == "refused"
+        )
 
 
 def test_every_widget_works_in_voila(phone, voila, tmp_path):

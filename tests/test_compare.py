@@ -662,7 +662,12 @@ def test_generated_maps_that_are_not_finite_are_left_out_and_named():
     bad = torch.cat([good, good[:3]])
     bad[40, 3, 4], bad[41, 0, 0], bad[42] = math.nan, math.inf, -math.inf
     found = compare(TRUTH, NULL_SET, {"flow": bad, "clean": good}, rounds=5, look_at_maps=False)
-    assert found.counts["flow"] == {"maps": 40, "simulations": 40, "dropped": 3}
+    assert found.counts["flow"] == {
+        "maps": 40,
+        "simulations": 40,
+        "dropped": 3,
+        "not finite": 3,
+    }
     assert "flow: 3 maps were not finite and are left out." in str(found)
     assert "clean:" not in str(found)
     one, other = (found.verdicts[name]["joint"].mean_shift.value for name in ("flow", "clean"))
@@ -703,15 +708,20 @@ def test_true_maps_that_are_not_finite_are_left_out_and_named():
         rounds=5,
         look_at_maps=False,
     )
-    assert found.counts["truth"] == {"maps": 191, "simulations": 16, "dropped": 1}
+    assert found.counts["truth"] == {
+        "maps": 191,
+        "simulations": 16,
+        "dropped": 1,
+        "not finite": 1,
+    }
     assert found.as_json()["against_truth"] == expected.as_json()["against_truth"]
-    assert "truth: 1 maps were not finite" in str(found)
+    assert "truth: 1 map was not finite and is left out." in str(found)
 
 
 def test_a_generator_without_a_finite_map_is_refused():
     with pytest.raises(
         ValueError,
-        match="flow has 0 maps without NaN or infinity; a comparison needs at least two",
+        match=r"flow has 0 of 5 maps that can be compared \(5 not finite\); a comparison needs at",
     ):
         compare(
             TRUTH,
@@ -755,7 +765,7 @@ def test_a_set_of_one_simulation_is_refused(which):
 def test_fields_of_another_size_are_refused():
     with pytest.raises(
         ValueError,
-        match="truth has a side of 5°, the null of 10°; they must be the same field",
+        match="the truth states side_deg = 5, the null 10; they must be of the same sky",
     ):
         compare(TRUTH, map_set(21, range(16, 32), side_deg=10.0), {}, rounds=5, look_at_maps=False)
 

@@ -113,8 +113,10 @@ def test_seeds_make_different_maps(tmp_path):
 def test_what_cannot_be_drawn_is_a_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.npy, found"):
         draw(field(), 3, tmp_path / "maps.fits")
-    with pytest.raises(ValueError, match="must be positive, found 0"):
-        draw(field(), 0, tmp_path / "maps.npy")
+    with pytest.raises(ValueError, match="number of maps to draw must be positive, found -3"):
+        draw(field(), -3, tmp_path / "maps.npy")
+    with pytest.raises(ValueError, match="number of maps in a block must be positive, found 0"):
+        draw(field(), 3, tmp_path / "maps.npy", block=0)
     assert not list(tmp_path.iterdir())
 
 

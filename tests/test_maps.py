@@ -4,6 +4,7 @@ Statistical tests use fixed seeds; each says how often a correct code would fail
 """
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ import scipy.ndimage
 import scipy.stats
 import torch
 
+from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
 from lensnb.maps.fields import mode_power
+from lensnb.models import BandPowers
 from lensnb.shear import add_shape_noise, shape_noise_sigma
+from lensnb.transform import KappaTransform
 
 GRID = MapGrid(32, 5.0)
 
@@ -284,7 +288,7 @@ def test_variance_of_another_shape_is_refused():
 
 
 def test_constant_maps_have_no_gaussian_field():
-    with pytest.raises(ValueError, match="positive, finite variance"):
+    with pytest.raises(ValueError, match="has flat maps only, each of one value"):
         GaussianField.fit(torch.full((4, 8, 8), 0.1))
 
 
@@ -455,3 +459,108 @@ def test_shape_noise_of_one_seed_is_the_same():
     maps = torch.zeros(2, 8, 8)
     first, again = (add_shape_noise(maps, 5.0, 30, generator=seeded(26)) for _ in range(2))
     assert torch.equal(first, again) and first.dtype == maps.dtype and not maps.any()
+
+
+# ---------------------------------------------------------------- what no field can be or be fitted to
+
+
+def spectrum(shape) -> torch.Tensor:
+    """Mode variances of maps of 32² pixels over 5°."""
+    return GaussianField.from_power(MapGrid(32, 5.0), shape).variance
+
+
+IMPOSSIBLE = {
+    "a steep cut": (lambda ell: torch.where(ell < 500, 1e-8, 1e-13), 0.03),
+    "a narrow Gaussian": (lambda ell: 1e-9 * torch.exp(-((ell / 300) ** 2)) + 1e-15, 0.02),
+    "a small shift": (lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -1.5, 0.002),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_lognormal_field_says_where_it_has_another_power(case):
+    """The sentence has the ratios of the power that its correlation function has, in closed form."""
+    shape, shift = IMPOSSIBLE[case]
+    asked = spectrum(shape)
+    with pytest.warns(UserWarning, match="modes get another power, .* a larger shift is") as said:
+        field = LognormalField.from_correlation(asked, shift)
+    xi = torch.fft.irfft2(field.gaussian.variance, s=(32, 32))
+    ratio = torch.fft.rfft2(shift**2 * torch.expm1(xi)).real / asked
+    sentence = str(said[0].message)
+    low, high = re.search(r"power, ([\d.e+-]+) to ([\d.e+-]+) times", sentence).groups()
+    assert float(high) == pytest.approx(float(ratio.max()), rel=0.01)
+    assert float(low) == pytest.approx(min(1, float(ratio.min())), rel=0.01)
+    assert int(re.search(r"(\d+) of 544", sentence)[1]) == ((ratio - 1).abs() > 0.01).sum()
+
+
+def test_a_lognormal_field_that_exists_has_the_power_that_was_asked_for():
+    """Without a word: a warning would be an error here. Centred maps have no power in their mean."""
+    asked = spectrum(lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8)
+    field = LognormalField.from_correlation(asked, 0.03)
+    maps = field.sample(64, seeded(30))
+    LognormalField.fit(maps - maps.mean((1, 2), keepdim=True))
+    two = LognormalField.from_correlation(_two_channels(asked), torch.tensor([0.03, 0.05]))
+    assert two.channels == 2
+    with pytest.warns(UserWarning, match="of 1088 modes get another power"):
+        cut = _two_channels(spectrum(IMPOSSIBLE["a steep cut"][0]))
+        LognormalField.from_correlation(cut, torch.tensor([0.03, 0.05]))
+
+
+def _two_channels(variance: torch.Tensor) -> torch.Tensor:
+    """Two channels of the same power and the correlation 0.5."""
+    mixed = torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=variance.dtype)
+    return mixed[:, :, None, None] * variance
+
+
+def test_a_lognormal_field_needs_a_shift_that_is_large_enough():
+    anticorrelated = spectrum(lambda ell: torch.where((ell > 200) & (ell < 300), 1e-6, 1e-12))
+    with pytest.raises(ValueError, match="would lie below .* expected a larger shift"):
+        LognormalField.from_correlation(anticorrelated, 0.01)
+    for shift, mean in ((-0.03, 0.0), (0.0, 0.0), (0.01, -0.02)):
+        with pytest.raises(ValueError, match="plus its mean must be positive, found"):
+            LognormalField.from_correlation(spectrum(lambda ell: 1e-9 / ell), shift, mean)
+
+
+GOOD = GaussianField.white(16).sample(6, seeded(31))
+NOT_TENSORS = {
+    "an array": (GOOD.numpy(), r"is a ndarray; expected a tensor, torch.as_tensor\(maps\)"),
+    "a list": (GOOD.tolist(), r"is a list; expected a tensor, torch.as_tensor\(maps\)"),
+    "a set": (MapSet(GOOD.numpy(), 5.0), r"is a MapSet; expected a tensor, maps.tensor\(\)"),
+    "a path": ("maps.npy", "is a str; expected a tensor"),
+}
+TAKERS = {
+    "GaussianField.fit": GaussianField.fit,
+    "LognormalField.fit": LognormalField.fit,
+    "KappaTransform.fit": KappaTransform.fit,
+    "BandPowers.fit": lambda maps: BandPowers.fit(maps, GaussianField.white(16)),
+    "smooth": lambda maps: smooth(maps, 1.0, 5.0),
+    "add_shape_noise": lambda maps: add_shape_noise(maps, 5.0, 30.0),
+}
+
+
+@pytest.mark.parametrize("given", NOT_TENSORS)
+@pytest.mark.parametrize("taker", TAKERS)
+def test_what_is_no_tensor_is_refused_in_a_sentence(taker, given):
+    maps, sentence = NOT_TENSORS[given]
+    with pytest.raises(ValueError, match=sentence):
+        TAKERS[taker](maps)
+
+
+UNFIT = {
+    "zeros": (0 * GOOD, "has flat maps only, each of one value"),
+    "flat maps of different values": (
+        torch.arange(6.0)[:, None, None].expand(6, 16, 16),
+        "has flat maps only, each of one value",
+    ),
+    "a flat channel": (torch.stack([GOOD, 0 * GOOD], 1), "has flat maps only"),
+    "NaN": (GOOD.log(), "has NaN or infinity; leave those maps out first"),
+    "no maps": (GOOD[:0], "has no maps; expected at least one"),
+    "a single map": (GOOD[0], r"has the shape \(16, 16\); expected \(maps, n, n\)"),
+}
+
+
+@pytest.mark.parametrize("field", [GaussianField, LognormalField])
+@pytest.mark.parametrize("case", UNFIT)
+def test_maps_that_no_field_can_be_fitted_to_are_refused_in_a_sentence(case, field):
+    maps, sentence = UNFIT[case]
+    with pytest.raises(ValueError, match=sentence):
+        field.fit(maps)

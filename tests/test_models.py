@@ -113,6 +113,21 @@ def test_samples_do_not_depend_on_how_many_more_are_made(model):
     assert_same_maps(model.sample(3, seeded(9)), model.sample(20, seeded(9))[:3])
 
 
+def test_the_number_of_threads_changes_rounding_only(model):
+    """As the FAQ says: bit for bit with as many threads, up to rounding with others."""
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for run, threads in (("one", 1), ("one again", 1), ("two", 2), ("two again", 2)):
+            torch.set_num_threads(threads)
+            found[run] = model.sample(4, seeded(9))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found["one"], found["one again"])
+    assert torch.equal(found["two"], found["two again"])
+    assert_same_maps(found["one"], found["two"])
+
+
 @pytest.mark.parametrize("sampler", [heun, stochastic])
 def test_each_map_of_a_diffusion_model_has_noise_of_its_own(sampler):
     model = build("conditional diffusion")

@@ -17,7 +17,7 @@ import papermill
 import pytest
 
 from lensnb import runs
-from lensnb.data import block_average, load_sample
+from lensnb.data import MapSet, block_average, load_sample
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
@@ -95,6 +95,15 @@ class TestForm:
             o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})
         ]
         assert pictures and all(o.metadata.get("image/png", {}).get("alt") for o in pictures)
+
+    def test_no_cell_ends_with_the_path_of_a_file(self, path):
+        """A function that writes a file returns its path; at the end of a cell that is noise."""
+        shown = [
+            "".join(o.get("data", {}).get("text/plain", ""))
+            for c in cells(path, "code")
+            for o in c.outputs
+        ]
+        assert [text for text in shown if re.match(r"(Posix|Windows)Path\(", text)] == []
 
     def test_no_picture_goes_through_an_output_widget(self, path):
         source = "\n".join(c.source for c in cells(path, "code"))
@@ -188,6 +197,32 @@ def test_runs_with_tiny_parameters_and_every_solution_after_it(path, small_maps,
         assert "null (true maps)" in verdicts and len(verdicts) >= 2
         for verdict in verdicts.values():
             assert {"mean_ratio", "scatter_ratio", "slope"} <= set(verdict["power"])
+
+
+@pytest.mark.parametrize("known", ["a file that says them", "an argument", "not at all"])
+def test_independent_maps_are_counted_by_box_wherever_the_boxes_are_known(
+    known, small_maps, tmp_path, capsys
+):
+    """The cells of 08, on maps of 32 simulations: each simulation gave eight of them."""
+    code = [c.source for c in cells(FOLDER / "08_bring_your_own_maps.ipynb", "code")]
+    theirs = MapSet.load(small_maps / "maps.npz")
+    names = {"theirs": str(small_maps / "maps.npz"), "side_deg": 5.0, "z_source": 0.0}
+    names |= {"simulation": "", "maps": ""}
+    if known != "a file that says them":
+        np.save(tmp_path / "bare.npy", theirs.maps)
+        names["theirs"] = str(tmp_path / "bare.npy")
+    if known == "an argument":
+        np.save(tmp_path / "boxes.npy", theirs.simulation)
+        names["simulation"] = str(tmp_path / "boxes.npy")
+    exec(code[0], names)
+    for beginning in ("mine = ", "kappa = ", "grouped = ", "design = "):
+        exec(next(source for source in code if source.startswith(beginning)), names)
+    said = capsys.readouterr().out
+    if known == "not at all":
+        assert "no boxes are known" in said and "worth" not in said
+    else:
+        worth = int(re.search(r"worth about (\d+) independent", said)[1])
+        assert worth < 0.8 * len(theirs)
 
 
 @pytest.mark.nightly

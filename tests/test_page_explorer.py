@@ -326,3 +326,60 @@ def test_no_control_gives_its_keys_away_and_a_widget_that_left_hears_nothing(exp
         assert control.get_attribute("data-lm-suppress-shortcuts") == "true"
     shown.key("ArrowRight")
     shown.close()
+
+
+@pytest.fixture
+def alone(show, sets):
+    """alone(…) → the explorer of a single set on a page."""
+
+    def alone(**options):
+        shown = show(explore({"mine": sets["truth"]}, 5.0), "explorer", **options)
+        shown.root.get_by_role("slider", name="Map").focus()
+        return shown
+
+    return alone
+
+
+def test_a_single_set_has_one_map_and_nothing_to_compare_with(alone):
+    shown = alone()
+    (first,) = maps(shown)
+    shown.key("ArrowRight")
+    assert maps(shown) != [first]
+    assert shown.root.get_by_text("map 2 of 40", exact=True).is_visible()
+    assert shown.root.get_by_label("View").count() == 0
+    label = shown.root.locator(".plot svg").get_attribute("aria-label")
+    assert label.endswith(". Drawn over: map 2 of mine.")
+    assert "undefined" not in shown.root.inner_text()
+    shown.root.locator(".plot svg").hover()
+    note = shown.root.locator(".statistic .note")
+    expect(note).to_contain_text("At ")
+    assert note.inner_text().count("mine") == 1
+    drawn = plot(shown)
+    shown.root.get_by_label("Statistic").select_option("peaks")
+    shown.idle()
+    assert plot(shown) != drawn and "ratio to mean" in plot(shown)
+
+
+def test_python_may_ask_a_single_set_for_any_view(alone):
+    shown = alone(clock=True)
+    shown.freeze()
+    first = maps(shown)
+    for view in ("blinking", "difference"):
+        shown.widget.view = view
+        shown.tell()
+        shown.pass_time(700)
+        assert maps(shown) == first
+    canvas = shown.root.locator(".map canvas").first
+    shown.double_click(canvas)
+    assert maps(shown) != first
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_single_set_is_legible_in_a_narrow_window(alone, theme, tmp_path):
+    shown = alone(theme=theme)
+    found = shown.contrasts(*TEXT)
+    assert len(found) > 20 and min(found)[0] > 4.5, min(found)
+    shown.root.screenshot(path=tmp_path / f"alone {theme}.png")
+    assert serious(shown.page, shown.selector) == []
+    shown.narrow()
+    shown.root.screenshot(path=tmp_path / f"alone {theme} narrow.png")

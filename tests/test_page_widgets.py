@@ -117,6 +117,18 @@ def test_the_quiz_is_legible_and_narrow_windows_lose_nothing(quiz, theme, tmp_pa
     shown.root.screenshot(path=tmp_path / f"narrow {theme}.png")
 
 
+@pytest.mark.parametrize("width", [420, 320])
+@pytest.mark.parametrize("generator", ["a diffusion model", "diffusion_with_band_powers_of_maps"])
+def test_a_score_of_many_questions_fits_into_a_narrow_window(show, truth, generator, width):
+    sets = {"truth": truth, "a flow": truth, generator: truth}
+    shown = show(spot_the_fake(sets, 5.0, questions=200), "quiz")
+    shown.narrow(width)
+    shown.widget.answers = [question["side"] for question in shown.widget.questions]
+    shown.tell()
+    expect(shown.root.locator("tbody tr").last).to_contain_text("200 of 200")
+    shown.narrow(width)
+
+
 # ---------------------------------------------------------------- lensnb.widgets.diffuse
 
 
@@ -401,6 +413,48 @@ def test_a_training_is_seen_while_it_runs(training):
     shown.tell()
     assert said.inner_text() == "flow: finished at step 50 of 100"
     shown.close()
+
+
+def curve_of(shown, number: int) -> np.ndarray:
+    """The points of a curve, (x, y) in pixels."""
+    return np.array(re.findall(r"([\d.]+) ([\d.-]+)", curves(shown)[number]), float)
+
+
+@pytest.mark.parametrize("records", [2, 3, 12])
+def test_the_axis_of_a_short_training_reaches_every_loss(show, records):
+    widget = TrainingView(100, "flow")
+    for step in range(1, records + 1):
+        widget.add(record(step))
+    widget.tell()
+    shown = show(widget, "training")
+    heights = curve_of(shown, 0)[:, 1]
+    assert len(set(heights)) == records  # none is drawn at the edge
+    assert 8 < heights.min() and heights.max() < 210 - 42
+    assert shown.root.get_by_text("at first").count() == 0
+
+
+def test_the_axis_of_a_training_leaves_out_the_first_losses_only_and_says_so(show):
+    """The first loss of 40 is far off; one in the middle as well, and the axis reaches that."""
+    widget = TrainingView(40, "flow")
+    losses = [9e4, *np.linspace(2, 1, 39)]
+    for step, loss in enumerate(losses, 1):
+        widget.add(record(step, loss=loss, validation=None))
+    widget.tell()
+    shown = show(widget, "training")
+    heights = curve_of(shown, 0)[:, 1]
+    assert heights[0] < 0 < heights[1:].min()
+    assert shown.root.get_by_text("↑ up to 90000 at first").is_visible()
+    widget.add(record(41, loss=7.0, validation=None))
+    widget.tell()
+    shown.tell()
+    assert curve_of(shown, 0)[-1, 1] > 8
+
+
+def test_a_single_record_is_a_point(show):
+    widget = TrainingView(100, "flow")
+    widget.add(record(100))
+    shown = show(widget, "training")
+    assert shown.root.locator("svg circle").count() == 3
 
 
 def test_the_button_interrupts_the_kernel_where_the_page_lets_it(training):

@@ -26,6 +26,7 @@ from lensnb.readers import (
 from lensnb.readers.catalogues import read_catalogue
 from lensnb.readers.cosmogrid import patch_centres
 from lensnb.shear import bin_shear, kaiser_squires, shear
+from lensnb.stats import peak_counts
 
 fits = pytest.importorskip("astropy.io.fits")
 h5py = pytest.importorskip("h5py")
@@ -428,6 +429,38 @@ def test_masked_map_of_the_published_size(tmp_path):
     np.save(tmp_path / "kappa.npy", np.zeros((1, 2, mask.sum()), np.float16))
     maps = open_maps(tmp_path / "kappa.npy", mask=tmp_path / "mask.npy", pixels=86)
     assert len(maps) == 2 * (1424 // 86) * 2 and maps.side_deg == pytest.approx(86 * 2 / 60)
+
+
+@pytest.mark.parametrize("side", [2, 7, 12])
+def test_a_mask_says_how_large_a_square_fits(tmp_path, side):
+    mask = np.zeros((40, 12), bool)
+    mask[20 : 20 + side, 12 - side :] = True
+    mask[::3, 0] = True  # single pixels elsewhere
+    np.save(tmp_path / "mask.npy", mask)
+    np.save(tmp_path / "kappa.npy", normal(3, mask.sum()))
+    for pixels in (side + 1, 300):
+        with pytest.raises(ValueError, match=f"expected pixels to be at most {side}, and less"):
+            open_maps(tmp_path / "kappa.npy", mask=tmp_path / "mask.npy", pixels=pixels)
+    assert len(open_maps(tmp_path / "kappa.npy", mask=tmp_path / "mask.npy", pixels=side)) == 3
+
+
+def test_tiles_of_the_published_mask(published, tmp_path):
+    """Its largest open square has 32 pixels; tiles of 16 use 37 % of the open sky."""
+    mask = published / "fair_mask" / "WIDE12H_bin2_2arcmin_mask.npy"
+    inside = np.load(mask)
+    path = tmp_path / "WIDE12H_bin2_2arcmin_kappa.npy"
+    np.save(path, normal(1, 2, inside.sum()).astype(np.float16))
+    with pytest.raises(ValueError, match="no square of 64 × 64 .* to be at most 32, and less for"):
+        open_maps(path, mask=mask, pixels=64)
+    tiles = {n: len(open_maps(path, mask=mask, pixels=n)) // 2 for n in (32, 24, 16)}
+    assert tiles == {32: 1, 24: 28, 16: 190}
+    assert tiles[16] * 16**2 / inside.sum() == pytest.approx(0.37, abs=0.005)
+    counts = peak_counts(
+        torch.from_numpy(unmask(path, mask).astype(np.float32)),
+        [-math.inf, math.inf],
+        torch.from_numpy(inside),
+    )
+    assert counts.shape == (1, 2, 1) and counts.min() > 1000
 
 
 # ---------------------------------------------------------------- catalogues
@@ -1009,7 +1042,7 @@ REFUSALS = {
     "masked, no tile": (
         lambda p: fair(p),
         {"mask": "mask.npy", "pixels": 30},
-        "no square of 30 × 30 pixels inside",
+        "no square of 30 × 30 pixels inside; expected pixels to be at most 18, and less for many",
     ),
     "masked, another mask": (
         lambda p: fair(p, np.ones((60, 24), bool)),

@@ -116,6 +116,36 @@ def test_coarser_grids_are_close(n, orientations):
     np.testing.assert_allclose(isotropic, reduced(first, second), rtol=5e-4)
 
 
+@pytest.mark.parametrize(
+    "n, share, of_s2, of_reduced",
+    [(64, 0.6, 7e-3, 4e-3), (128, 0.6, 7e-3, 4e-3), (128, 0.9, 2e-2, 1.2e-2)],
+)
+def test_coarser_grids_are_less_close_beside_wide_areas_of_zeros(n, share, of_s2, of_reduced):
+    """Not a statistical test: it checks for these maps the numbers that the docstrings state."""
+    maps, scales = fields(n, 2), scattering_scales(MapGrid(n, 5.0))
+    maps[..., : int(share * n)] = 0  # what a mask hides
+    first, second = direct(maps, scales, 4)
+    found = scattering(maps).numpy()
+    wrong2 = np.abs(found[:, first[0].size :] / second.reshape(len(maps), -1) - 1)
+    assert wrong2.max() < of_s2
+    wrong = np.abs(reduced_scattering(maps).numpy() / reduced(first, second) - 1)
+    assert wrong.max() < of_reduced
+
+
+def test_masked_real_maps_are_as_close_as_stated(published):
+    """Ray-traced maps behind a mask of a strip and holes, in full size and on coarser grids."""
+    fits = pytest.importorskip("astropy.io.fits")
+    path = published / "lenstools_raytraced" / "convergence_z99.fit"
+    kappa = torch.from_numpy(np.asarray(fits.getdata(path), "f8"))
+    maps = kappa.unfold(0, 128, 128).unfold(1, 128, 128).reshape(-1, 128, 128)[:4].clone()
+    maps[..., 77:] = 0
+    scales = scattering_scales(MapGrid(128, 5.0))
+    first, second = direct(maps, scales, 4)
+    expected = reduced(first, second)
+    wrong = np.abs(reduced_scattering(maps).numpy() / expected - 1)
+    assert wrong.max() < 4e-3
+
+
 def test_coefficients_are_kymatios():
     """Convolutions at full size with the filters of kymatio 0.3.0.
 

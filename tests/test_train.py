@@ -699,3 +699,20 @@ def test_settings_that_make_no_sense_are_refused_by_name(change):
 def test_a_set_without_maps_is_refused():
     with pytest.raises(ValueError, match="the training set has no maps; expected at least one"):
         next(fit(torch.nn.Linear(2, 2), torch.zeros(0, 8, 8), 2))
+
+
+@pytest.mark.parametrize("what", ["a field", "a frozen model"])
+def test_a_model_without_weights_to_train_is_refused(what):
+    maps = GaussianField.white(16).sample(8, torch.Generator().manual_seed(0))
+    model = GaussianField.fit(maps)
+    if what == "a frozen model":
+        model = Flow(16, steps=2, hidden=8).requires_grad_(False)
+    with pytest.raises(ValueError, match=f"a {type(model).__name__} has no weights to train"):
+        next(fit(model, maps, 2))
+
+
+@pytest.mark.parametrize("name", ["every", "check_every"])
+@pytest.mark.parametrize("value", [0, -1, 2.5])
+def test_records_come_after_a_whole_number_of_steps(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .*, found {value}"):
+        Checks(**{name: value})

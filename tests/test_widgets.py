@@ -248,7 +248,6 @@ BAD = {
         "choose from are power.*found 'bispectrum'",
     ),
     "no statistic": ([{"a": M, "b": M}, 5.0, []], "found none"),
-    "one set": ([{"a": M}, 5.0], "at least one other set; found 1"),
     "other pixels": (
         [{"a": M, "b": M[:, :8, :8]}, 5.0],
         r"'b' has the shape \(4, 8, 8\); expected \(maps, 16, 16\)",
@@ -284,6 +283,34 @@ def test_errors_are_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         widgets.explore(*arguments)
     assert "\n" not in str(error.value)
+
+
+def test_no_set_is_refused():
+    with pytest.raises(ValueError, match="the widget needs at least one set of maps; found none"):
+        widgets.explore({}, 5.0)
+
+
+SINGLE = {
+    "a set": (MapSet(M, 5.0), "maps"),
+    "a set with a name": ({"mine": MapSet(M, 5.0)}, "mine"),
+    "a tensor": (M, "maps"),
+    "an array with a name": ({"truth": M.numpy()}, "truth"),
+}
+
+
+@pytest.mark.parametrize(("sets", "name"), SINGLE.values(), ids=SINGLE.keys())
+def test_a_single_set_is_explored_alone(sets, name):
+    explorer = widgets.explore(sets, 5.0, ["power", "peaks"])
+    assert explorer.against == name
+    assert list(explorer._maps["sets"]) == [name]
+    assert repr(explorer) == f"Explorer: {name} (4 maps); Power spectrum"
+    assert explorer.alt() == f"A map of {name}, and the statistic of this set: Power spectrum."
+    explorer.statistic = "peaks"
+    explorer.n_gal_arcmin2 = 30
+    maps, above, below = (ax for ax in explorer.figure().axes if ax.get_label() != "<colorbar>")
+    assert maps.get_title() == f"{name}, map 1 of 4"
+    assert [text.get_text() for text in above.get_legend().get_texts()] == [name, "maps shown"]
+    assert len(below.lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -404,6 +431,9 @@ def test_a_picture_of_the_question_stays(asked):
 def test_errors_of_the_quiz_are_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         widgets.spot_the_fake(*arguments)
+    for one in ({"a": M}, M):
+        with pytest.raises(ValueError, match="a quiz needs true maps and at least one other set"):
+            widgets.spot_the_fake(one, 5.0)
     with pytest.raises(ValueError, match="a quiz needs at least one question, found 0"):
         widgets.spot_the_fake({"a": M, "b": M}, 5.0, questions=0)
 
@@ -802,3 +832,25 @@ def test_the_old_name_works_for_one_release(shown):
     ):
         history = widgets.watch(records(2), 20, "flow")
     assert len(history) == 2 and shown[0].state == "finished"
+
+
+# ---------------------------------------------------------------- the family that a widget shows
+
+FAMILIES = {
+    "a field": GaussianField.white(16),
+    "a path": "runs/quickstart/flow/model.safetensors",
+    "a state": {"weight": torch.zeros(3)},
+}
+
+
+@pytest.mark.parametrize("given", FAMILIES)
+def test_walk_and_diffuse_name_the_family_that_they_show(given, model):
+    name = type(FAMILIES[given]).__name__
+    for widget, family in ((widgets.walk, "Flow"), (widgets.diffuse, "Diffusion")):
+        sentence = rf"shows a trained {family}, such as .*{family.lower()}.*; found a {name}"
+        with pytest.raises(ValueError, match=sentence):
+            widget(FAMILIES[given], M, 5.0)
+    with pytest.raises(ValueError, match="shows a trained Flow, .* found a Diffusion"):
+        widgets.walk(model, M, 5.0)
+    with pytest.raises(ValueError, match="shows a trained Diffusion, .* found a Flow"):
+        widgets.diffuse(Flow(16, steps=2, hidden=8), M, 5.0)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from .. import stats
 from ..data import MapSet
-from ..ensemble import Ensemble, measure
+from ..ensemble import Ensemble, measured
 from .cosmology_responses import Responses, known_responses
 from .cost import Cost
 from .covariance import eigenvectors
@@ -26,7 +26,7 @@ from .per_map import per_map_statistics
 from .report import FidelityReport
 from .rows import QUANTITIES
 from .sample_vectors import as_stored, vectors_of
-from .sets import BOTH, NULL, TRAIN, TRUTH, FiniteMaps, gather_sets
+from .sets import BOTH, NULL, TRAIN, TRUTH, UNDEFINED, FiniteMaps, gather_sets, refuse_few
 from .verdict import Verdict, judge_joint, parts_of
 
 
@@ -169,7 +169,9 @@ def compare(
 ) -> FidelityReport:
     """Compare generated maps with true maps, and do the same with other true maps, the null.
 
-    All maps are held in memory. Of sets that are too large, give a part: ``truth[:4096]``.
+    All maps are held in memory. Of sets that are too large, give a part: ``truth[:4096]``. Maps
+    that cannot be compared are counted and left out (:mod:`lensnb.compare.sets`), and so is a
+    generator of which fewer than two maps are left.
 
     Args:
         truth: true maps, with their simulations, shape ``(maps, n, n)`` or
@@ -194,12 +196,15 @@ def compare(
 
     Raises:
         ValueError: the true sets share simulations, differ in their field, or one has fewer than
-            two simulations. Generated maps have another shape, or fewer than two are finite. A
-            name is reserved for a true set. Costs name a generator that is not there.
+            two simulations. Two sets state different skies (:mod:`lensnb.data.statements`).
+            Generated maps have another shape. No generator has two maps that can be compared
+            (:mod:`lensnb.compare.sets`). A name is reserved for a true set. Costs name a generator
+            that is not there.
     """
-    sets = gather_sets(truth, null, generated, train)
+    everything = gather_sets(truth, null, generated, train)
     costs = dict(costs or {})
-    _check_costs(costs, sets)
+    _check_costs(costs, everything)
+    sets = refuse_few(everything)
     reference = sets[TRUTH].maps
     if statistics is None:
         statistics = stats.suite(reference, truth.side_deg)
@@ -208,16 +213,19 @@ def compare(
     beside = per_map_statistics(reference, truth.side_deg)
     stored = _stored(truth, null, sets, statistics | beside)
     with _progress_bar(len(sets) + 1 + len(rows)) as bar:
-        ensembles, per_map = {}, {}
-        for name, one in sets.items():
-            measured = stored.get(name)
-            if measured is None:
-                measured = measure(statistics | beside, one.maps, one.simulation)
-            if stored:
-                measured = as_stored(measured)
-            ensembles[name] = {key: measured[key] for key in statistics}
-            per_map[name] = {key: measured[key] for key in beside}
+        vectors = {}
+        for name in sets:
+            if name in stored:
+                vectors[name] = stored[name]
+            else:
+                everything[name], vectors[name] = _measure(statistics | beside, everything[name])
             bar.update()
+        sets = refuse_few(everything)
+        ensembles, per_map = {}, {}
+        for name in sets:
+            of_set = as_stored(vectors[name]) if stored else vectors[name]
+            ensembles[name] = {key: of_set[key] for key in statistics}
+            per_map[name] = {key: of_set[key] for key in beside}
         for by_set in (ensembles, per_map):
             by_set[BOTH] = _pooled(by_set[TRUTH], by_set[NULL])
         comparison = Comparison(sets, ensembles, per_map, responses, look_at_maps, rounds, seed)
@@ -239,8 +247,19 @@ def compare(
         costs=costs,
         per_map=beside,
         parameters=responses.parameters,
-        counts={name: _counts(one, ensembles[name]) for name, one in sets.items()},
+        counts={name: _counts(one, ensembles.get(name)) for name, one in everything.items()},
     )
+
+
+def _measure(
+    statistics: Mapping[str, stats.Statistic], one: FiniteMaps
+) -> tuple[FiniteMaps, dict[str, Ensemble]]:
+    """The vectors of a set, without the maps that have one that is not finite."""
+    parts = [vectors for vectors, _ in measured(statistics, one.maps)]
+    vectors = {name: np.concatenate([part[name] for part in parts]) for name in statistics}
+    finite = np.isfinite(np.hstack(list(vectors.values()))).all(1)
+    one = one.without(~finite, UNDEFINED)
+    return one, {name: Ensemble(found[finite], one.simulation) for name, found in vectors.items()}
 
 
 def _stored(
@@ -257,8 +276,10 @@ def _stored(
     return {}
 
 
-def _counts(one: FiniteMaps, ensembles: Mapping[str, Ensemble]) -> dict[str, int]:
+def _counts(one: FiniteMaps, ensembles: Mapping[str, Ensemble] | None) -> dict[str, int]:
     """How many maps and simulations the statistics of a set know, and how many were left out."""
+    if ensembles is None:  # the whole set was left out
+        return one.counts()
     known = next(iter(ensembles.values()))
     return one.counts() | {"maps": len(known), "simulations": len(known.simulations)}
 

@@ -13,6 +13,8 @@ from ..ensemble import Ensemble, correlation, off_diagonal
 from .covariance import Coordinates, distances, maps_needed
 from .ratios import error_of_true_maps
 
+_ROUNDING = 1e-12  # of a mean: a smaller scatter is that of float64, where all maps are alike
+
 
 def correlation_slope(rho: np.ndarray, rho_true: np.ndarray) -> float:
     """Slope through zero of the off-diagonal correlations as a function of the true ones.
@@ -91,11 +93,12 @@ class Pair:
         area = np.nan
         if self.enough:
             eigenvalues, area = distances(sample.covariance, truth.covariance, self.coordinates)
+        scatters = std > _ROUNDING * np.abs(truth.mean)
         rho_true = correlation(truth.covariance)
         return {
             "mean_ratio": _divided(sample.mean, truth.mean, self.known & (truth.mean != 0)),
-            "mean_shift": _divided(sample.mean - truth.mean, std, std > 0),
-            "scatter_ratio": _divided(sample.std(), std, std > 0),
+            "mean_shift": _divided(sample.mean - truth.mean, std, scatters),
+            "scatter_ratio": _divided(sample.std(), std, scatters),
             "eigenvalues": eigenvalues,
             "log_area": np.log(area),
             "products": _products(correlation(sample.covariance), rho_true),

@@ -25,7 +25,7 @@ from .memorisation import Nearest
 from .per_map import bin_name
 from .quantities import Quantity
 from .rows import QUANTITIES
-from .sets import NULL, TRAIN, TRUTH
+from .sets import LEFT_OUT, NULL, TRAIN, TRUTH
 from .verdict import Verdict
 
 # With fewer simulations the errors themselves are poorly known, and the report says so.
@@ -72,8 +72,9 @@ class FidelityReport:
         neighbours: distances to the nearest training maps, of the truth and of each judged set;
             empty if there was no search.
         costs: what each generator costs, if it was given.
-        counts: maps in each set, their simulations, and how many maps were left out because they
-            were not finite.
+        counts: maps in each set, their simulations, how many maps were left out (``"dropped"``),
+            and how many for each reason of :mod:`lensnb.compare.sets`. A generator of which fewer
+            than two maps are left is here and nowhere else.
         per_map: what was measured of each map beside these statistics.
         parameters: names of the parameters that are inferred.
     """
@@ -251,8 +252,7 @@ class FidelityReport:
                 "rows of the covariance are left out."
             )
         for name, count in self.counts.items():
-            if count["dropped"]:
-                lines.append(f"{name}: {count['dropped']} maps were not finite and are left out.")
+            lines += self._left_out(name)
             simulations = count["simulations"]
             if name in (TRUTH, NULL, TRAIN) and simulations < _FEW_SIMULATIONS:
                 # the relative error of a standard deviation from so many values
@@ -296,6 +296,20 @@ class FidelityReport:
             f"factors {hartlap:.3f} (Hartlap et al. 2007), {dodelson:.3f} (Dodelson & Schneider "
             f"2013) and {percival:.3f} (Percival et al. 2014)."
         )
+
+    def _left_out(self, name: str) -> list[str]:
+        """Which maps of a set are not among those that were compared, in sentences."""
+        count = self.counts[name]
+        lines = []
+        for reason, words in LEFT_OUT.items():
+            number = count.get(reason, 0)
+            if number == 1:
+                lines.append(f"{name}: 1 map was {words} and is left out.")
+            elif number:
+                lines.append(f"{name}: {number} maps were {words} and are left out.")
+        if name not in self.ensembles:
+            lines.append(f"{name}: it has too few other maps, and is left out of the table.")
+        return lines
 
     def _too_few(self, name: str) -> bool:
         return not np.isfinite(self.verdicts[name]["joint"].area.value)

@@ -154,8 +154,10 @@ def _classify(seen: np.ndarray, is_sample: np.ndarray, new: np.ndarray) -> np.nd
     sample_mean = seen[is_sample].mean(0)
     means = np.stack([true_mean, sample_mean])
     residuals = seen - means[is_sample.astype(int)]
-    covariance, _ = ledoit_wolf(residuals, assume_centered=True)
-    direction = np.linalg.solve(covariance, sample_mean - true_mean)
+    direction = sample_mean - true_mean
+    if residuals.any():  # none with one map of each set, which knows no scatter
+        covariance, _ = ledoit_wolf(residuals, assume_centered=True)
+        direction = np.linalg.solve(covariance, direction)
     return (new - means.mean(0)) @ direction > 0
 
 

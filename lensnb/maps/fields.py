@@ -10,15 +10,17 @@ independent numbers. Then everything below is the same as for one channel.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from .grid import MapGrid, check_shape, wide
+from .grid import MapGrid, check_fittable, check_shape, wide
 
 # smallest variance of a mode relative to the largest, so that the field has a density
 FLOOR = 1e-9
+_WORTH_SAYING = 0.01  # of the power of a mode
 
 
 def mode_power(maps: Tensor) -> Tensor:
@@ -146,8 +148,11 @@ class GaussianField(nn.Module):
 
         Args:
             maps: shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
+
+        Raises:
+            ValueError: no tensor of maps, or maps that are not finite or flat.
         """
-        check_shape("the set for a Gaussian field", maps.shape)
+        check_fittable("the set for a Gaussian field", maps)
         maps = wide(maps)
         mean = maps.mean()
         centred = maps - mean
@@ -347,27 +352,46 @@ class LognormalField(nn.Module):
         """The lognormal field with these mode variances λ_κ, shift κ₀ and mean of κ.
 
         Modes for which no lognormal field exists (a negative eigenvalue of ξ_G) get a tiny
-        variance.
+        variance in the Gaussian field. Their power in κ is then more than was asked for.
 
         Args:
             variance: variances λ_κ of κ, in the layout of :class:`GaussianField`.
             shift: κ₀; for several channels one each, shape ``(channels,)``.
             mean: mean of κ; for several channels one each.
+
+        Raises:
+            ValueError: κ₀ plus the mean is not positive, or no lognormal field with this shift is
+                so anticorrelated.
+
+        Warns:
+            UserWarning: a mode's power in κ differs from what was asked for by more than 1 %.
         """
         n = variance.shape[-2]
         variance = torch.as_tensor(variance, dtype=torch.float64)
         kappa_0 = torch.as_tensor(shift, dtype=torch.float64)
         amplitude = kappa_0 + torch.as_tensor(mean, dtype=torch.float64)  # κ₀ + ⟨κ⟩
+        if not (amplitude > 0).all():
+            raise ValueError(
+                "the shift of a lognormal field plus its mean must be positive, found "
+                f"{amplitude.tolist()}"
+            )
         square = amplitude**2
         if variance.ndim == 4:
             amplitude = amplitude.expand(len(variance))
             square = torch.outer(amplitude, amplitude)[:, :, None, None]
         xi = torch.log1p(torch.fft.irfft2(variance, s=(n, n)) / square)
+        if not torch.isfinite(xi).all():
+            raise ValueError(
+                "no lognormal field with this shift has these mode variances: its correlation "
+                "function would lie below −(κ₀ + ⟨κ⟩)²; expected a larger shift"
+            )
         at_zero = xi[..., 0, 0]
         if variance.ndim == 4:
             at_zero = at_zero.diagonal()
-        lam = torch.fft.rfft2(xi).real
-        return cls(GaussianField(_floored(lam), amplitude.log() - 0.5 * at_zero), shift)
+        lam = _floored(torch.fft.rfft2(xi).real)
+        reached = torch.fft.rfft2(square * torch.fft.irfft2(lam, s=(n, n)).expm1()).real
+        _warn_of_other_power(reached, variance)
+        return cls(GaussianField(lam, amplitude.log() - 0.5 * at_zero), shift)
 
     @classmethod
     def fit(cls, maps: Tensor) -> LognormalField:
@@ -380,9 +404,10 @@ class LognormalField(nn.Module):
             maps: shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
 
         Raises:
-            ValueError: maps of another shape, or with a skewness that is not positive.
+            ValueError: no tensor of maps, maps that are not finite or flat, or a skewness that is
+                not positive.
         """
-        check_shape("the set for a lognormal field", maps.shape)
+        check_fittable("the set for a lognormal field", maps)
         x = wide(maps)
         if maps.ndim == 3:
             mean = x.mean()
@@ -420,6 +445,29 @@ class LognormalField(nn.Module):
         if self.channels == 1:
             return self.shift
         return self.shift[:, None, None]
+
+
+def _warn_of_other_power(reached: Tensor, asked: Tensor) -> None:
+    """Say how much the mode variances of a lognormal field differ from those that were asked for.
+
+    Args:
+        reached, asked: variances of κ, in the layout of :class:`GaussianField`.
+    """
+    if asked.ndim == 4:
+        reached = reached.diagonal(dim1=0, dim2=1)
+        asked = asked.diagonal(dim1=0, dim2=1)
+    # Modes without power, such as the mean of centred maps, get the floor, and are not counted.
+    some = asked > FLOOR * asked.max()
+    ratio = torch.where(some, reached / asked, 1.0)
+    wrong = (ratio - 1).abs() > _WORTH_SAYING
+    if wrong.any():
+        warnings.warn(
+            f"no lognormal field with this shift has exactly these mode variances: "
+            f"{int(wrong.sum())} of {ratio.numel()} modes get another power, "
+            f"{float(ratio.min()):.3g} to {float(ratio.max()):.3g} times what was asked for; "
+            "a larger shift is closer",
+            stacklevel=3,
+        )
 
 
 def _fitted_shift(x: Tensor) -> float:

@@ -105,6 +105,46 @@ def check_shape(
     raise ValueError(f"{name} has the shape {shape}; expected {expected}")
 
 
+def check_tensor(name: str, maps) -> None:
+    """Refuse anything but a tensor, such as an array or a set of maps.
+
+    Args:
+        name: what it is, which begins the error message.
+        maps: what was given.
+
+    Raises:
+        ValueError: it is no tensor; the message says how to make one.
+    """
+    if isinstance(maps, Tensor):
+        return
+    advice = "torch.as_tensor(maps)"
+    if hasattr(maps, "tensor"):
+        advice = "maps.tensor()"
+    raise ValueError(f"{name} is a {type(maps).__name__}; expected a tensor, {advice}")
+
+
+def check_fittable(name: str, maps: Tensor) -> None:
+    """Refuse maps from which no field can be measured.
+
+    Args:
+        name: what they are, which begins the error message.
+        maps: shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
+
+    Raises:
+        ValueError: no tensor, another shape, no maps, NaN or infinity, or a channel in which all
+            maps are flat.
+    """
+    check_tensor(name, maps)
+    check_shape(name, maps.shape)
+    if not len(maps):
+        raise ValueError(f"{name} has no maps; expected at least one")
+    if not torch.isfinite(maps).all():
+        raise ValueError(f"{name} has NaN or infinity; leave those maps out first")
+    flat = maps.amax((-2, -1)) == maps.amin((-2, -1))
+    if flat.all(0).any():
+        raise ValueError(f"{name} has flat maps only, each of one value; expected maps that vary")
+
+
 def turned(maps: Tensor, k: int) -> Tensor:
     """Maps ``(..., n, n)`` after symmetry ``k`` of the square, 0…7.
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .grid import MapGrid
+from .grid import MapGrid, check_tensor
 
 
 def smooth(maps: Tensor, sigma_arcmin: float, side_deg: float, periodic: bool = False) -> Tensor:
@@ -26,6 +26,7 @@ def smooth(maps: Tensor, sigma_arcmin: float, side_deg: float, periodic: bool = 
     Raises:
         ValueError: a negative standard deviation.
     """
+    check_tensor("the input of smooth", maps)
     if sigma_arcmin == 0:
         return maps
     if sigma_arcmin < 0:

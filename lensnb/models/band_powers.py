@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ..maps import GaussianField, MapGrid
-from ..maps.grid import wide
+from ..maps.grid import check_tensor, wide
 from ..samplers import MapNoise
 
 
@@ -70,8 +70,9 @@ class BandPowers(nn.Module):
             bands: number of bands in each channel, of equal width in ln |ℓ|.
 
         Raises:
-            ValueError: too few maps for this number of bands.
+            ValueError: no tensor, or too few maps for this number of bands.
         """
+        check_tensor("the set for band powers", y)
         numbers = gaussian.channels * max(bands, 1)
         if bands < 1 or len(y) < 2 * numbers:
             raise ValueError(

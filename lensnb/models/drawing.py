@@ -64,10 +64,10 @@ def draw(
     path = Path(path)
     if path.suffix != ".npy":
         raise ValueError(f"maps are drawn into a file that ends in .npy, found {path}")
-    if n < 1 or block < 1:
-        raise ValueError(
-            f"the numbers of maps and of maps in a block must be positive, found {n} and {block}"
-        )
+    if n < 1:
+        raise ValueError(f"the number of maps to draw must be positive, found {n}")
+    if block < 1:
+        raise ValueError(f"the number of maps in a block must be positive, found {block}")
     if not isinstance(getattr(model, "n", None), int):
         raise ValueError(
             f"maps are drawn from a model of maps; a {type(model).__name__} makes none"

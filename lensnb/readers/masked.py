@@ -76,7 +76,7 @@ def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
     if not corners:
         raise ValueError(
             f"{mask} has no square of {pixels} × {pixels} pixels inside; "
-            "expected a smaller argument pixels"
+            f"expected pixels to be at most {_largest_square(inside)}, and less for many tiles"
         )
     # Where each pixel is in the packed values of a map, and from it the same for each tile.
     position = inside.cumsum().reshape(inside.shape) - 1
@@ -143,9 +143,7 @@ def _tile_corners(inside: np.ndarray, n: int) -> list[tuple[int, int]]:
     """
     if not 2 <= n <= min(inside.shape):
         return []
-    # Sums over all squares from cumulative sums: a square lies inside where the sum is n².
-    sums = np.pad(inside.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    whole = sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n] == n * n
+    whole = _whole_squares(inside, n)
     free = np.ones_like(inside)
     corners = []
     for row, column in np.argwhere(whole).tolist():
@@ -154,3 +152,18 @@ def _tile_corners(inside: np.ndarray, n: int) -> list[tuple[int, int]]:
             tile[:] = False
             corners.append((row, column))
     return corners
+
+
+def _whole_squares(inside: np.ndarray, n: int) -> np.ndarray:
+    """Where squares of n × n pixels begin that lie wholly inside, bool."""
+    # Sums over all squares from cumulative sums: a square lies inside where the sum is n².
+    sums = np.pad(inside.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return sums[n:, n:] - sums[:-n, n:] - sums[n:, :-n] + sums[:-n, :-n] == n * n
+
+
+def _largest_square(inside: np.ndarray) -> int:
+    """The side of the largest square that lies wholly inside, in pixels."""
+    side = 1  # a mask has at least one pixel inside
+    while side < min(inside.shape) and _whole_squares(inside, side + 1).any():
+        side += 1
+    return side

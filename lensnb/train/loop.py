@@ -73,9 +73,9 @@ def fit(
         the step whose weights are left in the model.
 
     Raises:
-        ValueError: the maps or conditions do not fit the model; a loss or gradient is not finite;
-            the folder has a corrupt training or one with other settings. An option makes no sense.
-            A folder is given, but the model is of no registered family.
+        ValueError: the model has no weights; the maps or conditions do not fit it; a loss or
+            gradient is not finite; the folder has a corrupt training or one with other settings.
+            An option makes no sense. A folder is given, but the model is of no registered family.
         TypeError: an unknown argument, or one that is given twice.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)
@@ -83,6 +83,8 @@ def fit(
         raise ValueError(
             "patience waits for the loss of held-out maps to fall; give them as validation"
         )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"a {type(model).__name__} has no weights to train")
     needed = getattr(model, "given", {})
     source = training_set(maps, needed)
     held_out = None

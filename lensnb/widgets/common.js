@@ -232,8 +232,10 @@ function chart(svg, spec, marks) {
   let out = `<defs><clipPath id="${clip}"><rect ${box}/></clipPath></defs>`;
   for (const { value, label } of across.ticks) {
     const x = across.at(value).toFixed(1);
+    const wide = 3.5 * label.length > width - x; // half of the label would leave the picture
+    const place = wide ? `x="${width}" text-anchor="end"` : `x="${x}" text-anchor="middle"`;
     out += `<path class="grid" d="M${x} ${top}V${foot}"/>`;
-    out += `<text x="${x}" y="${foot + 16}" text-anchor="middle">${label}</text>`;
+    out += `<text ${place} y="${foot + 16}">${label}</text>`;
   }
   for (const { value, label } of up.ticks) {
     const y = up.at(value).toFixed(1);

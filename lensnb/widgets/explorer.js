@@ -28,6 +28,7 @@ const STYLE = `
 .lensnb-explorer .pair {
   display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 12px;
 }
+.lensnb-explorer .pair.alone { grid-template-columns: minmax(0, 1fr); }
 .lensnb-explorer .name {
   display: flex; align-items: center; gap: 7px; height: 30px; font-weight: 600; margin-bottom: 4px;
 }
@@ -174,7 +175,7 @@ function panels(s, shown, width, height) {
   const split = TOP + (height - TOP - FOOT - BETWEEN) * 0.66;
   const across = axis(low, high, SIDE, end, s.log_x, width < 420 ? 4 : 6);
   const upper = axis(...upperLimits(s, shown), split, TOP, s.log_y, s.log_y ? 6 : 5);
-  const lower = axis(...lowerLimits(s, shown[1]), height - FOOT, split + BETWEEN, false, 4);
+  const lower = axis(...lowerLimits(s, shown.at(-1)), height - FOOT, split + BETWEEN, false, 4);
   return { across, upper, lower, split, x: s.x.map(across.at) };
 }
 
@@ -184,7 +185,7 @@ function heights(panel, values) {
   return pixels.map((y, k) => (Number.isNaN(values[k]) ? NaN : y));
 }
 
-function drawAxes({ across, upper, lower, split }, s, width, height) {
+function drawAxes({ across, upper, lower, split }, s, width, height, unit) {
   const end = width - RIGHT, foot = height - FOOT;
   let out = "";
   for (const { value, label } of across.ticks) {
@@ -208,7 +209,7 @@ function drawAxes({ across, upper, lower, split }, s, width, height) {
   const upright = (text, y) =>
     `<text transform="translate(13 ${y}) rotate(-90)" text-anchor="middle">${text}</text>`;
   out += upright(title(s.y_label, upper.factor), (TOP + split) / 2);
-  out += upright(s.ratio ? "ratio to truth" : "shift / σ", (split + BETWEEN + foot) / 2);
+  out += upright(s.ratio ? `ratio to ${unit}` : "shift / σ", (split + BETWEEN + foot) / 2);
   const place = `x="${(SIDE + end) / 2}" y="${height - 6}" text-anchor="middle"`;
   return out + `<text ${place}>${title(s.x_label, across.factor)}</text>`;
 }
@@ -241,9 +242,9 @@ function legendEntry(name, colour, k) {
   );
 }
 
-const MAPS_SHOWN =
+const mapsShown = (text) =>
   '<span><svg width="24" height="12"><path d="M0 6H24" stroke="currentColor" ' +
-  'stroke-width="1.4" stroke-dasharray="5 3"/></svg>maps shown</span>';
+  `stroke-width="1.4" stroke-dasharray="5 3"/></svg>${text}</span>`;
 
 // ---------------------------------------------------------------- the widget
 
@@ -282,7 +283,7 @@ function build(about) {
     note: element("p", { class: "note" }),
     left: element("span", {}, about.sets[0].name),
     right: element("span"),
-    maps: [0, 1].map(() => ({
+    maps: about.sets.slice(0, 2).map(() => ({
       canvas: element("canvas", sized),
       mark: element("div", { class: "mark" }),
       swatch: element("span", { class: "swatch" }),
@@ -298,7 +299,8 @@ function build(about) {
 
 /** The rows of the widget: what can be chosen; maps and statistic. */
 function layout(part, about) {
-  const only = element("span", {}, about.sets[1].name);
+  const alone = about.sets.length === 1;
+  const only = element("span", {}, about.sets[1]?.name);
   const other = about.sets.length > 2 ? part.against : only;
   const names = [[part.left], [other, part.right]];
   const figures = part.maps.map(({ canvas, mark, swatch: colour, note }, k) => {
@@ -310,7 +312,7 @@ function layout(part, about) {
     labelled("Statistic", part.statistic),
     labelled("Smoothing, σ", part.smoothing),
     labelled(`Shape noise, σₑ = ${about.sigma_e}`, part.noise),
-    labelled("View", part.view),
+    ...(alone ? [] : [labelled("View", part.view)]),
     labelled("Colours", part.colours),
     part.status,
   );
@@ -318,7 +320,7 @@ function layout(part, about) {
   const { back, slider: range, forth, count, out, into } = part;
   const maps = element(
     "div", {},
-    element("div", { class: "pair" }, ...figures),
+    element("div", { class: alone ? "pair alone" : "pair" }, ...figures),
     element("div", { class: "scale" }, part.low, bar, part.high, part.auto),
     element("div", { class: "step" }, back, range, forth, count, out, into),
   );
@@ -330,7 +332,7 @@ let views = 0;
 
 function render({ model, el }) {
   const about = model.get("_about"), n = about.n, pixelArcmin = (about.side_deg * 60) / n;
-  const names = about.sets.map((s) => s.name), truth = names[0];
+  const names = about.sets.map((s) => s.name), truth = names[0], alone = names.length === 1;
   const part = build(about), clip = `lensnb${++views}`;
   const images = part.maps.map(({ canvas }) => blankImage(canvas));
   let maps, statistic, panelsNow, tables, colourOfDifference, late, blinking;
@@ -340,14 +342,15 @@ function render({ model, el }) {
 
   const steps = stepping(model, { index: showIndex, window: showWindow });
   const against = () => model.get("against");
-  const shown = () => [truth, against()];
+  const shown = () => (alone ? [truth] : [truth, against()]);
+  const view = () => (alone ? VIEWS[0] : model.get("view"));
   const setCalled = (name) => about.sets.find((s) => s.name === name);
   const count = (name) => setCalled(name).indices.length;
   const last = () => Math.max(...shown().map(count)) - 1;
   const which = (name) => steps.get("index") % count(name);
   const colour = (name) => (name === truth ? "var(--fg)" : inked(setCalled(name).colour));
   const limits = () => model.get("limits") ?? model.get("_maps").limits;
-  const isDifference = (k) => k === 1 && model.get("view") === "difference";
+  const isDifference = (k) => k === 1 && view() === "difference";
 
   // ---- maps
 
@@ -464,15 +467,15 @@ function render({ model, el }) {
     part.plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
     part.plot.innerHTML =
       `<defs>${upper}${lower}</defs>` +
-      drawAxes(panelsNow, statistic, width, height) +
+      drawAxes(panelsNow, statistic, width, height, alone ? "mean" : "truth") +
       bands.join("") +
-      thin(0, "u") + thin(0, "l") + thin(1, "u") + thin(1, "l") +
+      sets.map((_, k) => thin(k, "u") + thin(k, "l")).join("") +
       `<path class="cursor" d="M0 ${TOP}V${height - FOOT}"/>`;
     part.lines = {};
     for (const path of part.plot.querySelectorAll("[data-line]"))
       part.lines[path.dataset.line] = path;
     const entries = shown().map((name, k) => legendEntry(name, sets[k].colour, k));
-    part.legend.innerHTML = entries.join("") + MAPS_SHOWN;
+    part.legend.innerHTML = entries.join("") + mapsShown(alone ? "map shown" : "maps shown");
     drawLines();
   }
 
@@ -495,11 +498,11 @@ function render({ model, el }) {
     let range = "undefined";
     if (off.length) range = `${words(Math.min(...off))} to ${words(Math.max(...off))}`;
     const map = (of) => `map ${which(of) + 1} of ${of}`;
+    const apart = alone ? "" : `The mean of ${name} is ${range} ${what} ${truth}. `;
+    const drawn = shown().map(map).join(" and ");
     part.plot.setAttribute(
       "aria-label",
-      `${title}: ${y_label} against ${x_label}. ` +
-        `The mean of ${name} is ${range} ${what} ${truth}. ` +
-        `Drawn over: ${map(truth)} and ${map(name)}.`,
+      `${title}: ${y_label} against ${x_label}. ${apart}Drawn over: ${drawn}.`,
     );
     const used = (of) => {
       const total = setCalled(of).total, some = total > count(of) ? ` of ${total}` : "";
@@ -507,7 +510,7 @@ function render({ model, el }) {
     };
     part.note.textContent =
       "Line and band: mean and scatter (±σ) of one map, " +
-      `from ${used(truth)} maps of ${truth} and ${used(name)} of ${name}.`;
+      `from ${used(truth)} maps of ${truth}${alone ? "" : ` and ${used(name)} of ${name}`}.`;
   }
 
   function readBin(event) {
@@ -526,8 +529,8 @@ function render({ model, el }) {
     });
     const relative = words(statistic.relative(statistic.sets[against()].mean)[bin]);
     const what = statistic.ratio ? "ratio" : "shift";
-    const place = words(statistic.x[bin]);
-    part.note.textContent = `At ${place}: ${values.join(", ")}; ${what} ${relative}.`;
+    const apart = alone ? "" : `; ${what} ${relative}`;
+    part.note.textContent = `At ${words(statistic.x[bin])}: ${values.join(", ")}${apart}.`;
   }
 
   // ---- what to redraw
@@ -660,8 +663,7 @@ function render({ model, el }) {
 
   /** Blinking: the left canvas shows the true map and the other one in turn. */
   function showView() {
-    const view = model.get("view");
-    part.view.value = view;
+    part.view.value = view();
     clearInterval(blinking);
     const put = (on) => {
       swapped = on;
@@ -671,8 +673,8 @@ function render({ model, el }) {
       drawMaps();
     };
     put(false);
-    if (view === "blinking") blinking = setInterval(() => put(!swapped), BLINK);
-    part.right.textContent = view === "difference" ? ` minus ${truth} (mid-colour: equal)` : "";
+    if (view() === "blinking") blinking = setInterval(() => put(!swapped), BLINK);
+    part.right.textContent = view() === "difference" ? ` minus ${truth} (mid-colour: equal)` : "";
   }
 
   part.statistic.onchange = () => ask("statistic", part.statistic.value);

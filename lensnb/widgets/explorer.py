@@ -55,7 +55,7 @@ _MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcm
 
 
 def explore(
-    sets: Mapping[str, Maps],
+    sets: Mapping[str, Maps] | Maps,
     side_deg: float | None = None,
     statistics: str | Sequence[str] | None = None,
     *,
@@ -65,16 +65,16 @@ def explore(
     sigma_e: float = 0.4,
     seed: int = 0,
 ) -> Explorer:
-    """Step through true and generated maps side by side, with their statistics.
+    """Step through true and generated maps side by side, or through one set, with statistics.
 
     Arrow keys, Home and End step. A double click zooms into both maps, and a drag moves them. Maps
     stand side by side, blink, or are subtracted. The plot shows the mean and the scatter of one
     map for the true and for the chosen maps, and the two maps on view. Bins are made from the true
-    maps after noise and smoothing.
+    maps after noise and smoothing. A single set is shown alone, relative to its own mean.
 
     Args:
         sets: name → κ-maps, a :class:`~lensnb.data.MapSet` or an array ``(maps, n, n)``; the first
-            holds the true maps.
+            holds the true maps. Or one such set, with or without a name.
         side_deg: side of the field, degrees; not needed when one of the sets is a
             :class:`~lensnb.data.MapSet`.
         statistics: which to offer, of ``power``, ``pdf``, ``peaks``, ``minima``, ``V0``, ``V1``,
@@ -94,9 +94,11 @@ def explore(
         can be read and set.
 
     Raises:
-        ValueError: an unknown statistic; fewer than two sets; a set of fewer than two maps, of
-            several source bins or with NaN; sets of different shapes or fields; no field size.
+        ValueError: an unknown statistic; no set; a set of fewer than two maps, of several source
+            bins or with NaN; sets of different shapes or fields; no field size.
     """
+    if not isinstance(sets, Mapping):
+        sets = {"maps": sets}
     offered = {
         "statistic": _offered_statistics(statistics),
         "smoothing_arcmin": _offered_numbers("smoothing_arcmin", smoothing_arcmin),
@@ -173,7 +175,7 @@ class Explorer(Pictured):
         statistic: the statistic on view, a key of ``STATISTICS``.
         smoothing_arcmin: standard deviation of the smoothing, arcminutes; 0 is none.
         n_gal_arcmin2: source galaxies per square arcminute for the shape noise; 0 is no noise.
-        against: name of the set that is compared with the truth.
+        against: name of the set that is compared with the truth; of a single set its own name.
         index: the map on view, from 0; a set with fewer maps starts again.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
         view: ``"side by side"``; ``"blinking"``, true and other map in turn on the left; or
@@ -210,6 +212,9 @@ class Explorer(Pictured):
     ):
         self._kappa = {name: one.kappa for name, one in chosen.items()}
         self._truth, *others = chosen
+        self._alone = not others
+        if self._alone:
+            others = [self._truth]  # compared with itself: nothing to choose from
         self._n = chosen[self._truth].n
         self._side_deg, self._sigma_e, self._seed = side_deg, sigma_e, seed
         self._offered = {**offered, "against": others}
@@ -351,12 +356,15 @@ class Explorer(Pictured):
         return figure
 
     def _pair(self) -> dict[str, str]:
-        """The names of the two sets on view and their colours."""
-        return {self._truth: plot.TRUTH, self.against: self._palette[self.against]}
+        """The names of the sets on view and their colours: two, or the only one."""
+        pair = {self._truth: plot.TRUTH}
+        if not self._alone:
+            pair[self.against] = self._palette[self.against]
+        return pair
 
     def _draw_maps(self, figure) -> None:
-        """The two maps on view."""
-        axes = figure.subplots(1, 2)
+        """The maps on view."""
+        axes = figure.subplots(1, len(self._pair()), squeeze=False)[0]
         maps, _ = self._process()
         limits = self._default_limits() if self.limits is None else self.limits
         for ax, name in zip(axes, self._pair()):
@@ -364,11 +372,12 @@ class Explorer(Pictured):
             shown = self.index % count
             title = f"{name}, map {shown + 1} of {count}"
             image = draw_map(ax, maps[name][shown], self._side_deg, limits, self.colours, title)
-        axes[1].set(ylabel="", yticklabels=[])
+        for ax in axes[1:]:
+            ax.set(ylabel="", yticklabels=[])
         draw_colour_bar(figure, image, axes, aspect=45)
 
     def _draw_statistic(self, above, below) -> None:
-        """Mean and scatter of the two sets with the maps on view, and their ratio to the truth."""
+        """Mean and scatter of the sets with the maps on view, and their ratio to the first set."""
         statistic, vectors = self._measure()
         truth = vectors[self._truth]
         for name, colour in self._pair().items():
@@ -403,6 +412,8 @@ class Explorer(Pictured):
 
     def alt(self) -> str:
         """One sentence that says what the picture shows."""
-        truth, other = self._pair()
-        shown = f"A map of {truth} beside one of {other}, and the statistic of both sets"
+        truth, *others = self._pair()
+        shown = f"A map of {truth}, and the statistic of this set"
+        if others:
+            shown = f"A map of {truth} beside one of {others[0]}, and the statistic of both sets"
         return f"{shown}: {self._setting()}."

@@ -30,7 +30,7 @@ from .pictures import (
     Maps,
     Pictured,
     axes_of,
-    check_unconditional,
+    check_model,
     colour_limits,
     colour_tables,
     draw_colour_bar,
@@ -80,12 +80,12 @@ def walk(
         ``scales``, ``first`` and ``last`` can be read and set.
 
     Raises:
-        ValueError: the model has conditions; the maps have another size than its own, several
-            source bins or NaN; the field size is missing. There is no such map. A walk has fewer
-            than three steps. A temperature is not positive, or 1 is not among them.
+        ValueError: the model is no flow, or has conditions; the maps have another size than its
+            own, several source bins or NaN; the field size is missing. There is no such map. A
+            walk has fewer than three steps. A temperature is not positive, or 1 is not among them.
     """
     side_deg = side_of(maps, side_deg)
-    check_unconditional(model)
+    check_model(model, Flow)
     if steps < 3:
         raise ValueError(f"a walk needs at least three steps, found {steps}")
     offered = sorted({float(t) for t in temperatures})

@@ -23,7 +23,7 @@ from .pictures import (
     Maps,
     Pictured,
     axes_of,
-    check_unconditional,
+    check_model,
     colour_limits,
     colour_tables,
     draw_colour_bar,
@@ -76,11 +76,11 @@ def diffuse(
 
     Raises:
         ValueError: the maps have another size than the model's, several source bins or NaN; the
-            field size is missing; there is no such map; fewer than four levels; a model with
-            conditions.
+            field size is missing; there is no such map; fewer than four levels; a model that is
+            no diffusion model, or has conditions.
     """
     side_deg = side_of(maps, side_deg)
-    check_unconditional(model)
+    check_model(model, Diffusion)
     if levels < 4:
         raise ValueError(f"the noise level needs at least four steps, found {levels}")
     total = len(maps)

@@ -46,12 +46,10 @@ def field_side(sets: Mapping[str, Maps], side_deg: float | None) -> float:
     """The side of the field that all sets agree on, degrees.
 
     Raises:
-        ValueError: there are fewer than two sets, their fields differ, or no side is known.
+        ValueError: there is no set, their fields differ, or no side is known.
     """
-    if len(sets) < 2:
-        raise ValueError(
-            f"a comparison needs true maps and at least one other set; found {len(sets)}"
-        )
+    if not sets:
+        raise ValueError("the widget needs at least one set of maps; found none")
     for name, one in sets.items():
         if not isinstance(one, MapSet):
             continue
@@ -78,8 +76,18 @@ def side_of(maps: Maps, side_deg: float | None) -> float:
     return float(side_deg)
 
 
-def check_unconditional(model: nn.Module) -> None:
-    """Refuse a model with conditions, which no widget can show yet."""
+def check_model(model: nn.Module, kind: type[nn.Module]) -> None:
+    """Refuse a model of another family, or with conditions, which no widget can show yet.
+
+    Args:
+        model: what was given.
+        kind: the family that the widget shows.
+    """
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"the widget shows a trained {kind.__name__}, such as "
+            f"lensnb.models.load({kind.family!r}); found a {type(model).__name__}"
+        )
     if model.given:
         raise ValueError(
             f"the widget shows models without conditions; this one needs {', '.join(model.given)}"

@@ -34,6 +34,11 @@ const STYLE = `
 .lensnb-quiz :is(tbody th, th:first-child) { text-align: left; }
 .lensnb-quiz .scale { color: var(--soft); font-size: 12px; padding: 0 5px; }
 .lensnb-quiz thead th { color: var(--soft); font-size: 12px; }
+.lensnb-quiz tbody th { min-width: 5.5em; overflow-wrap: anywhere; }
+@container (max-width: 430px) {
+  .lensnb-quiz :is(th, td) { padding-right: 8px; }
+  .lensnb-quiz td { white-space: normal; }
+}
 `;
 
 const SIDES = ["left", "right"];

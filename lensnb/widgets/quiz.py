@@ -97,6 +97,10 @@ def spot_the_fake(
     """
     if questions < 1:
         raise ValueError(f"a quiz needs at least one question, found {questions}")
+    if not isinstance(sets, Mapping) or len(sets) < 2:
+        raise ValueError(
+            "a quiz needs true maps and at least one other set: {name: maps, other name: maps}"
+        )
     side_deg = field_side(sets, side_deg)
     chosen = pick_all(sets, questions)
     maps = {name: smooth(one.kappa, smoothing_arcmin, side_deg) for name, one in chosen.items()}

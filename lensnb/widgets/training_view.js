@@ -39,25 +39,31 @@ const NAMES_OF_CHECKS = {
   broken_maps: "broken maps",
 };
 
-/** The ends of the y axis. The first losses may be far off: the axis leaves out the top 5 %. */
+/**
+ * The ends of the y axis, and the largest value above it or null. The losses of the first records
+ * may be far off: the axis need not reach those of the first 5 %. It has all others.
+ */
 function upEnds(curves) {
-  const values = curves.flatMap(([, v]) => v).filter(Number.isFinite).sort((a, b) => a - b);
-  if (!values.length) return null;
-  const low = values[0], bulk = values[Math.floor(0.95 * (values.length - 1))];
+  const all = curves.flatMap(([, v]) => v).filter(Number.isFinite);
+  if (!all.length) return {};
+  const later = curves.flatMap(([, v]) => v.slice(Math.floor(v.length / 20)));
+  const values = later.filter(Number.isFinite);
+  if (!values.length) values.push(...all);
+  const low = Math.min(...all), bulk = Math.max(...values);
   const high = bulk > low ? bulk : low + Math.abs(low) * 0.01 + 1e-12;
-  const room = 0.08 * (high - low);
-  return [low - room, high + room];
+  const room = 0.08 * (high - low), most = Math.max(...all);
+  return { y_ends: [low - room, high + room], above: most > high + room ? most : null };
 }
 
 /** One panel of curves [name, values, colour] against the step. */
 function panel(svg, steps, last, curves, label) {
-  const y_ends = upEnds(curves);
+  const { y_ends, above } = upEnds(curves);
   if (!y_ends) return;
   const spec = { x_label: "step", y_label: label, x_ends: [0, last], y_ends };
   const draw = ([name, values, colour], k, across, up) => {
     const known = values.map((y, i) => [steps[i], y]).filter(([, y]) => Number.isFinite(y));
     const x = known.map(([step]) => across.at(step));
-    const y = known.map(([, v]) => up.at(Math.max(up.low, Math.min(up.high, v))));
+    const y = known.map(([, v]) => up.at(v)); // what is above the panel is cut off there
     let out = `<path class="curve" style="stroke:${colour}" d="${line(x, y)}"/>`;
     if (known.length === 1) out += point(x[0], y[0], colour, 0); // a line would not be seen
     if (known.length && curves.length > 1) {
@@ -67,7 +73,13 @@ function panel(svg, steps, last, curves, label) {
     }
     return out;
   };
-  chart(svg, spec, (across, up) => curves.map((c, k) => draw(c, k, across, up)).join(""));
+  const marks = (across, up) => {
+    const drawn = curves.map((c, k) => draw(c, k, across, up)).join("");
+    if (above === null) return drawn;
+    const place = `x="${(CHART.left + svg.clientWidth) / 2}" y="${CHART.top + 16}"`;
+    return `${drawn}<text ${place} text-anchor="middle">↑ up to ${words(above)} at first</text>`;
+  };
+  chart(svg, spec, marks);
 }
 
 /** The numbers of the last record and of the last check, as [name, text]. */
