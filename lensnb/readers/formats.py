@@ -57,7 +57,7 @@ class Options:
 
     def __post_init__(self):
         if self.side_deg is not None:
-            check_side(self.side_deg)
+            self.side_deg = check_side(self.side_deg)
             if self.side_deg >= 180:
                 raise ValueError(f"side_deg must be below 180 degrees, found {self.side_deg}")
         if self.z_source is None:

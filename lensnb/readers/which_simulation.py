@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..maps.arrays import plain_labels
 from .filemaps import FileMaps, reading
 
 EACH = "each"  # for ``simulation``: every map counts as its own, whatever the files say
@@ -139,14 +140,4 @@ def _read(simulation) -> tuple[str | Path, np.ndarray]:
             )
         with reading(name, "a whole .npy file of plain numbers"):
             simulation = np.array(np.lib.format.open_memmap(name, mode="r"))
-    simulation = np.asarray(simulation)
-    if simulation.dtype.kind == "f" and np.isfinite(simulation).all():
-        whole = simulation.round()
-        if (whole == simulation).all():
-            simulation = whole.astype(np.int64)
-    if simulation.ndim == 1 and simulation.dtype.kind not in "iuU":
-        raise ValueError(
-            f"{name} holds values of type {simulation.dtype}; "
-            "expected whole numbers or names of simulations"
-        )
-    return name, simulation
+    return name, plain_labels(str(name), simulation)
