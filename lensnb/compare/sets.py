@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ..data import MapSet
+from ..maps.arrays import plain_tensor
 from ..maps.grid import check_shape
+from ..store.pixels import check_marks
 
 TRUTH = "truth"
 NULL = "null (true maps)"
@@ -118,9 +120,10 @@ def _finite(name: str, maps: Tensor | MapSet, truth: MapSet) -> FiniteMaps:
     if isinstance(maps, MapSet):
         simulation, maps = maps.simulation, maps.tensor()
     else:
-        maps = torch.as_tensor(maps).detach().cpu().float()
+        maps = plain_tensor(name, maps).detach().cpu().float()
         simulation = np.arange(len(maps))  # every map is independent
     _check_like_truth(name, maps.shape, truth)
+    check_marks(name, maps.numpy())
     finite = torch.isfinite(maps).flatten(1).all(1)
     dropped = int((~finite).sum())
     if dropped:

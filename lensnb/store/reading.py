@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .pixels import check_pieces
+
 # pixels of a chunk, and of a piece that is read, checked or measured at once: 16 MB of float32
 PIECE = 2**22
 
@@ -64,7 +66,7 @@ def ahead(executor: Executor, function: Callable, items: Iterable, most: int) ->
 
 
 def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = None) -> None:
-    """Check that all pixels are finite, and that no map has values far too large for κ.
+    """Check that all pixels are finite and can be κ.
 
     Args:
         where: what the error message begins with, a file.
@@ -73,46 +75,13 @@ def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = No
         total: number of maps in the file; by default these are all.
 
     Raises:
-        ValueError: a pixel is NaN or infinite, or half of a map has \\|κ\\| > 10.
+        ValueError: a pixel is NaN, infinite, below −10, above 1000 or a mark for missing values;
+            half of a map has \\|κ\\| > 10; a map is constant, or exactly 0 in a fiftieth of its
+            pixels; or the maps are whole numbers, or have no negative pixel and a mean above 0.1.
     """
     if total is None:
         total = len(maps)
-    bad = 0
-    first_bad = None
-    worst = 0.0
-    worst_at = 0
-    for start, part in pieces(maps):
-        # numpy is six times as slow in float16
-        wide = part.astype(np.promote_types(part.dtype, np.float32), copy=False)
-        if wide.min(initial=0) >= -10 and wide.max(initial=0) <= 10:  # False if there is a NaN
-            continue
-        for i, one in enumerate(wide, first + start):
-            count = one.size - np.count_nonzero(np.isfinite(one))
-            if count:
-                bad += count
-                if first_bad is None:
-                    first_bad = i
-                continue
-            bulk = _bulk(one)
-            if bulk > worst:
-                worst = bulk
-                worst_at = i
-    if bad:
-        raise ValueError(
-            f"{where} has {bad} pixels that are NaN or infinite, the first in map {first_bad} "
-            f"of {total} (counted from 0); expected finite κ everywhere"
-        )
-    if worst > 10:
-        raise ValueError(
-            f"{where} cannot be κ: |κ| has the median {worst:.3g} in map {worst_at} of {total} "
-            "(counted from 0); expected less than 10"
-        )
-
-
-def _bulk(one: np.ndarray) -> float:
-    """The median of \\|κ\\|, from about 64 × 64 pixels of a map."""
-    step = max(1, one.shape[-1] // 64)
-    return float(np.median(np.abs(one[..., ::step, ::step], dtype=np.float64)))
+    check_pieces(where, pieces(maps), first, total)
 
 
 # ---------------------------------------------------------------- reading
