@@ -17,6 +17,7 @@ from ..renamed import renamed
 from ..store import MapWriter, pieces
 from ..store.reading import check_pixels
 from .checks import check_alike, checked
+from .content import check_no_shear
 from .filemaps import FileMaps
 from .formats import Options, find_format
 from .which_files import list_files
@@ -62,7 +63,9 @@ def open_maps(
             each; NaN when not known.
         simulation: the simulation of each map, an array of integers or names, or the path of such
             an ``.npy``; it replaces what the files say. None keeps what they say; if they say
-            nothing, every map counts as its own simulation. ``"each"`` counts every map, and every
+            nothing, every map counts as its own simulation. Files whose names differ
+            in a redshift only (``_z0.5``, ``_z1.0``) are planes of one sight line: their maps of
+            one number share a simulation. ``"each"`` counts every map, and every
             tile, as its own whatever the files say, so that maps of a single simulation can be
             split; errors are then underestimated.
         pixels: a side of the maps returned. Maps are averaged in whole blocks, file by file, so
@@ -178,7 +181,7 @@ class _Files:
     def __init__(self, path, asked: Options):
         self._asked = asked
         self._paths = list_files(path)
-        self._simulations = simulations(asked.simulation)
+        self._simulations = simulations(asked.simulation, self._paths)
         self._said: list[dict] = []  # the provenance of each file
         self._now: FileMaps | None = None
         self._total = 0  # maps of the file that is being read
@@ -188,6 +191,8 @@ class _Files:
         first = None
         for path in self._paths:
             one = checked(path, read_file(path, self._asked), self._asked)
+            if one.simulation is None:
+                check_no_shear(path, one)
             without_maps = replace(one, maps=_none_of(one.maps))
             if first is None:
                 first = without_maps

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..files import optional
 from .filemaps import options_needed, reading
+from .images import open_fits
 
 _SLICS_SIDE = 600.0  # arcminutes
 _FLAT = ("x_arcmin", "y_arcmin", "shear1", "shear2")
@@ -156,8 +157,10 @@ def is_table(path: Path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with fits.open(path, memmap=False) as hdus:
+            with open_fits(path) as hdus:
                 if hdus[0].header.get("NAXIS") or len(hdus) < 2:
+                    return False
+                if "PIXTYPE" in hdus[1].header:  # pixels of a sky, and no galaxies
                     return False
                 return isinstance(hdus[1], fits.BinTableHDU)
         except Exception:  # the reader of images will say what is wrong
@@ -166,11 +169,11 @@ def is_table(path: Path) -> bool:
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
     """Numbers of the table in HDU 1, one a galaxy, float64, by lower-case name."""
-    fits = optional(path, "astropy.io.fits")
+    optional(path, "astropy.io.fits")
     with reading(path, "a whole FITS table in HDU 1"), warnings.catch_warnings():
         # Astropy only warns of some faults, such as a file that is cut off; they fail below.
         warnings.simplefilter("ignore")
-        with fits.open(path, memmap=False) as hdus:
+        with open_fits(path) as hdus:
             table = hdus[1].data
             columns = {name.lower(): table[name] for name in table.names}
             return {

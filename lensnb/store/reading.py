@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .chunks import read_all
 from .pixels import check_pieces
 
 # pixels of a chunk, and of a piece that is read, checked or measured at once: 16 MB of float32
@@ -118,6 +119,8 @@ class StoredMaps:
         shards = getattr(array, "shards", None)
         chunks = getattr(array, "chunks", None)
         smallest = (shards or chunks or (1,))[0]
+        self._smallest = smallest
+        self._sharded = shards is not None
         self.path = Path(path)
         self.checked = checked
         self.kind = kind
@@ -229,14 +232,13 @@ class StoredMaps:
         """Read maps from the file; an error names the chunk that cannot be read."""
         try:
             found = np.asarray(self._array[start:stop]).astype(self.dtype, copy=False)
-            corner = (slice(None), *[0] * (found.ndim - 1))
-            if self.checked and np.isnan(found[corner]).any():
+            if self._unwritten(found):
                 raise ValueError("it is missing")
             return found
         except MemoryError:
             raise
         except Exception as error:
-            step = (getattr(self._array, "chunks", None) or (stop - start,))[0]
+            step = self._smallest
             if stop - start > step:  # read the chunks one by one, to find the damaged one
                 for at in range(start, stop, step):
                     self._whole(at, min(at + step, stop))
@@ -244,6 +246,15 @@ class StoredMaps:
             raise ValueError(
                 f"{self.path} is not {self.kind} ({self._name(start, step)}: {reason})"
             ) from None
+
+    def _unwritten(self, found: np.ndarray) -> bool:
+        """Whether a map was never written, which reads as NaN."""
+        if self.checked:
+            corner = (slice(None), *[0] * (found.ndim - 1))
+            return np.isnan(found[corner]).any()
+        if self._sharded:
+            return np.isnan(found).all(tuple(range(1, found.ndim))).any()
+        return False
 
     def _name(self, start: int, step: int) -> str:
         metadata = getattr(self._array, "metadata", None)
@@ -272,11 +283,20 @@ def simulation_name(keys) -> str | None:
 
 
 def read_simulation(group, count: int) -> np.ndarray:
-    """The simulations of the first ``count`` maps of a zarr group, as numbers or as names."""
-    numbers = np.asarray(group[simulation_name(group)][:])[:count]
+    """The simulations of the first ``count`` maps of a zarr group, as numbers or as names.
+
+    Raises:
+        ValueError: they are missing, or some of them are.
+    """
+    name = simulation_name(group)
+    if name is None:
+        raise ValueError("its array simulation is missing")
+    numbers = read_all(group[name], count)
     names = group.attrs.get("names")
     if names is None:
         return numbers
+    if not ((numbers >= 0) & (numbers < len(names))).all():
+        raise ValueError(f"its {name} holds numbers beyond its {len(names)} names")
     return np.array(names, dtype=np.str_)[numbers]
 
 
