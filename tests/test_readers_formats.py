@@ -606,9 +606,9 @@ def test_convert_of_several_files_with_what_each_format_takes(tmp_path, small_kt
     assert main(["convert", *files, str(tmp_path / "a.npz"), "--source", "23"]) == 0
     assert open_maps(tmp_path / "a.npz").simulation.tolist() == [1, 2]
     path = str(catalogue(tmp_path))
-    options = ["--pixels", "8", "--source", "0.5,2.5", "--signs", "1", "-1"]
+    options = ["--pixels", "8", "--source", "0.5,2.5", "--signs", "1", "1"]
     assert main(["convert", path, str(tmp_path / "b.npz"), *options]) == 0
-    expected = read_catalogue(path, 8, source=(0.5, 2.5), signs=(1, -1)).maps
+    expected = read_catalogue(path, 8, source=(0.5, 2.5), signs=(1, 1)).maps
     np.testing.assert_array_equal(open_maps(tmp_path / "b.npz").maps[0], expected)
 
 
@@ -925,7 +925,11 @@ REFUSALS = {
         CONE,
         "1 galaxies with NaN or infinite shear1",
     ),
-    "catalogue in another unit": (lambda p: catalogue(p, value=1e9), CONE, "cannot be κ"),
+    "catalogue in another unit": (
+        lambda p: catalogue(p, value=1e9),
+        CONE,
+        "cannot be shear: 1 galaxies have",
+    ),
     "catalogue without pixels": (lambda p: catalogue(p), {}, "expected the argument pixels"),
     "catalogue without redshifts": (
         lambda p: catalogue(p, ["z_spectroscopic"]),

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..shear import kaiser_squires
 from .filemaps import FileMaps
+from .signs import e_mode_share
 
 _KAPPA = ("kappa", "convergence", "κ")
 _OTHERS = {
@@ -18,9 +18,9 @@ _OTHERS = {
     "mask", "weight", "weights", "count", "counts", "ngal",
 }  # fmt: skip
 _REDSHIFT = re.compile(r"(?<![a-z])z_?s?[_=]?(\d+(?:[.p]\d+)?)", re.I)
-# Of two unrelated maps, E and B have on average half of the power of a mode each, ± 0.03. Of the
+# Of two unrelated maps, E and B have on average half of the power of a mode each, ± 0.06. Of the
 # components of a shear without noise, one of them has nearly all.
-_ONE_MODE = 0.25
+_ONE_MODE = 0.2
 
 
 def check_called(path: Path, where: str, name) -> None:
@@ -59,39 +59,16 @@ def check_no_shear(path: Path, one: FileMaps) -> None:
         two = np.asarray(one.maps[:])
     else:
         return
-    if shape[-1] < 16 or not np.isfinite(two).all():
+    if shape[-1] < 32 or not np.isfinite(two).all():
         return
     first, second = torch.from_numpy(two.astype(np.float64))
     for sign in (1, -1):
-        share = e_mode_share(torch.complex(first, sign * second))
+        share, _ = e_mode_share(torch.complex(first, sign * second))
         if not _ONE_MODE < share < 1 - _ONE_MODE:
             raise ValueError(
                 f"{path} has two maps that are the components of a shear: together, one of the "
                 f"modes E and B has {max(share, 1 - share):.0%} of their power; expected κ"
             )
-
-
-def e_mode_share(gamma: torch.Tensor) -> float:
-    """The mean share of the E mode, |κ_E|² / (|κ_E|² + |κ_B|²), of the long Fourier modes.
-
-    Each mode counts the same, so that the largest ones do not decide alone.
-
-    Args:
-        gamma: γ₁ + iγ₂, complex, shape ``(n, n)``.
-
-    Returns:
-        1 for a shear without noise and edges, 1/2 for noise.
-    """
-    kappa_e, kappa_b = kaiser_squires(gamma - gamma.mean(), periodic=True)
-    e, b = (torch.fft.rfft2(one).abs().square() for one in (kappa_e, kappa_b))
-    n = len(gamma)
-    row = torch.fft.fftfreq(n, 1 / n)[:, None]
-    column = torch.fft.rfftfreq(n, 1 / n)[None]
-    radius = torch.hypot(row, column)
-    long = (radius > 0) & (radius <= max(4, n / 8)) & (e + b > 0)
-    if not long.any():
-        return 0.5
-    return float((e[long] / (e + b)[long]).mean())
 
 
 def one_sight_line(paths: Sequence[Path]) -> bool:

@@ -24,7 +24,7 @@ FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _COLUMBIA = re.compile(r"WLconv_z(\d+\.\d+)_\d+r\.fits?(\.gz)?")
 # Cards that say what an image shows.
 _TITLES = ("OBJECT", "EXTNAME", "BTYPE", "CONTENT", "TITLE", "DATATYPE", "QUANTITY", "IMTYPE")
-_UNITS = {
+UNITS = {
     "deg": 1.0, "degree": 1.0, "degrees": 1.0, "arcmin": 1 / 60, "arcminutes": 1 / 60,
     "arcminute": 1 / 60, "arcsec": 1 / 3600, "arcseconds": 1 / 3600, "arcsecond": 1 / 3600,
     "rad": math.degrees(1), "radian": math.degrees(1), "radians": math.degrees(1),
@@ -129,14 +129,14 @@ def _unit(path: Path, comment: str) -> float:
     bracket = re.search(r"\[\s*(.*?)\s*\]", comment)
     if bracket:
         words = [bracket[1].lower()]
-    named = [word for word in words if word in _UNITS]
+    named = [word for word in words if word in UNITS]
     if bracket and not named:
         raise ValueError(
             f"{path} gives its ANGLE in {bracket[1]!r}; expected deg, arcmin, arcsec or rad"
         )
     if not named:
         return 1.0
-    return _UNITS[named[0]]
+    return UNITS[named[0]]
 
 
 def _side_of_pixels(path: Path, cards, shape: tuple[int, ...]) -> float | None:
