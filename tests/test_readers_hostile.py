@@ -1,5 +1,6 @@
 """Files that are no files, never written, too large, or that would run code when they are opened."""
 
+import gzip
 import json
 import os
 import pickle
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from lensnb.data import MapSet
-from lensnb.readers import open_maps, save_zarr
+from lensnb.readers import ktng, open_maps, save_zarr, slics
 from lensnb.store import MapWriter
 
 zarr = pytest.importorskip("zarr")
@@ -193,3 +194,151 @@ def test_names_as_text_of_variable_length_are_read(tmp_path, version):
     names = group.create_array("labels", shape=(3,), dtype="string")
     names[:] = np.array(["run 1", "run 1", "κ"], dtype=object)
     assert open_maps(tmp_path / "maps.zarr", 5.0).simulation.tolist() == ["run 1", "run 1", "κ"]
+
+
+# ---------------------------------------------------------------- no files, and packed ones
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.fits", "a.h5", "1.0kappa_weight.dat_LOS1"])
+def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    refuses("is a pipe, a socket or a device", tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    refuses("is a pipe, a socket or a device", tmp_path / name)
+
+
+def test_pipes_as_simulation_and_as_mask(tmp_path):
+    np.save(tmp_path / "a.npy", kappa(2, 8, 8))
+    os.mkfifo(tmp_path / "pipe.npy")
+    for how in (
+        {"simulation": tmp_path / "pipe.npy"},
+        {"mask": tmp_path / "pipe.npy", "pixels": 4},
+    ):
+        with pytest.raises(ValueError, match="pipe.npy is a pipe, a socket or a device"):
+            open_maps(tmp_path / "a.npy", 5.0, **how)
+
+
+def test_a_packed_file_that_becomes_far_larger(tmp_path):
+    """A header of FITS, and then zeros: 64 MiB from 65 kB. κ does not compress to a thousandth."""
+    fits.PrimaryHDU(kappa(16, 16)).writeto(tmp_path / "a.fits")
+    raw = (tmp_path / "a.fits").read_bytes()
+    for name in ("a.fits.gz", "a.fit.gz"):
+        with gzip.open(tmp_path / name, "wb") as file:
+            file.write(raw + bytes(2**26))
+        refuses("is not a whole FITS file .* becomes more than", tmp_path / name)
+    with gzip.open(tmp_path / "b.fits.gz", "wb") as file:
+        file.write(raw)
+    assert len(open_maps(tmp_path / "b.fits.gz", 5.0)) == 1
+
+
+def test_an_archive_that_becomes_far_larger(tmp_path):
+    maps = kappa(2, 8, 8)
+    np.savez_compressed(tmp_path / "a.npz", maps=maps, other=np.zeros(2**24))
+    refuses("is not a whole .npz archive .* and becomes", tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "b.npz", maps=maps, other=np.zeros(100))
+    assert len(open_maps(tmp_path / "b.npz", 5.0)) == 2
+
+
+# ---------------------------------------------------------------- never written
+
+
+def test_sparse_files_are_no_maps(tmp_path, monkeypatch):
+    monkeypatch.setattr(slics, "_PIXELS", 65)
+    monkeypatch.setattr(ktng, "_PIXELS", 16)
+    path = tmp_path / "0.042kappa_weight.dat_LOS1"
+    with open(path, "wb") as file:
+        file.truncate(4 * 65**2)
+    refuses("has only one value, 0", path, side_deg=None)
+    half = kappa(65, 65)
+    half[30:] = 0
+    path.write_bytes(half.tobytes())
+    refuses("is exactly 0 in 5.*% of the pixels", path, side_deg=None)
+    np.save(tmp_path / "a.npy", kappa(2, 16, 16))
+    size = (tmp_path / "a.npy").stat().st_size
+    os.truncate(tmp_path / "a.npy", size - 4 * 256)
+    os.truncate(tmp_path / "a.npy", size)  # the second map is a hole
+    refuses("has only one value, 0, in map 1 of 2", tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("chunks", [None, (4, 4)])
+@pytest.mark.parametrize("written", [0, 4, 16])
+def test_hdf5_that_was_not_wholly_written(tmp_path, monkeypatch, chunks, written):
+    monkeypatch.setattr(ktng, "_PIXELS", 16)
+    path = tmp_path / "LP001_run001_maps.hdf5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("z23/kappa", (16, 16), "f4", chunks=chunks, fillvalue=0.01)
+        if written:
+            data[:written] = kappa(16, 16)[:written]
+    if written == 16:
+        assert len(open_maps(path)) == 1
+    elif chunks or not written:  # what was written of one block cannot be told from the rest
+        refuses("z23/kappa, of which not all was written", path, side_deg=None)
+
+
+def test_hdf5_of_a_sky_that_was_never_written(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("kg/stage3_lensing1", (12 * 16**2,), "f4", chunks=(256,))
+    how = {"side_deg": 20.0, "pixels": 8, "source": 1}
+    refuses("kg/stage3_lensing1, of which not all was written", tmp_path / "a.h5", **how)
+
+
+TEXT = np.array(["kappa"] * 4, dtype=object)
+
+
+@pytest.mark.parametrize("data", [TEXT, np.arange(4), np.zeros(4, "c8"), None], ids=str)
+def test_hdf5_of_something_else(tmp_path, data):
+    for name, how in (("z23/kappa", {}), ("kg/stage3_lensing1", {"source": 1, "pixels": 8})):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            if data is None:
+                file.create_group(name)
+            else:
+                file[name] = data.astype(h5py.string_dtype()) if data.dtype == object else data
+        refuses("of type .*; expected floating-point κ", tmp_path / "a.h5", **how)
+
+
+# ---------------------------------------------------------------- sets that say odd things
+
+ABOUT = {"side_deg": 5.0, "z_source": 1.0, "provenance": {}}
+ODD = {
+    "no json": ("{", "Expecting|JSON"),
+    "a list": ("[1]", "its key about holds list"),
+    "a number": ("5", "its key about holds int"),
+    "nothing": ("{}", "its key about lacks provenance, side_deg, z_source"),
+    "no side": (json.dumps({**ABOUT, "side_deg": None}), "side_deg must be"),
+    "a text": (json.dumps({**ABOUT, "side_deg": "wide"}), "side_deg must be one number"),
+    "redshifts": (json.dumps({**ABOUT, "z_source": [1, 2, 3]}), "source redshifts"),
+    "words": (json.dumps({**ABOUT, "z_source": "far"}), "z_source must be one number"),
+    "provenance": (json.dumps({**ABOUT, "provenance": [1]}), "its provenance is not"),
+    "an array": (np.arange(3), "about|JSON|Extra data|Expecting"),
+}
+
+
+@pytest.mark.parametrize("about, words", ODD.values(), ids=ODD)
+def test_an_archive_with_an_odd_about(tmp_path, about, words):
+    path = tmp_path / "a.npz"
+    np.savez(path, maps=kappa(2, 8, 8), simulation=np.arange(2), about=about)
+    refuses(words, path, side_deg=None)
+
+
+@pytest.mark.parametrize("side", [0.0, -5.0, 720.0])
+def test_a_side_that_is_none_of_a_flat_field(tmp_path, side):
+    array = zarr.create_array(str(tmp_path / "a.zarr"), data=kappa(2, 8, 8))
+    array.attrs["side_deg"] = side
+    refuses(
+        "field size; expected one positive|expected a flat field",
+        tmp_path / "a.zarr",
+        side_deg=None,
+    )
+    np.savez(tmp_path / "a.npz", maps=kappa(2, 8, 8), side_deg=side)
+    refuses(
+        "field size; expected one positive|expected a flat field",
+        tmp_path / "a.npz",
+        side_deg=None,
+    )
+
+
+def test_a_provenance_that_is_no_dictionary(tmp_path):
+    array = zarr.create_array(str(tmp_path / "a.zarr"), data=kappa(2, 8, 8))
+    array.attrs["provenance"] = ["made", "here"]
+    refuses("has a provenance that is no dictionary", tmp_path / "a.zarr")

@@ -80,7 +80,8 @@ def read_npz(path: Path) -> FileMaps:
 
 
 def _saved_set(path: Path) -> FileMaps:
-    saved = MapSet.load(path)
+    with reading(path, "a whole .npz archive"):
+        saved = MapSet.load(path)
     return FileMaps(
         saved.maps,
         saved.side_deg,

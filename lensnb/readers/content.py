@@ -20,7 +20,7 @@ _OTHERS = {
 _REDSHIFT = re.compile(r"(?<![a-z])z_?s?[_=]?(\d+(?:[.p]\d+)?)", re.I)
 # Of two unrelated maps, E and B have on average half of the power of a mode each, ± 0.06. Of the
 # components of a shear without noise, one of them has nearly all.
-_ONE_MODE = 0.2
+_ONE_MODE = 0.25
 
 
 def check_called(path: Path, where: str, name) -> None:
