@@ -146,7 +146,7 @@ class MapGrid:
     side_deg: float
 
     def __post_init__(self):
-        check_side(self.side_deg)
+        object.__setattr__(self, "side_deg", check_side(self.side_deg))
         if self.n < 2:
             raise ValueError(f"a grid needs at least 2 pixels a side, found {self.n}")
 
