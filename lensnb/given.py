@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .maps.arrays import plain_array, plain_tensor
 from .maps.grid import turned, wide
 
 Given = Mapping[str, Tensor]
@@ -151,10 +152,7 @@ def as_arrays(owner: str, given) -> dict:
     for name, values in checked_mapping(owner, given).items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"a condition has a name such as noisy_map, found {name!r}")
-        if isinstance(values, Tensor):
-            values = values.detach().cpu().numpy()
-        if not hasattr(values, "shape"):
-            values = np.asarray(values)
+        values = plain_array(f"the condition {name}", values)
         kind = np.dtype(values.dtype).kind
         if kind in "biu":
             values = np.asarray(values, np.float64)
@@ -233,7 +231,7 @@ def check_given(
 def _checked(words: str, condition: Condition, values, count: int) -> Tensor:
     """The values, one for each map; ``words`` begin the error message."""
     try:
-        values = torch.as_tensor(values)
+        values = plain_tensor(words, values)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{words} as a {type(values).__name__}; expected numbers") from None
     if tuple(values.shape) == condition.shape:

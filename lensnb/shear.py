@@ -32,7 +32,9 @@ from .maps import ARCMIN, MapGrid
 from .maps.grid import check_tensor, wide
 
 
-def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple[Tensor, Tensor]:
+def bin_shear(
+    x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean shear of the galaxies in each pixel of a square field.
 
     Args:
@@ -41,20 +43,30 @@ def bin_shear(x: Tensor, y: Tensor, gamma: Tensor, n: int, side: float) -> tuple
             is also possible.
         n: pixels a side.
         side: side of the field, in the unit of ``x`` and ``y``.
+        weight: w of each galaxy, not negative; None gives all the same.
 
     Returns:
-        (mean, number of galaxies): complex128 and int64, shape ``(n, n)``; the mean is 0 in pixels
-        without galaxies.
+        (mean Σwγ/Σw, number of galaxies): complex128 and int64, shape ``(n, n)``; the mean is 0 in
+        pixels without galaxies. With weights, the number is the effective one, (Σw)²/Σw², float64.
     """
     column = _pixel_number(x, n, side)
     row = _pixel_number(y, n, side)
     inside = (column >= 0) & (column < n) & (row >= 0) & (row < n)
     pixel = row[inside] * n + column[inside]
     gamma = torch.as_tensor(gamma).to(torch.complex128)[inside]
-    count = torch.bincount(pixel, minlength=n * n)
+    if weight is None:
+        count = total = torch.bincount(pixel, minlength=n * n)
+        total = total.clamp(min=1)
+    else:
+        weight = wide(weight)[inside]
+        gamma = weight * gamma
+        total = torch.bincount(pixel, weight, n * n)
+        squares = torch.bincount(pixel, weight.square(), n * n)
+        total = torch.where(total > 0, total, 1)
+        count = torch.where(squares > 0, total.square() / squares, 0)
     real = torch.bincount(pixel, gamma.real, n * n)
     imaginary = torch.bincount(pixel, gamma.imag, n * n)
-    mean = torch.complex(real, imaginary) / count.clamp(min=1)
+    mean = torch.complex(real, imaginary) / total
     return mean.reshape(n, n), count.reshape(n, n)
 
 

@@ -13,7 +13,15 @@ import scipy.stats
 import torch
 
 from lensnb.maps import smooth
-from lensnb.stats import at_scales, minima_counts, moments, pdf, peak_counts, reduced_moments
+from lensnb.stats import (
+    at_scales,
+    minima_counts,
+    moments,
+    pdf,
+    peak_counts,
+    reduced_moments,
+)
+from lensnb.stats.peaks import peak_heights
 
 KAPPA = np.linspace(-0.03, 0.03, 8)
 
@@ -82,15 +90,56 @@ def test_of_two_neighbours_the_higher_is_a_peak_along_all_eight_directions():
         assert peak_counts(kappa, [0.1, 0.25, 0.5]).tolist() == [0, 1]
 
 
-def test_plateaus_and_edges_are_no_peaks():
-    flat, plateau, edge = (torch.zeros(9, 9) for _ in range(3))
-    plateau[4, 4] = plateau[4, 5] = 1.0
+def test_flat_maps_edges_and_steps_are_no_peaks():
+    flat, step, edge = (torch.zeros(9, 9) for _ in range(3))
+    step[:, 3:6] = 1.0  # a ridge that reaches the edge
     for row, column in [(0, 4), (8, 4), (4, 0), (4, 8), (0, 0), (8, 8)]:
         edge[row, column] = 1.0
     everywhere = [-math.inf, math.inf]
-    maps = torch.stack([flat, plateau, edge])
+    maps = torch.stack([flat, step, edge])
     assert peak_counts(maps, everywhere).tolist() == [[0], [0], [0]]
     assert minima_counts(-maps, everywhere).tolist() == [[0], [0], [0]]
+
+
+def test_a_plateau_is_one_peak_whatever_its_form():
+    """Two pixels, along a diagonal, a ring with a pit in it, and two that do not touch."""
+    kappa = torch.zeros(24, 24)
+    kappa[2, 2:4] = kappa[6, 6] = kappa[7, 7] = 1.0
+    kappa[12:17, 3:8] = 0.5
+    kappa[13:16, 4:7] = 0.1  # a pit of nine equal pixels is one minimum
+    kappa[20, 15] = kappa[20, 17] = 0.7
+    assert peak_counts(kappa, [0.4, 0.6, 0.8, 2.0]).tolist() == [1, 2, 2]
+    assert minima_counts(kappa, [0.05, 0.2]).tolist() == [1]
+    assert sorted(peak_heights(kappa).tolist()) == pytest.approx([0.5, 0.7, 0.7, 1.0, 1.0])
+
+
+def test_a_shoulder_is_no_peak_and_a_plateau_beside_hidden_pixels_neither():
+    kappa = torch.zeros(12, 12)
+    kappa[4, 3:6] = 0.5
+    kappa[4, 6] = 0.9
+    assert peak_counts(kappa, [0.4, 0.6, 1.0]).tolist() == [0, 1]
+    kappa[8, 3:5] = 0.5
+    mask = torch.ones(12, 12, dtype=torch.bool)
+    assert peak_counts(kappa, [0.4, 0.6, 1.0], mask).tolist() == [1, 1]
+    mask[8, 6] = False  # a neighbour of the second pixel's neighbour: all are still seen
+    assert peak_counts(kappa, [0.4, 0.6, 1.0], mask).tolist() == [1, 1]
+    mask[7, 5] = False
+    assert peak_counts(kappa, [0.4, 0.6, 1.0], mask).tolist()[0] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_plateaus_of_rounded_maps_are_those_of_scikit_image(dtype):
+    morphology = pytest.importorskip("skimage.morphology")
+    maps = smooth(0.1 * noise(2, 96, 96), 6.0, 5.0).to(dtype)
+    rounded = maps.double().numpy()
+    expected = []
+    for one in rounded:
+        groups = scipy.ndimage.label(
+            morphology.local_maxima(one, allow_borders=False), np.ones((3, 3))
+        )
+        expected.append(groups[1])
+    assert peak_counts(maps, [-math.inf, math.inf])[:, 0].tolist() == expected
+    assert min(expected) > 20
 
 
 def test_peaks_are_those_of_a_maximum_filter():

@@ -374,7 +374,7 @@ def test_no_two_writers_at_a_time(stored):
 
 
 REFUSED = {
-    "no array": ([[0.0]], [0], r"has the shape \(\); expected \(maps, 8, 8\)"),
+    "no array": ([[0.0]], [0], r"has the shape \(1, 1\); expected \(maps, 8, 8\)"),
     "shape": (kappa(2, 4), [0, 0], r"has the shape \(2, 4, 4\); expected \(maps, 8, 8\)"),
     "one map": (kappa(2)[0], [0] * 8, r"has the shape \(8, 8\); expected \(maps, 8, 8\)"),
     "wider": (kappa(2, dtype=np.float64), [0, 0], "takes maps of float32, found float64"),
@@ -387,7 +387,7 @@ REFUSED = {
     "fractions": (
         kappa(2),
         [0.5, 0.5],
-        "takes one simulation a map, 2 whole numbers or names, found float64",
+        "holds values of type float64; expected whole numbers or names of simulations",
     ),
     "names": (kappa(2), ["a", "b"], "has simulations with numbers, found names"),
 }

@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 
 from ..data import MapSet, check_statements
+from ..maps.arrays import plain_tensor
 from ..maps.grid import check_shape
+from ..store.pixels import check_marks
 
 TRUTH = "truth"
 NULL = "null (true maps)"
@@ -146,7 +148,7 @@ def gather_sets(
     if train is not None:
         sets[TRAIN] = train
     sets |= generated
-    whole = {name: _whole(maps) for name, maps in sets.items()}
+    whole = {name: _whole(name, maps) for name, maps in sets.items()}
     of_truth = _Scale.of(whole[TRUTH].maps)
     return {name: _comparable(one, of_truth) for name, one in whole.items()}
 
@@ -201,11 +203,12 @@ def _check_like_truth(sets: Mapping[str, Tensor | MapSet], truth: MapSet) -> Non
 # ---------------------------------------------------------------- maps that are left out
 
 
-def _whole(maps: Tensor | MapSet) -> FiniteMaps:
-    """All maps of a set."""
+def _whole(name: str, maps: Tensor | MapSet) -> FiniteMaps:
+    """All maps of a set; one with marks for missing values was read wrongly, and is refused."""
     if isinstance(maps, MapSet):
+        check_marks(name, maps.tensor().numpy())
         return FiniteMaps(maps.tensor(), maps.simulation, 0)
-    maps = torch.as_tensor(maps).detach().cpu().float()
+    maps = plain_tensor(name, maps).detach().cpu().float()
     return FiniteMaps(maps, np.arange(len(maps)), 0)  # every map is independent
 
 

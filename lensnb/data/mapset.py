@@ -21,6 +21,7 @@ from torch import Tensor
 from ..files import atomic_write
 from ..given import Batch, as_arrays, check_values
 from ..maps import MapGrid
+from ..maps.arrays import plain_array, plain_json, plain_labels
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..ramps import strip_png
 from ..renamed import old_attribute, renamed
@@ -59,15 +60,15 @@ class MapSet:
     given: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.maps = _array(self.maps)
+        self.maps = plain_array("the set of maps", self.maps)
         check_shape("the set of maps", self.maps.shape)
         if not np.issubdtype(self.maps.dtype, np.floating):
             raise ValueError(f"maps must be floating-point κ, found {self.maps.dtype}")
-        check_side(self.side_deg)
+        self.side_deg = check_side(self.side_deg)
         self.z_source = checked_redshifts(self.z_source, self.channels)
         if self.simulation is None:
             self.simulation = np.arange(len(self.maps))
-        self.simulation = np.asarray(self.simulation)
+        self.simulation = plain_labels("simulation", self.simulation)
         if self.simulation.shape != (len(self.maps),):
             raise ValueError(
                 f"{len(self.maps)} maps need one simulation number each, "
@@ -216,7 +217,7 @@ class MapSet:
         about = {
             "side_deg": self.side_deg,
             "z_source": self.z_source,
-            "provenance": self.provenance,
+            "provenance": plain_json(self.provenance),
         }
         given = {_GIVEN + name: values for name, values in self.given.items()}
         with atomic_write(path) as file:
@@ -235,7 +236,7 @@ class MapSet:
         """
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
+                about = _about(archive["about"])
                 maps = archive["maps"]
                 name = "simulation"
                 if name not in archive.files:
@@ -281,10 +282,18 @@ class MapSet:
         )
 
 
-def _array(values):
-    """Tensors and lists as NumPy arrays; arrays, and maps that stay on disk, unchanged."""
-    if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
-    if hasattr(values, "shape"):
-        return values
-    return np.asarray(values)
+def _about(text: np.ndarray) -> dict:
+    """What a file says about its maps.
+
+    Raises:
+        ValueError: something that :meth:`MapSet.save` does not write.
+    """
+    about = json.loads(str(text))
+    if not isinstance(about, dict):
+        raise ValueError(f"its key about holds {type(about).__name__}, no names and values")
+    missing = {"side_deg", "z_source", "provenance"} - about.keys()
+    if missing:
+        raise ValueError(f"its key about lacks {', '.join(sorted(missing))}")
+    if not isinstance(about["provenance"], dict):
+        raise ValueError("its provenance is not a dictionary")
+    return about

@@ -16,8 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from .arrays import plain_number
 
 ARCMIN = math.pi / 180 / 60
 
@@ -29,16 +32,23 @@ def wide(x: Tensor) -> Tensor:
     return x.double()
 
 
-def check_side(side_deg: float | None) -> None:
+def check_side(side_deg: float | None) -> float:
     """Refuse a side of the field, in degrees, that is missing or not positive.
 
+    Returns:
+        The side as a number of Python; an angle of astropy in degrees.
+
     Raises:
-        ValueError: the side is None, NaN, zero or negative.
+        ValueError: the side is None, NaN, zero, negative or no number.
     """
-    if side_deg is None or not side_deg > 0:
+    side = math.nan
+    if side_deg is not None:
+        side = plain_number("side_deg", side_deg, "deg")
+    if not side > 0:
         raise ValueError(
             f"side_deg must be the side of the field in degrees, above 0, found {side_deg}"
         )
+    return side
 
 
 def checked_redshifts(z_source, channels: int) -> float | tuple[float, ...]:
@@ -55,10 +65,10 @@ def checked_redshifts(z_source, channels: int) -> float | tuple[float, ...]:
     Raises:
         ValueError: the number of redshifts is not that of the channels.
     """
-    if hasattr(z_source, "__len__"):
-        several = [float(z) for z in z_source]
-    else:
-        several = [float(z_source)]
+    several = z_source
+    if np.ndim(z_source) == 0:
+        several = [z_source]
+    several = [plain_number("z_source", z) for z in several]
     if len(several) == 1 and math.isnan(several[0]):
         several = several * channels
     if len(several) != channels:
@@ -176,7 +186,7 @@ class MapGrid:
     side_deg: float
 
     def __post_init__(self):
-        check_side(self.side_deg)
+        object.__setattr__(self, "side_deg", check_side(self.side_deg))
         if self.n < 2:
             raise ValueError(f"a grid needs at least 2 pixels a side, found {self.n}")
 

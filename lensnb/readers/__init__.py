@@ -15,7 +15,17 @@ A new format is one more file, and one more import line here.
 from ..renamed import moved
 
 # The import of a format registers it. The order is the order in which formats are asked.
-from . import arrays, catalogues, cosmogrid, images, ktng, masked, slics, zarr_sets  # noqa: F401
+from . import (  # noqa: F401
+    arrays,
+    catalogues,
+    cosmogrid,
+    healpix,
+    images,
+    ktng,
+    masked,
+    slics,
+    zarr_sets,
+)
 from .entry import convert, open_maps
 from .filemaps import FileMaps
 from .formats import Format, Options, register

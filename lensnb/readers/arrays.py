@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data import MapSet
-from .filemaps import FileMaps, number, reading
+from .content import check_called
+from .filemaps import MOST_PACKED, SMALL, FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
 
@@ -65,6 +66,7 @@ def read_npz(path: Path) -> FileMaps:
         # NumPy would take any other file for a pickle.
         if not zipfile.is_zipfile(path):
             raise ValueError("it is cut off, or no zip archive at all")
+        _check_packing(path)
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             ours = {"maps", "about"} <= set(archive.files)
             arrays = {}
@@ -72,11 +74,14 @@ def read_npz(path: Path) -> FileMaps:
                 arrays = {key: archive[key] for key in archive.files}
     if ours:
         return _saved_set(path)
-    return FileMaps(_only_maps(path, arrays), _side(path, arrays))
+    name, maps = _only_maps(path, arrays)
+    check_called(path, "its key", name)
+    return FileMaps(maps, _side(path, arrays), simulation=_sight_line(maps, arrays))
 
 
 def _saved_set(path: Path) -> FileMaps:
-    saved = MapSet.load(path)
+    with reading(path, "a whole .npz archive"):
+        saved = MapSet.load(path)
     return FileMaps(
         saved.maps,
         saved.side_deg,
@@ -88,15 +93,36 @@ def _saved_set(path: Path) -> FileMaps:
     )
 
 
-def _only_maps(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """The only array that could be maps, by its type and the number of its axes."""
-    maps = [array for array in arrays.values() if array.ndim in (2, 3) and array.dtype.kind == "f"]
+def _check_packing(path: Path) -> None:
+    """Refuse an archive that becomes far larger in memory, as κ does not."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MOST_PACKED * path.stat().st_size + SMALL:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes and becomes {size:,}")
+
+
+def _sight_line(maps: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
+    """One simulation for maps at several redshifts, which are planes of one sight line."""
+    for key in ("z", "zs", "z_source", "redshift", "redshifts"):
+        if maps.ndim == 3 and key in arrays and arrays[key].shape == maps.shape[:1]:
+            if len(np.unique(arrays[key])) > 1:
+                return np.zeros(len(maps), int)
+    return None
+
+
+def _only_maps(path: Path, arrays: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    """The only array that could be maps, by its type and the number of its axes; with its key."""
+    maps = {
+        key: array
+        for key, array in arrays.items()
+        if array.ndim in (2, 3) and array.dtype.kind == "f"
+    }
     if len(maps) != 1:
         raise ValueError(
             f"{path} has {len(maps)} floating-point arrays of 2 or 3 dimensions among its keys "
             f"({', '.join(arrays) or 'none'}); expected exactly one, the maps"
         )
-    return maps[0]
+    return next(iter(maps.items()))
 
 
 def _side(path: Path, arrays: dict[str, np.ndarray]) -> float | None:

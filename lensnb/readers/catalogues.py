@@ -17,6 +17,7 @@ from .filemaps import FileMaps, options_needed
 from .formats import Format, Options, ends_in, register
 from .images import FITS
 from .shear_tables import ShearCatalogue, is_table, read_shear
+from .signs import check_signs
 
 _SLICS_NAME = re.compile(r"GalCatalog_LOS_cone(\d+)\.fits")
 # A set of maps has no mask. A few pixels without a galaxy, which then have no shear, do no harm;
@@ -66,8 +67,7 @@ def read_catalogue(
 
     Raises:
         ValueError: as for :func:`read_shear`; or more than a twentieth of the pixels is empty; or
-            the table has a column of κ and the map is anticorrelated with it, so that the signs
-            are wrong.
+            other signs are right (:mod:`lensnb.readers.signs`).
     """
     path = Path(path)
     options_needed(path, "a catalogue, whose shear is averaged in pixels", pixels=pixels)
@@ -92,9 +92,10 @@ def read_catalogue(
     }
     if galaxies.redshift is not None:
         about["mean_redshift"] = float(galaxies.redshift.mean())
+    truth = None
     if galaxies.kappa is not None:
-        truth, _ = _binned(galaxies, torch.from_numpy(galaxies.kappa), pixels)
-        about["correlation_with_kappa"] = _correlation(path, kappa_e, truth.real, signs)
+        truth = _binned(galaxies, torch.from_numpy(galaxies.kappa), pixels)[0].real
+    about |= check_signs(path, mean, truth, signs)
     found = FileMaps(kappa_e.float().numpy(), galaxies.side_deg, provenance=about)
     name = _SLICS_NAME.fullmatch(path.name)
     if name:
@@ -106,16 +107,7 @@ def read_catalogue(
 def _binned(galaxies: ShearCatalogue, values: torch.Tensor, pixels: int):
     """Mean of a value over the galaxies in each pixel, and how many galaxies those are."""
     x, y = torch.from_numpy(galaxies.x), torch.from_numpy(galaxies.y)
-    return bin_shear(x, y, values, pixels, 60 * galaxies.side_deg)
-
-
-def _correlation(path: Path, kappa: torch.Tensor, truth: torch.Tensor, signs) -> float:
-    """Correlation of the map with the κ of the table, which must not be negative."""
-    both = torch.stack([kappa.flatten(), truth.flatten()])
-    correlation = float(torch.corrcoef(both)[0, 1])
-    if correlation < 0:
-        raise ValueError(
-            f"{path} gives a map that has the correlation {correlation:.2f} with its own column "
-            f"kappa; expected other signs of the shear than {tuple(signs)}, (-1, -1) for MICE"
-        )
-    return correlation
+    weight = None
+    if galaxies.weight is not None:
+        weight = torch.from_numpy(galaxies.weight)
+    return bin_shear(x, y, values, pixels, 60 * galaxies.side_deg, weight)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..maps.arrays import plain_labels
 from ..maps.grid import check_shape
 from .filemaps import FileMaps
 from .formats import Options
+
+_LARGEST_SIDE = 180.0
 
 
 def checked(path: Path, one: FileMaps, asked: Options) -> FileMaps:
@@ -32,7 +35,14 @@ def checked(path: Path, one: FileMaps, asked: Options) -> FileMaps:
             f"{path} {one.unsized}; "
             "expected the argument side_deg, the side of the field in degrees"
         )
-    return replace(one, maps=maps, side_deg=side_deg, z_source=z_source)
+    if not 0 < side_deg < _LARGEST_SIDE:
+        raise ValueError(
+            f"{path} says side_deg = {side_deg:g}; expected a flat field below 180 degrees"
+        )
+    simulation = one.simulation
+    if simulation is not None:
+        simulation = plain_labels(str(path), simulation)
+    return replace(one, maps=maps, side_deg=side_deg, z_source=z_source, simulation=simulation)
 
 
 def _square(path: Path, one: FileMaps, pixels: int | None):

@@ -17,7 +17,7 @@ import numpy as np
 from ..files import optional
 from .filemaps import FileMaps, options_needed, reading
 from .formats import Options, register
-from .hdf5 import HDF5, WHOLE
+from .hdf5 import HDF5, WHOLE, read_whole
 
 _GROUPS = ("map/kg", "kg")
 
@@ -67,7 +67,7 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
         wanted = f"stage3_lensing{source}"
     healpy = optional(path, "healpy")
     sky = _sky(path, wanted, source)
-    if sky.ndim != 1 or not healpy.isnpixok(sky.size):
+    if not healpy.isnpixok(sky.size):
         raise ValueError(
             f"{path} holds {wanted} of shape {sky.shape}; "
             "expected a full-sky HEALPix vector, 12 nside² values"
@@ -79,7 +79,7 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
         )
     nside = healpy.npix2nside(sky.size)
     centres = patch_centres(side_deg, nside)
-    maps = np.stack([sky[_patch_pixels(*centre, side_deg, pixels, nside)] for centre in centres])
+    maps = np.stack([sky[patch_pixels(*centre, side_deg, pixels, nside)] for centre in centres])
     simulation = np.full(len(maps), _run(path))
     return FileMaps(maps, side_deg, simulation=simulation, provenance={"bin": wanted}, named=True)
 
@@ -92,7 +92,7 @@ def _sky(path: Path, wanted: str, source: int | str) -> np.ndarray:
         group = next((file[name] for name in _GROUPS if name in file), {})
         bins = sorted(group)
         if wanted in bins:
-            sky = group[wanted][()]
+            sky = read_whole(path, group[wanted])
     if sky is None:
         raise ValueError(
             f"{path} has the tomographic bins {', '.join(bins) or 'none'}; "
@@ -143,7 +143,7 @@ def patch_centres(side_deg: float, nside: int = 512) -> np.ndarray:
     return np.concatenate(rings)
 
 
-def _patch_pixels(
+def patch_pixels(
     longitude: float, latitude: float, side_deg: float, pixels: int, nside: int
 ) -> np.ndarray:
     """Numbers (RING) of the HEALPix pixels under those of a patch, shape ``(pixels, pixels)``.

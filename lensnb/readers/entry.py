@@ -17,6 +17,7 @@ from ..renamed import renamed
 from ..store import MapWriter, pieces
 from ..store.reading import check_pixels
 from .checks import check_alike, checked
+from .content import check_no_shear
 from .filemaps import FileMaps
 from .formats import Options, find_format
 from .which_files import list_files
@@ -43,9 +44,9 @@ def open_maps(
     * *Arrays*: ``.npy``, one map ``(n, n)`` or many ``(maps, n, n)``, as cosmoGAN's; ``.npz``,
       written by ``MapSet.save`` or by LensTools, or with exactly one floating-point array of maps;
       ``.zarr``, an array, or a group with ``maps`` and ``simulation``.
-    * *FITS*: the primary image with its card ``ANGLE`` in degrees and, where there is one, ``Z``
-      (LensTools, MassiveNuS), or a table of sheared galaxies (SLICS, MICE), which becomes one
-      Kaiser–Squires map.
+    * *FITS*: the primary image with its card ``ANGLE`` or world coordinates and, where there is
+      one, ``Z`` (LensTools, MassiveNuS); a table of sheared galaxies (SLICS, MICE), which becomes
+      one Kaiser–Squires map; or a sky of HEALPix pixels, cut into patches.
     * *HDF5*: CosmoGrid, cut into patches, and κTNG.
     * *Binary*: SLICS and κTNG.
 
@@ -57,20 +58,22 @@ def open_maps(
         path: a file; a pattern such as ``"run/*.fits"``, whose matches are sorted with 2 before
             10; or a list of files in its own order, of which none may be missing.
         side_deg: side of the field, degrees; needed when the files do not say it, and to cut
-            CosmoGrid's sky.
+            the skies of CosmoGrid and of HEALPix files.
         z_source: redshift of the sources, where the files do not say it, for several channels one
             each; NaN when not known.
         simulation: the simulation of each map, an array of integers or names, or the path of such
             an ``.npy``; it replaces what the files say. None keeps what they say; if they say
-            nothing, every map counts as its own simulation. ``"each"`` counts every map, and every
+            nothing, every map counts as its own simulation. Files whose names differ
+            in a redshift only (``_z0.5``, ``_z1.0``) are planes of one sight line: their maps of
+            one number share a simulation. ``"each"`` counts every map, and every
             tile, as its own whatever the files say, so that maps of a single simulation can be
             split; errors are then underestimated.
         pixels: a side of the maps returned. Maps are averaged in whole blocks, file by file, so
             that many large files fit into memory (7744 of SLICS = 16 × 484). A sky is cut, a
             catalogue binned, a masked map tiled to this size.
         source: which sources, where a file has several: the tomographic bin of CosmoGrid (1 to 4,
-            or its name), the number of κTNG's source plane, or the redshifts (from, to) of a
-            catalogue.
+            or its name), the column of a HEALPix file (number or name), the number of κTNG's
+            source plane, or the redshifts (from, to) of a catalogue.
         mask: ``.npy`` of booleans under which an ``.npy`` holds the values, as in the FAIR
             Universe challenge.
         signs: factors of the two components of a catalogue's shear; see :func:`read_shear`.
@@ -84,8 +87,9 @@ def open_maps(
     Raises:
         FileNotFoundError: there is no such file, or none matches the pattern.
         ValueError: a file is truncated, does not hold square floating-point maps, has no field
-            size, has NaN or infinite pixels, cannot be κ, or contradicts another file or the
-            arguments. One sentence says which and how.
+            size, has pixels that cannot be κ, is of something else (shear, a mask, counts), needs
+            other signs, or contradicts another file or the arguments. One sentence says which and
+            how.
         ImportError: a package that the format needs is not installed.
     """
     asked = Options(
@@ -178,7 +182,7 @@ class _Files:
     def __init__(self, path, asked: Options):
         self._asked = asked
         self._paths = list_files(path)
-        self._simulations = simulations(asked.simulation)
+        self._simulations = simulations(asked.simulation, self._paths)
         self._said: list[dict] = []  # the provenance of each file
         self._now: FileMaps | None = None
         self._total = 0  # maps of the file that is being read
@@ -188,6 +192,8 @@ class _Files:
         first = None
         for path in self._paths:
             one = checked(path, read_file(path, self._asked), self._asked)
+            if one.simulation is None:
+                check_no_shear(path, one)
             without_maps = replace(one, maps=_none_of(one.maps))
             if first is None:
                 first = without_maps

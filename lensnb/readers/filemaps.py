@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+# κ and galaxies hardly compress. A packed file that becomes larger than this holds no maps.
+MOST_PACKED = 200
+SMALL = 2**24  # bytes, which are harmless
+
 
 @dataclass
 class FileMaps:
@@ -41,6 +45,10 @@ class FileMaps:
     given: dict = field(default_factory=dict)
 
 
+class Refused(ValueError):
+    """A whole sentence about a file, which :func:`reading` passes on as it is."""
+
+
 @contextmanager
 def reading(path: Path, expected: str) -> Iterator[None]:
     """Turn any error of a file library into one sentence.
@@ -54,11 +62,21 @@ def reading(path: Path, expected: str) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, Refused):
         raise
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path} is not {expected} ({reason or type(error).__name__})") from None
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what would be read for ever: pipes, sockets and devices.
+
+    Raises:
+        ValueError: the path is neither a file on disk nor a folder.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(f"{path} is a pipe, a socket or a device; expected a file on disk")
 
 
 def number(path: Path, what: str, value) -> float:

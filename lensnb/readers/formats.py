@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from ..maps.grid import check_side
-from .filemaps import FileMaps
+from .filemaps import FileMaps, check_regular
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Options:
 
     def __post_init__(self):
         if self.side_deg is not None:
-            check_side(self.side_deg)
+            self.side_deg = check_side(self.side_deg)
             if self.side_deg >= 180:
                 raise ValueError(f"side_deg must be below 180 degrees, found {self.side_deg}")
         if self.z_source is None:
@@ -139,6 +139,7 @@ def find_format(path: Path, asked: Options) -> Format:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; expected {expected_files()}")
+    check_regular(path)
     suitable = [one for one in FORMATS if one.suits(path, asked)]
     if path.is_dir():
         suitable = [one for one in suitable if one.folder]

@@ -15,7 +15,7 @@ import numpy as np
 from ..files import optional
 from .filemaps import FileMaps, check_raw, check_size, reading
 from .formats import Format, Options, register
-from .hdf5 import HDF5, WHOLE, keys
+from .hdf5 import HDF5, WHOLE, keys, read_whole
 
 _PIXELS = 1024
 _SIDE_DEG = 5.0
@@ -82,15 +82,11 @@ def read_ktng(path: Path, source: int | None = None) -> FileMaps:
         planes = sorted(key for key in file if _PLANE.fullmatch(key) and "kappa" in file[key])
         wanted = _plane_name(source, planes)
         if wanted in planes:
-            kappa = file[wanted]["kappa"][()]
+            kappa = read_whole(path, file[wanted]["kappa"], (_PIXELS, _PIXELS))
     if kappa is None:
         raise ValueError(
             f"{path} has the source planes {', '.join(planes) or 'none'}; "
             f"expected the argument source to be the number of one of them, found {source!r}"
-        )
-    if kappa.shape != (_PIXELS, _PIXELS):
-        raise ValueError(
-            f"{path} holds {wanted}/kappa of shape {kappa.shape}; expected {(_PIXELS, _PIXELS)}"
         )
     simulation = None
     name = _HDF5_NAME.fullmatch(path.name)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..store import StoredMaps
 from .arrays import read_npy
-from .filemaps import FileMaps, options_needed
+from .filemaps import FileMaps, check_regular, options_needed
 from .formats import Format, Options, ends_in, register
 
 _PIXEL = 2.0  # arcminutes
@@ -98,6 +98,7 @@ def read_masked(path: Path, mask: Path, pixels: int) -> FileMaps:
 
 def _packed(path: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
     """Packed values ``(..., inside)``, a memory map, and the boolean mask ``(rows, columns)``."""
+    check_regular(mask)
     packed, inside = read_npy(path).maps, read_npy(mask).maps
     if inside.dtype != bool or inside.ndim != 2 or not inside.any():
         raise ValueError(

@@ -1,8 +1,9 @@
 """Tables of sheared galaxies in FITS files.
 
 HDU 1 holds ``x_arcmin, y_arcmin, shear1, shear2`` on a flat field of 10° × 10° (SLICS), or
-``ra, dec`` (degrees), ``gamma1, gamma2`` and perhaps ``kappa`` (as the MICE mocks). A redshift
-column is needed only to choose sources.
+``ra, dec`` (degrees, or the unit of the column), ``gamma1, gamma2`` and perhaps ``kappa`` (as the
+MICE mocks). Other usual names of these columns are known too (``e1``, ``g1``, ``ra_gal``, …), and
+``weight``. A redshift column is needed only to choose sources.
 """
 
 from __future__ import annotations
@@ -15,13 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from ..files import optional
-from .filemaps import options_needed, reading
+from .columns import (
+    REDSHIFTS,
+    SKIES,
+    check_degrees,
+    check_finite,
+    layout,
+    read_columns,
+    redshifts,
+    unit_factor,
+    weighted,
+)
+from .filemaps import options_needed
+from .images import open_fits
 
 _SLICS_SIDE = 600.0  # arcminutes
-_FLAT = ("x_arcmin", "y_arcmin", "shear1", "shear2")
-_SKY = ("ra", "dec", "gamma1", "gamma2")
-# Photometric redshifts are not in this list: they are no truth.
-_REDSHIFTS = ("z", "z_spectroscopic", "z_spec", "z_true", "z_cgal", "redshift")
 
 
 @dataclass
@@ -34,6 +43,7 @@ class ShearCatalogue:
         side_deg: side of the field, degrees.
         redshift: of each galaxy; None when the table has no such column.
         kappa: convergence at each galaxy; None when the table has no such column.
+        weight: of each galaxy, above 0; None when the table has no such column.
         outside: galaxies of the table that lie outside the field, which were left out.
     """
 
@@ -44,6 +54,7 @@ class ShearCatalogue:
     redshift: np.ndarray | None
     kappa: np.ndarray | None
     outside: int
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -60,23 +71,30 @@ def read_shear(
             middle of the table's extent, and galaxies outside it are left out.
         source: redshifts (from, to) of the galaxies to keep; None keeps all.
         signs: factors of γ₁ and γ₂ that turn them to the axes x (east) and y (north). MICE needs
-            (-1, -1).
+            (-1, -1), catalogues in the convention of HST COSMOS (1, -1).
+
+    Galaxies of weight 0 are left out.
 
     Raises:
         ValueError: the file is cut off, lacks a column (those that it has are listed), holds NaN
-            or infinity, or no galaxy is left.
+            or infinity, a shear of 1 or more, a negative weight or positions in an unknown unit,
+            or no galaxy is left.
         ImportError: astropy is not installed.
     """
     path = Path(path)
     _check_choices(path, source, signs)
-    columns = _columns(path)
-    positions, shears = _layout(path, columns)
-    redshift = _redshift(path, columns, source)
-    _check_finite(path, columns, (*positions, *shears, *_REDSHIFTS, "kappa"))
+    columns, units = read_columns(path)
+    weight, columns = weighted(path, columns)
+    positions, shears = layout(path, columns)
+    redshift = redshifts(path, columns, source)
+    check_finite(path, columns, (*positions, *shears, *REDSHIFTS, "kappa"))
     gamma = signs[0] * columns[shears[0]] + 1j * signs[1] * columns[shears[1]]
-    x, y = columns[positions[0]], columns[positions[1]]
-    if positions[0] == "ra":
+    _check_shear(path, gamma)
+    x, y = (columns[name] * unit_factor(path, name, units) for name in positions)
+    if positions in SKIES:
         options_needed(path, "a catalogue of positions on the sky", side_deg=side_deg)
+        if not units.get(positions[0]):
+            check_degrees(path, x, y, side_deg)
         x, y, turn = _tangent_plane(path, x, y)
         x = 60 * x + side_deg * 30
         y = 60 * y + side_deg * 30
@@ -94,12 +112,32 @@ def read_shear(
         raise ValueError(
             f"{path} has no galaxy within {side_deg:g}°{chosen}, of {len(keep)}; expected some"
         )
-    kappa = columns.get("kappa")
-    if redshift is not None:
-        redshift = redshift[keep]
-    if kappa is not None:
-        kappa = kappa[keep]
-    return ShearCatalogue(x[keep], y[keep], gamma[keep], side_deg, redshift, kappa, outside)
+    return ShearCatalogue(
+        x[keep],
+        y[keep],
+        gamma[keep],
+        side_deg,
+        _kept(redshift, keep),
+        _kept(columns.get("kappa"), keep),
+        outside,
+        _kept(weight, keep),
+    )
+
+
+def _kept(values: np.ndarray | None, keep: np.ndarray) -> np.ndarray | None:
+    """Values of the galaxies that are kept; None where the table has no such column."""
+    if values is None:
+        return None
+    return values[keep]
+
+
+def _check_shear(path: Path, gamma: np.ndarray) -> None:
+    large = np.abs(gamma) >= 1
+    if large.any():
+        raise ValueError(
+            f"{path} cannot be shear: {large.sum()} galaxies have |γ| of 1 or more, the first "
+            f"{gamma[large][0]:.6g}; expected less, and weight 0 where a shape failed"
+        )
 
 
 def _check_choices(path: Path, source, signs: Sequence[int]) -> None:
@@ -115,69 +153,20 @@ def _check_choices(path: Path, source, signs: Sequence[int]) -> None:
         )
 
 
-def _layout(path: Path, columns: dict) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The names of the columns of positions and of the two components of the shear."""
-    for names in (_FLAT, _SKY):
-        if set(names) <= set(columns):
-            return names[:2], names[2:]
-    raise ValueError(
-        f"{path} has the columns {', '.join(columns) or 'none'} of numbers; "
-        f"expected {', '.join(_FLAT)} or {', '.join(_SKY)}"
-    )
-
-
-def _redshift(path: Path, columns: dict, source) -> np.ndarray | None:
-    """The redshift of each galaxy; None where no column, or more than one, could be it."""
-    found = [name for name in _REDSHIFTS if name in columns]
-    if len(found) == 1:
-        return columns[found[0]]
-    if source is not None:
-        raise ValueError(
-            f"{path} has the redshift columns {', '.join(found) or 'none'} among "
-            f"{', '.join(columns)}; expected exactly one to choose sources by"
-        )
-    return None
-
-
-def _check_finite(path: Path, columns: dict, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in columns:
-            continue
-        bad = np.count_nonzero(~np.isfinite(columns[name]))
-        if bad:
-            raise ValueError(
-                f"{path} has {bad} galaxies with NaN or infinite {name}; expected finite numbers"
-            )
-
-
 def is_table(path: Path) -> bool:
     """Whether a FITS file has a table and no image; False, too, where it cannot be read at all."""
     fits = optional(path, "astropy.io.fits")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with fits.open(path, memmap=False) as hdus:
+            with open_fits(path) as hdus:
                 if hdus[0].header.get("NAXIS") or len(hdus) < 2:
+                    return False
+                if "PIXTYPE" in hdus[1].header:  # pixels of a sky, and no galaxies
                     return False
                 return isinstance(hdus[1], fits.BinTableHDU)
         except Exception:  # the reader of images will say what is wrong
             return False
-
-
-def _columns(path: Path) -> dict[str, np.ndarray]:
-    """Numbers of the table in HDU 1, one a galaxy, float64, by lower-case name."""
-    fits = optional(path, "astropy.io.fits")
-    with reading(path, "a whole FITS table in HDU 1"), warnings.catch_warnings():
-        # Astropy only warns of some faults, such as a file that is cut off; they fail below.
-        warnings.simplefilter("ignore")
-        with fits.open(path, memmap=False) as hdus:
-            table = hdus[1].data
-            columns = {name.lower(): table[name] for name in table.names}
-            return {
-                name: values.astype(np.float64)
-                for name, values in columns.items()
-                if values.ndim == 1 and values.dtype.kind in "fiu"
-            }
 
 
 def _tangent_plane(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from .filemaps import FileMaps, reading
+from ..maps.arrays import plain_labels
+from .content import one_sight_line
+from .filemaps import FileMaps, check_regular, reading
 
 EACH = "each"  # for ``simulation``: every map counts as its own, whatever the files say
 
 
-def simulations(simulation) -> ByFiles | Given | Each:
-    """Who says the simulation of each map; the argument is that of :func:`open_maps`."""
+def simulations(simulation, paths: Sequence[Path]) -> ByFiles | Given | Each:
+    """Who says the simulation of each map.
+
+    Args:
+        simulation: the argument of :func:`open_maps`.
+        paths: the files.
+    """
     if simulation is None:
-        return ByFiles()
+        return ByFiles(one_sight_line(paths))
     if isinstance(simulation, str) and simulation == EACH:
         return Each()
     return Given(simulation)
@@ -25,12 +33,17 @@ class ByFiles:
     """The simulations that files name, file after file.
 
     Either all files name them or none does, and equal names mean the same simulation. Where none
-    does, every map counts as its own simulation.
+    does, every map counts as its own simulation. Files that are planes of one sight line share
+    the simulations of their maps.
+
+    Args:
+        planes: whether the files are planes of one sight line.
     """
 
     each_tile = False  # tiles of a map have the simulation of their map
 
-    def __init__(self):
+    def __init__(self, planes: bool = False):
+        self._planes = planes
         self._count = 0
         self._first: Path | None = None
         self._first_said = False
@@ -57,6 +70,8 @@ class ByFiles:
                 "expected simulation="
             )
         start, self._count = self._count, self._count + len(one.maps)
+        if not said and self._planes:
+            return np.arange(len(one.maps))
         if not said:
             return np.arange(start, self._count)
         self._check_shared(file, one)
@@ -137,16 +152,7 @@ def _read(simulation) -> tuple[str | Path, np.ndarray]:
             raise FileNotFoundError(
                 f"{name} does not exist; expected an .npy file with one simulation a map"
             )
+        check_regular(name)
         with reading(name, "a whole .npy file of plain numbers"):
             simulation = np.array(np.lib.format.open_memmap(name, mode="r"))
-    simulation = np.asarray(simulation)
-    if simulation.dtype.kind == "f" and np.isfinite(simulation).all():
-        whole = simulation.round()
-        if (whole == simulation).all():
-            simulation = whole.astype(np.int64)
-    if simulation.ndim == 1 and simulation.dtype.kind not in "iuU":
-        raise ValueError(
-            f"{name} holds values of type {simulation.dtype}; "
-            "expected whole numbers or names of simulations"
-        )
-    return name, simulation
+    return name, plain_labels(str(name), simulation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..data import MapSet
 from ..files import atomic_folder, optional
 from ..store import MapWriter, StoredMaps
+from ..store.chunks import check_blosc, check_chunks, check_codecs, with_fill
 from ..store.reading import read_given, read_simulation, simulation_name
 from .filemaps import FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
@@ -43,11 +45,12 @@ def read_zarr(path: Path) -> FileMaps:
 
     Raises:
         ValueError: the folder is damaged, a chunk is missing (zarr would fill it with a constant),
-            there is no array of maps, or not one simulation a map.
+            a codec makes Python objects, there is no array of maps, or not one simulation a map.
         ImportError: zarr is not installed.
     """
     zarr = optional(path, "zarr")
     with reading(path, _WHOLE):
+        check_codecs(Path(path))
         root = zarr.open(str(path), mode="r")
         array, keys = root, []
         if isinstance(root, zarr.Group):
@@ -57,25 +60,26 @@ def read_zarr(path: Path) -> FileMaps:
             f"{path} has the keys {', '.join(keys) or 'none'}; "
             "expected one array, or a group with one called maps"
         )
-    simulation, given = None, {}
     with reading(path, _WHOLE):
-        _check_chunks(Path(path), array)
+        check_chunks(array)
+        check_blosc(array)
         # Open the folder again: a writer stores the simulations before it says that the maps are
         # there. What is read now covers all maps that were seen above.
         root = zarr.open(str(path), mode="r")
         about = dict(root.attrs)
         checked = bool(about.get("pixels_checked"))  # MapWriter checks what it writes
+        found = FileMaps(_maps(array, path, checked), channels=True)
         if isinstance(root, zarr.Group):
-            simulation = _simulation(root, array.shape[0], checked)
-            given = read_given(root, path, array.shape[0])
-        maps = _maps(array, path, checked)
-    if simulation is not None and simulation.shape != maps.shape[:1]:
-        raise ValueError(
-            f"{path} has simulation numbers of the shape {simulation.shape}; "
-            f"expected one a map of {maps.shape}"
-        )
-    found = FileMaps(maps, simulation=simulation, channels=True, given=given)
+            found.simulation = _simulation(root, array.shape, checked)
+            found.given = read_given(root, path, array.shape[0])
+    return _with_attributes(path, found, about)
+
+
+def _with_attributes(path: Path, found: FileMaps, about: dict) -> FileMaps:
+    """The maps with what the attributes of the folder say about them."""
     found.provenance = about.get("provenance", {})
+    if not isinstance(found.provenance, dict):
+        raise ValueError(f"{path} has a provenance that is no dictionary; expected one, or none")
     if about.get("side_deg") is not None:
         found.side_deg = number(path, "field size", about["side_deg"])
     if about.get("z_source") is not None:
@@ -87,6 +91,8 @@ def _maps(array, path: Path, checked: bool) -> StoredMaps | np.ndarray:
     """The maps, on disk; an array with too few axes for maps is read and will be refused."""
     if array.ndim < 3:
         return np.asarray(array[...])
+    if np.dtype(array.dtype).kind == "f":
+        array = with_fill(array, array.dtype.type(math.nan))
     return StoredMaps(array, path, checked)
 
 
@@ -97,40 +103,19 @@ def _redshifts(path: Path, value) -> float | tuple[float, ...]:
     return number(path, "z_source", value)
 
 
-def _simulation(group, count: int, checked: bool) -> np.ndarray | None:
-    """The simulation of each map of a group; None where it has none."""
+def _simulation(group, shape: tuple[int, ...], checked: bool) -> np.ndarray | None:
+    """The simulation of each map of a group; None where it has none, which a set has always."""
+    if checked:
+        return read_simulation(group, shape[0])
     name = simulation_name(sorted(group.keys()))
     if name is None:
         return None
-    if checked:
-        return read_simulation(group, count)
-    return np.asarray(group[name][:])
-
-
-def _check_chunks(path: Path, array) -> None:
-    """Refuse an array with missing chunks, or with chunks cut off where the codec does not notice.
-
-    Blosc reads on beyond the end of the file, so the compressed size in its header is compared
-    with the size of the file.
-    """
-    if array.nchunks_initialized != array.nchunks:
+    if group[name].shape != shape[:1]:
         raise ValueError(
-            f"{array.nchunks_initialized} of the {array.nchunks} chunks of its maps are there"
+            f"it has simulation numbers of the shape {group[name].shape}, "
+            f"and not one a map of {shape}"
         )
-    # A checksum after Blosc, as the last codec, would notice.
-    last = ""
-    if array.compressors:
-        last = type(array.compressors[-1]).__name__.lower()
-    if "blosc" not in last or array.shards is not None:
-        return
-    for file in (path / array.path).rglob("*"):
-        if not file.is_file() or file.name.startswith(".") or file.name == "zarr.json":
-            continue
-        with open(file, "rb") as chunk:
-            header = chunk.read(16)
-        expected, size = int.from_bytes(header[12:], "little"), file.stat().st_size
-        if size != expected:
-            raise ValueError(f"its chunk {file.name} has {size} of {expected} bytes")
+    return np.asarray(group[name][:])
 
 
 def save_zarr(maps: MapSet, path: str | Path) -> Path:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
+from ..maps.arrays import plain_tensor
 from ..maps.grid import wide
 
 # Pixels in a batch. Temporary arrays of 1 or 2 MB stay in a processor's cache.
@@ -35,7 +36,7 @@ def each(maps: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def _rows(maps: Tensor, mask: Tensor | None) -> Tensor:
     """The maps of :func:`each`, not yet checked for NaN."""
-    maps = torch.as_tensor(maps)
+    maps = plain_tensor("a statistic", maps)
     if maps.ndim < 2 or maps.numel() == 0:
         raise ValueError(
             f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}"
@@ -75,7 +76,7 @@ def each_mask(mask: Tensor | None, maps: Tensor) -> Tensor | None:
 
 def _fitting(mask: Tensor, maps: Tensor) -> Tensor:
     """The mask as a tensor on the device of the maps, once its shape and dtype are checked."""
-    mask = torch.as_tensor(mask, device=maps.device)
+    mask = plain_tensor("a mask", mask).to(maps.device)
     if mask.ndim < 2:
         raise ValueError(f"a mask needs the shape (n, m), or one a map, found {tuple(mask.shape)}")
     if mask.dtype != torch.bool:
@@ -137,7 +138,7 @@ def per_map(
     Returns:
         The results of the function, ``(..., ...)``.
     """
-    maps = torch.as_tensor(maps)
+    maps = plain_tensor("a statistic", maps)
     rows, seen = _rows(maps, mask), each_mask(mask, maps)
     leading = maps.shape[:-2]
     if channels is not None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
+from ..maps.arrays import plain_tensor
 from ..maps.grid import check_shape
 from ._checks import each
 from ._default_bins import MAKERS, Reference
@@ -47,8 +48,7 @@ def suite(
             constant.
     """
     names = _chosen(names)
-    if not isinstance(reference, Tensor):
-        reference = torch.as_tensor(np.asarray(reference))
+    reference = plain_tensor("the reference set", reference)
     channels = reference.shape[1] if reference.ndim == 4 else 1
     check_shape("the reference set", reference.shape, channels=channels)
     if channels == 1:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..maps.arrays import plain_tensor
 from ..maps.grid import wide
 from ._checks import per_map, square
 
@@ -146,7 +147,7 @@ def variance_by_place(maps: Tensor, edges) -> Tensor:
     Raises:
         ValueError: a ring holds no pixel, or the maps are not square.
     """
-    maps = torch.as_tensor(maps)
+    maps = plain_tensor("a statistic", maps)
     grid = square(maps, 1.0)
     average = _regions(grid.n, tuple(edges))
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
+from ..maps.arrays import plain_tensor
 from ..maps.grid import wide
 from ._checks import per_map, square
 
@@ -69,7 +70,7 @@ def power_by_direction(maps: Tensor, side_deg: float, edges) -> Tensor:
         ValueError: a sector of a band holds no Fourier mode, a band reaches beyond the Nyquist
             frequency, or the maps are not square.
     """
-    maps = torch.as_tensor(maps)
+    maps = plain_tensor("a statistic", maps)
     grid = square(maps, side_deg)
     average = _sectors(grid, tuple(float(edge) for edge in edges))
     taper = _hann(grid.n)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..maps import MapGrid
+from ..maps.arrays import plain_tensor
 from ._checks import per_map, square
 
 # Pixels in a batch. Batches are larger than elsewhere: each one reads the matrix of averages
@@ -92,10 +93,10 @@ def power_spectrum(
         ValueError: a bin holds no Fourier mode, the maps are not square, or a mask hides a whole
             map.
     """
-    maps = torch.as_tensor(maps)
+    maps = plain_tensor("a statistic", maps)
     square(maps, side_deg)
     if mask is not None:
-        mask = torch.as_tensor(mask)
+        mask = plain_tensor("a mask", mask)
         if mask.ndim > 1:
             mask = mask.unsqueeze(-3)
     spectra = cross_spectra(maps.unsqueeze(-3), side_deg, edges, mask, noise, window)
@@ -133,7 +134,7 @@ def cross_spectra(
         ``itertools.combinations_with_replacement(range(channels), 2)`` and
         ``numpy.triu_indices(channels)``.
     """
-    maps = torch.as_tensor(maps)
+    maps = plain_tensor("a statistic", maps)
     if maps.ndim < 3:
         raise ValueError(
             "cross-spectra need maps of the shape (..., channels, n, n), "

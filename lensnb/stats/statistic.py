@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from ..maps.arrays import plain_tensor
 from ..maps.grid import check_shape
 
 # Pixels in a batch, for statistics that do not divide their maps by themselves.
@@ -87,8 +87,7 @@ class Statistic:
         if not hasattr(maps, "shape"):
             raise ValueError(f"{what} is a {type(maps).__name__}; expected a tensor of maps")
         check_shape(what, maps.shape, self.n, self.channels)
-        if not isinstance(maps, Tensor):
-            maps = torch.as_tensor(np.asarray(maps))
+        maps = plain_tensor(what, maps)
         if batch is None:
             batch = max(1, _BATCH_PIXELS // maps.shape[1:].numel())
         vectors = []

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .chunks import read_all
+from .pixels import check_pieces
+
 # pixels of a chunk, and of a piece that is read, checked or measured at once: 16 MB of float32
 PIECE = 2**22
 
@@ -64,7 +67,7 @@ def ahead(executor: Executor, function: Callable, items: Iterable, most: int) ->
 
 
 def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = None) -> None:
-    """Check that all pixels are finite, and that no map has values far too large for κ.
+    """Check that all pixels are finite and can be κ.
 
     Args:
         where: what the error message begins with, a file.
@@ -73,46 +76,13 @@ def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = No
         total: number of maps in the file; by default these are all.
 
     Raises:
-        ValueError: a pixel is NaN or infinite, or half of a map has \\|κ\\| > 10.
+        ValueError: a pixel is NaN, infinite, below −10, above 1000 or a mark for missing values;
+            half of a map has \\|κ\\| > 10; a map is constant, or exactly 0 in a fiftieth of its
+            pixels; or the maps are whole numbers, or have no negative pixel and a mean above 0.1.
     """
     if total is None:
         total = len(maps)
-    bad = 0
-    first_bad = None
-    worst = 0.0
-    worst_at = 0
-    for start, part in pieces(maps):
-        # numpy is six times as slow in float16
-        wide = part.astype(np.promote_types(part.dtype, np.float32), copy=False)
-        if wide.min(initial=0) >= -10 and wide.max(initial=0) <= 10:  # False if there is a NaN
-            continue
-        for i, one in enumerate(wide, first + start):
-            count = one.size - np.count_nonzero(np.isfinite(one))
-            if count:
-                bad += count
-                if first_bad is None:
-                    first_bad = i
-                continue
-            bulk = _bulk(one)
-            if bulk > worst:
-                worst = bulk
-                worst_at = i
-    if bad:
-        raise ValueError(
-            f"{where} has {bad} pixels that are NaN or infinite, the first in map {first_bad} "
-            f"of {total} (counted from 0); expected finite κ everywhere"
-        )
-    if worst > 10:
-        raise ValueError(
-            f"{where} cannot be κ: |κ| has the median {worst:.3g} in map {worst_at} of {total} "
-            "(counted from 0); expected less than 10"
-        )
-
-
-def _bulk(one: np.ndarray) -> float:
-    """The median of \\|κ\\|, from about 64 × 64 pixels of a map."""
-    step = max(1, one.shape[-1] // 64)
-    return float(np.median(np.abs(one[..., ::step, ::step], dtype=np.float64)))
+    check_pieces(where, pieces(maps), first, total)
 
 
 # ---------------------------------------------------------------- reading
@@ -149,6 +119,8 @@ class StoredMaps:
         shards = getattr(array, "shards", None)
         chunks = getattr(array, "chunks", None)
         smallest = (shards or chunks or (1,))[0]
+        self._smallest = smallest
+        self._sharded = shards is not None
         self.path = Path(path)
         self.checked = checked
         self.kind = kind
@@ -260,14 +232,13 @@ class StoredMaps:
         """Read maps from the file; an error names the chunk that cannot be read."""
         try:
             found = np.asarray(self._array[start:stop]).astype(self.dtype, copy=False)
-            corner = (slice(None), *[0] * (found.ndim - 1))
-            if self.checked and np.isnan(found[corner]).any():
+            if self._unwritten(found):
                 raise ValueError("it is missing")
             return found
         except MemoryError:
             raise
         except Exception as error:
-            step = (getattr(self._array, "chunks", None) or (stop - start,))[0]
+            step = self._smallest
             if stop - start > step:  # read the chunks one by one, to find the damaged one
                 for at in range(start, stop, step):
                     self._whole(at, min(at + step, stop))
@@ -275,6 +246,15 @@ class StoredMaps:
             raise ValueError(
                 f"{self.path} is not {self.kind} ({self._name(start, step)}: {reason})"
             ) from None
+
+    def _unwritten(self, found: np.ndarray) -> bool:
+        """Whether a map was never written, which reads as NaN."""
+        if self.checked:
+            corner = (slice(None), *[0] * (found.ndim - 1))
+            return np.isnan(found[corner]).any()
+        if self._sharded:
+            return np.isnan(found).all(tuple(range(1, found.ndim))).any()
+        return False
 
     def _name(self, start: int, step: int) -> str:
         metadata = getattr(self._array, "metadata", None)
@@ -303,11 +283,20 @@ def simulation_name(keys) -> str | None:
 
 
 def read_simulation(group, count: int) -> np.ndarray:
-    """The simulations of the first ``count`` maps of a zarr group, as numbers or as names."""
-    numbers = np.asarray(group[simulation_name(group)][:])[:count]
+    """The simulations of the first ``count`` maps of a zarr group, as numbers or as names.
+
+    Raises:
+        ValueError: they are missing, or some of them are.
+    """
+    name = simulation_name(group)
+    if name is None:
+        raise ValueError("its array simulation is missing")
+    numbers = read_all(group[name], count)
     names = group.attrs.get("names")
     if names is None:
         return numbers
+    if not ((numbers >= 0) & (numbers < len(names))).all():
+        raise ValueError(f"its {name} holds numbers beyond its {len(names)} names")
     return np.array(names, dtype=np.str_)[numbers]
 
 

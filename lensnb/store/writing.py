@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from ..files import atomic_folder, optional
 from ..given import as_arrays, check_values
+from ..maps.arrays import plain_array, plain_json, plain_labels
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..renamed import old_attribute, renamed
 from .reading import StoredMaps, check_pixels, maps_a_piece, read_simulation, simulation_name
@@ -88,8 +88,7 @@ class MapWriter:
             raise ValueError(
                 f"maps are written into a folder that ends in .zarr, found {self.path}"
             )
-        check_side(side_deg)
-        self._about = {"side_deg": float(side_deg)}
+        self._about = {"side_deg": check_side(side_deg)}
         redshifts = np.atleast_1d(np.asarray(z_source, float))
         if not np.isnan(redshifts).all():
             self._about["z_source"] = checked_redshifts(z_source, len(redshifts))
@@ -156,8 +155,8 @@ class MapWriter:
                 NaN or infinite pixels, or values that cannot be κ. Nothing is added.
             OSError: a chunk could not be written. The maps that were written before are intact.
         """
-        maps = _array(maps)
-        simulation = np.asarray(simulation)
+        maps = plain_array(f"an array for {self.path}", maps)
+        simulation = plain_labels(str(self.path), simulation)
         if simulation.ndim == 0:
             simulation = np.full(len(maps), simulation)
         given = as_arrays(f"{self.path}", given)
@@ -195,8 +194,9 @@ class MapWriter:
         if not len(self):
             return
         attributes = self._group.attrs
-        if self.provenance is not None and attributes.get("provenance") != self.provenance:
-            attributes["provenance"] = self.provenance
+        provenance = plain_json(self.provenance)
+        if provenance is not None and attributes.get("provenance") != provenance:
+            attributes["provenance"] = provenance
         if len(self) > self._maps.shape[0]:
             self._commit()
 
@@ -312,7 +312,8 @@ class MapWriter:
             "compressors": Crc32cCodec(),
             "chunk_key_encoding": {"name": "v2", "separator": "."},
         }
-        about = {**self._about, "provenance": self.provenance or {}, "pixels_checked": True}
+        provenance = plain_json(self.provenance or {})
+        about = {**self._about, "provenance": provenance, "pixels_checked": True}
         if simulation.dtype.kind == "U":
             about["names"] = []
         chunk = maps_a_piece(maps.shape[-1], _channels(maps))
@@ -386,13 +387,6 @@ class MapWriter:
         if "names" in about:
             self._names = {name: i for i, name in enumerate(about["names"])}
         return about
-
-
-def _array(values):
-    """Tensors as NumPy arrays; arrays, and maps that stay on disk, unchanged."""
-    if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
-    return values
 
 
 def _channels(maps) -> int:
