@@ -13,7 +13,7 @@ measured:
 4. covariance: ``covariance`` and ``directions``;
 5. tails: peaks above 4σ of the true maps, maps with extreme pixels, and the PDF at the ends, where
    it falls to 10⁻³ of its maximum: ``tails``;
-6. two-sample tests, on the statistics and on the maps: ``twosample``;
+6. two-sample tests, on the statistics and on the maps: ``twosample`` and ``classifiers``;
 7. copies of training maps and of true maps: ``memorisation``, ``map_copies`` and ``leakage``;
 8. effective number of maps: ``effective``;
 9. cost, as given by the user: ``cost``.

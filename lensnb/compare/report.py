@@ -14,6 +14,7 @@ from ..ensemble import Ensemble
 from ..files import write_json
 from . import tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
+from .classifiers import ALL_MAPS, sizes_in_words
 from .cost import Cost
 from .estimate import Estimate, WorstBin, plain, threshold
 from .memorisation import Nearest
@@ -222,8 +223,10 @@ class FidelityReport:
     def remarks(self) -> list[str]:
         """What the table means, in sentences."""
         truth, null = self.counts[TRUTH], self.counts[NULL]
+        judged = [self.counts[name]["maps"] for name in self.names]
         rows = self.rows()
         limit = threshold(len(rows))
+        all_maps = any(row.quantity.name == ALL_MAPS for row in rows)
         lines = [
             "± one standard error, from the simulations of both sets; in brackets a 95 % range.",
             f"Truth: {truth['maps']} maps of {truth['simulations']} simulations; null: "
@@ -235,6 +238,7 @@ class FidelityReport:
             f"in any of the {len(rows)} rows, in 5 % of cases at most.",
             f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
             "A narrowest direction above 1, a widest below 1, more effective maps: no faults.",
+            sizes_in_words(truth["maps"], judged, all_maps),
         ]
         few = [name for name in self.generators if self._too_few(name)]
         for name in few:
