@@ -20,6 +20,7 @@ from .estimate import Estimate, WorstBin, plain, threshold
 from .memorisation import Nearest
 from .per_map import bin_name
 from .quantities import Quantity
+from .ratios import undefined
 from .rows import QUANTITIES
 from .sets import NULL, TRAIN, TRUTH
 from .verdict import Verdict
@@ -35,7 +36,7 @@ class Row:
 
     Attributes:
         quantity: what it is, and what it means.
-        estimates: by set, the null first; only if it could be measured.
+        estimates: by set, the null first; NaN for sets of which it was not measured.
         answers: by set: as the simulations, off, or cannot tell.
     """
 
@@ -47,6 +48,15 @@ class Row:
     def faults(self) -> dict[str, str | None]:
         """By set, what is wrong; empty if nothing is known to be, None if it is not defined."""
         return {name: one.meaning if one.kind else None for name, one in self.answers.items()}
+
+    @property
+    def expected_text(self) -> str:
+        """What is expected, for a table: one value if it is the same for all sets."""
+        known = [one for one in self.estimates.values() if np.isfinite(one.value)]
+        texts = {self.quantity.expected_text_of(one) for one in known}
+        if len(texts) == 1:
+            return texts.pop()
+        return self.quantity.expected_text
 
 
 @dataclass(repr=False)
@@ -95,11 +105,12 @@ class FidelityReport:
         return self.names[1:]
 
     def rows(self) -> list[Row]:
-        """The headline numbers, items 1 to 8; one that was not measured is left out."""
+        """The headline numbers, items 1 to 8; one that was measured of no set is left out."""
         measured = []
         for quantity in QUANTITIES:
-            estimates = {name: self._estimate(quantity, name) for name in self.names}
-            if estimates[NULL] is not None:
+            found = {name: self._estimate(quantity, name) for name in self.names}
+            if any(one is not None for one in found.values()):
+                estimates = {name: one or undefined() for name, one in found.items()}
                 measured.append((quantity, estimates))
         limit = threshold(len(measured))
         rows = []
@@ -115,7 +126,11 @@ class FidelityReport:
 
     def _bin(self, quantity: Quantity, estimate: Estimate) -> str:
         """The worst bin in words, with brackets; empty for other numbers."""
-        if not quantity.part or not isinstance(estimate, WorstBin):
+        if not isinstance(estimate, WorstBin):
+            return ""
+        if estimate.name:
+            return f" ({estimate.name})"
+        if not quantity.part:
             return ""
         if quantity.part != "joint":
             statistic = self.per_map.get(quantity.part) or self.statistics[quantity.part]
@@ -192,11 +207,11 @@ class FidelityReport:
 
     def _sentence(self, row: Row, name: str) -> str:
         quantity, here = row.quantity, row.answers[name]
-        value, null = quantity.text(row.estimates[name]), quantity.text(row.estimates[NULL])
-        value += self._bin(quantity, row.estimates[name])
-        beside = f"null {null}"
-        if quantity.expected_text:
-            beside = f"expected {quantity.expected_text}, {beside}"
+        estimate, null = row.estimates[name], row.estimates[NULL]
+        value = quantity.text(estimate) + self._bin(quantity, estimate)
+        beside = f"expected {quantity.expected_text_of(estimate)}"
+        if np.isfinite(null.value):
+            beside += f", null {quantity.text(null)}"
         cause = self._cause(quantity, name)
         distance = ""
         if np.isfinite(here.sigmas):
@@ -329,21 +344,21 @@ def _verdicts_json(verdicts: Mapping[str, Mapping[str, Verdict]]) -> dict:
 
 
 def _row_json(row: Row) -> dict:
-    sets = {}
+    quantity, sets = row.quantity, {}
     for name, estimate in row.estimates.items():
         here = row.answers[name]
         passes = here.kind != OFF if here.kind else None
         sets[name] = estimate.as_json() | {
+            "expected": plain(quantity.expected_of(estimate)),
             "passes": passes,
             "answer": here.kind,
             "sigmas": plain(here.sigmas),
             "seen": plain(here.seen),
         }
-    quantity = row.quantity
     return {
         "item": quantity.item,
         "name": quantity.name,
-        "right": quantity.expected_text,  # the key that saved reports have
+        "right": row.expected_text,  # the key that saved reports have
         "inverse": quantity.inverse,
         "sets": sets,
     }

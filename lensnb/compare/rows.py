@@ -22,6 +22,7 @@ from .map_copies import copies_in_maps
 from .per_map import HIGH_PEAKS, thresholds
 from .quantities import Quantity
 from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters
+from .realised import MARGIN, residual_scatters, slopes
 from .sets import TRAIN, TRUTH
 from .tails import extreme_maps, high_peaks, pdf_end
 from .verdict import Verdict
@@ -251,6 +252,23 @@ QUANTITIES = [
         low="opposite edges are anticorrelated",
         high="opposite edges are alike: the maps wrap round, as no cut-out of the sky does",
         measure=_of_each_map("seam", _seam),
+    ),
+    Quantity(
+        item=3,
+        name="slope on what was given, worst",
+        expected=np.nan,  # the model knows it
+        margin=MARGIN,
+        low="the maps follow what their generator was given too weakly",
+        high="the maps follow what their generator was given too strongly",
+        measure=slopes,
+    ),
+    Quantity(
+        item=3,
+        name="scatter about what was given, worst",
+        expected=np.nan,
+        margin=MARGIN,
+        high="the maps scatter too much about what their generator was given: it hardly obeys",
+        measure=residual_scatters,
     ),
     Quantity(
         item=4,
