@@ -111,24 +111,44 @@ def _one_each(name: str, what: str, value, numbers: int) -> np.ndarray:
 
 
 def slopes(comparison: Comparison) -> dict[str, Estimate]:
-    """b of the worst number, of each set that was given some."""
-    found = {}
-    for name, one in comparison.given.items():
-        slope, _ = regression(one, comparison.sets[name].simulation)
-        found[name] = WorstBin(slope, one.slope, MARGIN, names=one.names)
-    return found
+    """:func:`worst_slope` of each set that was given something."""
+    sets = comparison.sets
+    return {
+        name: worst_slope(one, sets[name].simulation) for name, one in comparison.given.items()
+    }
 
 
 def residual_scatters(comparison: Comparison) -> dict[str, Estimate]:
-    """s of the worst number, in units of the scatter that it should have; no fault if too low."""
-    found = {}
-    for name, one in comparison.given.items():
-        _, scatter = regression(one, comparison.sets[name].simulation)
-        unit = np.sqrt(one.slope**2 * one.given.var(0) + one.scatter**2)
-        scaled = Estimate(scatter.value / unit, error=scatter.error / unit, dof=scatter.dof)
-        expected = one.scatter / unit
-        found[name] = WorstBin(scaled, expected, MARGIN, only_high=True, names=one.names)
-    return found
+    """:func:`worst_scatter` of each set that was given something."""
+    sets = comparison.sets
+    return {
+        name: worst_scatter(one, sets[name].simulation) for name, one in comparison.given.items()
+    }
+
+
+def worst_slope(one: Realised, simulation: np.ndarray) -> WorstBin:
+    """b of the number that is worst.
+
+    Args:
+        one: of :func:`checked_given`.
+        simulation: of each map.
+    """
+    slope, _ = regression(one, simulation)
+    return WorstBin(slope, one.slope, MARGIN, names=one.names)
+
+
+def worst_scatter(one: Realised, simulation: np.ndarray) -> WorstBin:
+    """s of the number that is worst, in units of its scatter; too low is no fault.
+
+    Args:
+        one: of :func:`checked_given`.
+        simulation: of each map.
+    """
+    _, scatter = regression(one, simulation)
+    slope, expected = np.asarray(one.slope), np.asarray(one.scatter)
+    unit = np.sqrt(slope**2 * one.given.var(0) + expected**2)
+    scaled = Estimate(scatter.value / unit, error=scatter.error / unit, dof=scatter.dof)
+    return WorstBin(scaled, expected / unit, MARGIN, only_high=True, names=one.names)
 
 
 def regression(one: Realised, simulation: np.ndarray) -> tuple[Estimate, Estimate]:
