@@ -45,16 +45,19 @@ from benchmarks.true_boxes import (
     sample,
     true_vectors,
 )
-from lensnb.compare import QUANTITIES
+from lensnb.compare import QUANTITIES, Realised
 from lensnb.compare.answers import OFF, Answer
 from lensnb.compare.estimate import Share
 from lensnb.compare.map_copies import copies_in_maps
 from lensnb.compare.per_map import thresholds
+from lensnb.compare.realised import worst_scatter, worst_slope
 from lensnb.data import random_symmetry
 from lensnb.ensemble import Ensemble
 from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
 
 TRAINING_COPIES = "copies of training maps"
+GIVEN_SLOPE = "slope on what was given, worst"
+GIVEN_SCATTER = "scatter about what was given, worst"
 BY_NAME = {one.name: one for one in QUANTITIES}
 
 
@@ -214,6 +217,7 @@ FAULTS = {
     "above 8σ stretched by a half": Fault(
         ("maps with a pixel > 10σ", "maps with a pixel > 12σ"), vectors=stretched
     ),
+    "follows what it was given by 0.8": Fault((GIVEN_SLOPE, GIVEN_SCATTER)),
     "200 maps, drawn 1,024 times": Fault(("effective maps",), vectors=resampled),
     "the brightest tenth is missing": Fault(
         ("maps with a pixel > 10σ",), vectors=without_the_brightest
@@ -237,6 +241,8 @@ def judged(case: Case, cache: Path = CACHE) -> dict[str, Answer]:
     if TRAINING_COPIES in fault.rows:
         return {TRAINING_COPIES: training_copies(case.number)}
     vectors = true_vectors(cache)
+    if GIVEN_SLOPE in fault.rows:
+        return disobedient(vectors["power"].vectors, case.number)
     boxes = np.unique(vectors["power"].simulation)
     harmed = vectors
     if fault.maps:
@@ -280,6 +286,24 @@ def training_copies(number: int) -> Answer:
     found = copies_in_maps(generated, maps[inside], simulation[inside])
     estimate = Share(found.count, found.share, found.upper)
     return BY_NAME[TRAINING_COPIES].answer(estimate, LIMIT)
+
+
+def disobedient(spectra: np.ndarray, number: int) -> dict[str, Answer]:
+    """1,024 maps were given ln C_ℓ of true maps, and follow with slope 0.8 and scatter 0.5.
+
+    Their own scatter is that of other true maps. Maps that obey would have slope 1 and scatter 0.
+    """
+    logarithms = np.log(spectra[:, ::3])
+    logarithms /= logarithms.std(0)
+    drawn = np.random.default_rng(number).choice(len(spectra), (2, 1024), replace=False)
+    given, others = logarithms[drawn]
+    one = Realised(given, 0.8 * given + 0.5 * others)
+    simulation = np.arange(len(given))
+    measured = {
+        GIVEN_SLOPE: worst_slope(one, simulation),
+        GIVEN_SCATTER: worst_scatter(one, simulation),
+    }
+    return {row: BY_NAME[row].answer(found, LIMIT) for row, found in measured.items()}
 
 
 def table(answers: dict[str, list[dict[str, Answer]]]) -> Iterator[str]:

@@ -239,6 +239,7 @@ def other_targets(report: FidelityReport, family: str) -> Iterator[Target]:
 def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, drawn: int) -> None:
     """Draw maps from the models in ``folder``, hold them against truth and null, and write models and cards."""
     samples, costs, told, exploded, truth = {}, {}, {}, {}, load_sample("truth")
+    given = {}
     count = max(n_maps, drawn)
     for family in SETTINGS:
         model = models.load(_file(folder, family))
@@ -246,6 +247,8 @@ def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, dra
         maps = model.sample(count, torch.Generator().manual_seed(1))
         map_s = (time.perf_counter() - started) / count
         told[family], samples[family] = extremes(maps, truth.tensor()), maps[:n_maps].clone()
+        if getattr(model, "band_powers", None) is not None:
+            given[family] = model.realised(samples[family], torch.Generator().manual_seed(1))
         whole = maps.abs().amax((-2, -1)) <= EXPLODED * float(
             truth.tensor().abs().max()
         )  # NaN compares as False
@@ -260,7 +263,7 @@ def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, dra
             evaluations={"flow": 1, "diffusion": 12}[family],
         )
     maps = training_maps(planes, maps_per_box)
-    report = compare(truth, load_sample("null"), samples, maps, costs=costs)
+    report = compare(truth, load_sample("null"), samples, maps, costs=costs, given=given)
     print(report)
     for family in SETTINGS:
         asked = "\n".join(targets(report, family, exploded[family], count))

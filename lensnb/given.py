@@ -13,7 +13,7 @@ it needs in ``given``, name → :class:`Condition`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +82,30 @@ def _is_complex(values) -> bool:
     if isinstance(values, Tensor):
         return values.is_complex()
     return np.dtype(values.dtype).kind == "c"
+
+
+class Realised(NamedTuple):
+    """The numbers that maps were given, and the same numbers measured from the maps.
+
+        realised = constant + slope · given + residual
+
+    A model that is conditioned on noisy numbers does not reproduce them exactly, nor does a
+    measurement that is itself noisy. So the slope and the scatter of the residual have expected
+    values.
+
+    Attributes:
+        given: shape ``(maps,)`` or ``(maps, numbers)``.
+        realised: the same numbers of the maps, same shape and units.
+        slope: expected slope, one for all numbers or one for each.
+        scatter: expected standard deviation of the residual, in units of the numbers, likewise.
+        names: of the numbers; by default they are counted.
+    """
+
+    given: np.ndarray
+    realised: np.ndarray
+    slope: float | Sequence[float] = 1.0
+    scatter: float | Sequence[float] = 0.0
+    names: Sequence[str] = ()
 
 
 class Batch(NamedTuple):

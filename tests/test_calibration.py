@@ -98,6 +98,7 @@ FAULTS = [
     "Gaussian field",
     "the truth itself, turned",
     "2 % copies of training maps",
+    "follows what it was given by 0.8",
     "200 maps, drawn 1,024 times",
     "the brightest tenth is missing",
 ]

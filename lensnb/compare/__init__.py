@@ -9,11 +9,12 @@ both sets, from their simulations. The report has nine items, and these modules 
 measured:
 
 1. mean, 2. scatter, 3. correlations: ``verdict`` and ``moments``; what does not depend on a
-   statistic of the suite (place, direction, mean of a map, seam) with ``ratios``;
+   statistic of the suite (place, direction, mean of a map, seam) with ``ratios``; whether maps
+   realise what their generator was given, if the user says what that was, with ``realised``;
 4. covariance: ``covariance`` and ``directions``;
 5. tails: peaks above 4σ of the true maps, maps with extreme pixels, and the PDF at the ends, where
    it falls to 10⁻³ of its maximum: ``tails``;
-6. two-sample tests, on the statistics and on the maps: ``twosample``;
+6. two-sample tests, on the statistics and on the maps: ``twosample`` and ``classifiers``;
 7. copies of training maps and of true maps: ``memorisation``, ``map_copies`` and ``leakage``;
 8. effective number of maps: ``effective``;
 9. cost, as given by the user: ``cost``.
@@ -22,6 +23,7 @@ measured:
 is off. ``progress`` has the few numbers that describe a model while it trains.
 """
 
+from ..given import Realised
 from .answers import Answer
 from .comparison import compare
 from .cost import Cost
@@ -44,6 +46,7 @@ __all__ = [
     "Fidelity",
     "FidelityReport",
     "Quantity",
+    "Realised",
     "Row",
     "Verdict",
     "amplitude_and_tilt",

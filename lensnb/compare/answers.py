@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .estimate import Estimate, Share
+from .estimate import Estimate, Share, WorstBin
 
 SAME, OFF, OPEN = "as the simulations", "off", "cannot tell"
 SYMBOLS = {SAME: "=", OFF: "*", OPEN: "?"}
@@ -82,7 +82,7 @@ def answer(
 
 def _reach(estimate: Estimate, expected: float, low: str, high: str) -> float:
     """The largest fault that the 95 % interval leaves open; a side without a meaning is none."""
-    if isinstance(estimate, Share) or (low and high):
+    if isinstance(estimate, Share | WorstBin) or (low and high):
         return estimate.reach(expected)
     if high:
         return float(estimate.interval[1]) - expected

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .. import stats
 from ..data import MapSet
 from ..ensemble import Ensemble, measured
+from ..given import Realised
 from .cosmology_responses import Responses, known_responses
 from .cost import Cost
 from .covariance import eigenvectors
@@ -23,6 +24,7 @@ from .inference import Inferred, infer
 from .ks import ks_p
 from .memorisation import Nearest, copies, nearest
 from .per_map import per_map_statistics
+from .realised import checked_given, of_maps
 from .report import FidelityReport
 from .rows import QUANTITIES
 from .sample_vectors import as_stored, vectors_of
@@ -45,6 +47,7 @@ class Comparison:
         look_at_maps: measure also what needs the maps themselves.
         rounds: bootstrap rounds.
         seed: of the bootstrap and of the classifiers.
+        given: what the maps of a set were given, and what they realise, by set.
     """
 
     sets: Mapping[str, FiniteMaps]
@@ -54,6 +57,7 @@ class Comparison:
     look_at_maps: bool
     rounds: int
     seed: int
+    given: Mapping[str, Realised] = field(default_factory=dict)
 
     @property
     def truth(self) -> FiniteMaps:
@@ -162,6 +166,7 @@ def compare(
     statistics: Mapping[str, stats.Statistic] | None = None,
     *,
     costs: Mapping[str, Cost] | None = None,
+    given: Mapping[str, Realised | Sequence] | None = None,
     responses: Responses | Mapping[str, np.ndarray] | None = None,
     look_at_maps: bool = True,
     rounds: int = 200,
@@ -185,6 +190,10 @@ def compare(
         statistics: which statistics, with their bins; by default :func:`lensnb.stats.suite` of the
             truth. ``power`` and ``pdf`` must be among them.
         costs: what the generators cost, by name, for the last rows of the table.
+        given: by name, the numbers that the maps of a conditional generator were given and those
+            that they realise, two arrays ``(maps, numbers)``. With expected values of their
+            regression it is a :class:`~lensnb.given.Realised`, such as
+            ``model.realised(maps, generator)`` of a diffusion model gives.
         responses: ∂μ/∂θ of the mean of each statistic to the parameters that are inferred, by
             statistic, shape ``(bins, parameters)``. By default to Ω_m and σ₈, where they are known
             for these statistics (those of the sample), and otherwise to the amplitude and the tilt
@@ -198,12 +207,14 @@ def compare(
         ValueError: the true sets share simulations, differ in their field, or one has fewer than
             two simulations. Two sets state different skies (:mod:`lensnb.data.statements`).
             Generated maps have another shape. No generator has two maps that can be compared
-            (:mod:`lensnb.compare.sets`). A name is reserved for a true set. Costs name a generator
-            that is not there.
+            (:mod:`lensnb.compare.sets`). A name is reserved for a true set. Costs, or what was
+            given, name a generator that is not there. Given and realised numbers do not fit each
+            other or the maps.
     """
     everything = gather_sets(truth, null, generated, train)
     costs = dict(costs or {})
     _check_costs(costs, everything)
+    given = checked_given(given, everything)
     sets = refuse_few(everything)
     reference = sets[TRUTH].maps
     if statistics is None:
@@ -228,7 +239,10 @@ def compare(
             per_map[name] = {key: of_set[key] for key in beside}
         for by_set in (ensembles, per_map):
             by_set[BOTH] = _pooled(by_set[TRUTH], by_set[NULL])
-        comparison = Comparison(sets, ensembles, per_map, responses, look_at_maps, rounds, seed)
+        of_kept = {name: of_maps(one, sets[name]) for name, one in given.items() if name in sets}
+        comparison = Comparison(
+            sets, ensembles, per_map, responses, look_at_maps, rounds, seed, of_kept
+        )
         verdicts = comparison.verdicts
         bar.update()
         extras = {name: {} for name in comparison.judged}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,31 +80,46 @@ class WorstBin(Estimate):
 
     Args:
         bins: one estimate for each bin.
-        expected: of every bin.
+        expected: of every bin, or of each.
         margin: how far a bin may lie from there.
+        only_high: a bin that is too low is no fault.
+        names: of the bins, if they are not those of a statistic.
 
     Attributes:
         bin: index of the worst bin.
         bins: how many bins there are.
+        expected: of the worst bin.
+        name: of the worst bin; empty if it is one of a statistic.
     """
 
-    def __init__(self, bins: Estimate, expected: float, margin: float = 0.0):
+    def __init__(
+        self,
+        bins: Estimate,
+        expected: float | np.ndarray,
+        margin: float = 0.0,
+        only_high: bool = False,
+        names: Sequence[str] = (),
+    ):
         difference = bins.value - expected
-        sigmas = _sigmas(difference, bins.error, bins.dof)
         defined = np.isfinite(difference) & (bins.error > 0)
         self.bins, self.bin, self._reach = int(defined.sum()), 0, np.nan
+        self.expected, self.name = np.nan, ""
         if not self.bins:
             super().__init__(np.asarray(np.nan), error=np.asarray(np.nan), dof=bins.dof)
             return
         simultaneous = student.isf(_one_of(0.05, self.bins) / 2, bins.dof)
-        reach = np.abs(difference) + simultaneous * bins.error
-        reach = np.where(defined, reach, -1.0)
+        fault = difference if only_high else np.abs(difference)
+        reach = np.where(defined, fault + simultaneous * bins.error, -np.inf)
         open_ = defined & (reach > margin)
         if open_.any():
-            self.bin = int(np.where(open_, np.abs(sigmas), -1.0).argmax())
+            sigmas = _sigmas(fault, bins.error, bins.dof)
+            self.bin = int(np.where(open_, sigmas, -np.inf).argmax())
         else:
             self.bin = int(reach.argmax())
         self._reach = float(reach.max())
+        self.expected = float(np.broadcast_to(expected, difference.shape)[self.bin])
+        if len(names):
+            self.name = names[self.bin]
         super().__init__(bins.value[self.bin], error=bins.error[self.bin], dof=bins.dof)
 
     def sigmas(self, expected: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from ..renamed import moved, old_attribute, renamed
 from .answers import Answer, answer
 from .effective import Worth
-from .estimate import Estimate, Share
+from .estimate import BesideTruth, Estimate, Share, WorstBin
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Quantity:
 
     def expected_of(self, estimate: Estimate) -> float:
         """What is expected of this set."""
-        if isinstance(estimate, Worth):
+        if isinstance(estimate, Worth | WorstBin | BesideTruth):
             return estimate.expected
         return self.expected
 
@@ -87,9 +87,9 @@ class Quantity:
             estimate: of one set.
             threshold: standard errors from where on it is off.
         """
-        expected, margin = self.expected, self.margin
+        expected, margin = self.expected_of(estimate), self.margin
         if isinstance(estimate, Worth):
-            expected, margin = estimate.expected, estimate.margin
+            margin = estimate.margin
         return answer(estimate, expected, margin, threshold, self.low, self.high)
 
     @property
@@ -97,7 +97,15 @@ class Quantity:
         """What is expected, for a table."""
         if np.isfinite(self.expected):
             return f"{self.expected:g}"
-        return "as many"
+        if self.inverse:
+            return "as many"
+        return "of each"
+
+    def expected_text_of(self, estimate: Estimate) -> str:
+        """What is expected of this set, for a sentence."""
+        if np.isfinite(self.expected) or self.inverse:
+            return self.expected_text
+        return f"{self.expected_of(estimate):.3g}"
 
     def text(self, estimate: Estimate) -> str:
         """The number with its error; a dash if it is not defined."""

@@ -19,11 +19,13 @@ from ..ensemble import (
 from ..files import write_json
 from . import tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
+from .classifiers import ALL_MAPS, sizes_in_words
 from .cost import Cost
 from .estimate import Estimate, WorstBin, plain, threshold
 from .memorisation import Nearest
 from .per_map import bin_name
 from .quantities import Quantity
+from .ratios import undefined
 from .rows import QUANTITIES
 from .sets import LEFT_OUT, NULL, TRAIN, TRUTH
 from .verdict import Verdict
@@ -39,7 +41,7 @@ class Row:
 
     Attributes:
         quantity: what it is, and what it means.
-        estimates: by set, the null first; only if it could be measured.
+        estimates: by set, the null first; NaN for sets of which it was not measured.
         answers: by set: as the simulations, off, or cannot tell.
     """
 
@@ -51,6 +53,15 @@ class Row:
     def faults(self) -> dict[str, str | None]:
         """By set, what is wrong; empty if nothing is known to be, None if it is not defined."""
         return {name: one.meaning if one.kind else None for name, one in self.answers.items()}
+
+    @property
+    def expected_text(self) -> str:
+        """What is expected, for a table: one value if it is the same for all sets."""
+        known = [one for one in self.estimates.values() if np.isfinite(one.value)]
+        texts = {self.quantity.expected_text_of(one) for one in known}
+        if len(texts) == 1:
+            return texts.pop()
+        return self.quantity.expected_text
 
 
 @dataclass(repr=False)
@@ -102,11 +113,12 @@ class FidelityReport:
         return self.names[1:]
 
     def rows(self) -> list[Row]:
-        """The headline numbers, items 1 to 8; one that was not measured is left out."""
+        """The headline numbers, items 1 to 8; one that was measured of no set is left out."""
         measured = []
         for quantity in QUANTITIES:
-            estimates = {name: self._estimate(quantity, name) for name in self.names}
-            if estimates[NULL] is not None:
+            found = {name: self._estimate(quantity, name) for name in self.names}
+            if any(one is not None for one in found.values()):
+                estimates = {name: one or undefined() for name, one in found.items()}
                 measured.append((quantity, estimates))
         limit = threshold(len(measured))
         rows = []
@@ -122,7 +134,11 @@ class FidelityReport:
 
     def _bin(self, quantity: Quantity, estimate: Estimate) -> str:
         """The worst bin in words, with brackets; empty for other numbers."""
-        if not quantity.part or not isinstance(estimate, WorstBin):
+        if not isinstance(estimate, WorstBin):
+            return ""
+        if estimate.name:
+            return f" ({estimate.name})"
+        if not quantity.part:
             return ""
         if quantity.part != "joint":
             statistic = self.per_map.get(quantity.part) or self.statistics[quantity.part]
@@ -199,11 +215,11 @@ class FidelityReport:
 
     def _sentence(self, row: Row, name: str) -> str:
         quantity, here = row.quantity, row.answers[name]
-        value, null = quantity.text(row.estimates[name]), quantity.text(row.estimates[NULL])
-        value += self._bin(quantity, row.estimates[name])
-        beside = f"null {null}"
-        if quantity.expected_text:
-            beside = f"expected {quantity.expected_text}, {beside}"
+        estimate, null = row.estimates[name], row.estimates[NULL]
+        value = quantity.text(estimate) + self._bin(quantity, estimate)
+        beside = f"expected {quantity.expected_text_of(estimate)}"
+        if np.isfinite(null.value):
+            beside += f", null {quantity.text(null)}"
         cause = self._cause(quantity, name)
         distance = ""
         if np.isfinite(here.sigmas):
@@ -230,8 +246,10 @@ class FidelityReport:
     def remarks(self) -> list[str]:
         """What the table means, in sentences."""
         truth, null = self.counts[TRUTH], self.counts[NULL]
+        judged = [self.counts[name]["maps"] for name in self.names]
         rows = self.rows()
         limit = threshold(len(rows))
+        all_maps = any(row.quantity.name == ALL_MAPS for row in rows)
         lines = [
             "± one standard error, from the simulations of both sets; in brackets a 95 % range.",
             f"Truth: {truth['maps']} maps of {truth['simulations']} simulations; null: "
@@ -243,6 +261,7 @@ class FidelityReport:
             f"in any of the {len(rows)} rows, in 5 % of cases at most.",
             f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
             "A narrowest direction above 1, a widest below 1, more effective maps: no faults.",
+            sizes_in_words(truth["maps"], judged, all_maps),
         ]
         lines.extend(self._inverse_remarks())
         few = [name for name in self.generators if self._too_few(name)]
@@ -379,21 +398,21 @@ def _verdicts_json(verdicts: Mapping[str, Mapping[str, Verdict]]) -> dict:
 
 
 def _row_json(row: Row) -> dict:
-    sets = {}
+    quantity, sets = row.quantity, {}
     for name, estimate in row.estimates.items():
         here = row.answers[name]
         passes = here.kind != OFF if here.kind else None
         sets[name] = estimate.as_json() | {
+            "expected": plain(quantity.expected_of(estimate)),
             "passes": passes,
             "answer": here.kind,
             "sigmas": plain(here.sigmas),
             "seen": plain(here.seen),
         }
-    quantity = row.quantity
     return {
         "item": quantity.item,
         "name": quantity.name,
-        "right": quantity.expected_text,  # the key that saved reports have
+        "right": row.expected_text,  # the key that saved reports have
         "inverse": quantity.inverse,
         "sets": sets,
     }

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .classifiers import ALL_MAPS, on_all_statistics, on_maps, on_statistics
 from .estimate import Estimate, Share, WorstBin
 from .leakage import copies_in_vectors
 from .map_copies import copies_in_maps
 from .per_map import HIGH_PEAKS, thresholds
 from .quantities import Quantity
 from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters
+from .realised import MARGIN, residual_scatters, slopes
 from .sets import TRAIN, TRUTH
 from .tails import extreme_maps, high_peaks, pdf_end
-from .twosample import accuracies_on_maps, accuracy_on_statistics
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -91,27 +92,6 @@ def _pdf_end(end: int) -> Callable:
         }
 
     return measure
-
-
-def _classifier_on_statistics(comparison: Comparison) -> dict[str, Estimate]:
-    joint, rounds, seed = comparison.joint, comparison.rounds, comparison.seed
-    return {
-        name: accuracy_on_statistics(joint[name], joint[TRUTH], rounds, seed)
-        for name in comparison.judged
-    }
-
-
-def _classifier_on_maps(comparison: Comparison) -> dict[str, Estimate]:
-    if not comparison.look_at_maps:
-        return {}
-    sets = {}
-    for name in comparison.judged:
-        one = comparison.sets[name]
-        sets[name] = one.maps, one.simulation
-    truth = comparison.truth
-    return accuracies_on_maps(
-        sets, truth.maps, truth.simulation, comparison.rounds, comparison.seed
-    )
 
 
 def _parameter_bias(comparison: Comparison) -> dict[str, Estimate]:
@@ -291,6 +271,23 @@ QUANTITIES = [
         measure=_of_each_map("seam", _seam),
     ),
     Quantity(
+        item=3,
+        name="slope on what was given, worst",
+        expected=np.nan,  # the model knows it
+        margin=MARGIN,
+        low="the maps follow what their generator was given too weakly",
+        high="the maps follow what their generator was given too strongly",
+        measure=slopes,
+    ),
+    Quantity(
+        item=3,
+        name="scatter about what was given, worst",
+        expected=np.nan,
+        margin=MARGIN,
+        high="the maps scatter too much about what their generator was given: it hardly obeys",
+        measure=residual_scatters,
+    ),
+    Quantity(
         item=4,
         name="narrowest direction",
         expected=1,
@@ -383,7 +380,16 @@ QUANTITIES = [
         margin=_MARGIN,
         low=_LEAK,
         high="a classifier distinguishes the maps from true ones by their statistics",
-        measure=_classifier_on_statistics,
+        measure=on_statistics,
+    ),
+    Quantity(
+        item=6,
+        name=ALL_MAPS,
+        expected=0.5,
+        margin=_MARGIN,
+        low=_LEAK,
+        high="a classifier that sees many maps distinguishes them from true ones",
+        measure=on_all_statistics,
     ),
     Quantity(
         item=6,
@@ -392,7 +398,7 @@ QUANTITIES = [
         margin=_MARGIN,
         low=_LEAK,
         high="a classifier distinguishes the maps from true ones by their pixels",
-        measure=_classifier_on_maps,
+        measure=on_maps,
     ),
     Quantity(
         item=7,

@@ -60,12 +60,18 @@ class FiniteMaps:
         simulation: simulation of each map, shape ``(maps,)``.
         dropped: how many maps were left out.
         reasons: how many for which reason, such as ``{"not finite": 3}``.
+        positions: where each map is in the set that was given, shape ``(maps,)``.
     """
 
     maps: Tensor
     simulation: np.ndarray
     dropped: int
     reasons: dict[str, int] = field(default_factory=dict)
+    positions: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.positions is None:
+            self.positions = np.arange(len(self.maps))
 
     @property
     def channels(self) -> list[Tensor]:
@@ -98,6 +104,7 @@ class FiniteMaps:
             self.simulation[kept],
             self.dropped + number,
             self.reasons | {reason: self.reasons.get(reason, 0) + number},
+            self.positions[kept],
         )
 
     def too_few(self) -> str:
@@ -209,6 +216,7 @@ def _whole(name: str, maps: Tensor | MapSet) -> FiniteMaps:
         check_marks(name, maps.tensor().numpy())
         return FiniteMaps(maps.tensor(), maps.simulation, 0)
     maps = plain_tensor(name, maps).detach().cpu().float()
+    check_marks(name, maps.numpy())
     return FiniteMaps(maps, np.arange(len(maps)), 0)  # every map is independent
 
 

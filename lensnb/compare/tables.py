@@ -38,7 +38,7 @@ def headline_cells(report: FidelityReport) -> list[list[str]]:
         numbers = [
             quantity.text(row.estimates[name]) + row.answers[name].symbol for name in report.names
         ]
-        cells.append([heading, quantity.name, quantity.expected_text, *numbers])
+        cells.append([heading, quantity.name, row.expected_text, *numbers])
     if report.costs:
         cells += _cost_cells(report)
     return cells

@@ -25,6 +25,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..given import Realised
 from ..maps import GaussianField, MapGrid
 from ..maps.grid import check_tensor, wide
 from ..samplers import MapNoise
@@ -137,6 +138,25 @@ class BandPowers(nn.Module):
     def blurred(self, values: Tensor, noise: MapNoise) -> Tensor:
         """s̃ of maps with known band powers s, with noise from the generators of the maps."""
         return self.blur(values, self._white(noise, self.bands))
+
+    def realised(self, y: Tensor, given: Tensor) -> Realised:
+        """The band powers s of maps that were made with s̃, beside s̃.
+
+        Since s̃ = s + h ε, where s and ε have unit variance, the regression of s on s̃ has
+
+            slope 1 / (1 + h²),   residual scatter h / √(1 + h²).
+
+        Args:
+            y: transformed maps, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
+            given: s̃ of each map, drawn by :meth:`sample`, shape ``(maps, bands)``.
+        """
+        h = float(self.kernel)
+        total = 1 + h**2
+        found = torch.cat([self(part) for part in y.split(1024)])
+        names = [f"band {i + 1}" for i in range(self.bands)]
+        return Realised(
+            given.cpu().numpy(), found.cpu().numpy(), 1 / total, h / math.sqrt(total), names
+        )
 
     def _white(self, noise: MapNoise, numbers: int) -> Tensor:
         # Drawn as small square maps, so that a seed gives the same maps as in older versions.

@@ -11,6 +11,8 @@ A family is a class in a file of this folder, with one import line in ``__init__
   or ``(batch, channels, n, n)`` and their conditions;
 * ``sample(n, generator=None, given=None)``: κ-maps, float32;
 * if it can be given more than ``given`` for ``sample``, ``optional``: these conditions by name;
+* if it draws conditions of its own, ``realised(maps, generator)``: the numbers that maps of
+  ``sample`` were given, and those that they have (:class:`lensnb.given.Realised`);
 * if it has a density, ``log_prob(maps)``; flows also have ``to_noise`` and ``to_data``.
 
 A family may also decide how it is trained. :mod:`lensnb.train` looks for

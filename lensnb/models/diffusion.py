@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..given import Condition, Conditions, Given
+from ..given import Condition, Conditions, Given, Realised
 from ..maps import GaussianField
-from ..maps.grid import wide
+from ..maps.grid import check_shape, wide
 from ..nets import UNet
 from ..renamed import old_attribute, renamed
 from ..samplers import (
@@ -324,6 +324,29 @@ class Diffusion(nn.Module):
         clean = self.denoiser.gaussian.colour(noise(shape, like))
         x = clean + float(sigmas[0]) * noise(shape, like)
         return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
+
+    @torch.no_grad()
+    def realised(self, maps: Tensor, generator: torch.Generator | None = None) -> Realised:
+        """The band powers that maps of :meth:`sample` were given, and those that they have.
+
+            maps = model.sample(n, torch.Generator().manual_seed(1))
+            model.realised(maps, torch.Generator().manual_seed(1))
+
+        The given ones are drawn again. For ``compare(…, given={"diffusion": …})``.
+
+        Args:
+            maps: κ, the maps of one call of ``sample``, or the first of them.
+            generator: in the state in which it was given to ``sample``.
+
+        Raises:
+            ValueError: the model has no band powers, or the maps are of another size.
+        """
+        if self.band_powers is None:
+            raise ValueError("this Diffusion has no band powers, so its maps were given none")
+        check_shape("maps of this Diffusion", maps.shape, self.n, self.channels)
+        powers = self.band_powers.sample(MapNoise(len(maps), generator))
+        y = self.transform(maps.to(self.transform.mean.device))
+        return self.band_powers.realised(y, powers)
 
     # ------------------------------------------------------------ density
 
