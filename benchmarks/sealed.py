@@ -40,6 +40,7 @@ SHOWN = (
     "C_ℓ scatter",
     "C_ℓ slope",
     "contour area",
+    "coverage of 68 % regions",
     "seam: correlation of opposite edges",
     "scatter of the mean of a map",
     "effective maps",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lensnb.compare.cosmology_responses import Responses
 from lensnb.compare.per_map import per_map_statistics
 from lensnb.compare.sets import FiniteMaps
 from lensnb.compare.vector_files import bins_of, mean_and_scale, write_vectors
@@ -30,7 +31,8 @@ def tiny():
     beside = per_map_statistics(maps, 5.0)
     per_map = {name: beside[name] for name in ("seam", "map mean")}
     rng = np.random.default_rng(0)
-    responses = {name: rng.normal(size=(len(one.x), 2)) for name, one in spectra.items()}
+    values = {name: rng.normal(size=(len(one.x), 2)) for name, one in spectra.items()}
+    responses = Responses(("first", "second"), values, {}, {})
     truth = FiniteMaps(maps, np.arange(len(maps)) // 32, 0)
     return SimpleNamespace(suite=spectra, per_map=per_map, responses=responses, truth=truth)
 
