@@ -67,7 +67,8 @@ BINS = {
 class Found(NamedTuple):
     """A number of one partition, or one number for each bin.
 
-    ``plain`` is false where value and error are not those of one fixed number.
+    ``plain`` is false where value and error are not those of one fixed number. ``sigmas`` are
+    standard errors from what is expected.
     """
 
     value: np.ndarray
@@ -75,6 +76,7 @@ class Found(NamedTuple):
     covered: np.ndarray
     plain: bool = True
     answer: str = ""
+    sigmas: float = np.nan
 
 
 class OnePartition(NamedTuple):
@@ -106,9 +108,10 @@ def one_partition(number: int, cache: Path = CACHE, rounds: int = 200) -> OnePar
 def _row(partition: Partition, name: str) -> Found:
     estimate, quantity = partition.estimate(name), ROWS[name]
     answer = quantity.answer(estimate, LIMIT)
-    covered = abs(estimate.sigmas(quantity.expected_of(estimate))) < 1.96
+    sigmas = estimate.sigmas(quantity.expected_of(estimate))
+    covered = np.asarray(abs(sigmas) < 1.96)
     plain = not isinstance(estimate, WorstBin | Share) and name not in SCORE_TESTS
-    return Found(estimate.value, estimate.error, np.asarray(covered), plain, answer.kind)
+    return Found(estimate.value, estimate.error, covered, plain, answer.kind, sigmas)
 
 
 def _each_bin(partition: Partition, statistic: str, number: str, expected: float) -> Found:
