@@ -36,7 +36,8 @@ def headline_cells(report: FidelityReport) -> list[list[str]]:
             item = quantity.item
             heading = f"{item} {ITEMS[item]}"
         numbers = [
-            quantity.text(row.estimates[name]) + row.answers[name].symbol for name in report.names
+            f"{quantity.text(row.estimates[name])} {row.answers[name].symbol}"
+            for name in report.names
         ]
         cells.append([heading, quantity.name, row.expected_text, *numbers])
     if report.costs:
@@ -48,7 +49,7 @@ def _cost_cells(report: FidelityReport) -> list[list[str]]:
     cells = []
     for name, label in Cost.LABELS.items():
         costs = [report.costs.get(one, Cost()).text(name) for one in report.names]
-        cells.append(["", label, "", *(f"{cost} " for cost in costs)])
+        cells.append(["", label, "", *(f"{cost}  " for cost in costs)])
     cells[0][0] = f"9 {ITEMS[9]}"
     return cells
 
@@ -69,7 +70,7 @@ def statistic_cells(report: FidelityReport, what: str) -> list[list[str]]:
         row = [statistic]
         for name in report.names:
             estimate = getattr(report.verdicts[name][statistic], what)
-            row.append(quantity.text(estimate) + quantity.answer(estimate, limit).symbol)
+            row.append(f"{quantity.text(estimate)} {quantity.answer(estimate, limit).symbol}")
         cells.append(row)
     return cells
 
