@@ -19,8 +19,9 @@ measured:
 8. effective number of maps: ``effective``;
 9. cost, as given by the user: ``cost``.
 
-``survey`` adds noise, a mask and smoothing to all sets alike. ``rows`` lists every headline number with its expected value, its margin, and what it means if it
-is off. ``progress`` has the few numbers that describe a model while it trains.
+``survey`` adds noise, a mask and smoothing to all sets alike. ``rows`` lists every headline number
+with its expected value, its margin, and what it means if it is off. ``progress`` has the few
+numbers that describe a model while it trains.
 """
 
 from ..given import Realised

@@ -52,7 +52,8 @@ class ShapeNoise:
         for density in np.atleast_1d(self.n_gal_arcmin2):
             if not 0 < density < math.inf:
                 raise ValueError(
-                    f"n_gal_arcmin2 must be positive galaxies per square arcminute, found {density}"
+                    "n_gal_arcmin2 must be positive, in galaxies per square arcminute, "
+                    f"found {density}"
                 )
         if not 0 <= self.sigma_e < math.inf:
             raise ValueError(f"sigma_e must not be negative, found {self.sigma_e}")
