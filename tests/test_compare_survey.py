@@ -179,6 +179,15 @@ def test_hidden_pixels_may_be_nan():
     assert found.counts["holes"]["dropped"] == 0
 
 
+def test_hidden_edges_have_no_seam():
+    """The planted fault: zeros on all edges agree with each other, and say nothing."""
+    inner = torch.zeros(16, 16, dtype=torch.bool)
+    inner[1:-1, 1:-1] = True
+    few = dict(statistics=basic(), look_at_maps=False, rounds=20, mask=inner)
+    found = answers(compare(TRUE, NULL_SET, {"g": OTHER}, **few), "g")
+    assert found["seam: correlation of opposite edges"] == ""
+
+
 def test_noise_does_not_answer_to_the_amplitude():
     """With κ = 0 behind it, noise alone has no response; scaled with κ it would have 2 C_ℓ."""
     survey = Survey.of(TRUE, noise=NOISE)

@@ -22,7 +22,7 @@ from .leakage import copies_in_vectors
 from .map_copies import copies_in_maps
 from .per_map import HIGH_PEAKS, thresholds
 from .quantities import Quantity
-from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters
+from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters, undefined
 from .realised import MARGIN, residual_scatters, slopes
 from .sets import TRAIN, TRUTH
 from .tails import extreme_maps, high_peaks, pdf_end
@@ -70,7 +70,10 @@ def _worst_scatter(sample, truth) -> Estimate:
 
 def _seam(sample, truth) -> Estimate:
     bins = np.arange(sample.vectors.shape[1])
-    return difference_of_quotients(sample, truth, above=bins[::2], below=bins[1::2])
+    found = difference_of_quotients(sample, truth, above=bins[::2], below=bins[1::2])
+    if not found.error > 1e-9:  # a mask hides the edges of all maps: nothing was measured
+        return undefined()
+    return found
 
 
 def _extremes(sigmas: float) -> Callable:
