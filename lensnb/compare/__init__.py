@@ -19,8 +19,9 @@ measured:
 8. effective number of maps: ``effective``;
 9. cost, as given by the user: ``cost``.
 
-``rows`` lists every headline number with its expected value, its margin, and what it means if it
-is off. ``progress`` has the few numbers that describe a model while it trains.
+``survey`` adds noise, a mask and smoothing to all sets alike. ``rows`` lists every headline number
+with its expected value, its margin, and what it means if it is off. ``progress`` has the few
+numbers that describe a model while it trains.
 """
 
 from ..given import Realised
@@ -35,6 +36,7 @@ from .quantities import Quantity
 from .report import FidelityReport, Row
 from .rows import QUANTITIES
 from .sets import NULL
+from .survey import ShapeNoise
 from .verdict import Verdict, judge
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "Quantity",
     "Realised",
     "Row",
+    "ShapeNoise",
     "Verdict",
     "amplitude_and_tilt",
     "compare",

@@ -16,7 +16,7 @@ from .. import stats
 from ..data import MapSet
 from ..ensemble import Ensemble, measured
 from ..given import Realised
-from .cosmology_responses import Responses, known_responses
+from .cosmology_responses import Responses, kappa_responses, known_responses
 from .cost import Cost
 from .covariance import eigenvectors
 from .estimate import Estimate
@@ -27,8 +27,9 @@ from .per_map import per_map_statistics
 from .realised import checked_given, of_maps
 from .report import FidelityReport
 from .rows import QUANTITIES
-from .sample_vectors import as_stored, vectors_of
+from .sample_vectors import as_stored, vectors_of, why_not_stored
 from .sets import BOTH, NULL, TRAIN, TRUTH, UNDEFINED, FiniteMaps, gather_sets, refuse_few
+from .survey import ShapeNoise, Survey
 from .verdict import Verdict, judge_joint, parts_of
 
 
@@ -78,6 +79,17 @@ class Comparison:
         if name == NULL:
             return TRUTH
         return BOTH
+
+    def true_sets_of(self, name: str) -> list[str]:
+        """The sets that :meth:`reference_of` has."""
+        if name == NULL:
+            return [TRUTH]
+        return [TRUTH, NULL]
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether a survey has changed the maps."""
+        return self.truth.before_survey is not None
 
     @cached_property
     def joint(self) -> dict[str, Ensemble]:
@@ -136,8 +148,8 @@ class Comparison:
         """The nearest training maps of the truth and of the judged sets; empty if not searched."""
         if not self.look_at_maps or TRAIN not in self.sets:
             return {}
-        train = self.sets[TRAIN].maps
-        return {name: nearest(self.sets[name].maps, train) for name in (TRUTH, *self.judged)}
+        train = self.sets[TRAIN].clean
+        return {name: nearest(self.sets[name].clean, train) for name in (TRUTH, *self.judged)}
 
     @cached_property
     def copies(self) -> dict[str, tuple[Estimate, Estimate]]:
@@ -171,12 +183,22 @@ def compare(
     look_at_maps: bool = True,
     rounds: int = 200,
     seed: int = 0,
+    smooth: float = 0.0,
+    noise: ShapeNoise | None = None,
+    mask: Tensor | np.ndarray | None = None,
 ) -> FidelityReport:
     """Compare generated maps with true maps, and do the same with other true maps, the null.
 
     All maps are held in memory. Of sets that are too large, give a part: ``truth[:4096]``. Maps
     that cannot be compared are counted and left out (:mod:`lensnb.compare.sets`), and so is a
     generator of which fewer than two maps are left.
+
+    A survey sees maps with noise, under a mask and smoothed. All sets get the same treatment, the
+    training maps too, each with noise of its own (:mod:`lensnb.compare.survey`). Everything is
+    then measured as the survey sees it, but for copies, which noise would hide: they are searched
+    in the maps as they were given. Twice the memory is needed.
+
+        compare(truth, null, maps, train, smooth=2.0, noise=ShapeNoise(30), mask=observed)
 
     Args:
         truth: true maps, with their simulations, shape ``(maps, n, n)`` or
@@ -197,21 +219,29 @@ def compare(
         responses: ∂μ/∂θ of the mean of each statistic to the parameters that are inferred, by
             statistic, shape ``(bins, parameters)``. By default to Ω_m and σ₈, where they are known
             for these statistics (those of the sample), and otherwise to the amplitude and the tilt
-            of κ (:func:`lensnb.compare.amplitude_and_tilt`).
+            of κ (:func:`lensnb.compare.amplitude_and_tilt`), which is the default of a survey.
+            Given ones must be those of what the survey sees.
         look_at_maps: also measure what needs the maps themselves, the slowest part: the classifier
             on maps and the search for copies.
         rounds: bootstrap rounds.
-        seed: of the bootstrap and of the classifiers.
+        seed: of the bootstrap, of the classifiers and of the noise.
+        smooth: standard deviation of a Gaussian that smooths all maps, arcminutes.
+        noise: shape noise that is added to all maps: the galaxies of the survey.
+        mask: True where the sky was observed, bool, shape ``(n, n)``. Hidden pixels may be NaN;
+            statistics see zeros there.
 
     Raises:
+        TypeError: the noise is not a :class:`~lensnb.compare.ShapeNoise`.
         ValueError: the true sets share simulations, differ in their field, or one has fewer than
             two simulations. Two sets state different skies (:mod:`lensnb.data.statements`).
             Generated maps have another shape. No generator has two maps that can be compared
             (:mod:`lensnb.compare.sets`). A name is reserved for a true set. Costs, or what was
             given, name a generator that is not there. Given and realised numbers do not fit each
-            other or the maps.
+            other or the maps. The mask has another shape or hides everything. The smoothing is
+            negative or wider than the field.
     """
-    everything = gather_sets(truth, null, generated, train)
+    survey = Survey.of(truth, smooth, noise, mask, seed)
+    everything = survey.of_sets(gather_sets(truth, null, generated, train, survey.mask))
     costs = dict(costs or {})
     _check_costs(costs, everything)
     given = checked_given(given, everything)
@@ -219,10 +249,18 @@ def compare(
     reference = sets[TRUTH].maps
     if statistics is None:
         statistics = stats.suite(reference, truth.side_deg)
+    if responses is None and survey.changes:
+        seen = survey.before(statistics)
+        responses = kappa_responses(seen, sets[TRUTH].clean, truth.side_deg)
     responses = known_responses(responses, statistics, reference, truth.side_deg)
     rows = [quantity for quantity in QUANTITIES if quantity.measure is not None]
     beside = per_map_statistics(reference, truth.side_deg)
-    stored = _stored(truth, null, sets, statistics | beside)
+    stored = {}
+    if not survey.changes:
+        stored = _stored(truth, null, sets, statistics | beside)
+    notes = [survey.remark()]
+    if not stored:
+        notes.append(why_not_stored(truth, null, survey.changes))
     with _progress_bar(len(sets) + 1 + len(rows)) as bar:
         vectors = {}
         for name in sets:
@@ -261,6 +299,7 @@ def compare(
         costs=costs,
         per_map=beside,
         parameters=responses.parameters,
+        notes=[note for note in notes if note],
         counts={name: _counts(one, ensembles.get(name)) for name, one in everything.items()},
     )
 

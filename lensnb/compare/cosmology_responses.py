@@ -120,6 +120,13 @@ def known_responses(
     of_sample = sample_responses(statistics)
     if of_sample is not None:
         return of_sample
+    return kappa_responses(statistics, maps, side_deg)
+
+
+def kappa_responses(
+    statistics: Mapping[str, Statistic], maps: Tensor, side_deg: float
+) -> Responses:
+    """The responses to the amplitude and the tilt of κ, from some of the maps."""
     few = maps[:: max(1, len(maps) // _MAPS_FOR_RESPONSES)]
     values = amplitude_and_tilt(few, side_deg, statistics)
     return Responses(("amplitude of κ", "tilt of κ"), values, {}, {})

@@ -88,6 +88,8 @@ class FidelityReport:
             than two maps are left is here and nowhere else.
         per_map: what was measured of each map beside these statistics.
         parameters: names of the parameters that are inferred.
+        notes: what was done to the maps before they were measured, and why stored vectors of more
+            maps were not used, in sentences.
     """
 
     statistics: dict[str, stats.Statistic]
@@ -101,6 +103,7 @@ class FidelityReport:
     counts: dict[str, dict[str, int]]
     per_map: dict[str, stats.Statistic] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -255,6 +258,7 @@ class FidelityReport:
             f"Truth: {truth['maps']} maps of {truth['simulations']} simulations; null: "
             f"{null['maps']} of {null['simulations']}. "
             "Generators are compared with both together, the null with the truth.",
+            *self.notes,
             f"{SYMBOLS[SAME]} {SAME}, within a margin of 5 % "
             "(slopes, directions and area: 10 %; seam: 0.02; copies: 1 %).",
             f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: this happens to true sets, "
@@ -362,6 +366,7 @@ class FidelityReport:
             "against_truth": _verdicts_json(self.verdicts),
             "against_train": _verdicts_json(self.against_train),
             "maps": self.counts,
+            "notes": self.notes,
             "ks_p": {name: plain(p) for name, p in self.ks.items()},
             "nearest_distance": {
                 name: plain(found.distance) for name, found in self.neighbours.items()

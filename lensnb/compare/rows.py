@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from .classifiers import ALL_MAPS, on_all_statistics, on_maps, on_statistics
 from .estimate import Estimate, Share, WorstBin
@@ -21,7 +22,7 @@ from .leakage import copies_in_vectors
 from .map_copies import copies_in_maps
 from .per_map import HIGH_PEAKS, thresholds
 from .quantities import Quantity
-from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters
+from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters, undefined
 from .realised import MARGIN, residual_scatters, slopes
 from .sets import TRAIN, TRUTH
 from .tails import extreme_maps, high_peaks, pdf_end
@@ -69,7 +70,10 @@ def _worst_scatter(sample, truth) -> Estimate:
 
 def _seam(sample, truth) -> Estimate:
     bins = np.arange(sample.vectors.shape[1])
-    return difference_of_quotients(sample, truth, above=bins[::2], below=bins[1::2])
+    found = difference_of_quotients(sample, truth, above=bins[::2], below=bins[1::2])
+    if not found.error > 1e-9:  # a mask hides the edges of all maps: nothing was measured
+        return undefined()
+    return found
 
 
 def _extremes(sigmas: float) -> Callable:
@@ -121,15 +125,31 @@ def _copies_of_training_maps(comparison: Comparison) -> dict[str, Estimate]:
     train = comparison.sets[TRAIN]
     found = {}
     for name in comparison.judged:
-        one = copies_in_maps(comparison.sets[name].maps, train.maps, train.simulation)
+        one = copies_in_maps(comparison.sets[name].clean, train.clean, train.simulation)
         found[name] = Share(one.count, one.share, one.upper)
     return found
 
 
 def _copies_of_true_maps(comparison: Comparison) -> dict[str, Estimate]:
+    if comparison.is_observed:
+        return _copies_before_the_survey(comparison)
     joint, found = comparison.joint, {}
     for name in comparison.judged:
         one = copies_in_vectors(joint[name], joint[comparison.reference_of(name)])
+        found[name] = Share(one.count, one.share, one.upper)
+    return found
+
+
+def _copies_before_the_survey(comparison: Comparison) -> dict[str, Estimate]:
+    """Searched in the maps, since noise hides a copy from the statistics."""
+    if not comparison.look_at_maps:
+        return {}
+    found = {}
+    for name in comparison.judged:
+        true = [comparison.sets[one] for one in comparison.true_sets_of(name)]
+        maps = torch.cat([one.clean for one in true])
+        simulation = np.concatenate([one.simulation for one in true])
+        one = copies_in_maps(comparison.sets[name].clean, maps, simulation)
         found[name] = Share(one.count, one.share, one.upper)
     return found
 

@@ -86,6 +86,32 @@ def vectors_of(
     return {statistic: ensembles[statistic] for statistic in statistics}
 
 
+def why_not_stored(
+    truth: MapSet, null: MapSet, by_survey: bool, folder: str | Path = SAMPLE
+) -> str:
+    """Why maps of the sample are compared without the stored vectors, in a sentence.
+
+    Args:
+        truth, null: the true maps.
+        by_survey: because noise, a mask or smoothing has changed the maps; otherwise because the
+            statistics are others.
+        folder: where the file is.
+
+    Returns:
+        Empty if there is no file, or if the maps are not the sample's.
+    """
+    if vectors_of(truth, {}, folder) is None or vectors_of(null, {}, folder) is None:
+        return ""
+    more = len(stored_vectors("truth", folder).z["truth"])
+    others = "other statistics"
+    if by_survey:
+        others = "maps without this noise, mask or smoothing"
+    return (
+        f"Truth and null are the shipped maps only: the vectors that are stored of {more} maps "
+        f"a set are those of {others}."
+    )
+
+
 def as_stored(
     ensembles: Mapping[str, Ensemble], folder: str | Path = SAMPLE
 ) -> dict[str, Ensemble]:

@@ -61,6 +61,8 @@ class FiniteMaps:
         dropped: how many maps were left out.
         reasons: how many for which reason, such as ``{"not finite": 3}``.
         positions: where each map is in the set that was given, shape ``(maps,)``.
+        before_survey: the same maps without noise, mask and smoothing; None if no survey has
+            changed them.
     """
 
     maps: Tensor
@@ -68,10 +70,18 @@ class FiniteMaps:
     dropped: int
     reasons: dict[str, int] = field(default_factory=dict)
     positions: np.ndarray | None = None
+    before_survey: Tensor | None = None
 
     def __post_init__(self):
         if self.positions is None:
             self.positions = np.arange(len(self.maps))
+
+    @property
+    def clean(self) -> Tensor:
+        """The maps without the noise, the mask and the smoothing of a survey."""
+        if self.before_survey is None:
+            return self.maps
+        return self.before_survey
 
     @property
     def channels(self) -> list[Tensor]:
@@ -98,13 +108,17 @@ class FiniteMaps:
         number = int(bad.sum())
         if not number:
             return self
-        kept = ~bad
+        kept = torch.from_numpy(~bad)
+        clean = self.before_survey
+        if clean is not None:
+            clean = clean[kept]
         return FiniteMaps(
-            self.maps[torch.from_numpy(kept)],
-            self.simulation[kept],
+            self.maps[kept],
+            self.simulation[~bad],
             self.dropped + number,
             self.reasons | {reason: self.reasons.get(reason, 0) + number},
-            self.positions[kept],
+            self.positions[~bad],
+            clean,
         )
 
     def too_few(self) -> str:
@@ -130,10 +144,12 @@ def gather_sets(
     null: MapSet,
     generated: Mapping[str, Tensor | MapSet],
     train: MapSet | None = None,
+    mask: Tensor | None = None,
 ) -> dict[str, FiniteMaps]:
     """All sets of a comparison by name: truth, null, the training set if given, the generators.
 
-    Of each set, maps that cannot be compared are left out.
+    Of each set, maps that cannot be compared are left out. Pixels that the mask hides may be NaN,
+    and are then zero.
 
     Raises:
         ValueError: as for :func:`lensnb.compare.compare`.
@@ -155,7 +171,7 @@ def gather_sets(
     if train is not None:
         sets[TRAIN] = train
     sets |= generated
-    whole = {name: _whole(name, maps) for name, maps in sets.items()}
+    whole = {name: _whole(name, maps, mask) for name, maps in sets.items()}
     of_truth = _Scale.of(whole[TRUTH].maps)
     return {name: _comparable(one, of_truth) for name, one in whole.items()}
 
@@ -210,14 +226,17 @@ def _check_like_truth(sets: Mapping[str, Tensor | MapSet], truth: MapSet) -> Non
 # ---------------------------------------------------------------- maps that are left out
 
 
-def _whole(name: str, maps: Tensor | MapSet) -> FiniteMaps:
+def _whole(name: str, maps: Tensor | MapSet, mask: Tensor | None) -> FiniteMaps:
     """All maps of a set; one with marks for missing values was read wrongly, and is refused."""
     if isinstance(maps, MapSet):
-        check_marks(name, maps.tensor().numpy())
-        return FiniteMaps(maps.tensor(), maps.simulation, 0)
-    maps = plain_tensor(name, maps).detach().cpu().float()
+        simulation, maps = maps.simulation, maps.tensor()
+    else:
+        maps = plain_tensor(name, maps).detach().cpu().float()
+        simulation = np.arange(len(maps))  # every map is independent
     check_marks(name, maps.numpy())
-    return FiniteMaps(maps, np.arange(len(maps)), 0)  # every map is independent
+    if mask is not None:
+        maps = torch.where(mask | maps.isfinite(), maps, 0)
+    return FiniteMaps(maps, simulation, 0)
 
 
 @dataclass
