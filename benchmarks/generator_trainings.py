@@ -55,6 +55,9 @@ class Plan(NamedTuple):
     precision: str
 
 
+NOTHING = Plan(0, math.nan, "–")  # of an untrained model
+
+
 class Result(NamedTuple):
     """A trained model: its plan, the seconds of its training, its maps, its bits per dimension.
 
@@ -203,11 +206,10 @@ def trained_for_the_time(
         if model is None:
             continue
         if name in (FLOW, DIFFUSION):
-            begin, called = copy.deepcopy(model), untrained(name)
-            nothing = Plan(0, math.nan, own_precision(name, options.device))
+            called = untrained(name)
+            begin = place(copy.deepcopy(model), options.device)
             folder = folder_of(SAME_TIME, called, options)
-            begin = place(begin, options.device)
-            results[called] = judged(called, begin, nothing, 0.0, folder, options)
+            results[called] = judged(called, begin, NOTHING, 0.0, folder, options)
         plan = planned(name, model, maps, options)
         results[name] = train(SAME_TIME, name, model, maps, plan, options)
     return results
