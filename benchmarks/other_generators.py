@@ -1,8 +1,9 @@
 """The generators of other libraries, as models that :func:`lensnb.train.fit` can train.
 
 Each has ``loss(batch, generator)`` and ``sample(n, generator)`` for κ-maps, like the models of
-lensnb. Each gets *standardised* maps, for which all three were made. Settings that a library
-leaves open are as follows.
+lensnb. Each gets the maps that the models of lensnb get: the shifted logarithm of κ, *standardised*,
+as all three expect (:class:`~lensnb.transform.KappaTransform`). Settings that a library leaves
+open are as follows.
 
 * **normflows**: Glow as in its documentation, with channel splits and a white base, 3 levels of 8
   steps. actnorm is initialised on the first maps. Its density is converted to κ units.
@@ -63,7 +64,7 @@ class Other(nn.Module):
     """What the three have in common.
 
     Args:
-        transform: standardises κ.
+        transform: the logarithm of κ, standardised.
         n: pixels a side.
     """
 
@@ -73,6 +74,11 @@ class Other(nn.Module):
         super().__init__()
         self.transform, self.n = transform, n
         self.config = {"n": n}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Other:
+        """A training resumes with the model that was built for it; nothing else builds one."""
+        raise ValueError(f"a model of {config} is not the one to be trained; use another folder")
 
     def draw(self, n: int) -> Tensor:
         """Standardised maps ``(n, 1, pixels, pixels)``."""
@@ -132,7 +138,7 @@ class Glow(Other):
 
 def glow(maps: Tensor, parameters: int, ancestral: int) -> Glow:
     """Glow for κ-maps ``(maps, n, n)`` with about that many parameters; ``ancestral`` says nothing to a flow."""
-    transform, n = KappaTransform.fit(maps, logarithm=False), maps.shape[-1]
+    transform, n = KappaTransform.fit(maps), maps.shape[-1]
     build = lambda hidden: Glow(transform, n, hidden)
     model = build(nearest(build, range(1, 2049), parameters))
     with torch.no_grad():
@@ -204,15 +210,21 @@ class Lucidrains(Other):
                 return module.ModelPrediction(self.predict_noise_from_start(x, t, start), start)
 
         super().__init__(transform, n)
-        self.network = Unet(dim, channels=1, attn_dim_head=head)
+        network = Unet(dim, channels=1, attn_dim_head=head)
         self.process = Clipped(
-            self.network, image_size=n, timesteps=T, sampling_timesteps=ancestral, ddim_sampling_eta=1.0,
+            network, image_size=n, timesteps=T, sampling_timesteps=ancestral, ddim_sampling_eta=1.0,
             auto_normalize=False,
         )  # fmt: skip
 
+    @property
+    def network(self) -> nn.Module:
+        """The U-Net, which is part of the process and would be saved twice as an attribute."""
+        return self.process.model
+
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The library's loss, a scalar."""
-        return self.process(self.transform(batch)[:, None])
+        with seeded(generator):
+            return self.process(self.transform(batch)[:, None])
 
     def draw(self, n: int) -> Tensor:
         return self.process.ddim_sample(
@@ -222,7 +234,7 @@ class Lucidrains(Other):
 
 def lucidrains(maps: Tensor, parameters: int, ancestral: int) -> Lucidrains:
     """The model for κ-maps ``(maps, n, n)`` with about that many parameters: first its width, then its heads' to the point."""
-    transform, n = KappaTransform.fit(maps, logarithm=False), maps.shape[-1]
+    transform, n = KappaTransform.fit(maps), maps.shape[-1]
     largest = float(transform(maps).abs().max())
     build = lambda dim, head: Lucidrains(transform, n, dim, head, largest, ancestral)
     dim = nearest(lambda dim: build(dim, 32), range(4, 257, 2), parameters)
@@ -261,7 +273,8 @@ class Diffusers(Other):
     def loss(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Mean square error of the noise at random levels, a scalar."""
         y = self.transform(batch)[:, None]
-        noise, t = torch.randn_like(y), torch.randint(T, (len(y),), device=y.device)
+        with seeded(generator):
+            noise, t = torch.randn_like(y), torch.randint(T, (len(y),), device=y.device)
         return F.mse_loss(self.network(self.scheduler.add_noise(y, noise, t), t).sample, noise)
 
     def draw(self, n: int) -> Tensor:
@@ -273,7 +286,7 @@ class Diffusers(Other):
 
 def diffusers(maps: Tensor, parameters: int, ancestral: int) -> Diffusers:
     """The model for κ-maps ``(maps, n, n)`` with about that many parameters."""
-    transform, n = KappaTransform.fit(maps, logarithm=False), maps.shape[-1]
+    transform, n = KappaTransform.fit(maps), maps.shape[-1]
     largest = float(transform(maps).abs().max())
     build = lambda width: Diffusers(transform, n, width, largest, ancestral)
     return build(nearest(build, range(16, 4097), parameters))

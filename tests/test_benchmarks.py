@@ -99,16 +99,11 @@ def test_generators_are_held_against_what_is_installed(tmp_path):
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    targets, speed, trained, fidelity, reached, settled, power = tables(
-        output.read_text(encoding="utf-8")
-    )
-    for table in (targets, speed, trained, fidelity, reached, settled, power):
+    targets, speed, *told, reached, settled = tables(output.read_text(encoding="utf-8"))
+    assert len(told) == 4  # costs and numbers, after the same time and after as many images
+    for table in (targets, speed, *told, reached, settled):
         assert {len(row) for row in table} == {len(table[0])}, table
-    assert (
-        list(dict.fromkeys(row[0] for row in speed[1:]))
-        == [row[0] for row in trained[1:]]
-        == NAMES
-    )
+    assert list(dict.fromkeys(row[0] for row in speed[1:])) == NAMES
     missing = {row[0] for row in speed[1:] if row[1] == "not installed"}
     here = [name for name in NAMES if name not in missing]
     parameters = {row[0]: int(row[1].replace(",", "")) for row in speed[1:] if row[0] in here}
@@ -120,7 +115,13 @@ def test_generators_are_held_against_what_is_installed(tmp_path):
     assert all(
         float(row[3]) > 0 for row in speed[1:] if row[0] in here and row[3] != "does not run"
     )
-    assert [row[0] for row in fidelity[1:]] == ["null (true maps)", *here]
+    judged = [f"{NAMES[0]}, untrained"]
+    for name in here:
+        judged += [f"{name}, untrained", name] if name == NAMES[2] else [name]
+    for costs, fidelity in (told[:2], told[2:]):
+        assert [row[0] for row in costs[1:]] == judged + [n for n in NAMES if n in missing]
+        assert [row[0] for row in fidelity[1:]] == ["null (true maps)", *judged]
+        assert "contour area (amplitude of κ, tilt of κ)" in fidelity[0]
     samplers = ["euler", "heun", "stochastic", "ancestral", "dpm_solver", "exponential"]
     assert [row[0] for row in settled[1:]] == samplers
     calls = [
@@ -129,8 +130,109 @@ def test_generators_are_held_against_what_is_installed(tmp_path):
         for n in ((5, 9) if name in ("heun", "stochastic") else (5, 10))
     ]
     assert [row[0] for row in reached[1:]] == ["null (true maps)", *calls, "DDPM's recipe, 4"]
-    assert [row[0] for row in power[1:]] == ["lensnb Flow", "lensnb Diffusion"]
     assert {row[2] for row in targets[1:]} <= {"met", "**missed**"}
+
+
+def generator_options(folder: Path, **others):
+    """The options of the smallest comparison of generators."""
+    options = {"pixels": 16, "batch": 2, "minutes": 1.0, "cap": 1.0, "lr": 1e-3, "rates": [1e-3]}
+    options |= {"ancestral": 2, "maps": 40, "device": torch.device("cpu")}
+    return SimpleNamespace(folder=folder, **(options | others))
+
+
+def test_slow_generators_are_stopped_and_the_page_says_so(monkeypatch, tmp_path):
+    """As many steps as the fastest one made, or what fits into the cap; the fastest one stays."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import generator_trainings as trainings
+
+    def result(steps: int, seconds: float):
+        return trainings.Result(trainings.Plan(steps, 1e-3, "float32"), seconds, None, None)
+
+    def train(part, name, model, maps, plan, options):
+        assert part == "same-images" and model == name
+        return trainings.Result(plan, 0.0, None, None)
+
+    monkeypatch.setattr(trainings, "train", train)
+    before = {"A, untrained": result(0, 0.0), "A": result(1000, 60.0)}
+    before |= {"B": result(500, 60.0), "C": result(10, 50.0)}
+    options, found = generator_options(tmp_path, cap=20.0), {name: name for name in "ABC"}
+    after = trainings.trained_on_as_many_images(found, before, None, options)
+    assert {name: one.plan.steps for name, one in after.items()} == {
+        "A, untrained": 0,
+        "A": 1000,
+        "B": 1000,
+        "C": 240,
+    }
+    assert after["A"] is before["A"]
+    said = " ".join(trainings.capped(after, options))
+    assert "C saw 24% of the images only" in said and "20 minutes" in said and "B" not in said
+
+
+class Noise(nn.Module):
+    """Draws white noise of the size of its only weight, and counts the draws."""
+
+    family, config = "noise", {}
+
+    def __init__(self):
+        super().__init__()
+        self.size, self.draws = nn.Parameter(torch.ones(())), 0
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+    def loss(self, batch, generator=None):
+        return (self.size - batch.std()) ** 2
+
+    def sample(self, n, generator=None):
+        self.draws += 1
+        return self.size.detach() * torch.randn(n, 16, 16, generator=generator)
+
+
+def test_a_comparison_of_generators_goes_on_where_it_was(monkeypatch, tmp_path):
+    """Neither training nor maps are made twice, and another comparison is refused."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import generator_trainings as trainings
+
+    monkeypatch.setattr(trainings, "steps_in", lambda *_: 3)
+    maps, options = torch.randn(8, 16, 16), generator_options(tmp_path)
+    plan = trainings.planned("noise", Noise(), maps, options)
+    assert plan == (3, 1e-3, "float32")
+    first, again = Noise(), Noise()
+    result = trainings.train("same-time", "noise", first, maps, plan, options)
+    assert result.drawn.maps.shape == (40, 16, 16) and first.draws == 2
+    (tmp_path / "same-time/noise/maps-001.npz").unlink()
+    monkeypatch.setattr(trainings, "steps_in", None)
+    plan = trainings.planned("noise", again, maps, options)
+    resumed = trainings.train("same-time", "noise", again, maps, plan, options)
+    assert again.draws == 1 and torch.equal(again.size, first.size)
+    assert resumed.seconds == result.seconds
+    torch.testing.assert_close(resumed.drawn.maps, result.drawn.maps, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="use another --folder"):
+        trainings.planned("noise", again, maps, generator_options(tmp_path, minutes=2.0))
+
+
+def test_all_generators_see_the_logarithm(monkeypatch):
+    """The models of the other libraries, without these, have the transform of lensnb's own."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import other_generators as others
+    from lensnb.transform import KappaTransform
+
+    class Library(nn.Module):
+        def __init__(self, transform, n, width, *_):
+            super().__init__()
+            self.transform, self.weight = transform, nn.Parameter(torch.zeros(width))
+
+        def log_prob(self, maps):
+            return self.transform(maps)
+
+    for name in ("Glow", "Lucidrains", "Diffusers"):
+        monkeypatch.setattr(others, name, Library)
+    maps = torch.randn(64, 16, 16, generator=torch.Generator().manual_seed(0)).exp()
+    expected = KappaTransform.fit(maps)
+    assert math.isfinite(expected.shift)
+    for make in (others.glow, others.lucidrains, others.diffusers):
+        torch.testing.assert_close(make(maps, 50, 2).transform(maps), expected(maps))
 
 
 def test_a_width_is_found_for_any_number_of_parameters(monkeypatch):
@@ -149,7 +251,8 @@ def test_a_width_is_found_for_any_number_of_parameters(monkeypatch):
 
 def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
-    from benchmarks.generators import Drawn, reached, settles
+    from benchmarks.generator_drawing import Drawn
+    from benchmarks.generator_evaluations import settles
 
     def settled(*values: float) -> float:
         """The evaluations 5, 10, 20, … at which a number with these values and errors of 0.1 is settled."""
@@ -164,15 +267,12 @@ def test_a_sampler_is_settled_only_where_more_evaluations_change_nothing(monkeyp
     assert settled(2.0, 1.02, 1.05, 1.0) == 10
     assert settled(1.0, 1.5, 1.05, 1.0) == 20
     assert settled(2.0, 1.5, 1.2, 1.0) == math.inf
-    spent = np.array([1.0, 2.0, 3.0, 4.0])
-    assert reached(spent, np.array([False, True, False, True])) == (2.0, 4.0)
-    assert reached(spent, np.array([True, False, False, False])) == (1.0, math.inf)
 
 
 def test_numbers_of_generators_stand_with_their_answers(monkeypatch):
     """Ours is as the simulations, or it is closer to what is expected than the other."""
     monkeypatch.syspath_prepend(ROOT)
-    from benchmarks.generators import SHOWN, fidelity_table, is_better
+    from benchmarks.generator_tables import SHOWN, fidelity_table, is_better
 
     quantity = next(one for one in QUANTITIES if one.name == SHOWN[0])
     ours, same, wide, other = (
@@ -185,7 +285,7 @@ def test_numbers_of_generators_stand_with_their_answers(monkeypatch):
     better = {name: is_better(row, name, "other") for name in sets}
     assert better == {"ours": False, "same": True, "wide": False, "other": True}
     counts = {"truth": {"maps": 512}} | {name: {"dropped": 0} for name in sets}
-    report = SimpleNamespace(rows=lambda: [row], names=list(sets), counts=counts)
+    report = SimpleNamespace(rows=lambda: [row], names=list(sets), counts=counts, parameters=())
     page = "\n".join(fidelity_table(report))
     assert [cells[1] for cells in tables(page)[0][1:]] == [
         "0.900 ± 0.010 *",
@@ -195,6 +295,33 @@ def test_numbers_of_generators_stand_with_their_answers(monkeypatch):
     ]
     for meaning in ("= as the simulations", "* off", "? cannot tell", "512 maps"):
         assert meaning in page.replace("\n", " ")
+
+
+def test_no_target_counts_what_an_untrained_model_wins(monkeypatch):
+    """Of three numbers one is won untrained, one is learnt, and one is not."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.generator_models import DIFFUSION
+    from benchmarks.generator_tables import SHOWN, fidelity_targets, untrained, untrained_notes
+
+    other = "diffusers UNet2DModel, DDPM"
+    values = {  # of the untrained model, the trained one, the other
+        SHOWN[0]: (1.00, 1.00, 1.20),
+        SHOWN[1]: (0.60, 1.00, 1.20),
+        SHOWN[2]: (0.60, 0.60, 1.20),
+    }
+    rows = []
+    for quantity in QUANTITIES:
+        if quantity.name in values:
+            three = [Estimate(np.asarray(v), error=0.01) for v in values[quantity.name]]
+            sets = dict(zip((untrained(DIFFUSION), DIFFUSION, other), three))
+            answers = {name: quantity.answer(one, 3.0) for name, one in sets.items()}
+            rows.append(Row(quantity, sets, answers))
+    report = SimpleNamespace(rows=lambda: rows, names=[untrained(DIFFUSION), DIFFUSION, other])
+    ((target, found, met),) = fidelity_targets(report, "the same time")
+    assert target.startswith("after the same time, closer to the truth than diffusers")
+    assert (found, met) == (f"1 of 2 numbers: {SHOWN[1]}", False)
+    (note,) = untrained_notes(report)
+    assert note.endswith(f"in: {SHOWN[0]}. No target counts these.")
 
 
 @pytest.mark.nightly
