@@ -95,28 +95,68 @@ class EffectiveMaps:
         if own is None:
             own = sample.effective_maps()
         k = min(self.most, int(own / _MAPS_PER_EIGENVECTOR))
-        if k < self.least or min(len(half.simulations) for half in self.halves) < 2:
+        if not self._can_judge(k):
             return Worth(np.nan, np.nan)
         folds = []
-        for metric_half, reference_half in (self.halves, self.halves[::-1]):
-            metric = leading(metric_half, k)
-            folds.append(_Fold(sample, reference_half, metric))
+        for metric, reference in self._folds(k):
+            folds.append(_Fold(*_moments(sample, metric), reference, metric))
+        found = self._worth(folds, k)
+        if found.eigenvectors:
+            found.dof = degrees(sample, self.truth)
+            found.expected = 1 / _independent_maps(sample, leading(self.halves[0], k))
+        return found
+
+    def of_covariance(self, covariance: np.ndarray) -> Worth:
+        """The same of a covariance that is not the plain one of some maps, such as a shrunk one.
+
+        All eigenvectors are compared that the truth allows. The error is that of the truth alone:
+        a matrix does not tell its own noise. To include it, average 1/N over several sets of maps.
+
+        Args:
+            covariance: the matrix to judge, shape ``(bins, bins)``.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        bins = self.truth.vectors.shape[1]
+        if np.shape(covariance) != (bins, bins):
+            raise ValueError(
+                f"expected a covariance of the {bins} bins of the true maps, shape "
+                f"({bins}, {bins}); found {np.shape(covariance)}"
+            )
+        k = self.most
+        if not self._can_judge(k):
+            return Worth(np.nan, np.nan)
+        folds = []
+        for metric, reference in self._folds(k):
+            unknown = np.empty((0, len(metric), len(metric)))  # what each simulation adds to it
+            folds.append(_Fold(metric @ covariance @ metric.T, unknown, reference, metric))
+        found = self._worth(folds, k)
+        found.dof = len(self.truth.simulations) - 1
+        return found
+
+    def _can_judge(self, k: int) -> bool:
+        """Whether k eigenvectors are enough, and the halves of the truth know their errors."""
+        return k >= self.least and min(len(half.simulations) for half in self.halves) >= 2
+
+    def _folds(self, k: int) -> list[tuple[np.ndarray, Ensemble]]:
+        """The metric of one half with the other half as the reference, twice."""
+        first, second = self.halves
+        return [(leading(first, k), second), (leading(second, k), first)]
+
+    def _worth(self, folds: list[_Fold], k: int) -> Worth:
+        """1/N from the losses of both folds."""
         loss = float(np.mean([fold.loss for fold in folds]))
         if np.isnan(loss):
             return Worth(np.nan, np.nan)
         if np.isinf(loss):  # a likelihood would trust some direction without limit
-            return self._with_scale(Worth(1 / (k + 2), 0.0, k, loss), sample)
-        if k not in self._calibrations:
-            self._calibrations[k] = _Calibration(self.halves, k, self.seed)
-        calibration = self._calibrations[k]
-        value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
-        return self._with_scale(Worth(value, error, k, loss), sample)
-
-    def _with_scale(self, found: Worth, sample: Ensemble) -> Worth:
-        """Tell what is expected of a set of this size."""
-        found.dof = degrees(sample, self.truth)
-        metric = leading(self.halves[0], found.eigenvectors)
-        found.expected = 1 / _independent_maps(sample, metric)
+            found = Worth(1 / (k + 2), 0.0, k, loss)
+        else:
+            if k not in self._calibrations:
+                self._calibrations[k] = _Calibration(self.halves, k, self.seed)
+            calibration = self._calibrations[k]
+            value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
+            found = Worth(value, error, k, loss)
         found.margin = 1 / self.true_maps
         return found
 
@@ -234,6 +274,12 @@ def _inverse_maps(loss: float, k: int) -> float:
 class _Fold:
     """The loss in the metric of one half, with the other half as the reference.
 
+    Args:
+        ours, our_deviations: the covariance to judge in this metric, and what each simulation
+            adds to its error, as from :func:`_moments`.
+        reference: the other half.
+        metric: of the first half.
+
     Attributes:
         loss: without the bias of ln det Ĉ_T; NaN if a covariance cannot be inverted, or the truth
             does not know its own.
@@ -242,8 +288,13 @@ class _Fold:
             whitened covariances; half of it is the variance of L where L is quadratic.
     """
 
-    def __init__(self, sample: Ensemble, reference: Ensemble, metric: np.ndarray):
-        ours, our_deviations = _moments(sample, metric)
+    def __init__(
+        self,
+        ours: np.ndarray,
+        our_deviations: np.ndarray,
+        reference: Ensemble,
+        metric: np.ndarray,
+    ):
         true, true_deviations = _moments(reference, metric)
         self.loss = _stein(ours, true)
         if np.isnan(self.loss):
