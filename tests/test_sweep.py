@@ -129,7 +129,7 @@ def test_a_study_that_cannot_be_is_refused_in_a_sentence(study, text, sentence):
 def test_one_run_by_number_or_name(study, monkeypatch, tmp_path):
     file, asked = study(GRID), []
     monkeypatch.setattr(
-        sweep, "run", lambda notebook, name, given, root: asked.append((name, given, root))
+        sweep, "run_from", lambda here, book, name, given, root: asked.append((name, given, root))
     )
     names = list(sweep.read_study(file).runs)
     sweep.run_one(file, "2", tmp_path)

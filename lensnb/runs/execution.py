@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import glob
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..files import atomic_write, write_json
+from .declared import declared
 from .html import write_html
 from .parameters import all_parameters
 from .records import RESULTS
@@ -33,7 +33,7 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
     Args:
         notebook: the notebook.
         folder: the run folder.
-        given: parameters by name, checked.
+        given: parameters by name, checked; paths are absolute, or start at the notebook.
 
     Returns:
         The executed notebook.
@@ -45,8 +45,8 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
     import papermill
 
     executed = folder / notebook.name
-    values = {name: _found_here(value) for name, value in given.items()}
-    if "folder" in papermill.inspect_notebook(str(notebook)):
+    values = dict(given)
+    if "folder" in declared(notebook):
         values["folder"] = str(folder.resolve())
     with _batch(), _stoppable() as asked:
         try:
@@ -55,6 +55,7 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
                 str(executed.resolve()),
                 values,
                 kernel_name="python3",
+                kernel_manager_class=_own_kernel(),
                 log_output=True,
                 progress_bar=False,
                 cwd=str(notebook.resolve().parent),
@@ -100,7 +101,7 @@ def complete(folder: Path, executed: Path, seconds: float) -> None:
     }
     path = folder / RESULTS
     if path.exists():
-        results |= json.loads(path.read_text())
+        results |= json.loads(path.read_text(encoding="utf-8"))
     write_json(path, results)
 
 
@@ -110,17 +111,20 @@ def _pictures(book) -> list[str]:
     return [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
 
 
-def _found_here(value):
-    """A relative path, or pattern, of something below the current directory made absolute.
+def _own_kernel() -> type:
+    """A manager of kernels that run this Python.
 
-    Anything else stays as it is. The kernel works in the notebook's folder, as in Jupyter, where
-    the paths that the notebook itself names are found.
+    A kernel that is called ``python3`` may be another Python, which conda or an environment that
+    is gone left in the user's folder.
     """
-    if not isinstance(value, str) or not value or Path(value).is_absolute():
-        return value
-    if any(glob.iglob(value, recursive=True)):
-        return str(Path.cwd() / value)
-    return value
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict())
+
+    return OwnKernel
 
 
 @contextmanager
