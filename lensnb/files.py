@@ -246,8 +246,11 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{path} is corrupt or no checkpoint of lensnb ({reason}); delete it to start anew"
+            f"{path} is corrupt or no checkpoint of lensnb ({reason}); expected a file such as "
+            "model.safetensors that lensnb wrote"
         ) from None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is no checkpoint of lensnb; its header is no mapping")
     return tensors, header
 
 

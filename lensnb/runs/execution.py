@@ -51,8 +51,8 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
     with _batch(), _stoppable() as asked:
         try:
             papermill.execute_notebook(
-                str(notebook.resolve()),
-                str(executed.resolve()),
+                _no_pattern(notebook),
+                _no_pattern(executed),
                 values,
                 kernel_name="python3",
                 kernel_manager_class=_own_kernel(),
@@ -101,14 +101,37 @@ def complete(folder: Path, executed: Path, seconds: float) -> None:
     }
     path = folder / RESULTS
     if path.exists():
-        results |= json.loads(path.read_text(encoding="utf-8"))
+        results |= _read_results(path)
     write_json(path, results)
+
+
+def _read_results(path: Path) -> dict:
+    """What a notebook wrote as its results.
+
+    Raises:
+        RuntimeError: they are no results.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RuntimeError(f"{path}, which the notebook wrote, is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise RuntimeError(
+            f"{path}, which the notebook wrote, holds a {type(found).__name__}; expected results "
+            "by name"
+        )
+    return found
 
 
 def _pictures(book) -> list[str]:
     """The figures that an executed notebook shows, PNG in base64."""
     outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
     return [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+
+
+def _no_pattern(path: Path) -> str:
+    """A path for papermill, which puts parameters into the braces of paths."""
+    return str(path.resolve()).replace("{", "{{").replace("}", "}}")
 
 
 def _own_kernel() -> type:
