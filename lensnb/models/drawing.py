@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,15 +90,35 @@ def draw(
     with locked(path):
         done = _begin(files, settings, map_shape(model))
         if not path.exists():
-            bar = tqdm(total=n, initial=done, desc=path.name, unit="map")
-            with open(files.part, "r+b") as file, bar:
-                file.seek(0, os.SEEK_END)
-                for maps in blocks(model, n, seed, block, done // block, given, **how):
-                    file.write(_checked(maps).numpy().astype("<f4").tobytes())
-                    file.flush()
-                    bar.update(len(maps))
+            try:
+                _append(files, blocks(model, n, seed, block, done // block, given, **how), done, n)
+            except ValueError:
+                _forget_if_empty(files)
+                raise
             os.replace(files.part, path)
     return path
+
+
+def _append(files: _Files, parts: Iterator[Tensor], done: int, n: int) -> None:
+    """Write the blocks that are missing."""
+    bar = tqdm(total=n, initial=done, desc=files.maps.name, unit="map")
+    with open(files.part, "r+b") as file, bar:
+        file.seek(0, os.SEEK_END)
+        for maps in parts:
+            file.write(_checked(maps).numpy().astype("<f4").tobytes())
+            file.flush()
+            bar.update(len(maps))
+
+
+def _forget_if_empty(files: _Files) -> None:
+    """Remove the files of a way to sample that was refused, so that another one may follow."""
+    with open(files.part, "rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        if file.read(1):
+            return
+    files.part.unlink()
+    files.about.unlink(missing_ok=True)
 
 
 def _checked(maps: Tensor) -> Tensor:
@@ -147,6 +168,8 @@ def _plain(how: dict) -> dict:
         value = getattr(value, "__name__", value)  # a function is stored by its name
         if isinstance(value, Tensor):
             value = value.tolist()
+        if isinstance(value, float) and not math.isfinite(value):
+            value = str(value)  # which JSON does not have
         values[key] = value
     return values
 

@@ -75,6 +75,11 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
             raise RuntimeError(
                 f"{notebook} failed {where}: {error.ename}: {error.evalue} (see {executed})"
             ) from None
+        except (RuntimeError, OSError) as error:  # nothing that a cell raised
+            raise RuntimeError(
+                f"{notebook}: its kernel did not start or went away ({error}); it needs memory, "
+                f"and free space in {_kernel_folder()}"
+            ) from None
     _check_finished(executed)
     write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
     return executed
@@ -132,6 +137,13 @@ def _pictures(book) -> list[str]:
 def _no_pattern(path: Path) -> str:
     """A path for papermill, which puts parameters into the braces of paths."""
     return str(path.resolve()).replace("{", "{{").replace("}", "}}")
+
+
+def _kernel_folder() -> str:
+    """Where kernels say how they are reached; in the home, unless that was set otherwise."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    return jupyter_runtime_dir()
 
 
 def _own_kernel() -> type:

@@ -190,7 +190,7 @@ def check_names(notebook: str | Path, parameters: Mapping) -> dict:
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(str(name), known, 1)
     if near:
         return f"did you mean {near[0]}?"
     return f"it knows {', '.join(known)}"

@@ -107,7 +107,13 @@ def read_study(file: str | Path) -> Study:
     same = _part(file, said, "parameters", dict)
     grid = _part(file, said, "grid", dict)
     others = _part(file, said, "runs", list)
+    for one in others:
+        if not isinstance(one, dict):
+            raise ValueError(f"{file}: runs must list parameters by name, found {one!r}")
+    if not isinstance(said["notebook"], str):
+        raise ValueError(f"{file}: notebook must be a path, found {said['notebook']!r}")
     notebook = file.parent / said["notebook"]
+    resources = _resources(file, said)
     runs = {}
     for one in [*_combinations(file, grid), *others]:
         # Paths start at the study, wherever a run of it is started.
@@ -115,13 +121,13 @@ def read_study(file: str | Path) -> Study:
         runs[run_name(notebook, given)] = given
     if not runs:
         raise ValueError(f"{file} asks for no run; expected a grid or runs")
-    return Study(file, notebook, runs, _resources(file, said))
+    return Study(file, notebook, runs, resources)
 
 
 def _check_keys(file: Path, said) -> None:
     wrong = []
     if isinstance(said, dict):
-        wrong = [repr(key) for key in sorted(set(said) - set(_KEYS))]
+        wrong = [repr(key) for key in said if key not in _KEYS]
         if "notebook" in said and not wrong:
             return
     found = "no notebook"
@@ -151,7 +157,7 @@ def _combinations(file: Path, grid: Mapping) -> Iterator[dict]:
 
 
 def _resources(file: Path, said: Mapping) -> dict[str, int]:
-    wanted = said.get("resources") or {}
+    wanted = _part(file, said, "resources", dict)
     for name, value in wanted.items():
         if name not in _RESOURCES or not isinstance(value, int) or value < 1:
             raise ValueError(
