@@ -5,44 +5,100 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
+import signal
 import sys
+import threading
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .renamed import warn_renamed
 
 _UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 _INTERRUPTED = 130  # what shells give for SIGINT
-_MENDABLE = (ValueError, OSError, RuntimeError, ImportError)
+_BUG = 70  # EX_SOFTWARE of sysexits.h: an internal error
+_TERMINATED = 143  # what shells give for SIGTERM
+
+# The package's own errors, and those of the system: no file, no space, no memory, no package.
+_MENDABLE = (ValueError, RuntimeError, OSError, ImportError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Errors that a user can mend are one sentence on stderr.
+    Errors that a user can mend are one sentence on stderr. Any other error is a bug of lensnb; it
+    is shown with the lines where it happened, and a sentence says how to report it.
 
     Args:
         arguments: the words of the command line; by default those of this process.
 
     Returns:
-        The exit status: 0, or 1 after an error, 75 for a run that was stopped and can resume, 130
-        after an interrupt from the keyboard.
+        The exit status: 0, or 1 after an error, 70 after a bug, 75 for a run that was stopped and
+        can resume, 130 after an interrupt from the keyboard, 143 after SIGTERM.
     """
+    _print_anything()
     options = _parser().parse_args(arguments)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminable():
         warnings.showwarning = _show_warning
         try:
             return options.command(options)
         except _MENDABLE as error:
-            _say(error)
+            _say(_sentence(error))
             return _status(error)
+        except _Terminated:
+            _say("terminated; what was saved stays, and the same command resumes from there")
+            return _TERMINATED
         except KeyboardInterrupt:
             # The tasks of the notebook client were cancelled, which asyncio would report.
             logging.getLogger("asyncio").setLevel(logging.CRITICAL)
             print(file=sys.stderr)
             _say("interrupted; what was saved stays, and the same command resumes from there")
             return _INTERRUPTED
+        except Exception as error:
+            traceback.print_exc()
+            _say(
+                f"this is a bug of lensnb ({type(error).__name__}); please report the command "
+                "and the lines above at the project's issues"
+            )
+            return _BUG
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; what was half written is removed on the way out."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While the block lasts, SIGTERM ends it as an error would."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can handle signals
+        return
+
+    def stop(*_) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print_anything() -> None:
+    """Let streams whose encoding lacks a character, such as ℓ, print a ``?`` in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _sentence(error: Exception) -> str:
+    """One line about an error, which says at least what kind of error it is."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({text or 'none is left'})"
+    return text or type(error).__name__
 
 
 def _status(error: Exception) -> int:
@@ -147,7 +203,7 @@ def _run(options: argparse.Namespace) -> int:
     folder = runs.run(options.notebook, options.name, given, options.root, options.again)
     table = folder / "report.txt"
     if table.exists():
-        print(f"\n{table.read_text()}")
+        print(f"\n{table.read_text(encoding='utf-8')}")
     print(f"report: {(folder / 'report.html').resolve()}")
     return 0
 
@@ -268,8 +324,12 @@ def _draw(options: argparse.Namespace) -> int:
             )
         how[name] = value
     model = place(model, choose_device(options.device))
+    there = options.file.exists()
     models.draw(model, options.maps, options.file, options.seed, **how)
-    print(f"wrote {options.file}")
+    if there:
+        print(f"{options.file} is done already, by the same model in the same way")
+    else:
+        print(f"wrote {options.file}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear only when they are whole, and checkpoints of models.
+"""Files and folders that appear only when they are whole, locks, and checkpoints of models.
 
 A checkpoint is a safetensors file: the tensors, and a header of plain JSON values from which
 :func:`lensnb.models.load` rebuilds the model.
@@ -9,27 +9,90 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import platform
+import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from . import __version__
+
+_MACHINE = re.sub(r"[^\w-]", "-", platform.node())
+
+
+class InUse(ValueError):
+    """A file or folder is being written by another process."""
+
+
+def lock(path: str | Path, wait: bool = False, shared: bool = False) -> BaseFileLock:
+    """Lock a file or folder that is written over time; ``unlock`` it when that is done.
+
+    The lock ends with its process, however that ends. It is a hidden file: ``.lock`` in a folder,
+    ``.NAME.lock`` beside a file that is called NAME. Where none can be made, as in a folder that
+    is read-only, nothing is locked.
+
+    Args:
+        path: the file, or a folder that exists.
+        wait: wait until the other process ends.
+        shared: this process may lock it several times. Otherwise it also excludes itself.
+
+    Raises:
+        InUse: another process has locked it, and ``wait`` is False.
+    """
+    path = Path(path)
+    hidden = path.with_name(f".{path.name}.lock")
+    if path.is_dir() and path.suffix != ".zarr":  # in a set of zarr is nothing but its own files
+        hidden = path / ".lock"
+    found = FileLock(hidden.resolve(), thread_local=False, is_singleton=shared)
+    try:
+        found.acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise InUse(
+                f"{path} is being written by another process; expected one writer at a time"
+            ) from None
+        print(f"waiting for another process that writes {path}", flush=True)
+        found.acquire()
+    except OSError:  # a read-only folder, or a file system without locks
+        pass
+    return found
+
+
+def unlock(held: BaseFileLock) -> None:
+    """End a lock, and remove its file with the last one."""
+    if held.lock_counter == 1:
+        # Before the release: a process that waits for it sees that this file is gone.
+        with suppress(OSError):
+            Path(held.lock_file).unlink(missing_ok=True)
+    held.release()
+
+
+@contextmanager
+def locked(path: str | Path, wait: bool = False, shared: bool = False) -> Iterator[None]:
+    """Lock a file or folder, see :func:`lock`, until the block ends."""
+    held = lock(path, wait, shared)
+    try:
+        yield
+    finally:
+        unlock(held)
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary binary file beside ``path``.
 
-    It replaces ``path`` only when the block ends without an error.
+    It replaces ``path`` only when the block ends without an error. It has the permissions of the
+    file that it replaces, or those of any new file.
 
     Raises:
         OSError: it could not be written (no space left, no permission); the file that was there
@@ -37,21 +100,21 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=path.name, suffix=".part", delete=False
-    )
+    _remove_parts(path)
+    part = _part_of(path)
     try:
-        with file:
+        with open(part, "xb") as file:
             yield file
-        os.chmod(file.name, 0o644)  # a temporary file is private; the result is not
-        os.replace(file.name, path)
+        if path.exists():
+            shutil.copymode(path, part)
+        os.replace(part, path)
     except OSError as error:
         raise OSError(
             error.errno,
             f"could not write {path} ({error.strerror}); what was there before is intact",
         ) from None
     finally:
-        Path(file.name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -67,7 +130,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     if path.exists():
         raise FileExistsError(f"{path} exists; expected a new folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=path.name, suffix=".part"))
+    _remove_parts(path)
+    part = _part_of(path)
+    part.mkdir()
     try:
         yield part / path.name
         os.rename(part / path.name, path)
@@ -77,6 +142,38 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _part_of(path: Path) -> Path:
+    """A new name beside ``path``, which says who writes there: the machine and the process."""
+    return path.with_name(f"{path.name}.{_MACHINE}.{os.getpid()}.{secrets.token_hex(4)}.part")
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what processes of this machine left that were killed while they wrote ``path``."""
+    names = re.compile(rf"{re.escape(f'{path.name}.{_MACHINE}')}\.(\d+)\.[0-9a-f]{{8}}\.part")
+    for one in os.listdir(path.parent):
+        match = names.fullmatch(one)
+        if not match or _is_alive(int(match[1])):
+            continue
+        left = path.with_name(one)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is a process of this number; where that cannot be asked, there is."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def optional(path: str | Path, module: str) -> ModuleType:
@@ -149,8 +246,11 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{path} is corrupt or no checkpoint of lensnb ({reason}); delete it to start anew"
+            f"{path} is corrupt or no checkpoint of lensnb ({reason}); expected a file such as "
+            "model.safetensors that lensnb wrote"
         ) from None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is no checkpoint of lensnb; its header is no mapping")
     return tensors, header
 
 

@@ -12,6 +12,7 @@ spectra. It is part of the extra ``sims`` and is imported inside the functions t
 from __future__ import annotations
 
 import atexit
+import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 
@@ -30,6 +31,9 @@ class Cosmology:
         h: Hubble constant in units of 100 km/s/Mpc.
         n_s: spectral index of the primordial power spectrum.
         omega_b: baryon density parameter today.
+
+    Raises:
+        ValueError: a parameter that no universe of this kind has.
     """
 
     omega_m: float = 0.2905
@@ -37,6 +41,16 @@ class Cosmology:
     h: float = 0.6898
     n_s: float = 0.969
     omega_b: float = 0.0473
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, found {value}")
+        if not self.omega_b < self.omega_m <= 1:
+            raise ValueError(
+                f"omega_m must be above omega_b = {self.omega_b} and at most 1, "
+                f"found {self.omega_m}"
+            )
 
     def as_dict(self) -> dict[str, float]:
         """The parameters as a plain dictionary, for provenance."""

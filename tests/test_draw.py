@@ -1,6 +1,8 @@
 """Many maps into a file: the model's own, in bounded memory, and what was drawn is not lost."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from lensnb.__main__ import main
 from lensnb.compare import compare
 from lensnb.data import load_sample
-from lensnb.files import save_checkpoint
+from lensnb.files import InUse, save_checkpoint
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow, VectorFlow, draw
 from lensnb.readers import open_maps
@@ -176,3 +178,65 @@ def test_drawn_maps_are_judged_from_their_file(tmp_path):
         row for row in report.rows() if row.quantity.name == "classifier on statistics"
     )
     assert classifier.answers["drawn"].kind == "off"
+
+
+# -------------------- one writer at a time, and files of others
+
+
+def test_a_file_that_another_drawing_writes_is_refused(tmp_path):
+    class Meddling(Counting):
+        def sample(self, n, generator=None, **how):
+            with pytest.raises(InUse, match="maps.npy is being written by another process"):
+                draw(field(), 64, tmp_path / "maps.npy", block=32)
+            return super().sample(n, generator, **how)
+
+    meddling = field()
+    meddling.__class__ = Meddling
+    drawn = np.load(draw(meddling, 64, tmp_path / "maps.npy", block=32))
+    whole = np.load(draw(field(), 64, tmp_path / "whole.npy", block=32))
+    np.testing.assert_array_equal(drawn, whole)
+
+
+def test_a_drawing_that_was_killed_blocks_nobody(tmp_path):
+    code = (
+        "import os, sys, torch\n"
+        "from lensnb.files import lock\n"
+        "held = lock(sys.argv[1])\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "maps.npy"])
+    assert (tmp_path / ".maps.npy.lock").exists()
+    draw(field(), 8, tmp_path / "maps.npy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps.json", "maps.npy"]
+
+
+@pytest.mark.parametrize("text", ['{"my": "notes"}', "[1, 2]", "no JSON", '{"maps": 3}'])
+def test_a_description_of_somebody_else_is_kept(tmp_path, text):
+    (tmp_path / "maps.json").write_text(text)
+    with pytest.raises(ValueError, match="maps.json is no description of drawn maps"):
+        draw(field(), 8, tmp_path / "maps.npy")
+    assert (tmp_path / "maps.json").read_text() == text
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.json"]
+
+
+@pytest.mark.parametrize("bytes_left", [0, 60, 5_000])
+def test_a_finished_file_that_was_cut_off_is_refused(tmp_path, bytes_left):
+    file = draw(field(), 8, tmp_path / "maps.npy")
+    with open(file, "r+b") as stored:
+        stored.truncate(bytes_left)
+    with pytest.raises(ValueError, match="maps.npy is not whole any more; delete it"):
+        draw(field(), 8, file)
+
+
+def test_maps_that_are_not_finite_are_not_written(tmp_path):
+    class Broken(Counting):
+        def sample(self, n, generator=None, **how):
+            maps = super().sample(n, generator, **how)
+            maps[1, 2, 3] = float("inf")
+            return maps
+
+    broken = field()
+    broken.__class__ = Broken
+    with pytest.raises(ValueError, match="1 of 8 drawn maps have NaN or infinite pixels"):
+        draw(broken, 8, tmp_path / "maps.npy")
+    assert not (tmp_path / "maps.npy").exists()

@@ -19,8 +19,9 @@ from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.data import MapSet
 from lensnb.files import write_json
-from lensnb.runs import execution, runner
+from lensnb.runs import runner
 from lensnb.runs.html import write_html
+from lensnb.runs.inputs import found_below
 from lensnb.runs.parameters import check_names, coerce, read_parameters
 from lensnb.runs.records import read_record
 from lensnb.runs.runner import folder_name
@@ -130,12 +131,11 @@ class _Links(HTMLParser):
                 self.fetched.append(value)
 
 
-def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_paths_that_are_given_are_those_of_the_caller(tmp_path):
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "1.npy").touch()
     for given in ("maps", "maps/1.npy", "maps/*.npy", "./maps/1.npy"):
-        assert Path(execution._found_here(given)) == tmp_path / given
+        assert Path(found_below(given, tmp_path)) == tmp_path / given
     for given in (
         "",
         "auto",
@@ -146,7 +146,7 @@ def test_paths_that_are_given_are_those_of_the_caller(tmp_path, monkeypatch):
         0.5,
         True,
     ):
-        assert execution._found_here(given) is given
+        assert found_below(given, tmp_path) is given
 
 
 @pytest.mark.slow

@@ -6,13 +6,16 @@ each says how often a correct code would fail it with another seed.
 
 import json
 import math
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from scipy.integrate import quad
+from waiting import HANGS
 
 from lensnb import theory
 from lensnb.data import SAMPLE, load_sample
@@ -598,3 +601,23 @@ def test_the_sets_of_the_sample_are_of_one_distribution(shipped):
         a, b = spectra[first], spectra[second]
         error = np.sqrt(a.var(0, ddof=1) / len(a) + b.var(0, ddof=1) / len(b))
         assert (np.abs(a.mean(0) - b.mean(0)) < 4 * error).all()
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    """Also if it is killed, and cannot tell them."""
+    code = (
+        "import os, sys, time\n"
+        "from lensnb.sims.boxes import _processes\n"
+        "if __name__ == '__main__':\n"
+        "    pool = _processes(1)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 10_000)\n"
+        "    time.sleep(10_000)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE)
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    worker.wait(HANGS)

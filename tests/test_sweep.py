@@ -129,7 +129,7 @@ def test_a_study_that_cannot_be_is_refused_in_a_sentence(study, text, sentence):
 def test_one_run_by_number_or_name(study, monkeypatch, tmp_path):
     file, asked = study(GRID), []
     monkeypatch.setattr(
-        sweep, "run", lambda notebook, name, given, root: asked.append((name, given, root))
+        sweep, "run_from", lambda here, book, name, given, root: asked.append((name, given, root))
     )
     names = list(sweep.read_study(file).runs)
     sweep.run_one(file, "2", tmp_path)
@@ -306,3 +306,29 @@ def test_the_command_line_says_one_sentence(study, capsys):
     error = capsys.readouterr().err
     assert error.startswith("lensnb: ") and "did you mean seed" in error and error.count("\n") == 1
     assert RECORD == "run.json"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["O'Brien", "run {1} {x!r}", 'quote"s', "line\nbreak", "x\"+open('hit','w').write('1')+\""],
+)
+def test_no_path_enters_a_workflow_as_code(study, tmp_path, name):
+    """The name of a folder is quoted everywhere, and is never run."""
+    made = study(FEW)
+    folder = tmp_path / "deep" / name
+    folder.mkdir(parents=True)
+    for file in (made, tmp_path / "05_toy.ipynb"):
+        shutil.move(file, folder / file.name)
+    words = [sys.executable, "-m", "lensnb", "sweep", "study.yml", "--cores", "1"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, timeout=HANGS)
+    assert done.returncode == 0, done.stderr
+    assert len(finished(folder / "runs" / "study")) == 1
+    assert not list(tmp_path.rglob("hit"))
+
+
+def test_a_dry_run_that_fails_is_an_error(study, tmp_path, capsys):
+    pytest.importorskip("snakemake")
+    words = ["sweep", str(study(FEW)), "--root", str(tmp_path / "r"), "--dry-run"]
+    assert main([*words, "--", "--no-such-option"]) == 1
+    assert "Snakemake ended with" in capsys.readouterr().err

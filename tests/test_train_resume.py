@@ -14,8 +14,9 @@ import torch
 from test_train import MAPS, STEPS, assert_equal, build, interrupt_at, run, weights
 
 from lensnb.data import random_crop, random_symmetry
-from lensnb.files import read_checkpoint, write_tensors
+from lensnb.files import InUse, read_checkpoint, write_tensors
 from lensnb.models import Flow
+from lensnb.train import Checks, Settings, fit
 from lensnb.train.settings import name_of
 from lensnb.train.state import _numbers
 from lensnb.transform import KappaTransform
@@ -219,3 +220,35 @@ def test_transforms_are_known_by_six_digits():
     assert _numbers(KappaTransform(0.1 + 1e-13)) == _numbers(KappaTransform(0.1))
     assert _numbers(KappaTransform(0.10001)) != _numbers(KappaTransform(0.1))
     assert json.dumps(_numbers(None)) == "{}"
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path):
+    """The second one is refused while the first is at it, and resumes when the first was killed."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    code = "import sys, time; from lensnb.files import lock; held = lock(sys.argv[1]); print(1, flush=True); time.sleep(600)"
+    first = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE)
+    try:
+        assert first.stdout.readline() == b"1\n"
+        maps = torch.randn(8, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.02
+        model = Flow(16, KappaTransform.fit(maps), steps=2, hidden=8)
+        with pytest.raises(InUse, match="shared is being written by another process"):
+            list(fit(model, maps, 2, folder=folder, device="cpu"))
+        assert not (folder / "history.jsonl").exists()
+    finally:
+        first.kill()
+        first.communicate()
+    records = list(fit(model, maps, 2, folder=folder, device="cpu"))
+    assert records[-1]["stopped"] == "finished" and not (folder / ".lock").exists()
+
+
+def test_a_training_that_a_notebook_left_does_not_block_its_own_process(tmp_path):
+    maps = torch.randn(8, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.02
+    model = Flow(16, KappaTransform.fit(maps), steps=2, hidden=8)
+    left = fit(
+        model, maps, Settings(steps=4), checks=Checks(every=1), folder=tmp_path, device="cpu"
+    )
+    next(left)
+    records = list(fit(model, maps, Settings(steps=4), folder=tmp_path, device="cpu"))
+    assert records[-1]["stopped"] == "finished"
+    left.close()

@@ -13,7 +13,7 @@ the contract. A new family needs one more file, and one more import line here.
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..files import read_checkpoint
 from ..renamed import moved
@@ -59,10 +59,49 @@ def load(path: str | Path) -> nn.Module:
             f"{path} holds {found}; expected a checkpoint of the families {', '.join(known)}, "
             "such as model.safetensors"
         )
-    model = known[family].from_config(header["config"])
+    model = _rebuilt(path, known[family], header)
     upgrade = getattr(model, "upgrade", str)  # tensors of older checkpoints have older names
-    model.load_state_dict({upgrade(name): tensor for name, tensor in tensors.items()})
+    tensors = {upgrade(name): tensor for name, tensor in tensors.items()}
+    _check_tensors(path, model, tensors)
+    model.load_state_dict(tensors)
     return model.eval()
+
+
+def _rebuilt(path: str | Path, family: type[nn.Module], header: dict) -> nn.Module:
+    """The untrained model that a checkpoint describes."""
+    config = header.get("config")
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} does not say the settings of its model, a {family.family}")
+    try:
+        return family.from_config(config)
+    except ImportError:
+        raise
+    except Exception as error:  # whatever the family makes of settings that are not its own
+        raise ValueError(
+            f"{path} has settings of which no {family.family} can be made "
+            f"({type(error).__name__}: {error})"
+        ) from None
+
+
+def _check_tensors(path: str | Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Refuse the weights of another model, and weights that are not finite."""
+    expected = model.state_dict()
+    other = sorted(expected.keys() ^ tensors.keys())
+    other += [
+        name
+        for name, one in tensors.items()
+        if name in expected and one.shape != expected[name].shape
+    ]
+    if other:
+        raise ValueError(
+            f"{path} has weights of another model than its settings say: {len(other)} tensors "
+            f"are missing, unknown or of another shape, such as {other[0]}"
+        )
+    weights = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        # Infinity has a meaning among the numbers of a transform, but none among weights.
+        if tensor.isnan().any() or (name in weights and tensor.isinf().any()):
+            raise ValueError(f"{path} has NaN or infinity in {name}; expected finite weights")
 
 
 def card(name: str) -> str:

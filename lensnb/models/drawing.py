@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..files import atomic_write, write_json
+from ..files import atomic_write, locked, write_json
 from ..given import Given
 from .contract import check_draw, map_shape
 
@@ -58,7 +59,9 @@ def draw(
 
     Raises:
         ValueError: the path does not end in ``.npy``, the conditions are not those of the model,
-            or the maps in the file were made in another way.
+            the maps in the file were made in another way, or are not whole; a file ``….json`` is
+            of something else; a drawn map is not finite.
+        InUse: another process draws into the file.
         OSError: the file could not be written; maps that were written before are kept.
     """
     path = Path(path)
@@ -83,17 +86,50 @@ def draw(
     }
     if given:
         settings["given"] = _fingerprint(given)
-    done = _begin(files, settings, map_shape(model))
-    if not path.exists():
-        bar = tqdm(total=n, initial=done, desc=path.name, unit="map")
-        with open(files.part, "r+b") as file, bar:
-            file.seek(0, os.SEEK_END)
-            for maps in blocks(model, n, seed, block, done // block, given, **how):
-                file.write(maps.numpy().astype("<f4").tobytes())
-                file.flush()
-                bar.update(len(maps))
-        os.replace(files.part, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        done = _begin(files, settings, map_shape(model))
+        if not path.exists():
+            try:
+                _append(files, blocks(model, n, seed, block, done // block, given, **how), done, n)
+            except ValueError:
+                _forget_if_empty(files)
+                raise
+            os.replace(files.part, path)
     return path
+
+
+def _append(files: _Files, parts: Iterator[Tensor], done: int, n: int) -> None:
+    """Write the blocks that are missing."""
+    bar = tqdm(total=n, initial=done, desc=files.maps.name, unit="map")
+    with open(files.part, "r+b") as file, bar:
+        file.seek(0, os.SEEK_END)
+        for maps in parts:
+            file.write(_checked(maps).numpy().astype("<f4").tobytes())
+            file.flush()
+            bar.update(len(maps))
+
+
+def _forget_if_empty(files: _Files) -> None:
+    """Remove the files of a way to sample that was refused, so that another one may follow."""
+    with open(files.part, "rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        if file.read(1):
+            return
+    files.part.unlink()
+    files.about.unlink(missing_ok=True)
+
+
+def _checked(maps: Tensor) -> Tensor:
+    """Refuse maps that no file of maps can hold, before they are written."""
+    wrong = int((~torch.isfinite(maps)).flatten(1).any(1).sum())
+    if wrong:
+        raise ValueError(
+            f"{wrong} of {len(maps)} drawn maps have NaN or infinite pixels; expected a model, "
+            "and a way to sample from it, that make finite maps"
+        )
+    return maps
 
 
 def blocks(
@@ -132,6 +168,8 @@ def _plain(how: dict) -> dict:
         value = getattr(value, "__name__", value)  # a function is stored by its name
         if isinstance(value, Tensor):
             value = value.tolist()
+        if isinstance(value, float) and not math.isfinite(value):
+            value = str(value)  # which JSON does not have
         values[key] = value
     return values
 
@@ -145,8 +183,10 @@ def _begin(files: _Files, settings: dict, map_shape: tuple[int, ...]) -> int:
     if files.maps.exists() or files.part.exists():
         _check_settings(files, settings)
         if files.maps.exists():
+            _check_whole(files, (n, *map_shape))
             return n
     else:
+        _check_about(files, settings)
         write_json(files.about, settings)
         with atomic_write(files.part) as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": (n, *map_shape)}
@@ -162,11 +202,44 @@ def _begin(files: _Files, settings: dict, map_shape: tuple[int, ...]) -> int:
     return min(n, whole * block)
 
 
+def _check_about(files: _Files, settings: dict) -> None:
+    """Refuse to replace a file ``….json`` that no drawing of maps wrote."""
+    if not files.about.exists():
+        return
+    found = _read_about(files)
+    if not settings.keys() - {"given"} <= found.keys():
+        raise ValueError(
+            f"{files.about} is no description of drawn maps, and would be replaced by that of "
+            f"{files.maps}; expected another name for one of them"
+        )
+
+
+def _read_about(files: _Files) -> dict:
+    """What the file ``….json`` says; empty where it is of something else."""
+    try:
+        found = json.loads(files.about.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return found
+
+
+def _check_whole(files: _Files, shape: tuple[int, ...]) -> None:
+    """Refuse a file that was whole once and is not any more."""
+    try:
+        found = np.load(files.maps, mmap_mode="r").shape  # as long as its header says
+    except (ValueError, EOFError, OSError):
+        found = None
+    if found != shape:
+        raise ValueError(
+            f"{files.maps} is not whole any more; delete it and its .json to draw it again"
+        )
+
+
 def _check_settings(files: _Files, settings: dict) -> None:
     """Refuse to continue maps that were drawn in another way."""
-    found = {}
-    if files.about.exists():
-        found = json.loads(files.about.read_text())
+    found = _read_about(files)
     words = {
         "maps": "number of maps",
         "block": "size of a block",

@@ -55,6 +55,9 @@ from .haar_bands import cells_of, log_prob_of_bands
 SCALES = ("fine", "middle", "coarse")  # of the latents, in the order in which they are split off
 
 
+_HOTTEST = 10  # highest temperature; the latents are then ten times as far out as in training
+
+
 @register("flow")
 class Flow(nn.Module):
     """A multi-scale normalizing flow for square maps.
@@ -419,8 +422,17 @@ class Flow(nn.Module):
 
         Returns:
             κ, float32, shape ``(n, pixels, pixels)`` or ``(n, channels, pixels, pixels)``.
+
+        Raises:
+            ValueError: conditions that are not those of the model; a temperature that is negative,
+                or far above 1.
         """
         given = check_draw(self, n, given)
+        if not 0 <= temperature <= _HOTTEST:
+            raise ValueError(
+                f"temperature must be between 0 and {_HOTTEST}, found {temperature}; "
+                "1 is the distribution of the model"
+            )
         device = self.transform.mean.device
         source = device
         if generator is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import glob
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..files import atomic_write, write_json
+from .declared import declared
 from .html import write_html
 from .parameters import all_parameters
 from .records import RESULTS
@@ -33,7 +33,7 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
     Args:
         notebook: the notebook.
         folder: the run folder.
-        given: parameters by name, checked.
+        given: parameters by name, checked; paths are absolute, or start at the notebook.
 
     Returns:
         The executed notebook.
@@ -45,16 +45,17 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
     import papermill
 
     executed = folder / notebook.name
-    values = {name: _found_here(value) for name, value in given.items()}
-    if "folder" in papermill.inspect_notebook(str(notebook)):
+    values = dict(given)
+    if "folder" in declared(notebook):
         values["folder"] = str(folder.resolve())
     with _batch(), _stoppable() as asked:
         try:
             papermill.execute_notebook(
-                str(notebook.resolve()),
-                str(executed.resolve()),
+                _no_pattern(notebook),
+                _no_pattern(executed),
                 values,
                 kernel_name="python3",
+                kernel_manager_class=_own_kernel(),
                 log_output=True,
                 progress_bar=False,
                 cwd=str(notebook.resolve().parent),
@@ -73,6 +74,11 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
                 ) from None
             raise RuntimeError(
                 f"{notebook} failed {where}: {error.ename}: {error.evalue} (see {executed})"
+            ) from None
+        except (RuntimeError, OSError) as error:  # nothing that a cell raised
+            raise RuntimeError(
+                f"{notebook}: its kernel did not start or went away ({error}); it needs memory, "
+                f"and free space in {_kernel_folder()}"
             ) from None
     _check_finished(executed)
     write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
@@ -100,8 +106,26 @@ def complete(folder: Path, executed: Path, seconds: float) -> None:
     }
     path = folder / RESULTS
     if path.exists():
-        results |= json.loads(path.read_text())
+        results |= _read_results(path)
     write_json(path, results)
+
+
+def _read_results(path: Path) -> dict:
+    """What a notebook wrote as its results.
+
+    Raises:
+        RuntimeError: they are no results.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RuntimeError(f"{path}, which the notebook wrote, is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise RuntimeError(
+            f"{path}, which the notebook wrote, holds a {type(found).__name__}; expected results "
+            "by name"
+        )
+    return found
 
 
 def _pictures(book) -> list[str]:
@@ -110,17 +134,32 @@ def _pictures(book) -> list[str]:
     return [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
 
 
-def _found_here(value):
-    """A relative path, or pattern, of something below the current directory made absolute.
+def _no_pattern(path: Path) -> str:
+    """A path for papermill, which puts parameters into the braces of paths."""
+    return str(path.resolve()).replace("{", "{{").replace("}", "}}")
 
-    Anything else stays as it is. The kernel works in the notebook's folder, as in Jupyter, where
-    the paths that the notebook itself names are found.
+
+def _kernel_folder() -> str:
+    """Where kernels say how they are reached; in the home, unless that was set otherwise."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    return jupyter_runtime_dir()
+
+
+def _own_kernel() -> type:
+    """A manager of kernels that run this Python.
+
+    A kernel that is called ``python3`` may be another Python, which conda or an environment that
+    is gone left in the user's folder.
     """
-    if not isinstance(value, str) or not value or Path(value).is_absolute():
-        return value
-    if any(glob.iglob(value, recursive=True)):
-        return str(Path.cwd() / value)
-    return value
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict())
+
+    return OwnKernel
 
 
 @contextmanager

@@ -63,8 +63,26 @@ def answers(folder: str | Path) -> dict[str, dict[str, str]]:
 
 
 def _headline_rows(folder: str | Path) -> list[dict]:
-    """The rows of the report that a run stored."""
-    return read_record(folder, RESULTS).get("comparison", {}).get("headline", [])
+    """The rows of the report that a run stored; what is no row is left out."""
+    rows = read_record(folder, RESULTS).get("comparison", {}).get("headline", [])
+    if not isinstance(rows, list):
+        return []
+    return [row for row in rows if _is_row(row)]
+
+
+def _is_row(row) -> bool:
+    """Whether this is a row of a report: its name, and the numbers of each set."""
+    if not isinstance(row, dict) or not {"name", "sets", "inverse"} <= row.keys():
+        return False
+    if not isinstance(row["name"], str) or not isinstance(row["sets"], dict):
+        return False
+    return all(_is_number(number) for number in row["sets"].values())
+
+
+def _is_number(number) -> bool:
+    if not isinstance(number, dict) or not {"value", "error"} <= number.keys():
+        return False
+    return all(isinstance(number[key], int | float | None) for key in ("value", "error"))
 
 
 def _one_over(value: float | None, error: float | None) -> tuple[float | None, float | None]:
@@ -108,10 +126,13 @@ def text(root: str | Path = "runs") -> str:
     """The runs below a folder and their headline numbers, for a terminal.
 
     A symbol after a number is its answer. The error of a failed run is in a line of its own.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
     """
     quantities = " ".join(f"{one:>17s}" for one in _SHOWN)
     lines = [f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} {quantities}"]
-    root = Path(root)
+    root = _folder_of_runs(root)
     for folder, record in _found(root):
         time = ""
         if record.get("seconds") is not None:
@@ -132,6 +153,12 @@ def text(root: str | Path = "runs") -> str:
     return "\n".join(lines)
 
 
+def _folder_of_runs(root: str | Path) -> Path:
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"{root} is no folder; expected one with run folders")
+    return Path(root)
+
+
 def _found(root: Path) -> Iterator[tuple[Path, dict]]:
     """Each run folder below ``root`` with its record.
 
@@ -148,9 +175,7 @@ def _found(root: Path) -> Iterator[tuple[Path, dict]]:
 
 
 def _rows(root: Path) -> Iterator[dict]:
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder; expected one with run folders")
-    for folder, record in _found(root):
+    for folder, record in _found(_folder_of_runs(root)):
         about = {
             "run": str(folder.relative_to(root)),
             "notebook": Path(record.get("notebook", "")).name,

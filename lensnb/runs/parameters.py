@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
+import numbers
 import os
 from collections.abc import Collection, Mapping, MutableMapping
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from ..renamed import warn_renamed
+from .declared import declared
 
 # Old names of parameters; they work for one release.
 _RENAMED = {"labels": "simulation"}
+
+_MOST_DIGITS = 27  # of a whole number in text; those of Decimal, exactly
 
 
 def check_parameters(namespace: MutableMapping) -> dict:
@@ -84,7 +89,7 @@ def coerce(name: str, value, kind: str | type):
         )
     try:
         return readers[kind](value)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         raise ValueError(f"parameter {name} = {value!r} is not of the type {kind}") from None
 
 
@@ -95,8 +100,24 @@ def _number(value) -> float:
 
 
 def _integer(value) -> int:
-    number = float(value)
-    if isinstance(value, bool) or number != int(number):
+    """A whole number with all of its digits, of which a float has sixteen."""
+    if isinstance(value, bool):
+        raise ValueError
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        if number != int(number):
+            raise ValueError
+        return int(number)
+    with suppress(ValueError):
+        return int(value)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError from None
+    # 1e999999999 would be a number of a billion digits
+    if not number.is_finite() or number.adjusted() > _MOST_DIGITS or number % 1:
         raise ValueError
     return int(number)
 
@@ -157,23 +178,19 @@ def check_names(notebook: str | Path, parameters: Mapping) -> dict:
         ValueError: an unknown name (the nearest known one is suggested), or a value of the wrong
             type.
     """
-    if not Path(notebook).is_file():
-        raise FileNotFoundError(f"there is no notebook {notebook}")
-    import papermill
-
-    known = papermill.inspect_notebook(str(notebook))
+    known = declared(notebook)
     if not known:
         raise ValueError(f"{notebook} has no cell tagged 'parameters', so it takes none")
     checked = {}
     for name, value in new_names(notebook, parameters, known).items():
         if name not in known:
             raise ValueError(f"{notebook} has no parameter {name}; {_hint(name, known)}")
-        checked[name] = coerce(name, value, known[name]["inferred_type_name"])
+        checked[name] = coerce(name, value, known[name].kind)
     return checked
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(str(name), known, 1)
     if near:
         return f"did you mean {near[0]}?"
     return f"it knows {', '.join(known)}"
@@ -189,11 +206,8 @@ def all_parameters(
         given: values by name.
         but: names to leave out; the same run in another folder is the same run.
     """
-    import papermill
-
     found = {}
-    for name, declared in papermill.inspect_notebook(str(notebook)).items():
-        if name in but:
-            continue
-        found[name] = given.get(name, ast.literal_eval(declared["default"]))
+    for name, one in declared(notebook).items():
+        if name not in but:
+            found[name] = given.get(name, one.default)
     return found

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 
-from ..files import write_json
+from ..files import locked, write_json
+from .declared import read_notebook
 from .execution import Unfinished, complete, execute
+from .inputs import fingerprints, found_below
 from .parameters import all_parameters, check_names
 from .records import RECORD, read_record
 from .results import versions
@@ -28,11 +31,11 @@ def run(
 ) -> Path:
     """Execute a notebook with parameters into ``root/name``, unless that is done already.
 
-    A run is done when its ``run.json`` says so, for the same code and the same parameters. An
-    interrupted run is executed once more; its trainings resume from their last checkpoints. If
-    several processes start the same run, one does it and the others wait. Batch systems send
-    SIGTERM or SIGUSR1 before a time limit: these interrupt the kernel, so that a training saves a
-    checkpoint.
+    A run is done when its ``run.json`` says so, for the same code, the same parameters and the
+    same files: a file that a parameter names is known by its path, size and time. An interrupted
+    run is executed once more; its trainings resume from their last checkpoints. If several
+    processes start the same run, one does it and the others wait. Batch systems send SIGTERM or
+    SIGUSR1 before a time limit: these interrupt the kernel, so that a training saves a checkpoint.
 
     Args:
         notebook: path of the notebook.
@@ -42,7 +45,8 @@ def run(
             folder. The kernel works in the notebook's folder, as in Jupyter, and relative paths
             start there, except those that exist below the current directory.
         root: where run folders are.
-        again: execute the notebook even where it is done.
+        again: execute the notebook even where it is done, or where the folder has a run with other
+            parameters, which it replaces.
 
     Returns:
         The run folder: the executed notebook, ``report.html``, ``figures/``, ``results.json``,
@@ -50,19 +54,35 @@ def run(
 
     Raises:
         FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`, or the
-            folder holds a run of another notebook; nothing was started.
+            folder holds a run of another notebook or with other parameters, is not below the root,
+            or has the notebook itself; nothing was started.
         RuntimeError: the notebook failed; its cell and error are named, and what it had written
             stays.
         Unfinished: it was asked to stop.
     """
+    return run_from(Path.cwd(), notebook, name, parameters, root, again)
+
+
+def run_from(
+    here: Path,
+    notebook: str | Path,
+    name: str | None = None,
+    parameters: Mapping | None = None,
+    root: str | Path = "runs",
+    again: bool = False,
+) -> Path:
+    """:func:`run`, for parameters whose relative paths start at the folder ``here``."""
     notebook = Path(notebook)
-    given = check_names(notebook, parameters or {})
-    used = all_parameters(notebook, given)
-    folder = Path(root) / (name or folder_name(notebook, used))
+    given = given_here(here, notebook, parameters or {})
+    wanted = _wanted(notebook, given)
+    if name is None:
+        name = _name(notebook, wanted)
+    folder = _folder(notebook, name, Path(root))
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        wanted = {"notebook": str(notebook), "code": _code(notebook), "parameters": used}
-        if _is_done(folder, wanted) and not again:
+    with locked(folder, wait=True):
+        record = read_record(folder)
+        _check_owner(folder, record, wanted, again)
+        if _is_done(record, wanted) and not again:
             # A workflow engine deletes its outputs before it starts a run.
             (folder / "done").touch()
             print(
@@ -78,22 +98,107 @@ def run(
     return folder
 
 
-def _is_done(folder: Path, wanted: dict) -> bool:
-    """Whether the folder has this run, finished.
+def given_here(here: Path, notebook: Path, parameters: Mapping) -> dict:
+    """Checked parameters, with absolute paths of what is below the folder ``here``.
 
     Raises:
-        ValueError: it has a run of another notebook.
+        FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`.
     """
-    record = read_record(folder)
+    given = check_names(notebook, parameters)
+    return {name: found_below(value, here) for name, value in given.items()}
+
+
+def run_name(notebook: str | Path, given: Mapping) -> str:
+    """The name of the folder of a run: that of its notebook, and a hash of its parameters."""
+    return _name(Path(notebook), _wanted(Path(notebook), given))
+
+
+def _name(notebook: Path, wanted: dict) -> str:
+    return folder_name(notebook, wanted["parameters"], wanted["files"])
+
+
+def _wanted(notebook: Path, given: Mapping) -> dict:
+    """What decides the results of a run: its code, its parameters and the files that they name."""
+    used = all_parameters(notebook, given)
+    return {
+        "notebook": str(notebook),
+        "code": _code(notebook),
+        "parameters": {name: as_json(value) for name, value in used.items()},
+        "files": fingerprints(used, notebook.parent),
+    }
+
+
+def as_json(value):
+    """A default as JSON has it: NaN, infinity and what JSON does not know as text."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _folder(notebook: Path, name: str, root: Path) -> Path:
+    """The folder of a run, which lies below the root and does not have the notebook itself.
+
+    Raises:
+        ValueError: it would not.
+    """
+    below = os.path.normpath(name)
+    outside = below == os.pardir or below.startswith(os.pardir + os.sep)
+    if not name or below == os.curdir or outside or Path(name).is_absolute():
+        raise ValueError(f"the name of a run is {name!r}; expected one of a folder below {root}")
+    folder = root / below
+    if folder.resolve() == notebook.resolve().parent:
+        raise ValueError(
+            f"the run would overwrite {notebook}, which is in {folder}; expected another name"
+        )
+    return folder
+
+
+def _check_owner(folder: Path, record: Mapping, wanted: dict, again: bool) -> None:
+    """Refuse a folder that has another run.
+
+    Raises:
+        ValueError: it is of another notebook; or it has other parameters, did not fail, and is
+            not to be run again.
+    """
     mine = Path(wanted["notebook"]).name
     other = Path(record.get("notebook", "")).name
     if other not in ("", mine):
         raise ValueError(
             f"{folder} holds a run of {other}; expected another name for one of {mine}"
         )
+    if again or record.get("status") in (None, "failed"):
+        return
+    changes = _changes(record, wanted)
+    if changes:
+        raise ValueError(
+            f"{folder} holds a run with other parameters: {'; '.join(changes)}; "
+            "expected another name, or again to replace it"
+        )
+
+
+def _changes(record: Mapping, wanted: dict) -> list[str]:
+    """What was otherwise in a recorded run, of all that it recorded."""
+    found = []
+    known, files = record.get("parameters", {}), record.get("files")
+    for name, value in wanted["parameters"].items():
+        if files is not None and name in {**files, **wanted["files"]}:
+            if files.get(name) != wanted["files"].get(name):
+                found.append(f"{name} named {known.get(name)!r} with other data, now {value!r}")
+        elif name in known and known[name] != value:
+            found.append(f"{name} was {known[name]!r}, now {value!r}")
+    return found
+
+
+def _is_done(record: Mapping, wanted: dict) -> bool:
+    """Whether a record is that of this run, finished."""
     if record.get("status") != "done":
         return False
-    return all(record.get(key) == value for key, value in wanted.items())
+    same = all(record.get(key) == wanted[key] for key in ("notebook", "code"))
+    same &= record.get("parameters", {}).keys() == wanted["parameters"].keys()
+    # Runs of older versions did not record files.
+    same &= record.get("files", {}).keys() == wanted["files"].keys()
+    return same and not _changes(record, wanted)
 
 
 def _run_now(notebook: Path, folder: Path, given: Mapping, wanted: dict) -> float:
@@ -124,41 +229,29 @@ def _run_now(notebook: Path, folder: Path, given: Mapping, wanted: dict) -> floa
     return seconds
 
 
-def folder_name(notebook: str | Path, parameters: Mapping) -> str:
+def folder_name(
+    notebook: str | Path, parameters: Mapping, files: Mapping[str, list] | None = None
+) -> str:
     """The name of a run's folder: the notebook's without its number, and a hash of the parameters.
 
     The hash has eight digits.
+
+    Args:
+        notebook: the notebook.
+        parameters: values by name.
+        files: the files that parameters name, by parameter; they stand for its value.
     """
-    text = json.dumps([Path(notebook).name, dict(parameters)], sort_keys=True)
+    values = dict(parameters) | dict(files or {})
+    text = json.dumps([Path(notebook).name, values], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{Path(notebook).stem.lstrip('0123456789_')}-{digest}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process runs into the folder.
-
-    The lock ends with its process, however that ends.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that runs into {folder}", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    # Workflow engines take braces, quotes and stars for patterns.
+    plain = re.sub(r"[^\w .,+=@%()-]", "_", Path(notebook).stem)
+    return f"{plain.lstrip('0123456789_')}-{digest}"
 
 
 def _code(notebook: Path) -> str:
     """A hash of the notebook's code cells."""
-    import nbformat
-
-    book = nbformat.read(notebook, as_version=4)
+    book = read_notebook(notebook)
     cells = [cell.source for cell in book.cells if cell.cell_type == "code"]
     return hashlib.sha256("\n\n".join(cells).encode()).hexdigest()[:16]
 

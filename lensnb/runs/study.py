@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,37 +29,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import atomic_write, write_json
-from .parameters import all_parameters, check_names, read_yaml
+from .parameters import read_yaml
 from .records import read_record
-from .runner import folder_name, run
+from .runner import as_json, given_here, run_from, run_name
 
 _KEYS = ("notebook", "parameters", "grid", "runs", "resources")
 _RESOURCES = {"threads": 1, "mem_mb": 4000, "runtime": 120}
 
 # One rule. The shell command keeps the output of a run in its folder. Snakemake deletes the
 # outputs of a run that failed, so the only output that it knows is the mark of a run that is done.
+# It is the same for every study, and no path enters it as code: paths come from study.json, and
+# `:q` quotes them for the shell. What a function returns is not taken for a pattern of wildcards.
 _WORKFLOW = """\
 # Written by `lensnb sweep`; the study is what to change.
 import json
 
-STUDY = json.load(open({study!r}))
+STUDY = json.load(open("study.json", encoding="utf-8"))
+
+
+def of_study(name):
+    return lambda wildcards: STUDY[name]
 
 
 rule all:
     input:
-        expand("{{run}}/done", run=STUDY["runs"]),
+        expand("{run}/done", run=STUDY["runs"]),
 
 
 rule run:
     output:
-        "{{run}}/done",
+        "{run}/done",
     threads: STUDY["resources"]["threads"]
     resources:
         mem_mb=STUDY["resources"]["mem_mb"],
         runtime=STUDY["resources"]["runtime"],
+    params:
+        python=of_study("python"),
+        file=of_study("file"),
+        root=of_study("root"),
     shell:
-        "OMP_NUM_THREADS={{threads}} {python} -m lensnb sweep {file} --root {root} "
-        "--only {{wildcards.run}} > {{wildcards.run}}/log.txt 2>&1"
+        "OMP_NUM_THREADS={threads} {params.python:q} -m lensnb sweep {params.file:q} "
+        "--root {params.root:q} --only={wildcards.run:q} > {wildcards.run:q}/log.txt 2>&1"
 """
 
 
@@ -98,20 +107,27 @@ def read_study(file: str | Path) -> Study:
     same = _part(file, said, "parameters", dict)
     grid = _part(file, said, "grid", dict)
     others = _part(file, said, "runs", list)
+    for one in others:
+        if not isinstance(one, dict):
+            raise ValueError(f"{file}: runs must list parameters by name, found {one!r}")
+    if not isinstance(said["notebook"], str):
+        raise ValueError(f"{file}: notebook must be a path, found {said['notebook']!r}")
     notebook = file.parent / said["notebook"]
+    resources = _resources(file, said)
     runs = {}
     for one in [*_combinations(file, grid), *others]:
-        given = check_names(notebook, same | one)
-        runs[folder_name(notebook, all_parameters(notebook, given))] = given
+        # Paths start at the study, wherever a run of it is started.
+        given = given_here(file.parent.resolve(), notebook, same | one)
+        runs[run_name(notebook, given)] = given
     if not runs:
         raise ValueError(f"{file} asks for no run; expected a grid or runs")
-    return Study(file, notebook, runs, _resources(file, said))
+    return Study(file, notebook, runs, resources)
 
 
 def _check_keys(file: Path, said) -> None:
     wrong = []
     if isinstance(said, dict):
-        wrong = [repr(key) for key in sorted(set(said) - set(_KEYS))]
+        wrong = [repr(key) for key in said if key not in _KEYS]
         if "notebook" in said and not wrong:
             return
     found = "no notebook"
@@ -141,7 +157,7 @@ def _combinations(file: Path, grid: Mapping) -> Iterator[dict]:
 
 
 def _resources(file: Path, said: Mapping) -> dict[str, int]:
-    wanted = said.get("resources") or {}
+    wanted = _part(file, said, "resources", dict)
     for name, value in wanted.items():
         if name not in _RESOURCES or not isinstance(value, int) or value < 1:
             raise ValueError(
@@ -188,13 +204,8 @@ def sweep(
             "a sweep needs Snakemake: pip install 'lensnb[sweep]'; "
             "without it, --only runs one run of the study"
         ) from None
-    command = [sys.executable, "-m", "snakemake"]
-    command += [
-        "--snakefile",
-        str(write_workflow(study, root)),
-        "--directory",
-        str(root.resolve()),
-    ]
+    write_workflow(study, root)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "Snakefile"]
     command += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime"]
     command += ["--retries", str(retries), "--quiet", "progress"]
     # Runs lock their folders themselves, and their locks end with their processes.
@@ -205,10 +216,10 @@ def sweep(
         command += ["--cores", str(cores or "all")]
     if dry:
         command += ["--dry-run"]
-    done = subprocess.run([*command, *more])
-    if dry:
-        return []
-    found = _failures(study, root)
+    done = subprocess.run([*command, *more], cwd=root)
+    found = []
+    if not dry:
+        found = _failures(study, root)
     if done.returncode and not found:
         raise RuntimeError(
             f"Snakemake ended with {done.returncode} before all runs were done; "
@@ -226,19 +237,24 @@ def _root(study: Study, root: str | Path | None) -> Path:
 def write_workflow(study: Study, root: Path) -> Path:
     """Write the Snakefile and the list of runs below ``root``; returns the Snakefile."""
     listed = root / "study.json"
-    write_json(listed, {"runs": study.runs, "resources": study.resources})
+    about = {
+        "python": sys.executable,
+        "file": str(study.file.resolve()),
+        "root": str(root.resolve()),
+        "runs": {name: _plain(given) for name, given in study.runs.items()},
+        "resources": study.resources,
+    }
+    write_json(listed, about)
     # The log of a run is opened before the run makes its folder.
     for name in study.runs:
         (root / name).mkdir(parents=True, exist_ok=True)
-    text = _WORKFLOW.format(
-        study=str(listed.resolve()),
-        python=shlex.quote(sys.executable),
-        file=shlex.quote(str(study.file.resolve())),
-        root=shlex.quote(str(root.resolve())),
-    )
     with atomic_write(root / "Snakefile") as file:
-        file.write(text.encode())
+        file.write(_WORKFLOW.encode())
     return root / "Snakefile"
+
+
+def _plain(given: Mapping) -> dict:
+    return {name: as_json(value) for name, value in given.items()}
 
 
 def run_one(file: str | Path, which: str | int, root: str | Path | None = None) -> Path:
@@ -270,7 +286,8 @@ def run_one(file: str | Path, which: str | int, root: str | Path | None = None) 
         if len(names) > 3:
             shown += ", …"
         raise ValueError(f"{file} has no run {which}; it has {shown}")
-    return run(study.notebook, which, study.runs[which], _root(study, root))
+    here = study.file.parent.resolve()
+    return run_from(here, study.notebook, which, study.runs[which], _root(study, root))
 
 
 def _failures(study: Study, root: Path) -> list[str]:

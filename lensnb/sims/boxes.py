@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +56,9 @@ def simulate_boxes(
     begin_boxes(folder, cone)
     boxes = list(boxes)
     missing = [box for box in boxes if not plane_file(folder, box).exists()]
-    if executor is None and workers > 1:
-        executor = _processes(workers)
     done = len(boxes) - len(missing)
-    with tqdm(total=len(boxes), initial=done, desc="N-body boxes", unit="box") as bar:
+    bar = tqdm(total=len(boxes), initial=done, desc="N-body boxes", unit="box")
+    with bar, _executor(executor, workers) as executor:
         for _ in _finished(missing, folder, cone, executor):
             bar.update()
     return [plane_file(folder, box) for box in boxes]
@@ -82,6 +83,24 @@ def _simulate_and_store(box: int, folder: Path, cone: LightCone) -> None:
         np.save(file, planes)
 
 
+@contextmanager
+def _executor(given: Executor | None, workers: int) -> Iterator[Executor | None]:
+    """The executor to use. Processes of our own end with the block, also in mid-box."""
+    if given is not None or workers < 2:
+        yield given
+        return
+    own = _processes(workers)
+    try:
+        yield own
+    except BaseException:
+        # Without this, an interrupt would wait for boxes that take minutes.
+        for process in list(own._processes.values()):
+            process.terminate()
+        raise
+    finally:
+        own.shutdown(cancel_futures=True)
+
+
 def _processes(workers: int) -> Executor:
     """Worker processes, each pinned to its share of the cores.
 
@@ -92,7 +111,19 @@ def _processes(workers: int) -> Executor:
     return ProcessPoolExecutor(workers, context, initializer=_pin, initargs=(turn, workers))
 
 
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _pin(turn, workers: int) -> None:
+    _end_with_parent()
     if not hasattr(os, "sched_setaffinity"):  # only Linux can pin
         return
     with turn.get_lock():
@@ -115,7 +146,7 @@ def begin_boxes(folder: str | Path, cone: LightCone) -> None:
         write_json(record, cone.as_dict())
         return
     wanted = json.loads(json.dumps(cone.as_dict()))  # as they come back from a file
-    if json.loads(record.read_text()) != wanted:
+    if json.loads(record.read_text(encoding="utf-8")) != wanted:
         raise ValueError(
             f"{folder} holds boxes made with other settings (see {record}); "
             f"expected {cone.as_dict()}"

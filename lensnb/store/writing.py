@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_folder, optional
+from ..files import atomic_folder, lock, optional, unlock
 from ..given import as_arrays, check_values
 from ..maps.arrays import plain_array, plain_json, plain_labels
 from ..maps.grid import check_shape, check_side, checked_redshifts
@@ -97,7 +96,7 @@ class MapWriter:
                     self._about["z_source"]
                 )  # a list, as read from JSON
         self._zarr = optional(self.path, "zarr")
-        self._lock: int | None = None
+        self._lock = None
         self._names: dict[str, int] | None = None
         self._start = 0  # first map of the chunk in memory
         self._codes = np.empty(0, np.int64)  # simulations of the maps in it
@@ -206,7 +205,7 @@ class MapWriter:
             self.flush()
         finally:
             if self._lock is not None:
-                os.close(self._lock)
+                unlock(self._lock)
                 self._lock = None
 
     # ------------------------------------------------------------ one chunk
@@ -342,7 +341,7 @@ class MapWriter:
 
     def _begin(self) -> None:
         """Open the folder for writing, and read its last chunk if it is not full."""
-        self._lock = _locked(self.path)
+        self._lock = lock(self.path)
         try:
             about = self._open_group()
             for name in ("side_deg", "z_source"):
@@ -405,25 +404,3 @@ def _with_room(zarr, array):
     config = {"write_empty_chunks": True}  # otherwise zarr compares each chunk with an empty one
     asynchronous = zarr.AsyncArray(metadata=metadata, store_path=array.store_path, config=config)
     return zarr.Array(asynchronous)
-
-
-def _locked(path: Path) -> int | None:
-    """Lock the folder against other writers, until the returned file is closed.
-
-    The lock also ends with this process. None where there are no such locks (on Windows).
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(folder)
-        raise ValueError(
-            f"{path} is being written by another process; expected one writer at a time"
-        ) from None
-    except OSError:  # a file system without locks
-        pass
-    return folder

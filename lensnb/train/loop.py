@@ -9,6 +9,7 @@ beyond rounding, does it depend on how many processes share its micro-batches.
 from __future__ import annotations
 
 import math
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..files import locked
 from ..given import Batch
 from . import processes
 from .devices import autocast, choose_device, choose_precision, place
@@ -75,7 +77,8 @@ def fit(
     Raises:
         ValueError: the model has no weights; the maps or conditions do not fit it; a loss or
             gradient is not finite; the folder has a corrupt training or one with other settings.
-            An option makes no sense. A folder is given, but the model is of no registered family.
+            An option makes no sense. A folder is given, but the model is of no registered family,
+            or another process trains in it.
         TypeError: an unknown argument, or one that is given twice.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)
@@ -97,7 +100,7 @@ def fit(
     if path is not None:
         path = Path(path)
         _check_saved(model)
-    with processes.joined(device) as device:
+    with _alone(path), processes.joined(device) as device:
         saved = processes.from_first(lambda: read_training(path))
         began = None
         if saved is not None:
@@ -114,6 +117,21 @@ def fit(
         reporter = Reporter(state, checks, held_out, device)
         batches = _Batches(source, settings, device, precision)
         yield from _loop(state, batches, reporter, checks, files.save_every)
+
+
+@contextmanager
+def _alone(path: Path | None) -> Iterator[None]:
+    """While the block lasts, no other process trains in the folder.
+
+    Of processes that share a training, the first one locks it.
+    """
+    if path is None or int(os.environ.get("RANK", 0)) > 0:
+        yield
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    # Shared: a notebook that was interrupted may still hold the training that it then repeats.
+    with locked(path, shared=True):
+        yield
 
 
 def _check_saved(model: nn.Module) -> None:

@@ -104,7 +104,7 @@ class State:
         """Append a record to ``history.jsonl``."""
         if self.folder is not None and processes.rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(self.folder / "history.jsonl", "a") as file:
+            with open(self.folder / "history.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         return record
 
@@ -115,7 +115,7 @@ class State:
         path = self.folder / "history.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
         records = []
         for line in lines:
             try:
@@ -250,7 +250,10 @@ def read_training(folder: Path | None) -> tuple[dict[str, Tensor], dict] | None:
     path = folder / "training.safetensors"
     if not path.exists():
         return None
-    return read_checkpoint(path)
+    try:
+        return read_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it to start the training anew") from None
 
 
 # ---------------------------------------------------------------- which training it is

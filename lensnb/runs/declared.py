@@ -1,0 +1,138 @@
+"""What a notebook declares: the names, types and defaults in its cell tagged ``parameters``.
+
+The cell is parsed and never run. A default may be a literal, arithmetic of numbers, or
+``float("nan")``; any other expression is known by its text only.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from dataclasses import dataclass
+from pathlib import Path
+
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_LARGEST_POWER = 1000  # 10 ** (10 ** 10) would take for ever
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One parameter of a notebook.
+
+    Attributes:
+        kind: its type, as declared; that of its default where none is declared.
+        default: its default value; the text of an expression that is known when it runs.
+    """
+
+    kind: str
+    default: object
+
+
+def declared(notebook: str | Path) -> dict[str, Declared]:
+    """The parameters of a notebook by name; empty where no cell is tagged ``parameters``.
+
+    Raises:
+        FileNotFoundError: there is no such notebook.
+        ValueError: it is no notebook, or the cell is no Python.
+    """
+    for cell in read_notebook(notebook).cells:
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ()):
+            return _of_cell(notebook, cell.source)
+    return {}
+
+
+def read_notebook(notebook: str | Path):
+    """A notebook of any version.
+
+    Raises:
+        FileNotFoundError: there is no such notebook.
+        ValueError: it is no notebook.
+    """
+    import nbformat
+
+    if not Path(notebook).is_file():
+        raise FileNotFoundError(f"there is no notebook {notebook}")
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except (
+        Exception
+    ) as error:  # nbformat has many, and passes on those of JSON and of dictionaries
+        reason = (str(error).splitlines() or [""])[0][:100]
+        raise ValueError(f"{notebook} is no notebook ({type(error).__name__}: {reason})") from None
+
+
+def _of_cell(notebook: str | Path, source: str) -> dict[str, Declared]:
+    lines = source.splitlines()
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(("%", "!")):  # a command of IPython
+            lines[number] = ""
+    try:
+        tree = ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        raise ValueError(
+            f"{notebook}: the cell tagged 'parameters' is no Python in line {error.lineno}"
+        ) from None
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets, kind = [node.target], _written(node.annotation)
+        elif isinstance(node, ast.Assign):
+            targets, kind = node.targets, None
+        else:
+            continue
+        default = _value(node.value)
+        for target in targets:
+            if isinstance(target, ast.Name):
+                found[target.id] = Declared(kind or type(default).__name__, default)
+    return found
+
+
+def _written(annotation: ast.expr) -> str:
+    """A type as it is written, without the quotes that it may have."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return annotation.value
+    return ast.unparse(annotation)
+
+
+def _value(node: ast.expr):
+    """The value of a default, or its text if that cannot be told without running it."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        pass
+    try:
+        return _number(node)
+    except (ValueError, ArithmeticError):
+        return ast.unparse(node)
+
+
+def _number(node: ast.expr) -> int | float:
+    """The value of arithmetic on numbers.
+
+    Raises:
+        ValueError: it is something else.
+        ArithmeticError: it has no value, such as 1 / 0.
+    """
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_number(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        left, right = _number(node.left), _number(node.right)
+        if isinstance(node.op, ast.Pow) and max(abs(left), abs(right)) > _LARGEST_POWER:
+            raise ValueError
+        return _ARITHMETIC[type(node.op)](left, right)
+    if isinstance(node, ast.Call) and ast.unparse(node) in ("float('nan')", "float('inf')"):
+        return float(node.args[0].value)
+    if ast.unparse(node) in ("math.pi", "np.pi"):
+        return math.pi
+    raise ValueError

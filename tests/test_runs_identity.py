@@ -1,0 +1,224 @@
+"""Which run it is: by its parameters and the files that they name; its name is of that run alone."""
+
+import json
+import os
+
+import nbformat
+import pytest
+
+from lensnb import runs
+from lensnb.files import write_json
+from lensnb.runs import runner
+from lensnb.runs.declared import declared
+from lensnb.runs.inputs import fingerprints, found_below
+from lensnb.runs.parameters import all_parameters, check_names, coerce
+from lensnb.runs.records import RECORD, read_record
+
+CELL = 'seed: int = 0\nmaps: str = ""\nz: float = float("nan")\nfolder: str = "."'
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write a notebook that has this cell of parameters."""
+
+    def write(cell: str = CELL, name: str = "toy.ipynb"):
+        code = nbformat.v4.new_code_cell(cell, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[code]), tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """Nothing is executed; lists the folders that would be run into."""
+    folders = []
+
+    def pretend(notebook, folder, given, wanted):
+        folders.append(folder)
+        write_json(folder / RECORD, wanted | {"status": "done", "seconds": 1.0})
+        return 1.0
+
+    monkeypatch.setattr(runner, "_run_now", pretend)
+    return folders
+
+
+# -------------------- files that parameters name
+
+
+def test_other_data_under_the_same_text_are_another_run(notebook, executed, tmp_path, monkeypatch):
+    book = notebook()
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m.npy").write_bytes(b"1")
+        monkeypatch.chdir(tmp_path / name)
+        for given in ("m.npy", "./m.npy", "m*.npy"):
+            runs.run(book, parameters={"maps": given}, root=tmp_path / "runs")
+    assert len(executed) == len(set(executed)) == 2, "one for each file, however it is written"
+    (tmp_path / "B" / "m.npy").write_bytes(b"12")
+    runs.run(book, parameters={"maps": "m.npy"}, root=tmp_path / "runs")
+    assert len(set(executed)) == 3
+
+
+def test_a_default_that_names_a_file_counts_too(notebook, executed, tmp_path):
+    book = notebook('maps: str = "m.npy"\nfolder: str = "."')
+    (tmp_path / "m.npy").write_bytes(b"1")
+    first = runs.run(book, root=tmp_path / "runs")
+    assert runs.run(book, root=tmp_path / "runs") == first and len(executed) == 1
+    os.utime(tmp_path / "m.npy", ns=(1, 1))  # as long as before, but of another time
+    assert runs.run(book, root=tmp_path / "runs") != first
+
+
+def test_a_set_of_many_files_is_all_of_them(tmp_path):
+    chunk = tmp_path / "set.zarr" / "maps" / "c.0"
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"1")
+    before = fingerprints({"maps": "set.zarr", "seed": 3, "name": "flow"}, tmp_path)
+    assert list(before) == ["maps"] and len(before["maps"]) == 2
+    chunk.write_bytes(b"12")
+    assert fingerprints({"maps": "set.zarr"}, tmp_path) != before
+
+
+def test_a_run_of_an_older_version_is_still_done(notebook, executed, tmp_path):
+    """It recorded no files, and its parameters named none."""
+    book = notebook()
+    folder = runs.run(book, root=tmp_path / "runs")
+    record = read_record(folder)
+    del record["files"]
+    write_json(folder / RECORD, record)
+    assert runs.run(book, root=tmp_path / "runs") == folder and len(executed) == 1
+
+
+@pytest.mark.parametrize("name", ["mock[1].npy", "a b*.npy", "x?.npy"])
+def test_a_name_that_is_also_a_pattern_is_a_name(tmp_path, name):
+    (tmp_path / name).touch()
+    assert found_below(name, tmp_path) == str(tmp_path / name)
+    assert fingerprints({"maps": name}, tmp_path)["maps"][0][0] == str(tmp_path / name)
+
+
+def test_brackets_of_the_folder_are_no_pattern(tmp_path):
+    here = tmp_path / "sims [v2]"
+    here.mkdir()
+    (here / "m1.npy").touch()
+    assert found_below("m*.npy", here) == str(tmp_path / "sims [[]v2]" / "m*.npy")
+    assert found_below("n*.npy", here) == "n*.npy"
+
+
+# -------------------- names
+
+
+def test_a_name_belongs_to_one_set_of_parameters(notebook, executed, tmp_path):
+    book, root = notebook(), tmp_path / "runs"
+    runs.run(book, "q", {"seed": 1}, root)
+    with pytest.raises(ValueError, match="holds a run with other parameters: seed was 1, now 2"):
+        runs.run(book, "q", {"seed": 2}, root)
+    assert read_record(root / "q")["parameters"]["seed"] == 1 and len(executed) == 1
+    runs.run(book, "q", {"seed": 2}, root, again=True)
+    assert read_record(root / "q")["parameters"]["seed"] == 2
+
+
+def test_a_name_belongs_to_one_set_of_data(notebook, executed, tmp_path, monkeypatch):
+    book, root = notebook(), tmp_path / "runs"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.npy").write_bytes(b"1")
+    runs.run(book, "q", {"maps": "m.npy"}, root)
+    (tmp_path / "m.npy").write_bytes(b"12")
+    with pytest.raises(ValueError, match="maps named '.*m.npy' with other data"):
+        runs.run(book, "q", {"maps": "m.npy"}, root)
+
+
+@pytest.mark.parametrize("status, refused", [("unfinished", True), ("failed", False)])
+def test_a_run_that_failed_may_be_mended_under_its_name(
+    notebook, executed, tmp_path, status, refused
+):
+    book, root = notebook(), tmp_path / "runs"
+    runs.run(book, "q", {"seed": 1}, root)
+    write_json(root / "q" / RECORD, read_record(root / "q") | {"status": status})
+    if refused:
+        with pytest.raises(ValueError, match="other parameters"):
+            runs.run(book, "q", {"seed": 2}, root)
+    else:
+        runs.run(book, "q", {"seed": 2}, root)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "..", ".", "", "/tmp/x", "a/.."])
+def test_a_name_that_leaves_the_root_is_refused(notebook, executed, tmp_path, name):
+    with pytest.raises(ValueError, match="expected one of a folder below"):
+        runs.run(notebook(), name, root=tmp_path / "runs")
+    assert not executed and not (tmp_path / "runs").exists()
+
+
+def test_a_run_never_overwrites_its_notebook(notebook, executed, tmp_path):
+    (tmp_path / "nb").mkdir()
+    book = notebook(name="nb/nb.ipynb")
+    before = book.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path / "nb")
+    for name in ("nb", "link", "x/../nb"):
+        with pytest.raises(ValueError, match="the run would overwrite"):
+            runs.run(book, name, root=tmp_path, again=True)
+    assert book.read_bytes() == before and not executed
+
+
+# -------------------- numbers, and cells of other people
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [("-1758700000123456789", -1758700000123456789), ("1.758700000123456789e18", 1758700000123456789),
+     (10**30, 10**30), (str(10**30), 10**30), ("9007199254740993.0", 9007199254740993)],
+)  # fmt: skip
+def test_whole_numbers_keep_their_digits(value, expected):
+    assert coerce("seed", value, "int") == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["inf", "nan", "-Infinity", float("inf"), float("nan"), "1e999999999", "1.5", "sNaN"]
+)
+def test_what_is_no_whole_number_is_refused_in_a_sentence(value):
+    with pytest.raises(ValueError, match="parameter seed = .* is not of the type int"):
+        coerce("seed", value, "int")
+
+
+def test_a_number_that_no_float_can_hold_is_refused():
+    with pytest.raises(ValueError, match="parameter z = .* is not of the type float"):
+        coerce("z", 10**400, "float")
+
+
+DEFAULTS = {
+    's: str = "a = b # c"': ("str", "a = b # c"),
+    "s: \"str\" = 'it\\'s'": ("str", "it's"),
+    "n: int = 2**10 - 24": ("int", 1000),
+    "n = 7": ("int", 7),
+    "x: float = -1 / 4": ("float", -0.25),
+    "x: float = (\n    1e-3  # = small\n)": ("float", 1e-3),
+    "many = [1,\n  2]": ("list", [1, 2]),
+    "where = Path.home() / 'x'": ("str", "Path.home() / 'x'"),
+    "n: int = 10 ** 10 ** 10": ("int", "10 ** 10 ** 10"),
+    "x: float = 1 / 0": ("float", "1 / 0"),
+    "%matplotlib inline\nn: int = 3": ("int", 3),
+}
+
+
+@pytest.mark.parametrize("cell", DEFAULTS)
+def test_ordinary_defaults_are_read(notebook, cell):
+    book = notebook("import os\n" + cell)
+    ((name, found),) = declared(book).items()
+    assert (found.kind, found.default) == DEFAULTS[cell]
+    assert all_parameters(book, {}) == {name: found.default}
+    assert check_names(book, {}) == {}
+
+
+def test_a_cell_that_is_no_python_and_a_file_that_is_no_notebook(notebook, tmp_path):
+    with pytest.raises(ValueError, match="'parameters' is no Python in line 2"):
+        declared(notebook("a = 1\nb = = 2"))
+    for text in ("no JSON", "[1]", "{}", '{"nbformat": 4, "cells": 3}'):
+        (tmp_path / "x.ipynb").write_text(text)
+        with pytest.raises(ValueError, match="x.ipynb is no notebook"):
+            check_names(tmp_path / "x.ipynb", {})
+
+
+def test_a_default_that_json_cannot_hold_is_recorded_as_text(notebook, executed, tmp_path):
+    folder = runs.run(notebook(), root=tmp_path / "runs")
+    assert json.loads((folder / RECORD).read_text())["parameters"]["z"] == "nan"
+    runs.run(notebook(), root=tmp_path / "runs")
+    assert len(executed) == 1
