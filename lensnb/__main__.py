@@ -218,6 +218,7 @@ def _add_runs(commands) -> None:
         type=Path,
         help="also write the whole table, every parameter, number and answer, to this file",
     )
+    command.add_argument("--columns", nargs="+", help="only these columns of that table")
     command.set_defaults(command=_runs)
 
 
@@ -227,8 +228,12 @@ def _runs(options: argparse.Namespace) -> int:
 
     print(text(options.root))
     if options.csv is not None:
+        whole = table(options.root)
+        for name in options.columns or ():
+            if name not in whole:
+                raise ValueError(f"the runs below {options.root} have no column {name!r}")
         with atomic_write(options.csv) as file:
-            file.write(table(options.root).to_csv(index=False).encode())
+            file.write(whole.to_csv(index=False, columns=options.columns).encode())
         print(f"wrote {options.csv}")
     return 0
 

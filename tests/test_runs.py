@@ -388,6 +388,11 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
     assert (
         "0.900 ± 0.100" in said and "n.ipynb failed in cell 3: no" in said and "study/r1" in said
     )
+    csv = tmp_path / "some.csv"
+    some = ["runs", str(tmp_path), "--csv", str(csv), "--columns"]
+    assert main([*some, "set", "effective maps"]) == 0
+    assert csv.read_text().splitlines()[0] == "set,effective maps"
+    assert main([*some, "area"]) == 1 and "no column 'area'" in capsys.readouterr().err
     (tmp_path / "by_hand").mkdir()  # as JupyterLab leaves it
     write_json(
         tmp_path / "by_hand" / "results.json",
