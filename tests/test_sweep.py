@@ -285,7 +285,7 @@ class TestSnakemake:
         assert len(listed["runs"]) == 4 and listed["resources"]["runtime"] == 45
         workflow = (root / "Snakefile").read_text()
         assert (
-            "--only {wildcards.run}" in workflow
+            "--only={wildcards.run" in workflow
             and 'mem_mb=STUDY["resources"]["mem_mb"]' in workflow
         )
 
@@ -329,6 +329,6 @@ def test_no_path_enters_a_workflow_as_code(study, tmp_path, name):
 
 def test_a_dry_run_that_fails_is_an_error(study, tmp_path, capsys):
     pytest.importorskip("snakemake")
-    words = ["sweep", str(study(FEW)), "--root", str(tmp_path / "r"), "--dry-run"]
+    words = ["sweep", "--root", str(tmp_path / "r"), "--dry-run", str(study(FEW))]
     assert main([*words, "--", "--no-such-option"]) == 1
     assert "Snakemake ended with" in capsys.readouterr().err

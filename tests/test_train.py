@@ -5,17 +5,18 @@ Everything here is compared bit for bit, on the CPU.
 
 import errno
 import functools
+import io
 import json
 import os
 import re
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 
 import pytest
 import torch
 
+from lensnb import files
 from lensnb.data import random_symmetry
 from lensnb.files import read_checkpoint, save_checkpoint
 from lensnb.maps import GaussianField, LognormalField, MapGrid
@@ -546,14 +547,14 @@ def full_disk(monkeypatch):
         if how == "replace":
             monkeypatch.setattr(os, "replace", full)
             return
-        real = tempfile.NamedTemporaryFile
 
-        def temporary(*args, **options):
-            file = real(*args, **options)
-            file.write = full
-            return file
+        class Full(io.BufferedWriter):
+            write = full
 
-        monkeypatch.setattr(tempfile, "NamedTemporaryFile", temporary)
+        def opened(path, mode):
+            return Full(io.FileIO(path, mode.replace("b", "")))
+
+        monkeypatch.setattr(files, "open", opened, raising=False)
 
     return fill
 
