@@ -34,7 +34,7 @@ class InUse(ValueError):
     """A file or folder is being written by another process."""
 
 
-def lock(path: str | Path, wait: bool = False, shared: bool = False) -> BaseFileLock:
+def lock(path: str | Path, wait: bool = False) -> BaseFileLock:
     """Lock a file or folder that is written over time; ``unlock`` it when that is done.
 
     The lock ends with its process, however that ends. It is a hidden file: ``.lock`` in a folder,
@@ -44,7 +44,6 @@ def lock(path: str | Path, wait: bool = False, shared: bool = False) -> BaseFile
     Args:
         path: the file, or a folder that exists.
         wait: wait until the other process ends.
-        shared: this process may lock it several times. Otherwise it also excludes itself.
 
     Raises:
         InUse: another process has locked it, and ``wait`` is False.
@@ -53,7 +52,7 @@ def lock(path: str | Path, wait: bool = False, shared: bool = False) -> BaseFile
     hidden = path.with_name(f".{path.name}.lock")
     if path.is_dir() and path.suffix != ".zarr":  # in a set of zarr is nothing but its own files
         hidden = path / ".lock"
-    found = FileLock(hidden.resolve(), thread_local=False, is_singleton=shared)
+    found = FileLock(hidden.resolve(), thread_local=False)
     try:
         found.acquire(blocking=False)
     except Timeout:
@@ -69,8 +68,8 @@ def lock(path: str | Path, wait: bool = False, shared: bool = False) -> BaseFile
 
 
 def unlock(held: BaseFileLock) -> None:
-    """End a lock, and remove its file with the last one."""
-    if held.lock_counter == 1:
+    """End a lock, and remove its file."""
+    if held.is_locked:
         # Before the release: a process that waits for it sees that this file is gone.
         with suppress(OSError):
             Path(held.lock_file).unlink(missing_ok=True)
@@ -78,9 +77,9 @@ def unlock(held: BaseFileLock) -> None:
 
 
 @contextmanager
-def locked(path: str | Path, wait: bool = False, shared: bool = False) -> Iterator[None]:
+def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Lock a file or folder, see :func:`lock`, until the block ends."""
-    held = lock(path, wait, shared)
+    held = lock(path, wait)
     try:
         yield
     finally:
@@ -233,16 +232,17 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is corrupt, or was not written by lensnb.
+        ValueError: it is no file, is corrupt, or was not written by lensnb.
     """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; expected a checkpoint written by lensnb")
+    if not path.is_file():  # a pipe would be read for ever
+        raise ValueError(f"{path} is no file; expected a checkpoint written by lensnb")
     try:
-        raw = Path(path).read_bytes()
+        raw = path.read_bytes()
         tensors = load(raw)
         header = _header(raw)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} does not exist; expected a checkpoint written by lensnb"
-        ) from None
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(

@@ -7,7 +7,15 @@ import sys
 import pytest
 from waiting import HANGS
 
-from lensnb.files import InUse, atomic_folder, atomic_write, lock, locked, unlock
+from lensnb.files import (
+    InUse,
+    atomic_folder,
+    atomic_write,
+    lock,
+    locked,
+    read_checkpoint,
+    unlock,
+)
 
 KILLED = """
 import os, sys
@@ -71,14 +79,13 @@ def test_one_writer_at_a_time_and_no_file_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_shared_lock_is_of_the_process(tmp_path):
-    first, second = lock(tmp_path, shared=True), lock(tmp_path, shared=True)
-    code = "import sys; from lensnb.files import lock; lock(sys.argv[1], shared=True)"
+def test_a_lock_excludes_other_processes(tmp_path):
+    held = lock(tmp_path)
+    code = "import sys; from lensnb.files import lock; lock(sys.argv[1])"
     command = [sys.executable, "-c", code, tmp_path]
-    for held in (first, second):
-        other = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
-        assert "InUse" in other.stderr
-        unlock(held)
+    other = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    assert "InUse" in other.stderr
+    unlock(held)
     assert subprocess.run(command, timeout=HANGS).returncode == 0
 
 
@@ -89,3 +96,12 @@ def test_a_folder_without_permission_is_not_locked(tmp_path):
     with locked(tmp_path / "maps.npy"):
         pass
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    """It would be read for ever."""
+    os.mkfifo(tmp_path / "model.safetensors")
+    for path in (tmp_path / "model.safetensors", tmp_path):
+        with pytest.raises(ValueError, match="is no file; expected a checkpoint"):
+            read_checkpoint(path)

@@ -11,7 +11,7 @@ from lensnb.files import write_json
 from lensnb.runs import runner
 from lensnb.runs.declared import declared
 from lensnb.runs.inputs import fingerprints, found_below
-from lensnb.runs.parameters import all_parameters, check_names, coerce
+from lensnb.runs.parameters import all_parameters, check_names, coerce, read_parameters
 from lensnb.runs.records import RECORD, read_record
 
 CELL = 'seed: int = 0\nmaps: str = ""\nz: float = float("nan")\nfolder: str = "."'
@@ -159,6 +159,43 @@ def test_a_run_never_overwrites_its_notebook(notebook, executed, tmp_path):
     assert book.read_bytes() == before and not executed
 
 
+def test_a_notebook_that_is_called_by_another_path_is_the_same(
+    notebook, executed, tmp_path, monkeypatch
+):
+    book = notebook()
+    runs.run(book, root=tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    runs.run(book.name, root=tmp_path / "runs")
+    assert len(executed) == 1
+
+
+def test_a_name_below_a_file_is_refused_in_a_sentence(notebook, executed, tmp_path):
+    (tmp_path / "runs").write_text("no folder")
+    with pytest.raises(ValueError, match="runs/q cannot be a folder, because there is a file"):
+        runs.run(notebook(), "q", root=tmp_path / "runs")
+    assert not executed
+
+
+def test_the_results_of_an_earlier_run_are_not_those_of_one_that_fails(
+    notebook, executed, tmp_path, monkeypatch
+):
+    """Other parameters under the name, by ``again``: what is listed belongs to them, or is not."""
+    folder = runs.run(notebook(), "q", {"seed": 1}, root=tmp_path / "runs")
+    (folder / "figures").mkdir()
+    for old in ("results.json", "report.txt", "report.html", "figures/a.png"):
+        (folder / old).write_text("{}")
+    (folder / "training.safetensors").write_text("kept")
+
+    def fail(*_):
+        raise RuntimeError("a cell failed")
+
+    monkeypatch.setattr(runner, "_run_now", fail)
+    with pytest.raises(RuntimeError, match="a cell failed"):
+        runs.run(notebook(), "q", {"seed": 2}, root=tmp_path / "runs", again=True)
+    left = {one.name for one in folder.iterdir()}
+    assert left == {RECORD, "training.safetensors"}
+
+
 # -------------------- numbers, and cells of other people
 
 
@@ -179,9 +216,26 @@ def test_what_is_no_whole_number_is_refused_in_a_sentence(value):
         coerce("seed", value, "int")
 
 
-def test_a_number_that_no_float_can_hold_is_refused():
+@pytest.mark.parametrize("value", [10**400, "1e999", "-1e999"])
+def test_a_number_that_no_float_can_hold_is_refused(value):
     with pytest.raises(ValueError, match="parameter z = .* is not of the type float"):
-        coerce("z", 10**400, "float")
+        coerce("z", value, "float")
+    assert coerce("z", "-Infinity", "float") == float("-inf")
+
+
+@pytest.mark.parametrize(
+    "given, expected", [("10", 10), ("2.5", 2.5), ("flow", "flow"), ("[1, 2]", [1, 2]), (3, 3)]
+)
+def test_a_default_that_tells_no_type_takes_any_value(notebook, given, expected):
+    book = notebook("x = None\ny = n // 2")
+    assert check_names(book, {"x": given, "y": given}) == {"x": expected, "y": expected}
+
+
+def test_a_file_of_parameters_has_names(tmp_path):
+    pytest.importorskip("yaml")
+    (tmp_path / "p.yml").write_text("1: 2\n")
+    with pytest.raises(ValueError, match="p.yml has a parameter called 1; expected names"):
+        read_parameters(tmp_path / "p.yml")
 
 
 DEFAULTS = {
@@ -192,7 +246,9 @@ DEFAULTS = {
     "x: float = -1 / 4": ("float", -0.25),
     "x: float = (\n    1e-3  # = small\n)": ("float", 1e-3),
     "many = [1,\n  2]": ("list", [1, 2]),
-    "where = Path.home() / 'x'": ("str", "Path.home() / 'x'"),
+    "where = Path.home() / 'x'": ("", "Path.home() / 'x'"),
+    "pairs = n * (n - 1) // 2": ("", "n * (n - 1) // 2"),
+    "nothing = None": ("", None),
     "n: int = 10 ** 10 ** 10": ("int", "10 ** 10 ** 10"),
     "x: float = 1 / 0": ("float", "1 / 0"),
     "%matplotlib inline\nn: int = 3": ("int", 3),

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import MAPS, STEPS, assert_equal, build, interrupt_at, run, weights
+from test_train import MAPS, STEPS, assert_equal, build, interrupt_at, run, training, weights
 
 from lensnb.data import random_crop, random_symmetry
 from lensnb.files import InUse, read_checkpoint, write_tensors
 from lensnb.models import Flow
-from lensnb.train import Checks, Settings, fit
+from lensnb.train import fit
 from lensnb.train.settings import name_of
 from lensnb.train.state import _numbers
 from lensnb.transform import KappaTransform
@@ -242,13 +242,18 @@ def test_two_processes_never_train_in_one_folder(tmp_path):
     assert records[-1]["stopped"] == "finished" and not (folder / ".lock").exists()
 
 
-def test_a_training_that_a_notebook_left_does_not_block_its_own_process(tmp_path):
-    maps = torch.randn(8, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.02
-    model = Flow(16, KappaTransform.fit(maps), steps=2, hidden=8)
-    left = fit(
-        model, maps, Settings(steps=4), checks=Checks(every=1), folder=tmp_path, device="cpu"
-    )
-    next(left)
-    records = list(fit(model, maps, Settings(steps=4), folder=tmp_path, device="cpu"))
+def test_a_training_that_a_notebook_left_goes_on_and_overwrites_nothing(tmp_path):
+    """A cell that failed keeps its generator. The next cell goes on from its last step."""
+    expected = build()
+    run(expected)
+    left = training(build(), tmp_path)
+    first = [next(left), next(left)]
+    model = build()
+    records = run(model, tmp_path)
+    assert [one["step"] for one in records[:2]] == [one["step"] for one in first]
     assert records[-1]["stopped"] == "finished"
-    left.close()
+    assert_equal(weights(model), weights(expected))
+    with pytest.raises(StopIteration):
+        next(left)
+    del left
+    assert read_checkpoint(tmp_path / "training.safetensors")[1]["step"] == STEPS

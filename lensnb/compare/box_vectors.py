@@ -22,6 +22,7 @@ from .. import __version__
 from ..ensemble import Ensemble, measure
 from ..files import atomic_write
 from ..sims import LightCone, simulate_boxes
+from ..sims.boxes import end_with_parent
 from ..sims.sample import MAPS_A_BOX, maps_of_box, shipped_boxes
 from ..stats import Statistic
 from .vector_files import VERSION, bins_of, same_bins
@@ -81,8 +82,13 @@ def _measured(
         yield from map(one, boxes)
         return
     context = get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as executor:
+    with ProcessPoolExecutor(workers, context, _start_worker) as executor:
         yield from executor.map(one, boxes)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def _measure(box: int, planes: Path, statistics: dict[str, Statistic], cone: LightCone) -> None:

@@ -29,8 +29,9 @@ class Declared:
     """One parameter of a notebook.
 
     Attributes:
-        kind: its type, as declared; that of its default where none is declared.
-        default: its default value; the text of an expression that is known when it runs.
+        kind: its type, as declared; that of its default where none is declared; empty where that
+            tells nothing: None, or an expression that is known when it runs.
+        default: its default value; the text of such an expression.
     """
 
     kind: str
@@ -89,10 +90,10 @@ def _of_cell(notebook: str | Path, source: str) -> dict[str, Declared]:
             targets, kind = node.targets, None
         else:
             continue
-        default = _value(node.value)
+        default, own_kind = _value(node.value)
         for target in targets:
             if isinstance(target, ast.Name):
-                found[target.id] = Declared(kind or type(default).__name__, default)
+                found[target.id] = Declared(kind or own_kind, default)
     return found
 
 
@@ -103,16 +104,18 @@ def _written(annotation: ast.expr) -> str:
     return ast.unparse(annotation)
 
 
-def _value(node: ast.expr):
-    """The value of a default, or its text if that cannot be told without running it."""
+def _value(node: ast.expr) -> tuple[object, str]:
+    """The value of a default and its type; its text if that cannot be told without running it."""
     try:
-        return ast.literal_eval(node)
+        found = ast.literal_eval(node)
     except ValueError:
-        pass
-    try:
-        return _number(node)
-    except (ValueError, ArithmeticError):
-        return ast.unparse(node)
+        try:
+            found = _number(node)
+        except (ValueError, ArithmeticError):
+            return ast.unparse(node), ""
+    if found is None:
+        return None, ""
+    return found, type(found).__name__
 
 
 def _number(node: ast.expr) -> int | float:

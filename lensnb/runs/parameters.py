@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import json
+import math
 import numbers
 import os
 from collections.abc import Collection, Mapping, MutableMapping
@@ -77,12 +79,16 @@ def present_names(parameters: Mapping) -> dict:
 def coerce(name: str, value, kind: str | type):
     """``value`` as the declared type: int, float, bool or str.
 
+    Where no type is declared (``kind`` is empty), text that Python reads as a value is that value.
+
     Raises:
         ValueError: it does not fit, in one sentence with the parameter's name.
     """
     if not isinstance(kind, str):
         kind = kind.__name__
     readers = {"int": _integer, "float": _number, "bool": _boolean, "str": str}
+    if not kind:
+        return _literal(value)
     if kind not in readers:
         raise ValueError(
             f"parameter {name} is declared as {kind}; expected one of {', '.join(readers)}"
@@ -93,10 +99,23 @@ def coerce(name: str, value, kind: str | type):
         raise ValueError(f"parameter {name} = {value!r} is not of the type {kind}") from None
 
 
+def _literal(value):
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
 def _number(value) -> float:
     if isinstance(value, bool):
         raise ValueError
-    return float(value)
+    number = float(value)
+    too_large = isinstance(value, str) and math.isinf(number) and "inf" not in value.lower()
+    if too_large:  # such as 1e999
+        raise ValueError
+    return number
 
 
 def _integer(value) -> int:
@@ -140,6 +159,9 @@ def read_parameters(file: str | Path) -> dict:
     )
     if not isinstance(found, dict):
         raise ValueError(f"{file} must hold parameters by name, found {type(found).__name__}")
+    for name in found:
+        if not isinstance(name, str):
+            raise ValueError(f"{file} has a parameter called {name!r}; expected names")
     return found
 
 

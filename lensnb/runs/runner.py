@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from .declared import read_notebook
 from .execution import Unfinished, complete, execute
 from .inputs import fingerprints, found_below
 from .parameters import all_parameters, check_names
-from .records import RECORD, read_record
+from .records import RECORD, RESULTS, read_record
 from .results import versions
 
 
@@ -78,7 +79,13 @@ def run_from(
     if name is None:
         name = _name(notebook, wanted)
     folder = _folder(notebook, name, Path(root))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(
+            f"{folder} cannot be a folder, because there is a file in its place; "
+            "expected another name or root"
+        ) from None
     with locked(folder, wait=True):
         record = read_record(folder)
         _check_owner(folder, record, wanted, again)
@@ -90,7 +97,7 @@ def run_from(
                 flush=True,
             )
             return folder
-        (folder / "done").unlink(missing_ok=True)
+        _clear(folder)
         seconds = _run_now(notebook, folder, given, wanted)
         # For workflow engines, which look at files; for lensnb run.json decides.
         (folder / "done").touch()
@@ -194,11 +201,23 @@ def _is_done(record: Mapping, wanted: dict) -> bool:
     """Whether a record is that of this run, finished."""
     if record.get("status") != "done":
         return False
-    same = all(record.get(key) == wanted[key] for key in ("notebook", "code"))
+    # The same notebook may be called by another path; its relative paths are among the files.
+    same = Path(record.get("notebook", "")).name == Path(wanted["notebook"]).name
+    same &= record.get("code") == wanted["code"]
     same &= record.get("parameters", {}).keys() == wanted["parameters"].keys()
     # Runs of older versions did not record files.
     same &= record.get("files", {}).keys() == wanted["files"].keys()
     return same and not _changes(record, wanted)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the results of an earlier run: they are not those of the run that starts.
+
+    Trainings stay. They resume, or refuse other settings by themselves.
+    """
+    for name in ("done", RESULTS, "report.txt", "report.html"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "figures", ignore_errors=True)
 
 
 def _run_now(notebook: Path, folder: Path, given: Mapping, wanted: dict) -> float:

@@ -111,7 +111,7 @@ def _processes(workers: int) -> Executor:
     return ProcessPoolExecutor(workers, context, initializer=_pin, initargs=(turn, workers))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this worker when the process that started it is gone, however that ended."""
     parent = multiprocessing.parent_process()
 
@@ -123,7 +123,7 @@ def _end_with_parent() -> None:
 
 
 def _pin(turn, workers: int) -> None:
-    _end_with_parent()
+    end_with_parent()
     if not hasattr(os, "sched_setaffinity"):  # only Linux can pin
         return
     with turn.get_lock():

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -82,6 +83,32 @@ def fit(
         TypeError: an unknown argument, or one that is given twice.
     """
     settings, checks, hardware, files = grouped(settings, checks, device, folder, old)
+    records = _training(model, maps, settings, checks, hardware, files)
+    if files.path is not None:
+        _take_over(Path(files.path).resolve(), records)
+    return records
+
+
+# The training of each folder in this process, as long as something holds its generator.
+_trainings: WeakValueDictionary[Path, Generator] = WeakValueDictionary()
+
+
+def _take_over(path: Path, records: Generator) -> None:
+    """End a training of the same folder that was left in the middle, in this process.
+
+    A cell that failed between two records keeps the generator. If it ended later, it would
+    overwrite what the new training has saved.
+    """
+    left = _trainings.get(path)
+    if left is not None and not left.gi_running:
+        left.close()  # this saves it
+    _trainings[path] = records
+
+
+def _training(
+    model: nn.Module, maps, settings: Settings, checks: Checks, hardware: Hardware, files: Folder
+) -> Generator[dict]:
+    """The generator that :func:`fit` returns."""
     if settings.patience and checks.validation is None:
         raise ValueError(
             "patience waits for the loss of held-out maps to fall; give them as validation"
@@ -129,8 +156,7 @@ def _alone(path: Path | None) -> Iterator[None]:
         yield
         return
     path.mkdir(parents=True, exist_ok=True)
-    # Shared: a notebook that was interrupted may still hold the training that it then repeats.
-    with locked(path, shared=True):
+    with locked(path):
         yield
 
 
