@@ -3,7 +3,7 @@
 The more maps a classifier sees, the more differences it finds, so an accuracy has a meaning only
 with the numbers of maps. The report quotes it for at most 1,024 true and 4,096 generated maps.
 Where there are more vectors, it quotes the accuracy on statistics once more, for at most 8,192
-each. On one core the first takes one second for each set, and the second two.
+each.
 """
 
 from __future__ import annotations
