@@ -298,14 +298,21 @@ class FidelityReport:
             "(Sellentin & Heavens 2016; power of Percival et al. 2022). "
             "The bias of areas is measured and removed.",
         ]
+        sets: dict[str, list[str]] = {}
         for name in self.generators:
             factors = self._factors(name)
             if factors:
-                lines.append(f"{name}: {factors}")
+                sets.setdefault(factors, []).append(name)
+        if sets:
+            each = "; ".join(f"{factors} ({', '.join(names)})" for factors, names in sets.items())
+            lines.append(
+                "Factors of an inverse covariance by Hartlap et al. (2007), Dodelson & Schneider "
+                f"(2013) and Percival et al. (2014): {each}."
+            )
         return lines
 
     def _factors(self, name: str) -> str:
-        """The usual factors for an inverse covariance from the maps of a set, in words."""
+        """The usual factors for an inverse covariance from the maps of a set."""
         worth = self.verdicts[name]["joint"].inverse_maps
         bins, parameters = worth.eigenvectors, len(self.parameters)
         maps = 1 / worth.expected
@@ -315,9 +322,8 @@ class FidelityReport:
         dodelson = dodelson_schneider_factor(maps, bins, parameters)
         percival = percival_factor(maps, bins, parameters)
         return (
-            f"an inverse covariance of {bins} numbers from {maps:.0f} independent maps has the "
-            f"factors {hartlap:.3f} (Hartlap et al. 2007), {dodelson:.3f} (Dodelson & Schneider "
-            f"2013) and {percival:.3f} (Percival et al. 2014)."
+            f"{hartlap:.3f}, {dodelson:.3f} and {percival:.3f} for {bins} numbers and "
+            f"{maps:.0f} independent maps"
         )
 
     def _left_out(self, name: str) -> list[str]:

@@ -94,20 +94,21 @@ def html_table(cells: list[list[str]], left: int) -> str:
         head += f'<th scope="col" style="{_align(i, left)}">{html.escape(cell)}</th>'
     body = ""
     for row in cells[1:]:
-        body += "<tr>" + "".join(_html_cell(cell, i, left) for i, cell in enumerate(row)) + "</tr>"
+        inside = "".join(_html_cell(cell, i, left) for i, cell in enumerate(row))
+        # An attribute of the row is shorter than a style of each cell: there are hundreds.
+        body += f'<tr align="right">{inside}</tr>'
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _html_cell(cell: str, column: int, left: int) -> str:
-    align = _align(column, left)
+    if column < left and not cell:
+        return "<td></td>"
     if column < left:
-        style = f"{align};font-weight:normal;white-space:nowrap"
+        style = f"{_align(column, left)};font-weight:normal;white-space:nowrap"
         return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
     style = _STYLES.get(cell[-1:], "")
-    # Spaces that do not break and an attribute are shorter than a style, and a notebook has
-    # hundreds of cells.
-    text = html.escape(cell.strip()).replace(" ", "\u00a0")
-    return f'<td align="right"{style}>{text}</td>'
+    text = html.escape(cell.strip()).replace(" ", "\u00a0")  # a number stays on one line
+    return f"<td{style}>{text}</td>"
 
 
 def _align(column: int, left: int) -> str:

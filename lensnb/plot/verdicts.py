@@ -168,7 +168,7 @@ def scorecard(report: FidelityReport) -> Figure:
     rows = report.rows()
     generators = report.names[1:]
     apart = _distances(rows, generators)
-    size = (3.4 + 1.15 * len(generators), 1.4 + 0.3 * len(rows))
+    size = (3.4 + 1.0 * len(generators), 1.4 + 0.25 * len(rows))
     figure, ax = plt.subplots(figsize=size, layout="constrained")
     drawn = np.clip(apart, -_MOST, _MOST)
     image = ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
