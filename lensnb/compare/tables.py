@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from .report import FidelityReport
 
 _SENTENCES = 8  # that are seen at once in a notebook
+_IN_SHORT = 24  # others that are listed in short
 _MARGIN = 0.1  # of a single statistic
 # What is expected of true maps, and the margin, where they are not 1 and 10 %.
 _EXPECTED = {"mean": (1.0, 0.05), "scatter": (1.0, 0.05), "shift": (0.0, 0.05)}
 _STYLES = {
-    SYMBOLS[SAME]: ' style="background:#009e7329"',
-    SYMBOLS[OFF]: ' style="font-weight:bold;background:#d55e0038"',
+    SYMBOLS[SAME]: ' style="background:#0973"',
+    SYMBOLS[OFF]: ' style="background:#d604"',
 }
 
 
@@ -108,6 +109,8 @@ def _html_cell(cell: str, column: int, left: int) -> str:
         return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
     style = _STYLES.get(cell[-1:], "")
     text = html.escape(cell.strip()).replace(" ", "\u00a0")  # a number stays on one line
+    if cell.endswith(SYMBOLS[OFF]):
+        text = f"<b>{text}</b>"
     return f"<td{style}>{text}</td>"
 
 
@@ -137,7 +140,10 @@ def _failures_html(report: FidelityReport) -> str:
     first, others = sentences[:_SENTENCES], sentences[_SENTENCES:]
     text = f"<p><b>Where they fail, worst first</b></p>{_list(first)}"
     if others:
-        in_short = [line.split(", expected ")[0] for line in others]
+        in_short = [line.split(", expected ")[0] for line in others[:_IN_SHORT]]
+        rest = len(others) - len(in_short)
+        if rest:
+            in_short.append(f"and {rest} more: report.failures() has all")
         summary = f"<summary>and {len(others)} more</summary>"
         text += f"<details>{summary}{_list(in_short)}</details>"
     return text
