@@ -171,15 +171,14 @@ def scorecard(report: FidelityReport) -> Figure:
     size = (3.4 + 1.0 * len(generators), 1.4 + 0.25 * len(rows))
     figure, ax = plt.subplots(figsize=size, layout="constrained")
     drawn = np.clip(apart, -_MOST, _MOST)
-    image = ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
+    ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
     for (i, j), value in np.ndenumerate(apart):
         _write_cell(ax, i, j, value, rows[i].answers[generators[j]].symbol)
     names = [f"{row.quantity.item}  {row.quantity.name}" for row in rows]
     ax.set_xticks(range(len(generators)), generators, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), names)
-    figure.colorbar(
-        image, ax=ax, label="distance from what is expected / standard error", extend="both"
-    )
+    # No colour bar: the numbers are in the cells.
+    ax.set_title("distance from what is expected / standard error", fontsize="medium")
     return figure
 
 
