@@ -333,3 +333,31 @@ def test_responses_of_the_variance_are_exact():
         weight = grid.multiplicity * ((grid.ell >= low) & (grid.ell < high))
         expected = float((weight * modes * 2 * logarithm).sum() / weight.sum())
         assert found["power"][k, 1] == pytest.approx(expected, rel=0.01, abs=1e-11)
+
+
+@pytest.mark.parametrize("common", [0.0, 0.3, 3.0])
+def test_area_of_true_maps_is_one_also_where_correlations_are_weak(common):
+    """Sixteen pairs of 768 maps. Directions chosen by the same maps would give 0.81, 0.91 and 0.89."""
+    rng = np.random.default_rng(0)
+    bins = 60
+    responses = np.stack([np.ones(bins), np.linspace(-1, 1, bins)], 1)
+
+    def drawn() -> Ensemble:
+        vectors = rng.standard_normal((768, bins)) + common * rng.standard_normal((768, 1))
+        return Ensemble(vectors, np.repeat(np.arange(24), 32))
+
+    areas = []
+    for seed in range(16):
+        joint = {"sample": drawn(), "truth": drawn()}
+        verdicts = judge_joint(
+            joint,
+            {"only": slice(0, bins)},
+            [("sample", "truth")],
+            {"truth": eigenvectors([joint["truth"]])},
+            {"only": responses},
+            rounds=60,
+            seed=seed,
+        )
+        areas.append(float(verdicts["truth"]["sample"]["only"].area.value))
+    error = np.std(areas, ddof=1) / np.sqrt(len(areas))
+    assert abs(np.mean(areas) - 1) < 3 * error < 0.07

@@ -8,8 +8,9 @@ G is the set to judge and T the reference. The comparison has four parts:
 * correlation slope: a least-squares line through zero, fitted to the off-diagonal correlation
   coefficients of G as a function of those of T, with slope Σ ρ_G ρ_T / Σ ρ_T². Noise in ρ_T
   makes the denominator too large. The bootstrap measures by how much, and it is subtracted;
-* covariance: eigenvalues and contour area (:mod:`lensnb.compare.covariance`), the narrowest and
-  the widest direction (:mod:`lensnb.compare.directions`), and the effective number of maps
+* covariance: eigenvalues and contour area (:mod:`lensnb.compare.covariance`), where the leading
+  directions of an area are chosen by one half of T, and its other half is compared; the narrowest
+  and the widest direction (:mod:`lensnb.compare.directions`), and the effective number of maps
   (:mod:`lensnb.compare.effective`).
 
 True maps are expected to have 1 (shift: 0) in every number but the single eigenvalues: the bias of
@@ -31,6 +32,7 @@ from .estimate import Estimate
 from .moments import Moments, Pair
 from .ratios import degrees
 
+_NUMBERS_AT_ONCE = 2**24  # in the covariances of a set
 _BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
 _PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
 
@@ -132,6 +134,8 @@ def judge_joint(
         ``verdicts[reference][set][part]``.
     """
     sizes = {name: (len(one), len(one.simulations)) for name, one in joint.items()}
+    references = {reference for _, reference in comparisons}
+    resampled = {name: _Resampled(one, name in references, seed) for name, one in joint.items()}
     pairs = []
     beside: dict[int, dict[str, Estimate]] = {}  # what needs no bootstrap, by pair
     for name, part in parts.items():
@@ -142,22 +146,35 @@ def judge_joint(
         for sample, reference in comparisons:
             truth = reference, cut[reference]
             known = independent[sample]
-            pair = Pair(sample, sizes[sample], known, truth, name, part, most[reference], response)
+            halves = resampled[reference].halves_of(cut[reference])
+            pair = Pair(
+                sample,
+                sizes[sample],
+                known,
+                truth,
+                halves,
+                name,
+                part,
+                most[reference],
+                response,
+            )
             beside[len(pairs)] = _beside(pair, cut, worth[reference], independent[sample], seed)
             pairs.append(pair)
-    summed = {name: _summed(ensemble) for name, ensemble in joint.items()}
-    found = _numbers(pairs, summed)
+    (found,) = _numbers(pairs, {name: one.whole() for name, one in resampled.items()})
     weights = {
-        name: ensemble.bootstrap_weights(rounds, seed + 1 + i)
-        for i, (name, ensemble) in enumerate(summed.items())
+        name: one.ensemble.bootstrap_weights(rounds, seed + 1 + i)
+        for i, (name, one) in enumerate(resampled.items())
     }
-    resampled = []
-    for i in range(rounds):
-        drawn = {name: of_set[i] for name, of_set in weights.items()}
-        resampled.append(_numbers(pairs, summed, drawn))
+    in_rounds = []
+    # So many rounds at once that their covariances take little memory.
+    step = max(1, _NUMBERS_AT_ONCE // sum(part.stop - part.start for part in parts.values()) ** 2)
+    for start in range(0, rounds, step):
+        rows = slice(start, start + step)
+        drawn = {name: one.moments(weights[name][rows]) for name, one in resampled.items()}
+        in_rounds += _numbers(pairs, drawn)
     verdicts: dict = {reference: {} for _, reference in comparisons}
     for k, pair in enumerate(pairs):
-        drawn = {name: np.array([numbers[k][name] for numbers in resampled]) for name in found[k]}
+        drawn = {name: np.array([numbers[k][name] for numbers in in_rounds]) for name in found[k]}
         estimates = _estimates(found[k], drawn)
         for name, least in pair.least.items():
             estimates[name].error = np.fmax(estimates[name].error, least)
@@ -247,28 +264,61 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def _numbers(
-    pairs: list[Pair],
-    ensembles: Mapping[str, Ensemble | StreamingEnsemble],
-    weights: Mapping[str, np.ndarray] | None = None,
-) -> list[dict]:
-    """The numbers of every pair: of the sets as they are, or of a bootstrap round with weights."""
-    moments = {}
-    for name, ensemble in ensembles.items():
-        own = None if weights is None else weights[name]
-        moments[name] = Moments(ensemble.mean(own), ensemble.covariance(own))
-    return [pair.numbers(moments[pair.sample], moments[pair.reference]) for pair in pairs]
+def _numbers(pairs: list[Pair], moments: Mapping[str, list[Moments]]) -> list[list[dict]]:
+    """The numbers of every pair, for each of so many draws."""
+    found = []
+    for drawn in zip(*moments.values(), strict=True):
+        by_set = dict(zip(moments, drawn))
+        found.append([pair.numbers(by_set[pair.sample], by_set[pair.reference]) for pair in pairs])
+    return found
 
 
-def _summed(ensemble: Ensemble) -> Ensemble | StreamingEnsemble:
-    """The sums over each simulation, if it has many maps: they are resampled in much less time.
+class _Resampled:
+    """A set in a form that is resampled in little time, with its halves if it is a reference.
 
-    Very many independent maps are summed in blocks, for the same reason.
+    Sets of few simulations with many maps are summed over each simulation. Very many independent
+    maps are summed in blocks, for the same reason.
     """
-    simulations, index = np.unique(ensemble.simulation, return_inverse=True)
-    if len(simulations) <= len(ensemble) / 4:
-        return StreamingEnsemble().update(ensemble.vectors, index)
-    if len(simulations) > 8 * _BLOCKS:
-        block = index * _BLOCKS // len(simulations)
-        return StreamingEnsemble().update(ensemble.vectors, block)
-    return ensemble
+
+    def __init__(self, ensemble: Ensemble, halved: bool, seed: int):
+        simulations, units = np.unique(ensemble.simulation, return_inverse=True)
+        count = len(simulations)
+        if count > len(ensemble) / 4 and count > 8 * _BLOCKS:
+            units = units * _BLOCKS // count
+            count = _BLOCKS
+        self.ensemble: Ensemble | StreamingEnsemble = ensemble
+        weighted = units  # the unit of each weight
+        if count <= len(ensemble) / 4:
+            self.ensemble = StreamingEnsemble().update(ensemble.vectors, units)
+            weighted = np.arange(count)
+        self.halves = None
+        if halved and count >= 4:
+            first = np.random.default_rng(seed).permutation(count) < count // 2
+            self.halves = [(half[units], half[weighted]) for half in (first, ~first)]
+
+    def halves_of(self, ensemble: Ensemble) -> tuple[Ensemble, Ensemble] | None:
+        """The vectors of the two halves; None if there are none."""
+        if self.halves is None:
+            return None
+        first, second = (
+            Ensemble(ensemble.vectors[maps], ensemble.simulation[maps]) for maps, _ in self.halves
+        )
+        return first, second
+
+    def whole(self) -> list[Moments]:
+        """The moments of all maps, as one draw."""
+        units = len(self.ensemble.bootstrap_weights(1)[0])
+        return self.moments(np.ones((1, units)))
+
+    def moments(self, weights: np.ndarray) -> list[Moments]:
+        """The moments of draws with these weights, one row a draw."""
+        means, covariances = self.ensemble.moments(weights)
+        if self.halves is None:
+            return [Moments(*one) for one in zip(means, covariances)]
+        halves = []
+        for _, kept in self.halves:
+            own = weights * kept
+            # A draw can leave out nearly all of a small half.
+            own = np.where(own.sum(1, keepdims=True) > 1, own, weights)
+            halves.append(self.ensemble.moments(own)[1])
+        return [Moments(*one) for one in zip(means, covariances, zip(*halves))]

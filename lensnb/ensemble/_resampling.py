@@ -32,6 +32,15 @@ class Resampling:
         """
         return correlation(self.covariance(weights))
 
+    def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean vectors ``(rounds, bins)`` and covariances ``(rounds, bins, bins)``.
+
+        Args:
+            weights: one row a round, as for :meth:`mean`.
+        """
+        means = np.array([self.mean(row) for row in weights])
+        return means, np.array([self.covariance(row) for row in weights])
+
     def bootstrap_weights(self, rounds: int, seed: int = 0) -> np.ndarray:
         """How often each map counts when simulations are drawn with replacement.
 

@@ -123,10 +123,20 @@ class StreamingEnsemble(Resampling):
         Raises:
             ValueError: there is one map only, or none.
         """
-        counts = self._weighted_counts(weights)
-        centred = self._means() - self.mean(weights)
-        square = (centred.T * counts) @ centred
-        repeats = counts / self._counts()
-        for repeat, inside in zip(repeats, self._square.values()):
-            square += repeat * inside
-        return square / degrees_of_freedom(counts)
+        if weights is None:
+            weights = np.ones(len(self._counts()))
+        return self.moments(weights[None])[1][0]
+
+    def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counts = self._counts()
+        inside = np.array(list(self._square.values())).reshape(len(counts), -1)
+        within = weights @ inside  # of all rounds at once, which is much faster
+        means, covariances = [], []
+        for repeats, square in zip(weights, within):
+            number = repeats * counts
+            mean = np.average(self._means(), axis=0, weights=number)
+            centred = self._means() - mean
+            square = square.reshape(len(mean), -1) + (centred.T * number) @ centred
+            means.append(mean)
+            covariances.append(square / degrees_of_freedom(number))
+        return np.array(means), np.array(covariances)
