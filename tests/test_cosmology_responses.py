@@ -12,10 +12,12 @@ from lensnb.compare.cosmology_responses import (
     make_responses,
     sample_responses,
 )
+from lensnb.compare.sample_vectors import load_vectors
+from lensnb.data import load_sample
 from lensnb.files import write_json
 from lensnb.sims import LightCone
 from lensnb.sims.boxes import plane_file
-from lensnb.stats import Statistic
+from lensnb.stats import Statistic, suite
 from lensnb.theory import Cosmology
 
 pytest.importorskip("pyccl")
@@ -132,3 +134,16 @@ def test_the_responses_of_a_sample_are_made_by_one_call(tmp_path):
     assert sample_responses({"variance": other}, tmp_path / "out") is None
     assert sample_responses(STATISTICS | {"peaks": other}, tmp_path / "out") is None
     assert sample_responses(STATISTICS, tmp_path) is None
+
+
+def test_the_shipped_responses_are_those_of_the_default_statistics():
+    """κ grows with Ω_m and σ₈, roughly as in linear theory: C_ℓ ∝ σ₈² or a little more."""
+    truth = load_sample("truth")
+    found = sample_responses(suite(truth.tensor(), truth.side_deg))
+    assert found.parameters == ("omega_m", "sigma8") and found.symbols == ("Ω_m", "σ₈")
+    assert found.about["boxes"] == list(range(32, 64))  # reserved: in no set of maps
+    mean = load_vectors("truth")["power"].vectors.mean(0)
+    slope = found.values["power"][:, 1] * Cosmology().sigma8 / mean  # d ln C_ℓ / d ln σ₈
+    assert slope.min() > 1.8 and slope.max() < 3
+    error = found.errors["power"] / found.values["power"]
+    assert error.max() < 0.05

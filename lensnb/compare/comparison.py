@@ -298,7 +298,7 @@ def compare(
         neighbours=comparison.neighbours,
         costs=costs,
         per_map=beside,
-        parameters=responses.parameters,
+        parameters=responses.symbols,
         notes=[note for note in notes if note],
         counts={name: _counts(one, ensembles.get(name)) for name, one in everything.items()},
     )

@@ -35,6 +35,7 @@ FILE = "responses.json"
 _MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
 # Large beside the noise that is left in the difference, small enough for a straight line.
 STEPS = {"omega_m": 0.015, "sigma8": 0.03}
+_SYMBOLS = {"omega_m": "Ω_m", "sigma8": "σ₈", "h": "h", "n_s": "n_s", "omega_b": "Ω_b"}
 # A little wider than the sample's, so that a cone of the lowest Ω_m reaches the source as well.
 _BOX_SIZE = 215.0  # Mpc/h
 
@@ -54,6 +55,11 @@ class Responses:
     values: dict[str, np.ndarray]
     errors: dict[str, np.ndarray]
     about: dict
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The parameters as a report names them, such as ``("Ω_m", "σ₈")``."""
+        return tuple(_SYMBOLS.get(name, name) for name in self.parameters)
 
     def save(self, path: str | Path) -> Path:
         """Write them as JSON, atomically."""

@@ -99,7 +99,7 @@ def _pdf_end(end: int) -> Callable:
 
 
 def _parameter_bias(comparison: Comparison) -> dict[str, Estimate]:
-    names = comparison.responses.parameters
+    names = comparison.responses.symbols
     return {
         judged: WorstBin(found.bias, 0, _MARGIN, names=names)
         for judged, found in comparison.inferred.items()
