@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .maps import MapGrid
+from .maps import GaussianModes
 from .maps.grid import wide
 
 # orthonormal and symmetric
@@ -376,7 +376,7 @@ def step_to_data(
 
 
 class Gain(nn.Module):
-    """An isotropic gain in Fourier space, e^a(|ℓ|), with one number a for each annulus of modes.
+    """A gain e^a for the modes of a Gaussian field, with one number a for each annulus of |ℓ|.
 
     Couplings act on small scales, and thereby also add power to large scales (κ is almost an
     exponential of z). The large scales have few modes. So they have a small weight in the
@@ -384,36 +384,30 @@ class Gain(nn.Module):
     at once. The gain starts as the identity.
 
     Args:
-        n: pixels a side.
-        channels: number of channels; each has its own gain.
+        field: the field; with several channels, each channel of a periodic field has its own gain.
     """
 
-    def __init__(self, n: int, channels: int = 1):
+    def __init__(self, field: GaussianModes):
         super().__init__()
-        grid = MapGrid(n, 1.0)
-        annulus = (grid.ell / grid.ell_min).round().long()
-        modes = torch.bincount(annulus.flatten(), grid.multiplicity.flatten())
+        annulus = field.annulus()
+        counts = torch.bincount(annulus.flatten(), field.multiplicity.expand_as(annulus).flatten())
         self.register_buffer("annulus", annulus)
-        self.register_buffer("modes", modes)
-        shape = (channels, len(modes))
-        if channels == 1:
-            shape = (len(modes),)
+        self.register_buffer("modes", counts)
+        shape = (len(counts),)
+        if field.kind == "periodic" and field.channels > 1:
+            shape = (field.channels, len(counts))
         self.log_gain = nn.Parameter(torch.zeros(shape))
 
     def per_mode(self) -> Tensor:
-        """The gain of each ``rfft2`` mode, float64.
-
-        The shape is ``(n, n // 2 + 1)``, or ``(channels, n, n // 2 + 1)`` for several channels.
-        """
+        """The gain of each plain mode of the field, float64."""
         return wide(self.log_gain).exp()[..., self.annulus]
 
-    def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        log_det = (wide(self.log_gain) * self.modes).sum()
-        return self._filter(x, self.per_mode()), log_det
+    def log_det(self) -> Tensor:
+        """ln |det| of :meth:`to_noise`, a float64 scalar."""
+        return (wide(self.log_gain) * self.modes).sum()
 
-    def to_data(self, y: Tensor) -> Tensor:
-        return self._filter(y, 1 / self.per_mode())
+    def to_noise(self, x: Tensor, field: GaussianModes) -> Tensor:
+        return field.from_plain(field.to_plain(x) * self.per_mode()).to(x.dtype)
 
-    def _filter(self, x: Tensor, response: Tensor) -> Tensor:
-        modes = torch.fft.rfft2(wide(x)) * response
-        return torch.fft.irfft2(modes, s=x.shape[-2:]).to(x.dtype)
+    def to_data(self, y: Tensor, field: GaussianModes) -> Tensor:
+        return field.from_plain(field.to_plain(y) / self.per_mode()).to(y.dtype)

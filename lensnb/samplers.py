@@ -42,7 +42,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .maps import GaussianField
+from .maps import GaussianModes
 from .maps.grid import wide
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -377,16 +377,16 @@ def exponential(
     come within 0.8 %.
 
     The arguments, the result and the cost are those of :func:`euler`. ``denoise.gaussian`` must be
-    a :class:`lensnb.maps.GaussianField`.
+    a field such as :class:`lensnb.maps.GaussianField`.
 
     Raises:
         ValueError: the denoiser has no Gaussian field ``gaussian``.
     """
     field = getattr(denoise, "gaussian", None)
-    if not isinstance(field, GaussianField):
+    if not isinstance(field, GaussianModes):
         raise ValueError(
             "the exponential sampler needs a denoiser with a Gaussian part, "
-            "a GaussianField `gaussian`"
+            "such as a GaussianField, as its `gaussian`"
         )
     root = field.eigenvalues.sqrt()  # √λ
     levels = sigmas.tolist()

@@ -11,7 +11,7 @@ import torch
 from lensnb import models
 from lensnb.files import write_tensors
 from lensnb.layers import Mixing
-from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.maps import CutOutField, GaussianField, LognormalField, MapGrid
 from lensnb.models import Flow
 from lensnb.transform import KappaTransform
 
@@ -48,7 +48,10 @@ def flow(
     maps = kappa(200)
     transform = KappaTransform.fit(maps, logarithm)
     torch.manual_seed(0)
-    field = GaussianField.fit(transform(maps)) if base == "gaussian" else None
+    fields = {"gaussian": GaussianField, "cut-out": CutOutField}
+    field = None
+    if base in fields:
+        field = fields[base].fit(transform(maps))
     return Flow(16, transform, field, steps, hidden=8, coupling=coupling, **more)
 
 
@@ -72,7 +75,13 @@ def test_latents_are_put_in_their_places():
 
 
 @pytest.mark.parametrize(
-    "base, coupling", [("white", "affine"), ("gaussian", "affine"), ("gaussian", "spline")]
+    "base, coupling",
+    [
+        ("white", "affine"),
+        ("gaussian", "affine"),
+        ("gaussian", "spline"),
+        ("cut-out", "affine"),
+    ],
 )
 @pytest.mark.parametrize(
     "dtype, size, tolerance", [(DOUBLE, 0.1, 1e-9), (torch.float32, 0.03, 2e-5)]
@@ -98,11 +107,17 @@ def test_round_trip_of_larger_maps(n):
 
 
 @pytest.mark.parametrize(
-    "logarithm, coupling", [(True, "affine"), (False, "affine"), (True, "spline")]
+    "logarithm, coupling, base",
+    [
+        (True, "affine", "gaussian"),
+        (False, "affine", "gaussian"),
+        (True, "spline", "gaussian"),
+        (True, "affine", "cut-out"),
+    ],
 )
-def test_log_det_is_that_of_autograds_jacobian(logarithm, coupling):
+def test_log_det_is_that_of_autograds_jacobian(logarithm, coupling, base):
     """The whole 256 × 256 Jacobian ∂z/∂κ, the transform included."""
-    model = perturbed(flow(logarithm=logarithm, coupling=coupling, steps=2))
+    model = perturbed(flow(base, logarithm=logarithm, coupling=coupling, steps=2))
     maps = kappa(2)
     _, log_det = model.to_noise(maps)
     for i in range(2):
@@ -218,15 +233,25 @@ def test_temperature_scales_the_latents_about_their_mean():
 
 
 @pytest.mark.parametrize(
-    "n, base", [(16, "white"), (16, "gaussian"), (32, "gaussian"), (64, "gaussian")]
+    "n, base",
+    [
+        (16, "white"),
+        (16, "gaussian"),
+        (32, "gaussian"),
+        (64, "gaussian"),
+        (16, "cut-out"),
+        (32, "cut-out"),
+    ],
 )
 def test_the_terms_of_the_scales_add_up(n, base):
     field = GaussianField.from_power(
-        MapGrid(n, 5.0), lambda ell: 1e-5 * (1 + (ell / 300) ** 2) ** -0.8
+        MapGrid(2 * n, 10.0), lambda ell: 1e-5 * (1 + (ell / 300) ** 2) ** -0.8
     )
+    maps = field.sample(50, seeded(19))[:, :n, :n]
+    fields = {"white": None, "gaussian": GaussianField.fit(maps), "cut-out": CutOutField.fit(maps)}
     torch.manual_seed(0)
-    model = perturbed(Flow(n, base=field if base == "gaussian" else None, steps=2, hidden=8))
-    maps = field.sample(3, seeded(20)).double()
+    model = perturbed(Flow(n, base=fields[base], steps=2, hidden=8))
+    maps = field.sample(3, seeded(20)).double()[:, :n, :n]
     terms = model.log_prob_by_scale(maps)
     assert terms.shape == (3, 3) and terms.dtype == DOUBLE
     torch.testing.assert_close(terms.sum(-1), model.log_prob(maps), rtol=1e-11, atol=1e-8)
@@ -253,11 +278,25 @@ def test_the_terms_of_the_scales_are_conditional_gaussians():
     for column in (0, 8):  # where a real field has λ(ℓ) = λ(−ℓ) within the layout of rfft2
         variance[:, column] = (variance[:, column] + variance[-torch.arange(16) % 16, column]) / 2
     model.base = GaussianField(variance, 0.3)
+    check_the_terms(model, maps)
+
+
+def test_the_terms_of_a_cut_out_are_conditional_gaussians():
+    model = perturbed(flow("cut-out"))
+    model.base.mean.fill_(0.3)
+    check_the_terms(model, kappa(3))
+
+
+def check_the_terms(model: Flow, maps: torch.Tensor) -> None:
+    """The likelihood by scale, against normal distributions of all latents written out."""
     unit = torch.eye(256, dtype=DOUBLE).reshape(256, 16, 16)
-    flat = lambda parts: torch.cat(
-        [part.flatten(1) for part in reversed(parts)], 1
-    )  # coarse, middle, fine
-    to_latents = flat(model.take_apart(model.gain.to_data(unit)))  # (pixel of z, latent)
+
+    def flat(parts):  # coarse, middle, fine
+        return torch.cat([part.flatten(1) for part in reversed(parts)], 1)
+
+    to_latents = flat(
+        model.take_apart(model.gain.to_data(unit, model.base))
+    )  # (pixel of z, latent)
     root = (model.base.colour(unit) - model.base.mean).reshape(256, 256) @ to_latents
     mean = model.base.mean * to_latents.sum(0)
     parts, log_dets = model.latents(model.transform(maps))
@@ -329,7 +368,7 @@ def test_recomputing_keeps_less():
 
 def test_a_file_from_before_there_were_splines_still_loads(tmp_path):
     model = perturbed(flow()).float()
-    early = {key: model.config[key] for key in ("n", "gaussian_base", "steps", "hidden")}
+    early = {key: model.config[key] for key in ("n", "steps", "hidden")} | {"gaussian_base": True}
     path = write_tensors(
         tmp_path / "model.safetensors", model.state_dict(), {"family": "flow", "config": early}
     )

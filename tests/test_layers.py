@@ -18,7 +18,7 @@ from lensnb.layers import (
     step_to_noise,
     unsqueeze,
 )
-from lensnb.maps import MapGrid
+from lensnb.maps import CutOutField, GaussianField, MapGrid
 from lensnb.nets import CouplingNet
 
 DOUBLE = torch.float64
@@ -219,17 +219,34 @@ def test_a_spline_of_wild_numbers_is_finite_and_increasing():
 
 @pytest.mark.parametrize("n", [7, 8])
 def test_the_gain_is_isotropic_inverts_and_knows_its_determinant(n):
-    gain = perturbed(Gain(n), 0.3)
-    x = torch.randn(2, n, n, generator=seeded(15), dtype=DOUBLE)
-    y, log_det = gain.to_noise(x)
-    torch.testing.assert_close(gain.to_data(y), x, rtol=1e-11, atol=1e-11)
-    expected = jacobian_log_det(lambda one: gain.to_noise(one[None])[0][0], x[0])
-    torch.testing.assert_close(log_det, expected, rtol=1e-10, atol=1e-10)
+    field = GaussianField.white(n)
+    gain = perturbed(Gain(field), 0.3)
+    check_gain(gain, field)
     delta = torch.zeros(1, n, n, dtype=DOUBLE)
     delta[0, 0, 0] = 1
-    response = torch.fft.fft2(gain.to_noise(delta)[0][0]).real
+    response = torch.fft.fft2(gain.to_noise(delta, field)[0]).real
     ell = MapGrid(n, 1.0).ell_min * torch.hypot(
         *torch.meshgrid(*2 * [torch.fft.fftfreq(n, 1 / n)], indexing="ij")
     )
     annulus = (ell / MapGrid(n, 1.0).ell_min).round().long()
     torch.testing.assert_close(response, gain.log_gain.exp()[annulus], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [7, 8])
+def test_the_gain_of_a_cut_out_changes_its_modes(n):
+    sky = GaussianField.from_power(MapGrid(4 * n, 20.0), lambda ell: 1 / (1 + ell / 300))
+    field = CutOutField.of_periodic(sky, n)
+    gain = perturbed(Gain(field), 0.3)
+    check_gain(gain, field)
+    assert torch.equal(gain.modes, Gain(sky.white(n)).modes)  # as many modes in each annulus
+    largest = field.eigenvalues.flatten().argmax()
+    assert gain.annulus.flatten()[largest] == 0
+
+
+def check_gain(gain: Gain, field) -> None:
+    """Both directions, and the determinant against autograd."""
+    x = torch.randn(2, field.n, field.n, generator=seeded(15), dtype=DOUBLE)
+    y = gain.to_noise(x, field)
+    torch.testing.assert_close(gain.to_data(y, field), x, rtol=1e-11, atol=1e-11)
+    expected = jacobian_log_det(lambda one: gain.to_noise(one[None], field)[0], x[0])
+    torch.testing.assert_close(gain.log_det(), expected, rtol=1e-10, atol=1e-10)

@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 import torch
 
-from lensnb.maps import GaussianField, MapGrid
+from lensnb.maps import CutOutField, GaussianField, MapGrid
 from lensnb.samplers import (
     MapNoise,
     ancestral,
@@ -46,6 +46,14 @@ def red_field(mean: float = 0.0) -> GaussianField:
     variance = (1 + (GRID.ell / 150) ** 2) ** -1.2
     share = GRID.multiplicity / GRID.n**2
     return GaussianField(variance / (share * variance).sum(), mean)
+
+
+def cut_out_field(mean: float = 0.0) -> CutOutField:
+    """The same spectrum on a square that is cut out of a larger sky."""
+    grid = MapGrid(64, 20.0)
+    return CutOutField.of_periodic(
+        GaussianField((1 + (grid.ell / 150) ** 2) ** -1.2, mean), GRID.n
+    )
 
 
 class Exact:
@@ -566,6 +574,6 @@ def test_samplers_keep_the_dtype_and_count_their_calls(sampler, dtype):
 
 def test_exponential_needs_to_know_the_gaussian_part():
     with pytest.raises(
-        ValueError, match="needs a denoiser with a Gaussian part, a GaussianField `gaussian`"
+        ValueError, match="needs a denoiser with a Gaussian part, such as a GaussianField"
     ):
         exponential(FIELD.denoise, torch.zeros(1, 16, 16), karras_sigmas(4, 0.02, 20.0))

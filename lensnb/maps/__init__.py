@@ -1,16 +1,24 @@
 """Flat-sky maps: the grid and its conventions, Gaussian and lognormal fields, smoothing.
 
 * ``grid``: :class:`MapGrid`, the checks of shape and side, the symmetries of the square;
-* ``fields``: :class:`GaussianField` and :class:`LognormalField`, of one or several channels;
+* ``fields``: :class:`GaussianField`, periodic, of one or several channels;
+* ``cut_out``: :class:`CutOutField`, a Gaussian field on a window of the sky, and
+  :func:`fit_field`, which chooses between the two;
+* ``lognormal``: :class:`LognormalField`;
 * ``smoothing``: :func:`smooth`.
 """
 
 from ..renamed import moved
-from .fields import GaussianField, LognormalField
+from .cut_out import CutOutField, fit_field
+from .fields import GaussianField, GaussianModes
 from .grid import ARCMIN, MapGrid
+from .lognormal import LognormalField
 from .smoothing import smooth
 
-__all__ = ["ARCMIN", "GaussianField", "LognormalField", "MapGrid", "smooth"]
+__all__ = [
+    "ARCMIN", "CutOutField", "GaussianField", "GaussianModes", "LognormalField", "MapGrid",
+    "fit_field", "smooth",
+]  # fmt: skip
 
 __getattr__ = moved(
     __name__,

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ..given import Realised
-from ..maps import GaussianField, MapGrid
+from ..maps import GaussianModes, MapGrid
 from ..maps.grid import check_tensor, wide
 from ..samplers import MapNoise
 
@@ -62,7 +62,7 @@ class BandPowers(nn.Module):
         self.register_buffer("root", root)  # R^½
 
     @classmethod
-    def fit(cls, y: Tensor, gaussian: GaussianField, bands: int = 4) -> BandPowers:
+    def fit(cls, y: Tensor, gaussian: GaussianModes, bands: int = 4) -> BandPowers:
         """Measure the band powers of transformed training maps.
 
         Args:

@@ -33,6 +33,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..given import Given, check_given
+from ..maps import CutOutField, GaussianField, GaussianModes
 from ..maps.grid import check_shape
 
 _FAMILIES: dict[str, type[nn.Module]] = {}
@@ -100,6 +101,23 @@ def map_shape(model: nn.Module) -> tuple[int, ...]:
     if model.channels == 1:
         return square
     return (model.channels, *square)
+
+
+def blank_field(kind: str, n: int, channels: int) -> GaussianModes:
+    """A white Gaussian field for a checkpoint to fill.
+
+    Args:
+        kind: ``"periodic"`` or ``"cut-out"``, as the fields call themselves.
+        n: pixels a side.
+        channels: number of channels.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    kinds = {field.kind: field for field in (GaussianField, CutOutField)}
+    if kind not in kinds:
+        raise ValueError(f"a Gaussian field is {' or '.join(kinds)}, found {kind!r}")
+    return kinds[kind].white(n, channels)
 
 
 def channels_of(owner: str, **parts: nn.Module | None) -> int:

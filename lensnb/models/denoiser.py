@@ -35,7 +35,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..maps import GaussianField
+from ..maps import GaussianModes
 from ..samplers import Denoise, MapNoise
 
 PREDICTIONS = ("residual", "noise", "data", "v", "velocity")
@@ -65,7 +65,7 @@ class Denoiser(nn.Module):
         prediction: what the network predicts, one of ``PREDICTIONS``.
     """
 
-    def __init__(self, network: nn.Module, gaussian: GaussianField, prediction: str = "residual"):
+    def __init__(self, network: nn.Module, gaussian: GaussianModes, prediction: str = "residual"):
         super().__init__()
         self.network = network
         self.gaussian = gaussian

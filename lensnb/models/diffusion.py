@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..given import Condition, Conditions, Given, Realised
-from ..maps import GaussianField
+from ..maps import GaussianField, GaussianModes
 from ..maps.grid import check_shape, wide
 from ..nets import UNet
 from ..renamed import old_attribute, renamed
@@ -35,7 +35,7 @@ from ..samplers import (
 )
 from ..transform import KappaTransform
 from .band_powers import BandPowers
-from .contract import channels_of, check_batch, check_draw, map_shape, register
+from .contract import blank_field, channels_of, check_batch, check_draw, map_shape, register
 from .denoiser import PREDICTIONS, Denoiser, Traced, for_each_map
 
 LEVELS = ("lognormal", "linear", "cosine", "flow")
@@ -51,9 +51,9 @@ class Diffusion(nn.Module):
         n: pixels a side, at least 16. For the default U-Net it must be a multiple of its patch
             times 2 to the power of its levels minus one.
         transform: the fitted κ transform.
-        gaussian: Gaussian field fitted to the *transformed* maps. It preconditions the denoiser,
-            and the samplers start from it. By default a white field of unit variance, which gives
-            EDM's preconditioning.
+        gaussian: Gaussian field fitted to the *transformed* maps, such as by
+            :func:`lensnb.maps.fit_field`. It preconditions the denoiser, and the samplers start
+            from it. By default a white field of unit variance, which gives EDM's preconditioning.
         widths: channels of the levels of the default U-Net.
         network: another network for the :class:`~lensnb.models.denoiser.Denoiser`.
         criterion: loss between prediction and target. With ``F.mse_loss`` (L2) the minimiser is
@@ -91,7 +91,7 @@ class Diffusion(nn.Module):
         self,
         n: int,
         transform: KappaTransform | None = None,
-        gaussian: GaussianField | None = None,
+        gaussian: GaussianModes | None = None,
         widths: Sequence[int] = (48, 64, 96),
         network: nn.Module | None = None,
         criterion: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
@@ -126,6 +126,7 @@ class Diffusion(nn.Module):
         self.config = {
             "n": n,
             "channels": self.channels,
+            "gaussian": gaussian.kind,
             "widths": list(widths),
             "sigma_range": list(sigma_range),
             "criterion": getattr(criterion, "__name__", type(criterion).__name__),
@@ -176,7 +177,7 @@ class Diffusion(nn.Module):
             powers = BandPowers.of_shape(n, *shape, channels)
         return cls(
             transform=KappaTransform.blank(channels),
-            gaussian=GaussianField.white(n, channels),
+            gaussian=blank_field(config.pop("gaussian"), n, channels),
             criterion=criterion,
             band_powers=powers,
             conditions=conditions,
@@ -490,4 +491,4 @@ def _of_this_version(config: dict) -> dict:
         config["widths"] = config.pop("channels")
     if "strength" in config:
         config["band_powers"] = config.pop("strength")
-    return {"channels": 1} | config
+    return {"channels": 1, "gaussian": "periodic"} | config

@@ -16,9 +16,10 @@ the channels out: they become latents of this scale. The other, coarser half con
 level. So the likelihood is a product over scales, each given the coarser scales.
 
 In the end all latents are put back in their places, which gives a latent map z. Its base is white
-noise, or a Gaussian field with the spectrum of the data (Rouhiainen, Giri & Münchmeyer 2021,
-arXiv:2105.12024) after a learned isotropic gain. Every layer starts as the identity. So the flow
-starts as the exact Gaussian field, and learns only what is not Gaussian.
+noise, or a Gaussian field with the correlations of the data (Rouhiainen, Giri & Münchmeyer 2021,
+arXiv:2105.12024) after a learned gain for each annulus of |ℓ|. Every layer starts as the identity.
+So the flow starts as the exact Gaussian field, and learns only what is not Gaussian. The field is
+periodic in the reference; here it can be a cut-out of the sky (:class:`lensnb.maps.CutOutField`).
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ from ..layers import (
     step_to_noise,
     unsqueeze,
 )
-from ..maps import GaussianField
+from ..maps import GaussianModes
 from ..maps.grid import wide
 from ..nets import CouplingNet
 from ..transform import KappaTransform
-from .contract import channels_of, check_batch, check_draw, map_shape, register
-from .haar_bands import cells_of, log_prob_of_bands
+from .contract import blank_field, channels_of, check_batch, check_draw, map_shape, register
+from .haar_bands import cells_of, log_prob_of_bands, log_prob_of_cut_out_bands
 
 SCALES = ("fine", "middle", "coarse")  # of the latents, in the order in which they are split off
 
@@ -65,7 +66,8 @@ class Flow(nn.Module):
     Args:
         n: pixels a side, a power of two from 16 to 256.
         transform: the fitted κ transform.
-        base: Gaussian field fitted to the *transformed* maps; None for white noise.
+        base: Gaussian field fitted to the *transformed* maps, such as by
+            :func:`lensnb.maps.fit_field`; None for white noise.
         steps: steps in each level, where a step is actnorm, mixing and coupling. It must be even,
             so that all channels are transformed equally often.
         hidden: hidden channels of the conditioners.
@@ -93,7 +95,7 @@ class Flow(nn.Module):
         self,
         n: int,
         transform: KappaTransform | None = None,
-        base: GaussianField | None = None,
+        base: GaussianModes | None = None,
         steps: int = 8,
         hidden: int = 64,
         network: Callable[..., nn.Module] | None = None,
@@ -129,7 +131,7 @@ class Flow(nn.Module):
         self.config = {
             "n": n,
             "channels": self.channels,
-            "gaussian_base": base is not None,
+            "base": getattr(base, "kind", None),
             "steps": steps,
             "hidden": hidden,
             "coupling": coupling,
@@ -142,7 +144,7 @@ class Flow(nn.Module):
         self.base = base
         self.gain = None
         if base is not None:
-            self.gain = Gain(n, self.channels)
+            self.gain = Gain(base)
         if network is None:
             network = partial(CouplingNet, hidden=hidden, numbers=conditions.numbers)
         self.levels = nn.ModuleList()
@@ -165,9 +167,12 @@ class Flow(nn.Module):
         n = config["n"]
         channels = config.get("channels", 1)  # the first files do not have it
         later = {key: config[key] for key in ("coupling", "bins", "bound") if key in config}
+        kind = config.get("base")
+        if config.get("gaussian_base"):  # older files
+            kind = "periodic"
         base = None
-        if config["gaussian_base"]:
-            base = GaussianField.white(n, channels)
+        if kind is not None:
+            base = blank_field(kind, n, channels)
         return cls(
             n,
             KappaTransform.blank(channels),
@@ -282,8 +287,8 @@ class Flow(nn.Module):
         z = self.assemble(parts)
         log_det = log_dets.sum(-1)
         if self.gain is not None:
-            z, change = self.gain.to_noise(z)
-            log_det = log_det + change
+            z = self.gain.to_noise(z, self.base)
+            log_det = log_det + self.gain.log_det()
         return z, log_det
 
     def _parts(self, kappa: Tensor, given: Given | None) -> tuple[list[Tensor], Tensor]:
@@ -315,13 +320,13 @@ class Flow(nn.Module):
         """Latent maps before the gain; a flow with a white base has none."""
         if self.gain is None:
             return z
-        return self.gain.to_data(z)
+        return self.gain.to_data(z, self.base)
 
     def _after_gain(self, z: Tensor) -> Tensor:
         """The inverse of :meth:`_before_gain`."""
         if self.gain is None:
             return z
-        return self.gain.to_noise(z)[0]
+        return self.gain.to_noise(z, self.base)
 
     def _coloured(self, white: Tensor) -> Tensor:
         """White latents → latent maps with the spectrum of the base."""
@@ -343,15 +348,10 @@ class Flow(nn.Module):
         log_det = log_dets.sum(-1)
         if self.base is None:
             return log_det + sum(_log_normal(part) for part in parts)
-        z = self.assemble(parts)
-        if self.channels > 1:
-            z, change = self.gain.to_noise(z)
-            return log_det + change + self.base.log_prob(z)
-        mean, variance = self._base()
-        modes = torch.fft.rfft2(wide(z) - mean, norm="ortho")
-        square = (modes.real.square() + modes.imag.square()) / variance
-        quadratic = ((square + variance.log()) * self.base.multiplicity).sum((-2, -1))
-        return log_det - 0.5 * (quadratic + self.n**2 * math.log(2 * math.pi))
+        # the gain and the density with one transform
+        gained = self.base.to_plain(self.assemble(parts)) * self.gain.per_mode()
+        modes = self.base.mixed(gained - self.base.to_plain(self.base.mean_map()))
+        return log_det + self.gain.log_det() + self.base.log_prob_of_modes(modes)
 
     def log_prob_by_scale(self, kappa: Tensor, given: Given | None = None) -> Tensor:
         """ln p(κ) as a sum over scales, each given the coarser ones.
@@ -381,17 +381,18 @@ class Flow(nn.Module):
                 "the likelihood by scale is for maps of one channel, "
                 f"and this flow has {self.channels}"
             )
-        mean, variance = self._base()
+        # Before the gain, the base is a Gaussian field with other variances of its modes.
+        variance = self.base.eigenvalues / self.gain.per_mode().square()
+        mean = self._before_gain(self.base.mean_map())
         centred = self.take_apart(wide(self.assemble(parts)) - mean)
+        if self.base.kind == "cut-out":
+            return log_dets + log_prob_of_cut_out_bands(
+                self.base, variance, self.take_apart, centred
+            )
         # The pattern of the latents repeats every 8 pixels.
         unit = wide(torch.eye(64, device=kappa.device)).reshape(64, 8, 8)
         haar = cells_of(self.take_apart(unit))
         return log_dets + log_prob_of_bands(variance, haar, cells_of(centred))
-
-    def _base(self) -> tuple[Tensor, Tensor]:
-        """Mean and mode variances of the base before the gain, a field with another spectrum."""
-        gain = self.gain.per_mode()
-        return self.base.mean / gain[0, 0], self.base.variance / gain.square()
 
     def loss(
         self, batch: Tensor, generator: torch.Generator | None = None, given: Given | None = None

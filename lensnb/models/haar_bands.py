@@ -12,11 +12,13 @@ them, in units of their scatter. This is the chain rule of probability.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from ..maps import MapGrid
+from ..maps import CutOutField, MapGrid
+from ..maps.grid import wide
 
 
 def cells_of(parts: list[Tensor]) -> Tensor:
@@ -56,6 +58,42 @@ def log_prob_of_bands(variance: Tensor, haar: Tensor, cells: Tensor) -> Tensor:
     log_prob = -0.5 * (quadratic + log_det[:, None] + m**2 * math.log(2 * math.pi))
     coarse, middle, fine = log_prob.split([16, 16, 32])
     return torch.stack([fine.sum(0), middle.sum(0), coarse.sum(0)], -1)
+
+
+def log_prob_of_cut_out_bands(
+    field: CutOutField,
+    variance: Tensor,
+    take_apart: Callable[[Tensor], list[Tensor]],
+    parts: list[Tensor],
+) -> Tensor:
+    """The same for a field that is cut out of the sky.
+
+    Shifts change it, so the covariance of all numbers of a map is one matrix.
+
+    Args:
+        field: gives the modes.
+        variance: variance of each mode, ``(n, n)``.
+        take_apart: maps → Haar bands.
+        parts: fine, middle and coarse bands of the maps, with the mean subtracted.
+
+    Returns:
+        ln p of fine given the others, of middle given coarse, and of coarse; shape ``(batch, 3)``.
+    """
+    ordered = _in_order(parts)
+    size = ordered.shape[1]
+    modes = wide(torch.eye(size, device=variance.device)).reshape(size, *field.map_shape)
+    axes = _in_order(take_apart(field.from_plain(modes)))  # a row for each mode
+    covariance = axes.T @ (variance.flatten()[:, None] * axes)
+    lower = torch.linalg.cholesky(covariance)
+    white = torch.linalg.solve_triangular(lower, ordered.T, upper=False)
+    log_prob = -0.5 * (white.square() + math.log(2 * math.pi)) - lower.diagonal().log()[:, None]
+    coarse, middle, fine = log_prob.split([size // 4, size // 4, size // 2])
+    return torch.stack([fine.sum(0), middle.sum(0), coarse.sum(0)], -1)
+
+
+def _in_order(parts: list[Tensor]) -> Tensor:
+    """All numbers of the bands of each map, coarse first, shape ``(batch, numbers)``."""
+    return torch.cat([part.flatten(1) for part in reversed(parts)], 1)
 
 
 def _covariance_of_cells(variance: Tensor, haar: Tensor) -> Tensor:
