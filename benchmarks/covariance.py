@@ -39,7 +39,7 @@ from lensnb import samplers
 from lensnb.compare import NULL, Estimate, FidelityReport, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
-from lensnb.maps import GaussianField
+from lensnb.maps import fit_field
 from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.nets import CouplingNet, log_scatter, soft_bound
 from lensnb.shear import add_shape_noise
@@ -269,12 +269,12 @@ def build(row: Row, train: MapSet) -> nn.Module:
     """The untrained model of a row; the transform and the Gaussian field are those of the maps that it will see."""
     kappa = (with_noise(train, 0) if row.noisy else train).tensor()
     transform = KappaTransform.fit(kappa, logarithm=row.logarithm)
-    gaussian = GaussianField.fit(transform(kappa)) if row.gaussian else None
+    gaussian = fit_field(transform(kappa)) if row.gaussian else None
     torch.manual_seed(0)
     if row.family == "flow":
         return Flow(train.grid.n, transform, gaussian, **dict(row.model))
     x = transform(kappa)
-    powers = BandPowers.fit(x, GaussianField.fit(x), row.bands) if row.bands else None
+    powers = BandPowers.fit(x, fit_field(x), row.bands) if row.bands else None
     return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **dict(row.model))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.other_generators import diffusers, glow, lucidrains, size
 from lensnb.data import MapSet, block_average, load_sample
-from lensnb.maps import GaussianField
+from lensnb.maps import fit_field
 from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.train import choose_precision
 from lensnb.transform import KappaTransform
@@ -37,7 +37,7 @@ def build(family: type[nn.Module], maps: Tensor) -> nn.Module:
     """An untrained model of lensnb for κ-maps ``(maps, n, n)``, made as in the notebooks."""
     transform = KappaTransform.fit(maps)
     y = transform(maps)
-    field = GaussianField.fit(y)
+    field = fit_field(y)
     powers = {}
     if family is Diffusion:
         powers["band_powers"] = BandPowers.fit(y, field)

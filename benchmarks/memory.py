@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from benchmarks.statistics import machine
-from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.maps import GaussianField, LognormalField, MapGrid, fit_field
 from lensnb.models import Diffusion, Flow, draw
 from lensnb.train import Hardware, Settings, choose_precision, fit
 from lensnb.transform import KappaTransform
@@ -61,7 +61,7 @@ def measure(family: str, what: str, how: dict, options: argparse.Namespace) -> f
     """Do one case in this process; its peak in GB."""
     maps = lognormal(options.pixels, 2 * options.batch)
     transform = KappaTransform.fit(maps)
-    gaussian = GaussianField.fit(transform(maps))
+    gaussian = fit_field(transform(maps))
     recompute = {"recompute": True} if how.get("recompute") else {}
     model: nn.Module = FAMILIES[family](options.pixels, transform, gaussian, **recompute)
     if what == "train":

@@ -33,7 +33,7 @@ from lensnb.compare import NULL, Cost, Estimate, FidelityReport, answers, compar
 from lensnb.compare.progress import EXPLODED
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
-from lensnb.maps import GaussianField
+from lensnb.maps import fit_field
 from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
 from lensnb.sims import LightCone, kappa_maps
 from lensnb.theory import Cosmology
@@ -107,7 +107,7 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     """An untrained model with the transform and the Gaussian field of the training maps."""
     kappa = train.tensor()
     transform = KappaTransform.fit(kappa)
-    gaussian = GaussianField.fit(transform(kappa))
+    gaussian = fit_field(transform(kappa))
     torch.manual_seed(seed)
     if family == "flow":
         return Flow(train.grid.n, transform, gaussian, **MODELS[family])

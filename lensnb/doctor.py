@@ -24,7 +24,7 @@ from torch import nn
 
 from . import __version__, models
 from .data import load_sample, random_symmetry
-from .maps import GaussianField
+from .maps import fit_field
 from .train import Checks, Settings, choose_device, choose_precision, fit
 from .transform import KappaTransform
 
@@ -196,7 +196,7 @@ def _speed(device: torch.device, notebooks: Path) -> Iterator[_Finding]:
     kappa = load_sample("train")[:256].tensor()
     n = kappa.shape[-1]
     transform = KappaTransform.fit(kappa)
-    field = GaussianField.fit(transform(kappa))
+    field = fit_field(transform(kappa))
     step_s = {}
     for name, family in _families().items():
         step_s[name] = _seconds_a_step(family(n, transform, field), kappa, device)

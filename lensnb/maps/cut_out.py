@@ -158,9 +158,14 @@ class CutOutField(GaussianModes):
         """Set the eigenvectors of the blocks, and return the eigenvalues in the shape of a map."""
         self.parity = _parity(self.n).to(self.correlation)
         self.multiplicity = torch.ones_like(self.parity)
+        white = not self.correlation.flatten(-2)[..., 1:].any()
         values = {}
         for name, parities in _BLOCKS.items():
-            found, vectors = torch.linalg.eigh(_block(self.correlation, *parities))
+            covariance = _block(self.correlation, *parities)
+            if white and self.channels == 1:  # a field that a checkpoint fills: any basis will do
+                found, vectors = covariance.diagonal(), torch.eye(len(covariance)).to(covariance)
+            else:
+                found, vectors = torch.linalg.eigh(covariance)
             setattr(self, name, vectors)
             half = _sizes(self.n, parities)
             values[name] = found.reshape(*self.map_shape[:-2], *half)
