@@ -481,6 +481,23 @@ def test_a_kernel_that_leaves_without_an_error_is_a_failure(notebook, tmp_path):
         runs.run(notebook("import sys\nsys.exit(0)", "print('never')"), root=tmp_path / "runs")
 
 
+def test_a_kernel_that_dies_is_said_in_one_sentence(notebook, tmp_path):
+    """As when the memory is exhausted: the kernel is killed, and no cell raised anything."""
+    killed = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(RuntimeError, match="its kernel did not start or went away .* memory"):
+        runs.run(notebook(killed), root=tmp_path / "runs")
+
+
+def test_a_home_where_no_kernel_can_be_started_is_named(notebook, tmp_path, monkeypatch):
+    """As a full disk does: the kernel cannot write its profile."""
+    home = tmp_path / "full"
+    home.mkdir()
+    (home / "profile_default").write_text("no folder")
+    monkeypatch.setenv("IPYTHONDIR", str(home))
+    with pytest.raises(RuntimeError, match="did not start .* free space in .*full and "):
+        runs.run(notebook("print(1)"), root=tmp_path / "runs")
+
+
 # ---------------------------------------------------------------- sets of a run
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
         except (RuntimeError, OSError) as error:  # nothing that a cell raised
             raise RuntimeError(
                 f"{notebook}: its kernel did not start or went away ({error}); it needs memory, "
-                f"and free space in {_kernel_folder()}"
+                f"and free space in {_kernel_folder()} and {tempfile.gettempdir()}"
             ) from None
     _check_finished(executed)
     write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
@@ -139,11 +140,9 @@ def _no_pattern(path: Path) -> str:
     return str(path.resolve()).replace("{", "{{").replace("}", "}}")
 
 
-def _kernel_folder() -> str:
-    """Where kernels say how they are reached; in the home, unless that was set otherwise."""
-    from jupyter_core.paths import jupyter_runtime_dir
-
-    return jupyter_runtime_dir()
+def _kernel_folder() -> Path:
+    """Where a kernel writes its profile and history: in the home by default."""
+    return Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
 
 
 def _own_kernel() -> type:
