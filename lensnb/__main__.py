@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
+import re
 import signal
 import sys
 import threading
@@ -21,8 +22,11 @@ _INTERRUPTED = 130  # what shells give for SIGINT
 _BUG = 70  # EX_SOFTWARE of sysexits.h: an internal error
 _TERMINATED = 143  # what shells give for SIGTERM
 
-# The package's own errors, and those of the system: no file, no space, no memory, no package.
-_MENDABLE = (ValueError, RuntimeError, OSError, ImportError, MemoryError)
+# Errors of the system: no file, no space, no memory, no package.
+_OF_SYSTEM = (OSError, ImportError, MemoryError)
+# The package's own errors, if it raised them itself. Those of a library are a bug of lensnb.
+_OWN = (ValueError, RuntimeError)
+_PACKAGE = Path(__file__).parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             return options.command(options)
-        except _MENDABLE as error:
+        except _OF_SYSTEM as error:
             _say(_sentence(error))
-            return _status(error)
+            return 1
         except _Terminated:
             _say("terminated; what was saved stays, and the same command resumes from there")
             return _TERMINATED
@@ -57,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say("interrupted; what was saved stays, and the same command resumes from there")
             return _INTERRUPTED
         except Exception as error:
+            if isinstance(error, _OWN) and _raised_here(error):
+                _say(_sentence(error))
+                return _status(error)
             traceback.print_exc()
             _say(
                 f"this is a bug of lensnb ({type(error).__name__}); please report the command "
@@ -99,6 +106,17 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"there is not enough memory ({text or 'none is left'})"
     return text or type(error).__name__
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether code of this package raised the error, and not a library that it called."""
+    # An error in another process comes with its traceback as text.
+    in_process = re.findall(r'File "(.+?)", line', str(error.__cause__ or ""))
+    if in_process:
+        file = in_process[-1]
+    else:
+        file = traceback.extract_tb(error.__traceback__)[-1].filename
+    return _PACKAGE in Path(file).resolve().parents
 
 
 def _status(error: Exception) -> int:

@@ -5,8 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,6 +19,7 @@ from lensnb import __main__ as command_line
 from lensnb.__main__ import main
 from lensnb.files import save_checkpoint
 from lensnb.maps import GaussianField, MapGrid
+from lensnb.maps.grid import check_side
 from lensnb.models import Flow, load
 from lensnb.runs.records import read_record
 from lensnb.runs.study import read_study
@@ -39,7 +43,7 @@ def lensnb(*words, **environment):
 @pytest.mark.parametrize(
     "error, status, words",
     [
-        (ValueError("a is b"), 1, "lensnb: a is b\n"),
+        (ValueError("a is b"), 70, "this is a bug of lensnb (ValueError)"),  # not the package's
         (MemoryError(), 1, "not enough memory"),
         (FileNotFoundError(2, "No such file or directory", "x"), 1, "No such file"),
         (OSError(), 1, "lensnb: OSError\n"),
@@ -56,6 +60,29 @@ def test_errors_are_said_by_their_type(monkeypatch, capsys, tmp_path, error, sta
     assert main(["runs", str(tmp_path)]) == status
     said = capsys.readouterr().err
     assert words in said and ("Traceback" in said) == (status == 70)
+
+
+def in_another_process():
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(check_side, -1.0).result()
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        (lambda: check_side(-1.0), "lensnb: side_deg must be"),
+        (in_another_process, "lensnb: side_deg must be"),
+        (lambda: np.zeros(-1), "this is a bug of lensnb (ValueError)"),
+        (lambda: torch.zeros(2) @ torch.zeros(3), "this is a bug of lensnb (RuntimeError)"),
+    ],
+    ids=["own", "own, in another process", "numpy", "torch"],
+)
+def test_only_own_errors_are_one_sentence(monkeypatch, capsys, tmp_path, command, words):
+    monkeypatch.setattr(command_line, "_runs", lambda options: command())
+    status = main(["runs", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert words in said
+    assert (status == 70) == ("Traceback" in said) == ("bug" in words)
 
 
 def test_a_command_that_is_terminated_leaves_no_parts(tmp_path):
