@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from weakref import proxy
 
 import numpy as np
 import torch
@@ -173,7 +174,8 @@ class Partition(Comparison):
 
     @cached_property
     def verdicts(self) -> dict[str, Mapping[str, Verdict]]:
-        return {GENERATOR: _Verdicts(self)}
+        # A weak reference, since a cycle would keep the vectors of every partition in memory.
+        return {GENERATOR: _Verdicts(proxy(self))}
 
     def with_vectors(self, changed: Vectors) -> Partition:
         """The same boxes, where the generator has other vectors of some statistics."""
