@@ -6,9 +6,9 @@ makes the mean m(z) of the white map. The noise of the likelihood is learned,
 
     w = m(z) + G⁻¹ ε,        ε white,
 
-where G is a gain for each annulus of the field's modes (:class:`lensnb.layers.Gain`). Samples have
-this noise, too: it is a part of the map that the latents do not describe, and the mean spectrum is
-right only with it. The decoder starts silent, m = 0 with G = 1. So an untrained model is the exact
+where G is a gain for each annulus of the field's modes (:class:`lensnb.layers.Gain`). The noise is
+the part of a map that the latents do not describe, so samples have it, too. Without it they would
+lack power. The decoder starts silent, with m = 0 and G = 1. So an untrained model is the exact
 Gaussian field.
 
 The density is p(κ) = ∫ p(κ | z) p(z) dz. The training maximises a lower bound of it (Kingma &
@@ -19,8 +19,9 @@ Welling 2014, arXiv:1312.6114, eq. 3), where q is the posterior of the latents, 
 KL_r is the information that the latents at the resolution r have about the map, see
 :mod:`lensnb.models.latents`. Latents *collapse* if it is 0: then the decoder does without them.
 Here this is easy, because the noise alone is already the Gaussian field. Therefore the first bits
-of each resolution are free: the loss has max(KL_r, free bits) in the place of KL_r (Kingma et al.
-2016, arXiv:1606.04934, app. C.8). So it stays an upper bound of bits per dimension.
+of each resolution are free: the loss has max(KL_r, free bits) in the place of KL_r, where KL_r is
+the mean over a batch (Kingma et al. 2016, arXiv:1606.04934, app. C.8). The loss is still an upper
+bound of bits per dimension.
 
 The other remedy is a weight of KL_r that rises during the training. But then the loss depends on
 the step. A model does not know it, and losses of held-out maps could not be compared with each
