@@ -8,12 +8,20 @@ from lensnb import models
 from lensnb.data import load_sample
 from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.models import VAE, BandPowers, Diffusion, Flow
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
-TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "conditional diffusion"]
+TRAINED = [
+    "flow",
+    "flow on a Gaussian field",
+    "spline flow",
+    "diffusion",
+    "conditional diffusion",
+    "VAE",
+    "hierarchical VAE",
+]
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
     "cpu",
@@ -55,6 +63,8 @@ def build(name: str) -> torch.nn.Module:
             widths=(8, 16),
             band_powers=BandPowers.fit(transform(maps), gaussian),
         ),
+        "VAE": lambda: VAE(16, transform, gaussian, width=8, latents=4),
+        "hierarchical VAE": lambda: VAE(16, transform, gaussian, width=8, latents=4, blocks=1),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
     }[name]()
@@ -223,9 +233,9 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
     ):
         models.load(path)
     write_tensors(path, {"x": torch.zeros(2)}, {"step": 3})
+    known = ", ".join(models.families())
     with pytest.raises(
-        ValueError,
-        match="holds no model; expected a checkpoint of the families diffusion, flow, vectors",
+        ValueError, match=f"holds no model; expected a checkpoint of the families {known}"
     ):
         models.load(path)
     save_checkpoint(path, build("flow"))
