@@ -42,7 +42,9 @@ NARROWER = {
 }
 
 # In models/ the families do not know each other; they share these files.
-SHARED = {"contract", "band_powers", "denoiser", "haar_bands"}
+SHARED = {
+    "contract", "band_powers", "denoiser", "haar_bands", "dcgan", "discriminator", "field_gan",
+}  # fmt: skip
 
 # Only this module may import these, wherever in it.
 OWNERS = {

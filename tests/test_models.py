@@ -8,12 +8,15 @@ from lensnb import models
 from lensnb.data import load_sample
 from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.models import GAN, BandPowers, Diffusion, Flow
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
 GRID = MapGrid(16, 5.0)
-TRAINED = ["flow", "flow on a Gaussian field", "spline flow", "diffusion", "conditional diffusion"]
+TRAINED = [
+    "flow", "flow on a Gaussian field", "spline flow", "diffusion", "conditional diffusion",
+    "gan", "gan with band powers", "historic gan",
+]  # fmt: skip
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
     "cpu",
@@ -54,6 +57,17 @@ def build(name: str) -> torch.nn.Module:
             gaussian,
             widths=(8, 16),
             band_powers=BandPowers.fit(transform(maps), gaussian),
+        ),
+        "gan": lambda: GAN(16, transform, gaussian, widths=(8, 16)),
+        "gan with band powers": lambda: GAN(
+            16,
+            transform,
+            gaussian,
+            widths=(8, 16),
+            band_powers=BandPowers.fit(transform(maps), gaussian),
+        ),
+        "historic gan": lambda: GAN(
+            16, transform, architecture="dcgan", widths=(16, 8), spectral=0.1
         ),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
@@ -225,7 +239,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
     write_tensors(path, {"x": torch.zeros(2)}, {"step": 3})
     with pytest.raises(
         ValueError,
-        match="holds no model; expected a checkpoint of the families diffusion, flow, vectors",
+        match="holds no model; expected a checkpoint of the families diffusion, flow, gan, vectors",
     ):
         models.load(path)
     save_checkpoint(path, build("flow"))
