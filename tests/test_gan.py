@@ -257,7 +257,7 @@ def test_the_spectral_loss_is_added_with_its_weight():
 
 def test_the_summaries_of_a_periodic_field_have_the_moments_of_chi_square():
     """ln of a mean of k squared normal numbers: ψ(k/2) − ln(k/2) and ψ′(k/2); 5 standard errors."""
-    model = GAN(N, widths=(8, 8))
+    model = GAN(N, TRANSFORM, GaussianField.fit(Y), widths=(8, 8))
     field, count = model.networks.field, 4000
     found = model.networks.summaries(field.sample(count, seeded(15)), field).numpy()
     modes = 2 / model.networks.summaries.scatter.numpy() ** 2
