@@ -6,6 +6,7 @@ They do not depend on flows or on diffusion.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,16 @@ def _silent(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def frozen(network: nn.Module) -> Callable[..., Tensor]:
+    """The network as a function of its inputs, whose weights get no gradient."""
+    weights = {name: weight.detach() for name, weight in network.named_parameters()}
+
+    def function(*inputs: Tensor) -> Tensor:
+        return torch.func.functional_call(network, weights, inputs)
+
+    return function
 
 
 class CouplingNet(nn.Module):

@@ -13,7 +13,7 @@ from lensnb.files import save_checkpoint
 from lensnb.given import Batch, Conditions, turned_values
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.maps.grid import turned
-from lensnb.models import BandPowers, Diffusion, Flow
+from lensnb.models import GAN, BandPowers, Diffusion, Flow
 from lensnb.readers import open_maps
 from lensnb.shear import shear
 from lensnb.store import MapWriter
@@ -77,8 +77,9 @@ def build(family: str, channels: int, conditional: bool, perturb: float = 0.1) -
         model = Flow(N, transform, gaussian, steps=2, hidden=8, conditions=conditions)
     else:
         powers = BandPowers.fit(transform(batch.maps), gaussian, 2)
-        model = Diffusion(
-            N, transform, gaussian, (8, 16), band_powers=powers, conditions=conditions
+        kind = {"diffusion": Diffusion, "gan": GAN}[family]
+        model = kind(
+            N, transform, gaussian, widths=(8, 16), band_powers=powers, conditions=conditions
         )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -88,12 +89,13 @@ def build(family: str, channels: int, conditional: bool, perturb: float = 0.1) -
 
 KINDS = [
     (family, channels, c)
-    for family in ("flow", "diffusion")
+    for family in ("flow", "diffusion", "gan")
     for channels in (1, 2)
     for c in (False, True)
 ]
-KINDS.remove(("flow", 1, False))  # tests/test_models.py has these two
+KINDS.remove(("flow", 1, False))  # tests/test_models.py has these three
 KINDS.remove(("diffusion", 1, False))
+KINDS.remove(("gan", 1, False))
 
 
 @pytest.fixture(

@@ -189,4 +189,4 @@ def test_a_name_belongs_to_one_family(toy):
 
 
 def test_the_families_of_the_package_are_registered():
-    assert {"flow", "diffusion", "vectors"} <= models.families().keys()
+    assert {"flow", "diffusion", "gan", "vectors"} <= models.families().keys()

@@ -42,7 +42,10 @@ NARROWER = {
 }
 
 # In models/ the families do not know each other; they share these files.
-SHARED = {"contract", "band_powers", "denoiser", "haar_bands"}
+SHARED = {
+    "contract", "band_powers", "denoiser", "haar_bands", "dcgan", "discriminator", "field_gan",
+    "latents",
+}  # fmt: skip
 
 # Only this module may import these, wherever in it.
 OWNERS = {

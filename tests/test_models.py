@@ -8,7 +8,7 @@ from lensnb import models
 from lensnb.data import load_sample
 from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import VAE, BandPowers, Diffusion, Flow
+from lensnb.models import GAN, VAE, BandPowers, Diffusion, Flow
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
@@ -21,6 +21,9 @@ TRAINED = [
     "conditional diffusion",
     "VAE",
     "hierarchical VAE",
+    "gan",
+    "gan with band powers",
+    "historic gan",
 ]
 NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
 DEVICES = [
@@ -65,6 +68,17 @@ def build(name: str) -> torch.nn.Module:
         ),
         "VAE": lambda: VAE(16, transform, gaussian, width=8, latents=4),
         "hierarchical VAE": lambda: VAE(16, transform, gaussian, width=8, latents=4, blocks=1),
+        "gan": lambda: GAN(16, transform, gaussian, widths=(8, 16)),
+        "gan with band powers": lambda: GAN(
+            16,
+            transform,
+            gaussian,
+            widths=(8, 16),
+            band_powers=BandPowers.fit(transform(maps), gaussian),
+        ),
+        "historic gan": lambda: GAN(
+            16, transform, architecture="dcgan", widths=(16, 8), spectral=0.1
+        ),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
     }[name]()

@@ -4,7 +4,9 @@
 * ``flow``: :class:`Flow`, a normalizing flow;
 * ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``;
 * ``vae``: :class:`VAE`, a variational autoencoder, whose networks are in ``latents``;
-* ``band_powers``: :class:`BandPowers`, on which a diffusion model can be conditioned;
+* ``gan``: :class:`GAN`, generative adversarial networks: ours, whose networks are in ``field_gan``
+  and ``discriminator``, and the historic one in ``dcgan``;
+* ``band_powers``: :class:`BandPowers`, on which a diffusion model or a GAN can be conditioned;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
 * ``drawing``: :func:`draw`, which writes many maps into a file.
 
@@ -23,12 +25,13 @@ from .contract import check_batch, check_draw, families, register
 from .diffusion import Diffusion
 from .drawing import draw
 from .flow import Flow
+from .gan import GAN
 from .vae import VAE
 from .vectors import VectorFlow
 
 __all__ = [
-    "TRAINED", "VAE", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card", "check_batch",
-    "check_draw", "draw", "families", "load", "register",
+    "GAN", "TRAINED", "VAE", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card",
+    "check_batch", "check_draw", "draw", "families", "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")
