@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from lensnb.compare import amplitude_and_tilt, judge
-from lensnb.compare.covariance import Coordinates, distances, eigenvectors
+from lensnb.compare.covariance import (
+    Coordinates,
+    contour_area,
+    eigenvectors,
+    variance_ratios,
+)
 from lensnb.compare.directions import extreme_directions
 from lensnb.compare.effective import EffectiveMaps, expected_loss
 from lensnb.compare.verdict import judge_joint
@@ -42,7 +47,8 @@ def test_known_covariances_have_known_distances():
     ratios = np.array([0.5, *np.ones(8), 3.0])
     ours = vectors @ np.diag(values * ratios) @ vectors.T
     responses = vectors[:, [0, 9]] * [1.0, 2.0]  # two parameters along the two axes that are off
-    eigenvalues, area = distances(ours, true, exact(true, responses))
+    eigenvalues = variance_ratios(ours, true, exact(true, responses))
+    area = contour_area(ours, true, exact(true, responses))
     np.testing.assert_allclose(eigenvalues, np.sort(ratios), rtol=1e-9)
     # each side of a contour is proportional to the root of the variance
     assert area == pytest.approx(math.sqrt(0.5 * 3.0))
@@ -51,7 +57,9 @@ def test_known_covariances_have_known_distances():
 def test_a_covariance_without_inverse_has_no_area():
     true = MIX @ MIX.T
     few = np.cov(draw(5, 1).T)  # five maps in ten bins
-    eigenvalues, area = distances(few, true, exact(true, np.ones((K, 2))))
+    coordinates = exact(true, np.ones((K, 2)))
+    eigenvalues = variance_ratios(few, true, coordinates)
+    area = contour_area(few, true, coordinates)
     assert eigenvalues[0] == pytest.approx(0, abs=1e-9)
     assert np.isnan(area)
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
+from scipy.linalg import eigh, solve_triangular
 from torch import Tensor
 
 from ..ensemble import Ensemble
@@ -90,42 +90,56 @@ class Coordinates:
         return cls(metric, responses)
 
 
-def distances(
+def variance_ratios(
     covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates
-) -> tuple[np.ndarray, float]:
-    """Compare two covariances.
+) -> np.ndarray:
+    """The eigenvalues λ, ascending, shape ``(k,)``; NaN where they are not defined.
 
     Args:
         covariance: of the maps to judge, ``(bins, bins)``.
         reference: of the true maps.
         coordinates: made from the true maps.
-
-    Returns:
-        The eigenvalues λ, ascending, shape ``(k,)``, and the ratio of the areas of parameter
-        contours. NaN where they are not defined.
     """
     metric = coordinates.metric
     if not len(metric):  # a reference without any scatter
-        return np.full(1, np.nan), np.nan
+        return np.full(1, np.nan)
     ours = metric @ covariance @ metric.T
     true = metric @ reference @ metric.T
     try:
-        values = eigh(ours, true, eigvals_only=True)
+        return eigh(ours, true, eigvals_only=True)
     except np.linalg.LinAlgError:  # a bootstrap round that drew too few simulations
-        return np.full(len(ours), np.nan), np.nan
-    invertible = values[0] > 1e-10 * values[-1]
-    if not invertible:  # fewer maps than coordinates
-        return values, np.nan
-    return values, _contour_area(ours, true, coordinates.responses)
+        return np.full(len(ours), np.nan)
 
 
-def _contour_area(ours: np.ndarray, true: np.ndarray, responses: np.ndarray | None) -> float:
-    """√(det F_T / det F_G) with the Fisher matrix F = ∂μᵀ C⁻¹ ∂μ."""
+def contour_area(covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates) -> float:
+    """√(det F_T / det F_G) with the Fisher matrix F = ∂μᵀ C⁻¹ ∂μ; NaN where it is not defined.
+
+    Args:
+        covariance, reference, coordinates: as for :func:`variance_ratios`.
+    """
+    metric, responses = coordinates.metric, coordinates.responses
     if responses is None:
         return np.nan
-    fisher_true = responses.T @ np.linalg.solve(true, responses)
-    fisher = responses.T @ np.linalg.solve(ours, responses)
+    try:
+        fisher = _fisher(metric @ covariance @ metric.T, responses)
+        fisher_true = _fisher(metric @ reference @ metric.T, responses)
+    except np.linalg.LinAlgError:  # fewer maps than coordinates
+        return np.nan
     return math.sqrt(np.linalg.det(fisher_true) / np.linalg.det(fisher))
+
+
+def _fisher(covariance: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """F = ∂μᵀ C⁻¹ ∂μ.
+
+    Raises:
+        numpy.linalg.LinAlgError: the covariance has no inverse.
+    """
+    lower = np.linalg.cholesky(covariance)
+    diagonal = lower.diagonal()
+    if diagonal.min() <= 1e-5 * diagonal.max():  # but for rounding it has none
+        raise np.linalg.LinAlgError
+    white = solve_triangular(lower, responses, lower=True)
+    return white.T @ white
 
 
 def amplitude_and_tilt(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ensemble import Ensemble, correlation, off_diagonal
-from .covariance import Coordinates, distances, maps_needed
+from .covariance import Coordinates, contour_area, maps_needed, variance_ratios
 from .ratios import error_of_true_maps
 
 _ROUNDING = 1e-12  # of a mean: a smaller scatter is that of float64, where all maps are alike
@@ -101,9 +101,11 @@ class Pair:
         eigenvalues = np.full(max(len(self.coordinates.metric), 1), np.nan)
         log_area = np.nan
         if self.enough:
-            eigenvalues, area = distances(sample.covariance, truth.covariance, self.coordinates)
-            log_area = np.log(area)
-            if self.of_halves is not None:
+            whole = sample.covariance, truth.covariance, self.coordinates
+            eigenvalues = variance_ratios(*whole)
+            if self.of_halves is None:
+                log_area = np.log(contour_area(*whole))
+            else:
                 log_area = self._log_area(sample, truth)
         scatters = std > _ROUNDING * np.abs(truth.mean)
         rho_true = correlation(truth.covariance)
@@ -124,7 +126,7 @@ class Pair:
         do. Where correlations are weak, areas of true maps would be too small by 20 %.
         """
         areas = [
-            distances(sample.covariance, other, chosen)[1]
+            contour_area(sample.covariance, other, chosen)
             for chosen, other in zip(self.of_halves, reversed(truth.halves))
         ]
         return float(np.log(areas).mean())
