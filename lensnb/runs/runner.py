@@ -19,7 +19,7 @@ from .declared import read_notebook
 from .execution import Unfinished, complete, execute
 from .inputs import fingerprints, found_below
 from .parameters import all_parameters, check_names
-from .records import RECORD, RESULTS, read_record
+from .records import RECORD, RESULTS, as_json, read_record
 from .results import versions
 
 
@@ -130,17 +130,9 @@ def _wanted(notebook: Path, given: Mapping) -> dict:
     return {
         "notebook": str(notebook),
         "code": _code(notebook),
-        "parameters": {name: as_json(value) for name, value in used.items()},
+        "parameters": as_json(used),
         "files": fingerprints(used, notebook.parent),
     }
-
-
-def as_json(value):
-    """A default as JSON has it: NaN, infinity and what JSON does not know as text."""
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
-        return str(value)
 
 
 def _folder(notebook: Path, name: str, root: Path) -> Path:
