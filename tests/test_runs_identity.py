@@ -79,6 +79,37 @@ def test_a_set_of_many_files_is_all_of_them(tmp_path):
     assert fingerprints({"maps": "set.zarr"}, tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    "given", ["~/m.npy", "~/m*.npy", ["~/m.npy"], {"a": ["~/m.npy"]}], ids=str
+)
+def test_data_in_the_home_are_known_by_their_content(
+    notebook, executed, tmp_path, monkeypatch, given
+):
+    """They may be given, in a list or alone, or be a default."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    books = [notebook("maps = None"), notebook(f"maps = {given!r}", "default.ipynb")]
+    for size in (1, 2):
+        (tmp_path / "m.npy").write_bytes(b"1" * size)
+        for _ in range(2):
+            runs.run(books[0], parameters={"maps": given}, root=tmp_path / "runs")
+            runs.run(books[1], root=tmp_path / "runs")
+    assert len(executed) == len(set(executed)) == 4, "two notebooks, each once for each content"
+    (stamp,) = read_record(executed[0])["files"]["maps"]
+    assert stamp[:2] == [str(tmp_path / "m.npy"), 1]
+
+
+def test_a_home_that_is_not_there_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("~/none.npy", "~nobody-of-this-name/m.npy"):
+        assert found_below(given, tmp_path) == given
+        assert fingerprints({"maps": given}, tmp_path) == {}
+
+
+def test_files_of_a_list_start_where_the_user_is(tmp_path):
+    (tmp_path / "m.npy").touch()
+    assert found_below(["m.npy", "n.npy", 3], tmp_path) == [str(tmp_path / "m.npy"), "n.npy", 3]
+
+
 def test_a_run_of_an_older_version_is_still_done(notebook, executed, tmp_path):
     """It recorded no files, and its parameters named none."""
     book = notebook()
