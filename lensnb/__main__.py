@@ -251,7 +251,7 @@ def _runs(options: argparse.Namespace) -> int:
             if name not in whole:
                 raise ValueError(f"the runs below {options.root} have no column {name!r}")
         with atomic_write(options.csv) as file:
-            file.write(whole.to_csv(index=False, columns=options.columns).encode())
+            file.write(whole.to_csv(index=False, columns=options.columns).encode(errors="replace"))
         print(f"wrote {options.csv}")
     return 0
 

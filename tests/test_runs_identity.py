@@ -269,6 +269,26 @@ def test_a_file_of_parameters_has_names(tmp_path):
         read_parameters(tmp_path / "p.yml")
 
 
+NO_YAML = {
+    "no UTF-8": b"seed: 1 # \xe9",
+    "UTF-16": "seed: 1".encode("utf-16"),
+    "too deep": b"[" * 20_000,
+    "no such date": b"seed: 2026-13-45",
+    "no number": b"seed: !!int many",
+    "no truth": b"seed: !!bool many",
+    "a control character": b"seed: \x00",
+}
+
+
+@pytest.mark.parametrize("raw", NO_YAML.values(), ids=NO_YAML.keys())
+def test_a_file_that_is_no_yaml_is_named_in_a_sentence(tmp_path, raw):
+    pytest.importorskip("yaml")
+    (tmp_path / "p.yml").write_bytes(raw)
+    with pytest.raises(ValueError, match="p.yml is no YAML") as caught:
+        read_parameters(tmp_path / "p.yml")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
 DEFAULTS = {
     's: str = "a = b # c"': ("str", "a = b # c"),
     "s: \"str\" = 'it\\'s'": ("str", "it's"),
@@ -302,6 +322,31 @@ def test_a_cell_that_is_no_python_and_a_file_that_is_no_notebook(notebook, tmp_p
         (tmp_path / "x.ipynb").write_text(text)
         with pytest.raises(ValueError, match="x.ipynb is no notebook"):
             check_names(tmp_path / "x.ipynb", {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"metadata": {"tags": 5}}, {"metadata": {"tags": [5]}}, {"metadata": None}, {"source": None},
+     {"source": 5}, {"cell_type": "other"}, {"cell_type": None}],
+    ids=str,
+)  # fmt: skip
+def test_a_cell_that_is_no_cell_is_a_sentence(notebook, tmp_path, odd):
+    """What is None is not there at all."""
+    book = json.loads(notebook().read_text())
+    cell = book["cells"][0] | odd
+    book["cells"][0] = {name: value for name, value in cell.items() if value is not None}
+    (tmp_path / "x.ipynb").write_text(json.dumps(book))
+    with pytest.raises(ValueError, match="x.ipynb is no notebook") as caught:
+        check_names(tmp_path / "x.ipynb", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_with_more_or_without_outputs_is_a_cell(notebook, tmp_path):
+    book = json.loads(notebook().read_text())
+    book["cells"][0] |= {"collapsed": True}
+    del book["cells"][0]["outputs"], book["cells"][0]["execution_count"]
+    (tmp_path / "x.ipynb").write_text(json.dumps(book))
+    assert list(declared(tmp_path / "x.ipynb")) == ["seed", "maps", "z", "folder"]
 
 
 def test_a_default_that_json_cannot_hold_is_recorded_as_text(notebook, executed, tmp_path):

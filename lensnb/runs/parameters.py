@@ -186,10 +186,14 @@ def read_yaml(file: str | Path, expected: str, needs: str, extra: str):
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist; expected {expected}")
+    raw = file.read_bytes()
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        return yaml.safe_load(raw.decode("utf-8"))
+    except Exception as error:  # PyYAML passes on those of dates, numbers, encodings and depth
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{file} is no YAML ({type(error).__name__}: {reason}); expected {expected}, in UTF-8"
+        ) from None
 
 
 def check_names(notebook: str | Path, parameters: Mapping) -> dict:

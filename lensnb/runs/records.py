@@ -19,11 +19,9 @@ _KINDS = {
     "status": str,
     "error": str,
     "path": str,
-    "path": str,
     "code": str,
     "parameters": dict,
     "files": dict,
-    "versions": dict,
     "versions": dict,
     "comparison": dict,
     "seconds": int | float,
@@ -53,8 +51,11 @@ def read_record(folder: str | Path, name: str = RECORD) -> dict:
     Empty where there is no such file, it is not whole, or it is no record. A value of another type
     than that of a record is left out.
     """
+    path = Path(folder) / name
     try:
-        found = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+        if not path.is_file():  # a pipe would be read for ever
+            return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
@@ -63,4 +64,15 @@ def read_record(folder: str | Path, name: str = RECORD) -> dict:
 
 
 def _fits(key: str, value) -> bool:
+    if isinstance(value, int) and not is_float(value):
+        return False
     return isinstance(value, _KINDS.get(key, object))
+
+
+def is_float(value) -> bool:
+    """Whether a value is a number that a float can hold; JSON has whole numbers of any size."""
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return not isinstance(value, str)
