@@ -269,6 +269,66 @@ def test_a_file_of_parameters_has_names(tmp_path):
         read_parameters(tmp_path / "p.yml")
 
 
+GIVEN = [
+    ("[1, 2]", "list", [1, 2]),
+    ((1, 2), list, [1, 2]),
+    ("1, 2", "list[float]", [1.0, 2.0]),
+    (["1", 2.0], list[int], [1, 2]),
+    ("(1, 'a')", "tuple[int, str]", (1, "a")),
+    ("[1, 2]", tuple[float, ...], (1.0, 2.0)),
+    ("{'a': 1}", "dict[str, float]", {"a": 1.0}),
+    ("0.5", "float | None", 0.5),
+    ("None", float | None, None),
+    (None, "Optional[int]", None),
+    ("3", "typing.Optional[int]", 3),
+    ("3", "str | int", 3),
+    ("many", "typing.Union[int, str]", "many"),
+    (3, "str | int", 3),
+    (1, "bool | int", 1),
+    ("null", "list[str] | None", None),
+    ("['a']", "None | list[str]", ["a"]),
+]
+
+
+@pytest.mark.parametrize("value, kind, expected", GIVEN, ids=str)
+def test_a_parameter_that_is_a_list_or_none_can_be_given(value, kind, expected):
+    found = coerce("p", value, kind)
+    assert found == expected and type(found) is type(expected)
+    assert repr(found) == repr(expected), "of the declared type inside, too"
+
+
+@pytest.mark.parametrize(
+    "value, kind",
+    [("3", "list"), ("[a]", "list[int]"), ("many", "float | None"), ("None", "float"), ("", list),
+     ("(1, 2, 3)", "tuple[int, str]"), ("[1]", "dict"), ("[None]", "list[float]"), ("[" * 9999, "list")],
+)  # fmt: skip
+def test_what_is_no_such_list_is_refused(value, kind):
+    with pytest.raises(ValueError, match="parameter p = .* is not of the type"):
+        coerce("p", value, kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Path", "np.ndarray", "list[Path]", "Literal['a']", "int | ", "3"]
+)
+def test_a_type_that_is_not_known_is_named(kind):
+    with pytest.raises(ValueError, match="parameter p is declared as .*; expected one of int"):
+        coerce("p", "a", kind)
+
+
+def test_a_list_is_given_to_a_notebook_and_is_another_run(notebook, executed, tmp_path):
+    book = notebook("sides: list[float] = [5.0]\nz: float | None = None\nmany = [1]")
+    for given in ({}, {"sides": "[5, 10]"}, {"z": "0.5"}, {"many": "[1, 2]"}, {"z": "None"}):
+        runs.run(book, parameters=given, root=tmp_path / "runs")
+    assert len(executed) == len(set(executed)) == 4, "None is the default"
+
+
+def test_a_notebook_checks_lists_and_none():
+    namespace = {}
+    exec("sides: list[float] = [1.0]\nz: float | None = None", namespace)
+    namespace["sides"] = "[5, 10]"
+    assert runs.check_parameters(namespace) == {"sides": [5.0, 10.0], "z": None}
+
+
 NO_YAML = {
     "no UTF-8": b"seed: 1 # \xe9",
     "UTF-16": "seed: 1".encode("utf-16"),
@@ -303,6 +363,7 @@ DEFAULTS = {
     "n: int = 10 ** 10 ** 10": ("int", "10 ** 10 ** 10"),
     "x: float = 1 / 0": ("float", "1 / 0"),
     "%matplotlib inline\nn: int = 3": ("int", 3),
+    "odd = {[1]: 2}": ("", "{[1]: 2}"),
 }
 
 
