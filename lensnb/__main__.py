@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         can resume, 130 after an interrupt from the keyboard, 143 after SIGTERM.
     """
     _print_anything()
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     with warnings.catch_warnings(), _terminable():
         warnings.showwarning = _show_warning
         try:
@@ -141,6 +141,19 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
         _say(message)
     else:
         _python_shows(message, category, filename, lineno, file, line)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command. What follows ``--`` after a sweep's is for Snakemake."""
+    if arguments is None:
+        arguments = sys.argv[1:]
+    words, more = list(arguments), []
+    if words[:1] == ["sweep"] and "--" in words:
+        end = words.index("--")
+        words, more = words[:end], words[end + 1 :]
+    options = _parser().parse_args(words)
+    options.more = more
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -251,7 +264,7 @@ def _runs(options: argparse.Namespace) -> int:
             if name not in whole:
                 raise ValueError(f"the runs below {options.root} have no column {name!r}")
         with atomic_write(options.csv) as file:
-            file.write(whole.to_csv(index=False, columns=options.columns).encode())
+            file.write(whole.to_csv(index=False, columns=options.columns).encode(errors="replace"))
         print(f"wrote {options.csv}")
     return 0
 
@@ -260,6 +273,7 @@ def _add_sweep(commands) -> None:
     command = commands.add_parser(
         "sweep",
         help="run what is missing of a study: a notebook with many parameters (extra: sweep)",
+        usage="lensnb sweep STUDY [options] [-- options of Snakemake]",
     )
     command.add_argument("study", type=Path, help="a YAML file; see the module lensnb.runs.study")
     command.add_argument(
@@ -277,9 +291,6 @@ def _add_sweep(commands) -> None:
         "--only",
         metavar="RUN",
         help="one run, by its number from 0 or its name, without Snakemake",
-    )
-    command.add_argument(
-        "more", nargs="*", metavar="-- ...", help="further arguments of Snakemake"
     )
     command.set_defaults(command=_sweep)
 

@@ -119,6 +119,10 @@ HOSTILE = {
     "no keys": "{}",
     "no UTF-8": b"\xff\xfe",
     "too deep": "[" * 100_000,
+    "a number that no float can hold": '{"seconds": N, "parameters": {"seed": N}}'.replace(
+        "N", "1" + "0" * 400
+    ),
+    "half a character": '{"notebook": "\\ud800", "parameters": {"a": "\\ud800"}}',
 }
 
 
@@ -134,13 +138,31 @@ def test_one_strange_record_hides_no_other_run(tmp_path, capsys, text):
 
 @pytest.mark.parametrize(
     "headline", ["3", "[3]", '[{"name": "a"}]', '[{"name": "a", "inverse": 0, "sets": {"b": 3}}]',
-                 '[{"name": "a", "inverse": 0, "sets": {"b": {"value": "x", "error": 1}}}]'],
+                 '[{"name": "a", "inverse": 0, "sets": {"b": {"value": "x", "error": 1}}}]',
+                 '[{"name": "C_ℓ mean", "inverse": 0, "sets": {"b": {"value": 1, "error": 1, "answer": [1]}}}]',
+                 '[{"name": "C_ℓ mean", "inverse": 0, "sets": {"b": {"value": 1' + "0" * 400 + ', "error": 1}}}]',
+                 '[{"name": "a", "inverse": 1, "sets": {"b": {"value": 1e-200, "error": 1}}}]'],
 )  # fmt: skip
 def test_strange_results_hide_no_run(tmp_path, capsys, headline):
     record(tmp_path, "bad", '{"status": "done"}')
     record(tmp_path, "bad", f'{{"comparison": {{"headline": {headline}}}}}', "results.json")
-    assert main(["runs", str(tmp_path)]) == 0
+    assert main(["runs", str(tmp_path), "--csv", str(tmp_path / "t.csv")]) == 0
     assert "bad" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["run.json", "results.json"])
+def test_a_record_that_is_no_file_is_none(tmp_path, capsys, file):
+    """A pipe would be read for ever, and a device without an end fills the memory."""
+    for name in ("pipe", "device", "folder"):
+        record(tmp_path, name, '{"status": "done"}')
+        (tmp_path / name / file).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "pipe" / file)
+    (tmp_path / "device" / file).symlink_to("/dev/zero")
+    (tmp_path / "folder" / file).mkdir()
+    assert read_record(tmp_path / "device", file) == {}
+    assert main(["runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("pipe", "device", "folder"))
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path, capsys):

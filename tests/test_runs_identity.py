@@ -79,6 +79,37 @@ def test_a_set_of_many_files_is_all_of_them(tmp_path):
     assert fingerprints({"maps": "set.zarr"}, tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    "given", ["~/m.npy", "~/m*.npy", ["~/m.npy"], {"a": ["~/m.npy"]}], ids=str
+)
+def test_data_in_the_home_are_known_by_their_content(
+    notebook, executed, tmp_path, monkeypatch, given
+):
+    """They may be given, in a list or alone, or be a default."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    books = [notebook("maps = None"), notebook(f"maps = {given!r}", "default.ipynb")]
+    for size in (1, 2):
+        (tmp_path / "m.npy").write_bytes(b"1" * size)
+        for _ in range(2):
+            runs.run(books[0], parameters={"maps": given}, root=tmp_path / "runs")
+            runs.run(books[1], root=tmp_path / "runs")
+    assert len(executed) == len(set(executed)) == 4, "two notebooks, each once for each content"
+    (stamp,) = read_record(executed[0])["files"]["maps"]
+    assert stamp[:2] == [str(tmp_path / "m.npy"), 1]
+
+
+def test_a_home_that_is_not_there_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("~/none.npy", "~nobody-of-this-name/m.npy"):
+        assert found_below(given, tmp_path) == given
+        assert fingerprints({"maps": given}, tmp_path) == {}
+
+
+def test_files_of_a_list_start_where_the_user_is(tmp_path):
+    (tmp_path / "m.npy").touch()
+    assert found_below(["m.npy", "n.npy", 3], tmp_path) == [str(tmp_path / "m.npy"), "n.npy", 3]
+
+
 def test_a_run_of_an_older_version_is_still_done(notebook, executed, tmp_path):
     """It recorded no files, and its parameters named none."""
     book = notebook()
@@ -238,6 +269,86 @@ def test_a_file_of_parameters_has_names(tmp_path):
         read_parameters(tmp_path / "p.yml")
 
 
+GIVEN = [
+    ("[1, 2]", "list", [1, 2]),
+    ((1, 2), list, [1, 2]),
+    ("1, 2", "list[float]", [1.0, 2.0]),
+    (["1", 2.0], list[int], [1, 2]),
+    ("(1, 'a')", "tuple[int, str]", (1, "a")),
+    ("[1, 2]", tuple[float, ...], (1.0, 2.0)),
+    ("{'a': 1}", "dict[str, float]", {"a": 1.0}),
+    ("0.5", "float | None", 0.5),
+    ("None", float | None, None),
+    (None, "Optional[int]", None),
+    ("3", "typing.Optional[int]", 3),
+    ("3", "str | int", 3),
+    ("many", "typing.Union[int, str]", "many"),
+    (3, "str | int", 3),
+    (1, "bool | int", 1),
+    ("null", "list[str] | None", None),
+    ("['a']", "None | list[str]", ["a"]),
+]
+
+
+@pytest.mark.parametrize("value, kind, expected", GIVEN, ids=str)
+def test_a_parameter_that_is_a_list_or_none_can_be_given(value, kind, expected):
+    found = coerce("p", value, kind)
+    assert found == expected and type(found) is type(expected)
+    assert repr(found) == repr(expected), "of the declared type inside, too"
+
+
+@pytest.mark.parametrize(
+    "value, kind",
+    [("3", "list"), ("[a]", "list[int]"), ("many", "float | None"), ("None", "float"), ("", list),
+     ("(1, 2, 3)", "tuple[int, str]"), ("[1]", "dict"), ("[None]", "list[float]"), ("[" * 9999, "list")],
+)  # fmt: skip
+def test_what_is_no_such_list_is_refused(value, kind):
+    with pytest.raises(ValueError, match="parameter p = .* is not of the type"):
+        coerce("p", value, kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Path", "np.ndarray", "list[Path]", "Literal['a']", "int | ", "3"]
+)
+def test_a_type_that_is_not_known_is_named(kind):
+    with pytest.raises(ValueError, match="parameter p is declared as .*; expected one of int"):
+        coerce("p", "a", kind)
+
+
+def test_a_list_is_given_to_a_notebook_and_is_another_run(notebook, executed, tmp_path):
+    book = notebook("sides: list[float] = [5.0]\nz: float | None = None\nmany = [1]")
+    for given in ({}, {"sides": "[5, 10]"}, {"z": "0.5"}, {"many": "[1, 2]"}, {"z": "None"}):
+        runs.run(book, parameters=given, root=tmp_path / "runs")
+    assert len(executed) == len(set(executed)) == 4, "None is the default"
+
+
+def test_a_notebook_checks_lists_and_none():
+    namespace = {}
+    exec("sides: list[float] = [1.0]\nz: float | None = None", namespace)
+    namespace["sides"] = "[5, 10]"
+    assert runs.check_parameters(namespace) == {"sides": [5.0, 10.0], "z": None}
+
+
+NO_YAML = {
+    "no UTF-8": b"seed: 1 # \xe9",
+    "UTF-16": "seed: 1".encode("utf-16"),
+    "too deep": b"[" * 20_000,
+    "no such date": b"seed: 2026-13-45",
+    "no number": b"seed: !!int many",
+    "no truth": b"seed: !!bool many",
+    "a control character": b"seed: \x00",
+}
+
+
+@pytest.mark.parametrize("raw", NO_YAML.values(), ids=NO_YAML.keys())
+def test_a_file_that_is_no_yaml_is_named_in_a_sentence(tmp_path, raw):
+    pytest.importorskip("yaml")
+    (tmp_path / "p.yml").write_bytes(raw)
+    with pytest.raises(ValueError, match="p.yml is no YAML") as caught:
+        read_parameters(tmp_path / "p.yml")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
 DEFAULTS = {
     's: str = "a = b # c"': ("str", "a = b # c"),
     "s: \"str\" = 'it\\'s'": ("str", "it's"),
@@ -252,6 +363,7 @@ DEFAULTS = {
     "n: int = 10 ** 10 ** 10": ("int", "10 ** 10 ** 10"),
     "x: float = 1 / 0": ("float", "1 / 0"),
     "%matplotlib inline\nn: int = 3": ("int", 3),
+    "odd = {[1]: 2}": ("", "{[1]: 2}"),
 }
 
 
@@ -271,6 +383,31 @@ def test_a_cell_that_is_no_python_and_a_file_that_is_no_notebook(notebook, tmp_p
         (tmp_path / "x.ipynb").write_text(text)
         with pytest.raises(ValueError, match="x.ipynb is no notebook"):
             check_names(tmp_path / "x.ipynb", {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"metadata": {"tags": 5}}, {"metadata": {"tags": [5]}}, {"metadata": None}, {"source": None},
+     {"source": 5}, {"cell_type": "other"}, {"cell_type": None}],
+    ids=str,
+)  # fmt: skip
+def test_a_cell_that_is_no_cell_is_a_sentence(notebook, tmp_path, odd):
+    """What is None is not there at all."""
+    book = json.loads(notebook().read_text())
+    cell = book["cells"][0] | odd
+    book["cells"][0] = {name: value for name, value in cell.items() if value is not None}
+    (tmp_path / "x.ipynb").write_text(json.dumps(book))
+    with pytest.raises(ValueError, match="x.ipynb is no notebook") as caught:
+        check_names(tmp_path / "x.ipynb", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_with_more_or_without_outputs_is_a_cell(notebook, tmp_path):
+    book = json.loads(notebook().read_text())
+    book["cells"][0] |= {"collapsed": True}
+    del book["cells"][0]["outputs"], book["cells"][0]["execution_count"]
+    (tmp_path / "x.ipynb").write_text(json.dumps(book))
+    assert list(declared(tmp_path / "x.ipynb")) == ["seed", "maps", "z", "folder"]
 
 
 def test_a_default_that_json_cannot_hold_is_recorded_as_text(notebook, executed, tmp_path):

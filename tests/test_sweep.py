@@ -13,6 +13,7 @@ import psutil
 import pytest
 from waiting import HANGS, wait_until
 
+from lensnb import runs
 from lensnb.__main__ import main
 from lensnb.runs import study as sweep
 from lensnb.runs.records import RECORD, read_record
@@ -325,6 +326,28 @@ def test_no_path_enters_a_workflow_as_code(study, tmp_path, name):
     assert done.returncode == 0, done.stderr
     assert len(finished(folder / "runs" / "study")) == 1
     assert not list(tmp_path.rglob("hit"))
+
+
+@pytest.mark.parametrize(
+    "words, more",
+    [
+        (["s.yml", "--cores", "1", "--", "--dry-run"], ["--dry-run"]),
+        (["s.yml", "--", "--quiet", "all", "--", "a"], ["--quiet", "all", "--", "a"]),
+        (["--root", "r", "s.yml", "--retries", "2", "--"], []),
+        (["--dry-run", "s.yml"], []),
+    ],
+)
+def test_options_of_snakemake_follow_wherever_the_study_is(monkeypatch, words, more):
+    asked = []
+
+    def pretend(*values):
+        asked.append(values)
+        return []
+
+    monkeypatch.setattr(runs, "sweep", pretend)
+    assert main(["sweep", *words]) == 0
+    ((file, *_, found),) = asked
+    assert file == Path("s.yml") and found == more
 
 
 def test_a_dry_run_that_fails_is_an_error(study, tmp_path, capsys):

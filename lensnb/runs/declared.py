@@ -63,10 +63,16 @@ def read_notebook(notebook: str | Path):
     if not Path(notebook).is_file():
         raise FileNotFoundError(f"there is no notebook {notebook}")
     try:
-        return nbformat.read(notebook, as_version=4)
-    except (
-        Exception
-    ) as error:  # nbformat has many, and passes on those of JSON and of dictionaries
+        book = nbformat.read(notebook, as_version=4)
+        for cell in book.cells:
+            if cell.cell_type == "code":  # a run writes these itself
+                cell.setdefault("outputs", [])
+                cell.setdefault("execution_count", None)
+        # Reading only logs what is wrong. More than the format knows does no harm.
+        nbformat.validate(book, relax_add_props=True)
+        return book
+    # nbformat has many errors, and passes on those of JSON and of dictionaries.
+    except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:100]
         raise ValueError(f"{notebook} is no notebook ({type(error).__name__}: {reason})") from None
 
@@ -81,6 +87,10 @@ def _of_cell(notebook: str | Path, source: str) -> dict[str, Declared]:
     except SyntaxError as error:
         raise ValueError(
             f"{notebook}: the cell tagged 'parameters' is no Python in line {error.lineno}"
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # such as too many signs in a row
+        raise ValueError(
+            f"{notebook}: the cell tagged 'parameters' cannot be read ({type(error).__name__})"
         ) from None
     found = {}
     for node in tree.body:
@@ -108,7 +118,7 @@ def _value(node: ast.expr) -> tuple[object, str]:
     """The value of a default and its type; its text if that cannot be told without running it."""
     try:
         found = ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # the latter of a list as a key
         try:
             found = _number(node)
         except (ValueError, ArithmeticError):

@@ -17,7 +17,7 @@ from ..files import atomic_write, write_json
 from .declared import declared
 from .html import write_html
 from .parameters import all_parameters
-from .records import RESULTS
+from .records import RESULTS, as_json
 from .results import versions
 
 
@@ -56,6 +56,7 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
                 _no_pattern(executed),
                 values,
                 kernel_name="python3",
+                language="python",  # a notebook need not say it
                 kernel_manager_class=_own_kernel(),
                 log_output=True,
                 progress_bar=False,
@@ -108,7 +109,7 @@ def complete(folder: Path, executed: Path, seconds: float) -> None:
     path = folder / RESULTS
     if path.exists():
         results |= _read_results(path)
-    write_json(path, results)
+    write_json(path, as_json(results))
 
 
 def _read_results(path: Path) -> dict:

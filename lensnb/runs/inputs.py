@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
 def found_below(value, here: Path):
     """A relative path, or pattern, of something below a folder made absolute.
 
-    Anything else stays as it is. The kernel works in the notebook's folder, as in Jupyter, where
+    So is one that starts with ``~``, the home; and each one in a list. Anything else stays as it
+    is. The kernel works in the notebook's folder, as in Jupyter, where
     the paths that the notebook itself names are found.
 
     Args:
         value: a parameter.
         here: the folder.
     """
+    if isinstance(value, list | tuple):
+        return type(value)(found_below(one, here) for one in value)
     if not isinstance(value, str) or not value or Path(value).is_absolute():
+        return value
+    at_home = os.path.expanduser(value)
+    if at_home != value:
+        if _exists(Path(at_home)) or _matches(at_home, here):
+            return at_home
         return value
     if _exists(here / value):  # also a name with brackets, which are no pattern then
         return str(here / value)
@@ -39,16 +48,26 @@ def fingerprints(parameters: Mapping, folder: Path) -> dict[str, list]:
     """
     found = {}
     for name, value in parameters.items():
-        if not isinstance(value, str) or not value:
-            continue
-        files = _files(value, folder.resolve())
+        files = [file for text in _texts(value) for file in _files(text, folder.resolve())]
         if files:
             found[name] = [_stamp(file) for file in files]
     return found
 
 
+def _texts(value) -> Iterator[str]:
+    """What may name files in a parameter, which may be a list of them."""
+    if isinstance(value, str) and value:
+        yield value
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+
+
 def _files(value: str, folder: Path) -> list[Path]:
     """What a path or pattern names; of a folder also what is in it, of a zarr set all of it."""
+    value = os.path.expanduser(value)  # as every reader does
     paths = [folder / value]
     if not _exists(paths[0]):
         paths = [folder / match for match in _matches(value, folder)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..compare.answers import SYMBOLS
 from .parameters import present_names
-from .records import RECORD, RESULTS, read_record
+from .records import RECORD, RESULTS, is_float, read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -80,9 +80,12 @@ def _is_row(row) -> bool:
 
 
 def _is_number(number) -> bool:
+    """Whether this is a number of a report: value and error, which may be None, and its answer."""
     if not isinstance(number, dict) or not {"value", "error"} <= number.keys():
         return False
-    return all(isinstance(number[key], int | float | None) for key in ("value", "error"))
+    if not isinstance(number.get("answer"), str | None):
+        return False
+    return all(number[key] is None or is_float(number[key]) for key in ("value", "error"))
 
 
 def _one_over(value: float | None, error: float | None) -> tuple[float | None, float | None]:
@@ -93,7 +96,7 @@ def _one_over(value: float | None, error: float | None) -> tuple[float | None, f
         return math.inf, None
     if error is None:
         return 1 / value, None
-    return 1 / value, error / value**2
+    return 1 / value, error / value / value
 
 
 def table(root: str | Path = "runs") -> pandas.DataFrame:

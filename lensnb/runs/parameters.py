@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
-import math
-import numbers
 import os
 from collections.abc import Collection, Mapping, MutableMapping
-from contextlib import suppress
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from ..renamed import warn_renamed
 from .declared import declared
+from .kinds import coerce
 
 # Old names of parameters; they work for one release.
 _RENAMED = {"labels": "simulation"}
-
-_MOST_DIGITS = 27  # of a whole number in text; those of Decimal, exactly
 
 
 def check_parameters(namespace: MutableMapping) -> dict:
@@ -76,76 +70,6 @@ def present_names(parameters: Mapping) -> dict:
     return {_RENAMED.get(name, name): value for name, value in parameters.items()}
 
 
-def coerce(name: str, value, kind: str | type):
-    """``value`` as the declared type: int, float, bool or str.
-
-    Where no type is declared (``kind`` is empty), text that Python reads as a value is that value.
-
-    Raises:
-        ValueError: it does not fit, in one sentence with the parameter's name.
-    """
-    if not isinstance(kind, str):
-        kind = kind.__name__
-    readers = {"int": _integer, "float": _number, "bool": _boolean, "str": str}
-    if not kind:
-        return _literal(value)
-    if kind not in readers:
-        raise ValueError(
-            f"parameter {name} is declared as {kind}; expected one of {', '.join(readers)}"
-        )
-    try:
-        return readers[kind](value)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        raise ValueError(f"parameter {name} = {value!r} is not of the type {kind}") from None
-
-
-def _literal(value):
-    if not isinstance(value, str):
-        return value
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value
-
-
-def _number(value) -> float:
-    if isinstance(value, bool):
-        raise ValueError
-    number = float(value)
-    too_large = isinstance(value, str) and math.isinf(number) and "inf" not in value.lower()
-    if too_large:  # such as 1e999
-        raise ValueError
-    return number
-
-
-def _integer(value) -> int:
-    """A whole number with all of its digits, of which a float has sixteen."""
-    if isinstance(value, bool):
-        raise ValueError
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        number = float(value)
-        if number != int(number):
-            raise ValueError
-        return int(number)
-    with suppress(ValueError):
-        return int(value)
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise ValueError from None
-    # 1e999999999 would be a number of a billion digits
-    if not number.is_finite() or number.adjusted() > _MOST_DIGITS or number % 1:
-        raise ValueError
-    return int(number)
-
-
-def _boolean(value) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    return words[str(value).strip().lower()]
-
-
 def read_parameters(file: str | Path) -> dict:
     """Parameters by name from a YAML file, as papermill's ``-f``.
 
@@ -186,10 +110,14 @@ def read_yaml(file: str | Path, expected: str, needs: str, extra: str):
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist; expected {expected}")
+    raw = file.read_bytes()
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
+        return yaml.safe_load(raw.decode("utf-8"))
+    except Exception as error:  # PyYAML passes on those of dates, numbers, encodings and depth
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{file} is no YAML ({type(error).__name__}: {reason}); expected {expected}, in UTF-8"
+        ) from None
 
 
 def check_names(notebook: str | Path, parameters: Mapping) -> dict:

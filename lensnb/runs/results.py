@@ -12,7 +12,7 @@ import torch
 from .. import __version__
 from ..compare import FidelityReport
 from ..files import atomic_write, write_json
-from .records import RESULTS
+from .records import RESULTS, as_json
 
 
 def versions() -> dict:
@@ -40,7 +40,7 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
         folder: the run folder.
         parameters: what :func:`check_parameters` returned, the seed among them.
         report: the comparison.
-        more: further plain JSON values, such as timings.
+        more: further values, such as timings; NaN and infinity become text.
 
     Returns:
         Path of ``results.json``.
@@ -55,4 +55,4 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
         "table": table.splitlines(),
         "comparison": report.as_json(),
     }
-    return write_json(Path(folder) / RESULTS, results)
+    return write_json(Path(folder) / RESULTS, as_json(results))

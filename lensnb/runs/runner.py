@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,8 +17,9 @@ from ..files import locked, write_json
 from .declared import read_notebook
 from .execution import Unfinished, complete, execute
 from .inputs import fingerprints, found_below
+from .ownership import check_owner, is_done, run_folder
 from .parameters import all_parameters, check_names
-from .records import RECORD, RESULTS, read_record
+from .records import RECORD, RESULTS, as_json, read_record
 from .results import versions
 
 
@@ -47,7 +47,7 @@ def run(
             start there, except those that exist below the current directory.
         root: where run folders are.
         again: execute the notebook even where it is done, or where the folder has a run with other
-            parameters, which it replaces.
+            parameters or other code, which it replaces.
 
     Returns:
         The run folder: the executed notebook, ``report.html``, ``figures/``, ``results.json``,
@@ -55,8 +55,8 @@ def run(
 
     Raises:
         FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`, or the
-            folder holds a run of another notebook or with other parameters, is not below the root,
-            or has the notebook itself; nothing was started.
+            folder holds a run of another notebook or with other parameters, has files that no run
+            left, is not below the root, or has the notebook itself; nothing was started.
         RuntimeError: the notebook failed; its cell and error are named, and what it had written
             stays.
         Unfinished: it was asked to stop.
@@ -78,7 +78,7 @@ def run_from(
     wanted = _wanted(notebook, given)
     if name is None:
         name = _name(notebook, wanted)
-    folder = _folder(notebook, name, Path(root))
+    folder = run_folder(notebook, name, Path(root))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -87,9 +87,8 @@ def run_from(
             "expected another name or root"
         ) from None
     with locked(folder, wait=True):
-        record = read_record(folder)
-        _check_owner(folder, record, wanted, again)
-        if _is_done(record, wanted) and not again:
+        check_owner(folder, wanted, again)
+        if is_done(read_record(folder), wanted) and not again:
             # A workflow engine deletes its outputs before it starts a run.
             (folder / "done").touch()
             print(
@@ -129,85 +128,11 @@ def _wanted(notebook: Path, given: Mapping) -> dict:
     used = all_parameters(notebook, given)
     return {
         "notebook": str(notebook),
+        "path": str(notebook.resolve()),
         "code": _code(notebook),
-        "parameters": {name: as_json(value) for name, value in used.items()},
+        "parameters": as_json(used),
         "files": fingerprints(used, notebook.parent),
     }
-
-
-def as_json(value):
-    """A default as JSON has it: NaN, infinity and what JSON does not know as text."""
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
-        return str(value)
-
-
-def _folder(notebook: Path, name: str, root: Path) -> Path:
-    """The folder of a run, which lies below the root and does not have the notebook itself.
-
-    Raises:
-        ValueError: it would not.
-    """
-    below = os.path.normpath(name)
-    outside = below == os.pardir or below.startswith(os.pardir + os.sep)
-    if not name or below == os.curdir or outside or Path(name).is_absolute():
-        raise ValueError(f"the name of a run is {name!r}; expected one of a folder below {root}")
-    folder = root / below
-    if folder.resolve() == notebook.resolve().parent:
-        raise ValueError(
-            f"the run would overwrite {notebook}, which is in {folder}; expected another name"
-        )
-    return folder
-
-
-def _check_owner(folder: Path, record: Mapping, wanted: dict, again: bool) -> None:
-    """Refuse a folder that has another run.
-
-    Raises:
-        ValueError: it is of another notebook; or it has other parameters, did not fail, and is
-            not to be run again.
-    """
-    mine = Path(wanted["notebook"]).name
-    other = Path(record.get("notebook", "")).name
-    if other not in ("", mine):
-        raise ValueError(
-            f"{folder} holds a run of {other}; expected another name for one of {mine}"
-        )
-    if again or record.get("status") in (None, "failed"):
-        return
-    changes = _changes(record, wanted)
-    if changes:
-        raise ValueError(
-            f"{folder} holds a run with other parameters: {'; '.join(changes)}; "
-            "expected another name, or again to replace it"
-        )
-
-
-def _changes(record: Mapping, wanted: dict) -> list[str]:
-    """What was otherwise in a recorded run, of all that it recorded."""
-    found = []
-    known, files = record.get("parameters", {}), record.get("files")
-    for name, value in wanted["parameters"].items():
-        if files is not None and name in {**files, **wanted["files"]}:
-            if files.get(name) != wanted["files"].get(name):
-                found.append(f"{name} named {known.get(name)!r} with other data, now {value!r}")
-        elif name in known and known[name] != value:
-            found.append(f"{name} was {known[name]!r}, now {value!r}")
-    return found
-
-
-def _is_done(record: Mapping, wanted: dict) -> bool:
-    """Whether a record is that of this run, finished."""
-    if record.get("status") != "done":
-        return False
-    # The same notebook may be called by another path; its relative paths are among the files.
-    same = Path(record.get("notebook", "")).name == Path(wanted["notebook"]).name
-    same &= record.get("code") == wanted["code"]
-    same &= record.get("parameters", {}).keys() == wanted["parameters"].keys()
-    # Runs of older versions did not record files.
-    same &= record.get("files", {}).keys() == wanted["files"].keys()
-    return same and not _changes(record, wanted)
 
 
 def _clear(folder: Path) -> None:

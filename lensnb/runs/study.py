@@ -30,8 +30,8 @@ from pathlib import Path
 
 from ..files import atomic_write, write_json
 from .parameters import read_yaml
-from .records import read_record
-from .runner import as_json, given_here, run_from, run_name
+from .records import as_json, read_record
+from .runner import given_here, run_from, run_name
 
 _KEYS = ("notebook", "parameters", "grid", "runs", "resources")
 _RESOURCES = {"threads": 1, "mem_mb": 4000, "runtime": 120}
@@ -241,7 +241,7 @@ def write_workflow(study: Study, root: Path) -> Path:
         "python": sys.executable,
         "file": str(study.file.resolve()),
         "root": str(root.resolve()),
-        "runs": {name: _plain(given) for name, given in study.runs.items()},
+        "runs": as_json(study.runs),
         "resources": study.resources,
     }
     write_json(listed, about)
@@ -251,10 +251,6 @@ def write_workflow(study: Study, root: Path) -> Path:
     with atomic_write(root / "Snakefile") as file:
         file.write(_WORKFLOW.encode())
     return root / "Snakefile"
-
-
-def _plain(given: Mapping) -> dict:
-    return {name: as_json(value) for name, value in given.items()}
 
 
 def run_one(file: str | Path, which: str | int, root: str | Path | None = None) -> Path:
@@ -298,7 +294,8 @@ def _failures(study: Study, root: Path) -> list[str]:
         status = record.get("status", "not started")
         if status == "done":
             continue
-        values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in parameters.items())
+        shown = as_json(parameters)
+        values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in shown.items())
         why = record.get("error") or f"it left no error; see {root / name / 'log.txt'}"
         found.append(f"{name} ({values}) is {status}: {why}")
     return found
