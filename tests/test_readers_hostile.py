@@ -113,6 +113,36 @@ def test_a_set_with_numbers_that_have_no_name(named):
     refuses("its simulation holds numbers beyond its 2 names", named)
 
 
+@pytest.mark.parametrize("name", ["simulation", "labels"])
+@pytest.mark.parametrize("shards", [None, (8,)])
+@pytest.mark.parametrize("version", [2, 3])
+def test_simulations_of_others_that_were_written_in_part(tmp_path, name, shards, version):
+    if shards and version == 2:
+        pytest.skip("version 2 has no shards")
+    path = tmp_path / "maps.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    group.create_array("maps", data=kappa(8, 8, 8))
+    how = {"shape": (8,), "chunks": (2,), "shards": shards, "dtype": "i8", "fill_value": -1}
+    numbers = group.create_array(name, **how)
+    numbers[:4] = np.arange(4)
+    refuses(f"of its {name} are", path)
+    given = open_maps(path, 5.0, simulation=[0, 0, 1, 1, 2, 2, 3, 3])
+    assert given.simulations.tolist() == [0, 1, 2, 3]
+    numbers[4:] = np.arange(4)
+    assert open_maps(path, 5.0).simulation.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_conditions_of_others_that_were_written_in_part(tmp_path):
+    path = tmp_path / "maps.zarr"
+    group = zarr.open_group(str(path), mode="w")
+    group.create_array("maps", data=kappa(8, 8, 8))
+    sigma8 = group.create_group("given").create_array(
+        "sigma8", shape=(8,), chunks=(4,), dtype="f4"
+    )
+    sigma8[:4] = 0.8
+    refuses("1 of the 2 chunks of its sigma8 are there", path)
+
+
 @pytest.mark.parametrize("labels", [[0.0, np.nan], [0.5, 1.0], [np.inf, 1.0]])
 def test_labels_that_are_no_numbers_of_simulations(tmp_path, labels):
     group = zarr.open_group(str(tmp_path / "maps.zarr"), mode="w")

@@ -124,7 +124,7 @@ def with_fill(array, value):
 
 
 def read_all(array, count: int) -> np.ndarray:
-    """The first ``count`` values of a small array that lensnb wrote, which writes every chunk.
+    """The first ``count`` values of a small array, of which every chunk was written.
 
     Raises:
         ValueError: some were not; zarr would fill them with a constant.

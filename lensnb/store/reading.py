@@ -307,7 +307,7 @@ def read_given(group, path: str | Path, count: int) -> dict:
     found = {}
     for name, array in sorted(group["given"].arrays()):
         if array.ndim < 3:
-            found[name] = np.asarray(array[:count])
+            found[name] = read_all(array, count)
         else:
             found[name] = StoredMaps(array, path, checked=True)[:count]
     return found
