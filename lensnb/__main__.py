@@ -418,6 +418,10 @@ def _convert(options: argparse.Namespace) -> int:
         if options.simulation is not None:
             raise ValueError("both --labels and --simulation were given; expected --simulation")
         how["simulation"] = options.labels
+    if options.out.exists():
+        raise FileExistsError(
+            f"{options.out} exists; expected the name of a new file after the files to read"
+        )
     files = options.files
     if len(files) == 1:
         files = files[0]  # which may be a pattern
