@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data import MapSet
 from ..store.reading import simulation_name
-from .content import check_called
+from .content import check_called, check_file_called
 from .filemaps import MOST_PACKED, SMALL, FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
@@ -25,6 +25,7 @@ class Npy(Format):
         return ends_in(path, ".npy") and asked.mask is None
 
     def read(self, path: Path, asked: Options) -> FileMaps:
+        check_file_called(path)
         return read_npy(path)
 
 
@@ -84,6 +85,7 @@ def read_npz(path: Path, labelled: bool = True) -> FileMaps:
         return _saved_set(path)
     name, maps = _only_maps(path, arrays)
     check_called(path, "its key", name)
+    check_file_called(path)
     found = FileMaps(maps, _side(path, arrays), _redshift(path, maps, arrays))
     if labelled:
         found.simulation = _simulation(path, maps, arrays)

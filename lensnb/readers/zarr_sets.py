@@ -12,6 +12,7 @@ from ..files import atomic_folder, optional
 from ..store import MapWriter, StoredMaps
 from ..store.chunks import check_blosc, check_chunks, check_codecs, read_all, with_fill
 from ..store.reading import read_given, read_simulation, simulation_name
+from .content import check_file_called
 from .filemaps import FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
@@ -29,6 +30,7 @@ class Zarr(Format):
         return ends_in(path, ".zarr")
 
     def read(self, path: Path, asked: Options) -> FileMaps:
+        check_file_called(path)
         return read_zarr(path, asked.simulation is None)
 
 
