@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,6 +143,18 @@ def test_records_say_where_the_training_is(uninterrupted):
         assert record["images_per_second"] == pytest.approx(
             4 * 8 / (record["seconds"] - before["seconds"])
         )
+
+
+def test_settings_are_numbers_of_python_wherever_they_come_from(tmp_path):
+    numbers = {"batch": np.int32(8), "lr": np.float32(0.5), "seed": np.int64(10**13)}
+    settings = Settings(np.int64(6), ema=torch.tensor(0.5), **numbers)
+    assert settings == Settings(6, 8, lr=0.5, ema=0.5, seed=10**13)
+    assert json.loads(json.dumps(settings.as_json())) == settings.as_json()
+    for seed in (1.5, "1", None):
+        with pytest.raises(ValueError, match="seed must be a whole number, found"):
+            Settings(6, seed=seed)
+    with pytest.raises(ValueError, match="lr must be one number, found"):
+        Settings(6, lr="fast")
 
 
 def settled(model, maps, held_out, steps=60, **settings):
