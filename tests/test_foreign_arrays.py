@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lensnb import plot
 from lensnb.compare import compare
 from lensnb.data import MapSet
 from lensnb.given import as_arrays
@@ -80,6 +81,8 @@ def test_a_mask_in_every_place_where_maps_come_in(tmp_path):
         "conditions": lambda: as_arrays("x", {"noisy": maps}),
         "a writer": lambda: MapWriter(tmp_path / "a.zarr", 5.0).append(maps, 0),
         "a statistic of the suite": lambda: few["pdf"](maps),
+        "a plot": lambda: plot.kappa_map(None, maps[0], 5.0),
+        "a gallery": lambda: plot.gallery({"mine": maps}, 5.0),
         "a comparison": lambda: compare(
             truth, MapSet(kappa(8, 32, 32, seed=1), 5.0, simulation=np.arange(8) + 8),
             {"mine": maps}, statistics=few, look_at_maps=False, rounds=2,
@@ -89,6 +92,15 @@ def test_a_mask_in_every_place_where_maps_come_in(tmp_path):
         with pytest.raises(ValueError, match=words):
             call()
             pytest.fail(place)
+
+
+def test_a_mask_in_a_widget():
+    pytest.importorskip("anywidget")
+    from lensnb import widgets
+
+    for call in (widgets.explore, widgets.spot_the_fake):
+        with pytest.raises(ValueError, match="'mine' is a masked array with .* hidden values"):
+            call({"truth": kappa(8, 32, 32), "mine": hidden(8, 32, 32)}, side_deg=5)
 
 
 def test_a_mask_that_hides_nothing_is_no_loss():
