@@ -454,6 +454,10 @@ def _simulate(options: argparse.Namespace) -> int:
     from . import sims
 
     boxes = range(options.first, options.last + 1)
+    if not boxes:
+        raise ValueError(
+            f"there is no box from {options.first} to {options.last}; expected the first box first"
+        )
     sims.simulate_boxes(boxes, options.folder, _cone(options), options.workers)
     return 0
 
