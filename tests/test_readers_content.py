@@ -482,6 +482,24 @@ def test_columns_that_are_refused_by_name(tmp_path, field):
     refuses(r"1 galaxies have \|γ\| of 1 or more, the first 1.5", path, **PIXEL)
 
 
+def test_catalogues_of_which_no_galaxy_counts(tmp_path, field):
+    ra = field[0]
+    path = sky_table(tmp_path / "c.fits", field, weight=0 * ra)
+    refuses(r"has no galaxy with a weight above 0, of 20000; expected some", path, **PIXEL)
+    none = np.zeros(0)
+    path = table(path, ra=none, dec=none, gamma1=none, gamma2=none)
+    refuses("has a table without a row; expected galaxies", path, **PIXEL)
+
+
+@pytest.mark.parametrize("factor, unit", [(3600, None), (60, None), (3600, "arcmin"), (60, "deg")])
+def test_positions_that_are_not_on_the_sky(tmp_path, field, factor, unit):
+    ra, dec, gamma, _, _ = field
+    where = {"ra": 20 + factor * ra, "dec": 91 + factor * (dec - dec.min())}
+    units = {"ra": unit, "dec": unit} if unit else None
+    path = table(tmp_path / "c.fits", units, **where, gamma1=gamma.real, gamma2=gamma.imag)
+    refuses("of .* degrees; expected at most (90|360), or the unit of these", path, **PIXEL)
+
+
 def test_units_of_positions(tmp_path, field):
     ra, dec, gamma, _, _ = field
     shears = {"gamma1": gamma.real, "gamma2": gamma.imag}
