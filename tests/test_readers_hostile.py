@@ -238,6 +238,19 @@ def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path, name):
     refuses("is a pipe, a socket or a device", tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "maps/zarr.json", "maps/.zarray", ".zattrs"])
+def test_metadata_of_zarr_that_are_no_files(tmp_path, name):
+    path = tmp_path / "set.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=3 if "json" in name else 2)
+    group.create_array("maps", data=kappa(2, 8, 8))
+    (path / name).unlink(missing_ok=True)
+    os.mkfifo(path / name)
+    refuses(f"{name} is no file", path)
+    (path / name).unlink()
+    (path / name).symlink_to("/dev/zero")
+    refuses(f"{name} is no file", path)
+
+
 def test_pipes_as_simulation_and_as_mask(tmp_path):
     np.save(tmp_path / "a.npy", kappa(2, 8, 8))
     os.mkfifo(tmp_path / "pipe.npy")

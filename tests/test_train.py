@@ -7,6 +7,7 @@ import errno
 import functools
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import torch
 
 from lensnb import files
 from lensnb.data import random_symmetry
-from lensnb.files import read_checkpoint, save_checkpoint
+from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.nets import UNet
@@ -423,6 +424,20 @@ def test_a_finished_training_is_left_alone(tmp_path):
 
 
 # ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("part", ["model.", "average.", "adam."])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_training_with_values_that_are_not_finite_is_refused(tmp_path, part, value):
+    """Even one that is finished, whose weights would be left in the model."""
+    run(build(), tmp_path)
+    path = tmp_path / "training.safetensors"
+    tensors, header = read_checkpoint(path)
+    name = next(one for one in tensors if one.startswith(part) and tensors[one].ndim)
+    tensors[name].view(-1)[0] = value
+    write_tensors(path, tensors, header)
+    with pytest.raises(ValueError, match=rf"values in {re.escape(name)} that are not finite"):
+        run(build(), tmp_path)
 
 
 @pytest.mark.parametrize(
