@@ -429,6 +429,10 @@ def _convert(options: argparse.Namespace) -> int:
         if options.simulation is not None:
             raise ValueError("both --labels and --simulation were given; expected --simulation")
         how["simulation"] = options.labels
+    if options.out.exists():
+        raise FileExistsError(
+            f"{options.out} exists; expected the name of a new file after the files to read"
+        )
     files = options.files
     if len(files) == 1:
         files = files[0]  # which may be a pattern
@@ -461,6 +465,10 @@ def _simulate(options: argparse.Namespace) -> int:
     from . import sims
 
     boxes = range(options.first, options.last + 1)
+    if not boxes:
+        raise ValueError(
+            f"there is no box from {options.first} to {options.last}; expected the first box first"
+        )
     sims.simulate_boxes(boxes, options.folder, _cone(options), options.workers)
     return 0
 

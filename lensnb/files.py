@@ -56,15 +56,27 @@ def lock(path: str | Path, wait: bool = False) -> BaseFileLock:
     try:
         found.acquire(blocking=False)
     except Timeout:
+        if not hidden.exists():
+            if not _can_be_made(hidden):
+                return found
+            return lock(path, wait)  # the other process has ended
         if not wait:
             raise InUse(
                 f"{path} is being written by another process; expected one writer at a time"
             ) from None
         print(f"waiting for another process that writes {path}", flush=True)
         found.acquire()
-    except OSError:  # a read-only folder, or a file system without locks
+    except (OSError, NotImplementedError):  # a read-only folder, or no locks on this file system
         pass
     return found
+
+
+def _can_be_made(file: Path) -> bool:
+    try:
+        file.touch()
+    except OSError:
+        return False
+    return True
 
 
 def unlock(held: BaseFileLock) -> None:
@@ -124,23 +136,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: there is something of that name; a folder cannot be replaced in one step.
+        InUse: another process writes it.
     """
     path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} exists; expected a new folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_parts(path)
-    part = _part_of(path)
-    part.mkdir()
-    try:
-        yield part / path.name
-        os.rename(part / path.name, path)
-    except KeyboardInterrupt:
-        # A thread of zarr still writes for a moment, and would make the folder again.
-        time.sleep(0.1)
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with locked(path):
+        if path.exists():
+            raise FileExistsError(f"{path} exists; expected a new folder")
+        _remove_parts(path)
+        part = _part_of(path)
+        part.mkdir()
+        try:
+            yield part / path.name
+            os.rename(part / path.name, path)
+        except KeyboardInterrupt:
+            # A thread of zarr still writes for a moment, and would make the folder again.
+            time.sleep(0.1)
+            raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _part_of(path: Path) -> Path:

@@ -20,6 +20,8 @@ import numpy as np
 
 HUBBLE_DISTANCE = 2997.92458  # c / (100 km/s/Mpc), in Mpc/h
 
+_LARGEST = 3.0  # of σ₈, h and n_s
+
 
 @dataclass(frozen=True)
 class Cosmology:
@@ -46,6 +48,10 @@ class Cosmology:
         for name, value in asdict(self).items():
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, found {value}")
+        for name in ("sigma8", "h", "n_s"):
+            if getattr(self, name) > _LARGEST:  # h = 70 would be in another unit
+                found = getattr(self, name)
+                raise ValueError(f"{name} must be at most {_LARGEST:g}, found {found}")
         if not self.omega_b < self.omega_m <= 1:
             raise ValueError(
                 f"omega_m must be above omega_b = {self.omega_b} and at most 1, "

@@ -56,6 +56,18 @@ def test_the_file_is_read_as_maps_like_the_models(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps.json", "maps.npy"]
 
 
+def test_numbers_of_numpy_draw_the_same_maps(tmp_path):
+    plain = draw(field(), 40, tmp_path / "a.npy", 10**13, 16)
+    numbers = (np.int64(40), tmp_path / "b.npy", np.int64(10**13), np.int32(16))
+    assert draw(field(), *numbers).read_bytes() == plain.read_bytes()
+    assert draw(field(), 40, tmp_path / "b.npy", 10**13, 16)  # it is done, in the same way
+    flow = Flow(16, KappaTransform.fit(field().sample(16)))
+    for half in (0.5, np.float32(0.5), np.float64(0.5)):
+        draw(flow, 4, tmp_path / "c.npy", temperature=half)
+    with pytest.raises(ValueError, match="seed must be a whole number, found 1.5"):
+        draw(field(), 4, tmp_path / "d.npy", 1.5)
+
+
 def test_no_more_than_a_block_is_held(tmp_path):
     model = field()
     draw(model, 1000, tmp_path / "maps.npy", block=64)

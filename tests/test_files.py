@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from waiting import HANGS
@@ -50,7 +51,8 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path, kind):
     subprocess.run(
         [sys.executable, "-c", KILLED.format(kind=kind), tmp_path / "a [1]"], timeout=HANGS
     )
-    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    left = sorted(path.suffix for path in tmp_path.iterdir())
+    assert left == {"atomic_write": [".part"], "atomic_folder": [".lock", ".part"]}[kind]
     (tmp_path / "a [1].npy.part").touch()  # of something else
     if kind == "atomic_write":
         with atomic_write(tmp_path / "a [1]") as file:
@@ -77,6 +79,44 @@ def test_one_writer_at_a_time_and_no_file_is_left(tmp_path):
         with locked(path):
             pass
     assert not list(tmp_path.iterdir())
+
+
+def test_one_writer_of_a_folder_at_a_time(tmp_path):
+    """The other one is refused before its work, and not after it."""
+    path = tmp_path / "set.zarr"
+    with atomic_folder(path) as part:
+        part.mkdir()
+        with pytest.raises(InUse, match="set.zarr is being written by another process"):
+            with atomic_folder(path):
+                pytest.fail("it began to write")
+    assert path.is_dir() and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileExistsError, match="set.zarr exists; expected a new folder"):
+        with atomic_folder(path):
+            pytest.fail("it began to write")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no folder that takes no files here")
+def test_where_no_lock_can_be_made_nobody_is_said_to_write():
+    with pytest.raises(OSError, match="could not write /proc/y.npy"):
+        with locked("/proc/y.npy"), atomic_write("/proc/y.npy"):
+            pass
+
+
+def test_a_lock_that_ends_while_another_process_asks_is_taken(tmp_path, monkeypatch):
+    """The other process removes the file of its lock just before this one looks at it."""
+    held = lock(tmp_path / "a")
+    exists = Path.exists
+
+    def ended(path):
+        if held.is_locked and path.name == ".a.lock":
+            unlock(held)
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", ended)
+    mine = lock(tmp_path / "a")
+    assert mine.is_locked
+    unlock(mine)
 
 
 def test_a_lock_excludes_other_processes(tmp_path):

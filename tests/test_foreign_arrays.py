@@ -1,16 +1,26 @@
 """Arrays, labels and numbers of NumPy, pandas, h5py, astropy and torch, by one entry."""
 
 import json
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lensnb import plot
 from lensnb.compare import compare
 from lensnb.data import MapSet
 from lensnb.given import as_arrays
 from lensnb.maps import MapGrid
-from lensnb.maps.arrays import plain_array, plain_json, plain_labels, plain_number, plain_tensor
+from lensnb.maps.arrays import (
+    plain_array,
+    plain_json,
+    plain_labels,
+    plain_number,
+    plain_tensor,
+    plain_whole,
+)
 from lensnb.readers import open_maps
 from lensnb.stats import bispectrum, minkowski, moments, pdf, peak_counts, power_spectrum, suite
 from lensnb.store import MapWriter
@@ -51,6 +61,16 @@ def test_no_statistic_counts_what_lies_under_a_mask(function):
         function(hidden(2, 32, 32))
 
 
+@pytest.mark.parametrize("function", STATISTICS.values(), ids=STATISTICS)
+@pytest.mark.parametrize("as_torch", [True, False])
+def test_no_statistic_takes_the_real_part_of_a_shear(function, as_torch):
+    gamma = kappa(2, 32, 32) + 1j * kappa(2, 32, 32, seed=1)
+    if as_torch:
+        gamma = torch.from_numpy(gamma)
+    with pytest.raises(ValueError, match="needs real κ, found torch.complex64"):
+        function(gamma)
+
+
 def test_a_mask_in_every_place_where_maps_come_in(tmp_path):
     words = "a masked array with .* hidden values"
     maps, truth = hidden(8, 32, 32), MapSet(kappa(8, 32, 32), 5.0)
@@ -61,6 +81,8 @@ def test_a_mask_in_every_place_where_maps_come_in(tmp_path):
         "conditions": lambda: as_arrays("x", {"noisy": maps}),
         "a writer": lambda: MapWriter(tmp_path / "a.zarr", 5.0).append(maps, 0),
         "a statistic of the suite": lambda: few["pdf"](maps),
+        "a plot": lambda: plot.kappa_map(None, maps[0], 5.0),
+        "a gallery": lambda: plot.gallery({"mine": maps}, 5.0),
         "a comparison": lambda: compare(
             truth, MapSet(kappa(8, 32, 32, seed=1), 5.0, simulation=np.arange(8) + 8),
             {"mine": maps}, statistics=few, look_at_maps=False, rounds=2,
@@ -70,6 +92,15 @@ def test_a_mask_in_every_place_where_maps_come_in(tmp_path):
         with pytest.raises(ValueError, match=words):
             call()
             pytest.fail(place)
+
+
+def test_a_mask_in_a_widget():
+    pytest.importorskip("anywidget")
+    from lensnb import widgets
+
+    for call in (widgets.explore, widgets.spot_the_fake):
+        with pytest.raises(ValueError, match="'mine' is a masked array with .* hidden values"):
+            call({"truth": kappa(8, 32, 32), "mine": hidden(8, 32, 32)}, side_deg=5)
 
 
 def test_a_mask_that_hides_nothing_is_no_loss():
@@ -231,6 +262,43 @@ def test_a_provenance_with_numbers_of_numpy_is_saved(tmp_path):
         writer.append(one.maps, 0)
     found = open_maps(tmp_path / "a.zarr").provenance
     assert {key: found[key] for key in plain} == plain
+
+
+def test_a_provenance_with_objects_of_any_kind_is_saved(tmp_path):
+    pytest.importorskip("zarr")
+    about = {
+        "file": Path("a") / "b.npy",
+        "made": datetime(2026, 1, 2),
+        "day": np.datetime64("2026-01-02"),
+        "box": 3 * units.Mpc,
+        "ell": torch.tensor([1, 2]),
+        "names": {"x"},
+    }
+    plain = plain_json(about)
+    assert plain == {
+        "file": str(Path("a") / "b.npy"),
+        "made": "2026-01-02 00:00:00",
+        "day": "2026-01-02",
+        "box": "3.0 Mpc",
+        "ell": [1, 2],
+        "names": "{'x'}",
+    }
+    one = MapSet(kappa(2, 8, 8), 5.0, provenance=about)
+    assert MapSet.load(one.save(tmp_path / "a.npz")).provenance == plain
+    with MapWriter(tmp_path / "a.zarr", 5.0, provenance=about) as writer:
+        writer.append(one.maps, 0)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.uint8(3), np.array(3), torch.tensor(3), True])
+def test_a_whole_number_from_anywhere_is_one_of_python(value):
+    found = plain_whole("x", value)
+    assert type(found) is int and found == int(value)
+
+
+@pytest.mark.parametrize("value", [1.5, 3.0, "3", None, np.float32(3), [3]])
+def test_no_whole_number_is_one_sentence(value):
+    with pytest.raises(ValueError, match="^x must be a whole number, found"):
+        plain_whole("x", value)
 
 
 def test_no_number_is_one_sentence():

@@ -69,6 +69,56 @@ def test_holes_of_zeros(share):
     refuses(maps, r"is exactly 0 in \d+\.\d% of the pixels, .* in map 1 of 4")
 
 
+def half_of(n: int) -> np.ndarray:
+    return np.arange(n * n).reshape(n, n) < n * n // 2
+
+
+def patch_of(n: int) -> np.ndarray:
+    inside = np.arange(n) // 10 == 2
+    return inside[:, None] & inside
+
+
+def band_of(n: int) -> np.ndarray:
+    return np.repeat(np.arange(n) % 16 == 3, n).reshape(n, n)
+
+
+def scattered(n: int) -> np.ndarray:
+    return np.random.default_rng(2).random((n, n)) < 0.03
+
+
+@pytest.mark.parametrize("hole", [half_of, patch_of, band_of, scattered])
+@pytest.mark.parametrize("value", [-0.001, -1.0, "mean", 0.0])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_holes_of_any_value(hole, value, dtype):
+    """In one channel of one map. The sample misses a scattered hole once in 10⁵ maps."""
+    maps = kappa(3, 2, 64, 64).astype(dtype)
+    if value == "mean":
+        value = maps[1, 1].mean(dtype=np.float64)
+    maps[1, 1][hole(64)] = value
+    refuses(maps, r"is exactly \S+ in \d+\.\d% of the pixels, as where nothing .* in map 1 of 3")
+
+
+@pytest.mark.parametrize("n", [32, 64, 96])
+@pytest.mark.parametrize("step", [1e-4, 1e-3, 5e-3, 1e-2])
+def test_rounded_values_are_no_holes(n, step):
+    """Down to seven different values in a map, with zero or without, of a skewed field too."""
+    for maps in (kappa(20, n, n), np.exp(25 * kappa(20, n, n)) / 40 - 0.025):
+        check_pixels("a.npy", (np.round(maps / step) + 0.5).astype("f4") * step)
+
+
+def test_the_sample_in_half_precision_and_published_maps_in_it(published):
+    from lensnb.data import load_sample
+    from lensnb.readers import open_maps
+
+    check_pixels("sample", load_sample("truth").maps[:200])
+    for path in sorted((published / "lenstools_raytraced").glob("*.fit")):
+        maps = open_maps(path).maps
+        check_pixels(path, maps.astype(np.float16))
+        check_pixels(path, (0.05 * maps).astype(np.float16))
+    planes = open_maps(published / "lenstools_planes" / "planes_256.npz").maps
+    check_pixels("planes", planes.astype(np.float16))
+
+
 def test_a_few_zeros_and_coarse_values_are_no_holes():
     maps = kappa(4, 64, 64)
     maps[:, 0, :20] = 0

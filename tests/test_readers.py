@@ -196,6 +196,42 @@ def test_npz_without_maps_names_its_keys(tmp_path):
     )
 
 
+@pytest.mark.parametrize("key", ["simulation", "labels"])
+@pytest.mark.parametrize("values", [[4, 4, 1, 1, 7], list("ccaab")])
+def test_npz_with_simulations_of_its_own(tmp_path, kappa, key, values):
+    path = tmp_path / "maps.npz"
+    np.savez(path, maps=kappa, side_deg=5.0, z_source=0.7, **{key: values})
+    maps = open_maps(path)
+    assert maps.simulation.tolist() == values and maps.z_source == 0.7
+    refuses("says z_source = 0.7; the argument says 1", path, z_source=1.0)
+    assert len(open_maps(path, simulation="each").simulations) == 5
+
+
+def test_npz_with_simulations_that_do_not_fit(tmp_path, kappa):
+    path = tmp_path / "maps.npz"
+    np.savez(path, maps=kappa, side_deg=5.0, simulation=np.arange(4))
+    words = r"has simulation of the shape \(4,\); expected \(5,\), one simulation a map"
+    refuses(words, path)
+    assert open_maps(path, simulation=np.arange(5)).simulation.tolist() == [0, 1, 2, 3, 4]
+    np.savez(path, maps=kappa, side_deg=5.0, labels=[0.5, 1, 1, 2, 2])
+    refuses("expected whole numbers or names of simulations", path)
+    np.savez(path, maps=kappa[0], side_deg=5.0, simulation=3)
+    assert open_maps(path).simulation.tolist() == [3]
+
+
+@pytest.mark.parametrize("z", [np.nan, [np.nan] * 5, 0.7, [0.7] * 5, np.float32(0.7)])
+def test_npz_with_one_redshift_or_an_unknown_one(tmp_path, kappa, z):
+    np.savez(tmp_path / "maps.npz", maps=kappa, side_deg=5.0, zs=z)
+    expected = pytest.approx(np.ravel(z)[0], nan_ok=True)
+    assert open_maps(tmp_path / "maps.npz").z_source == expected
+
+
+@pytest.mark.parametrize("z", [-1.0, "far", [0.5, 1.0]])
+def test_npz_with_a_redshift_that_is_none(tmp_path, kappa, z):
+    np.savez(tmp_path / "maps.npz", maps=kappa, side_deg=5.0, z_source=z)
+    refuses("as its key z_source; expected one positive number", tmp_path / "maps.npz")
+
+
 @pytest.mark.parametrize("keep", [0, 3, 200, 0.5, -1])
 @pytest.mark.parametrize("ours", [True, False])
 def test_truncated_npz(tmp_path, kappa, keep, ours):

@@ -91,7 +91,14 @@ def test_oblong_pixels(tmp_path):
 
 @pytest.mark.parametrize(
     "card, name",
-    [("OBJECT", "gamma_1"), ("EXTNAME", "SHEAR"), ("BTYPE", "galaxy counts"), ("CONTENT", "mask")],
+    [
+        ("OBJECT", "gamma_1"),
+        ("EXTNAME", "SHEAR"),
+        ("BTYPE", "galaxy counts"),
+        ("CONTENT", "mask"),
+        ("OBJECT", "magnification mu"),
+        ("OBJECT", "lensing potential"),
+    ],
 )
 def test_images_of_something_else_by_name(tmp_path, card, name):
     path = image(tmp_path / "a.fits", ANGLE=2.0, **{card: name})
@@ -101,6 +108,39 @@ def test_images_of_something_else_by_name(tmp_path, card, name):
 @pytest.mark.parametrize("name", ["kappa from shear", "COSMOS field", "weightless", "convergence"])
 def test_images_of_kappa_by_name(tmp_path, name):
     assert len(open_maps(image(tmp_path / "a.fits", ANGLE=2.0, OBJECT=name))) == 1
+
+
+@pytest.mark.parametrize("unit", ["Msun/pc2", "K", "Mpc2/h2"])
+def test_images_with_a_unit(tmp_path, unit):
+    path = image(tmp_path / "a.fits", ANGLE=2.0, BUNIT=unit)
+    refuses(rf"has maps in '{unit}' \(card BUNIT\); expected κ, without a unit", path)
+    healpy.write_map(path, sky(), dtype=np.float32, column_units=unit, overwrite=True)
+    refuses(rf"has maps in '{unit}' \(column ", path, **PATCH)
+
+
+@pytest.mark.parametrize("unit", ["", "1", "dimensionless", "none"])
+def test_images_without_a_unit(tmp_path, unit):
+    assert len(open_maps(image(tmp_path / "a.fits", ANGLE=2.0, BUNIT=unit))) == 1
+
+
+NO_KAPPA = ["gamma1", "gamma2_0001", "map_shear_3", "Magnification", "lensing_potential", "e1"]
+
+
+@pytest.mark.parametrize("name", NO_KAPPA)
+def test_files_of_something_else_by_name(tmp_path, name):
+    maps = kappa(4, 16, 16)
+    np.save(tmp_path / f"{name}.npy", maps)
+    np.savez(tmp_path / f"{name}.npz", maps=maps)
+    image(tmp_path / f"{name}.fits", maps, ANGLE=2.0)
+    for ending in ("npy", "npz", "fits"):
+        words = rf"calls its maps '{name}' \(its name\); expected κ"
+        refuses(words, tmp_path / f"{name}.{ending}", side_deg=2.0)
+
+
+@pytest.mark.parametrize("name", ["kappa_from_shear", "maps_e2", "run_g1", "no_mask", "gammas"])
+def test_files_that_may_hold_kappa_by_name(tmp_path, name):
+    np.save(tmp_path / f"{name}.npy", kappa(4, 16, 16))
+    assert len(open_maps(tmp_path / f"{name}.npy", 5.0)) == 4
 
 
 def test_archives_of_something_else_by_name(tmp_path):
@@ -128,6 +168,20 @@ def test_two_components_of_a_shear_without_a_word_about_it(tmp_path, n, order, s
     refuses("are the components of a shear", tmp_path / "pairs.npy", side_deg=5)
 
 
+def test_components_of_a_shear_along_either_axis_and_beside_their_kappa(tmp_path):
+    two = np.stack(gamma())
+    cube = np.stack([load_sample("truth").maps[40].astype("f4"), *two])
+    stacks = {
+        "components first": np.stack([two, 0.9 * two, 1.1 * two, two], 1),
+        "a cube": cube,
+        "cubes": np.stack([cube] * 4),
+        "cubes, components first": np.stack([cube] * 4, 1),
+    }
+    for maps in stacks.values():
+        np.save(tmp_path / "stack.npy", maps)
+        refuses("are the components of a shear", tmp_path / "stack.npy", side_deg=5)
+
+
 def test_two_maps_of_kappa_are_no_shear(tmp_path):
     """100 pairs. None of 500 had more than 70 % of the power in a mode; 75 % is refused."""
     maps = load_sample("truth").tensor().numpy()
@@ -148,6 +202,13 @@ def test_two_maps_of_kappa_are_no_shear(tmp_path):
         (("convergence_z49.fit", "convergence_z128.fit"), True),
         (("k_zs0.5_r1.fits", "k_zs1.0_r1.fits"), True),
         (("kappa_z_1p5.npy", "kappa_z_2p0.npy"), True),
+        (("kappa_bin1.npy", "kappa_bin2.npy", "kappa_bin3.npy"), True),
+        (("map_tomo1.npy", "map_tomo2.npy"), True),
+        (("k_redshift_1.0.npy", "k_redshift_2.0.npy"), True),
+        (("k_zbin1_r3.npy", "k_zbin2_r3.npy"), True),
+        (("k_bin1_z0.5.npy", "k_bin2_z0.9.npy", "k_bin2_z1.0.npy"), True),
+        (("k_bin1_r1.npy", "k_bin1_r2.npy"), False),
+        (("robin1.npy", "robin2.npy"), False),
         (("map_1.fits", "map_2.fits"), False),
         (("k_z1_r1.fits", "k_z1_r2.fits"), False),
         (("k_z1_r1.fits", "k_z2_r2.fits"), False),
@@ -176,6 +237,13 @@ def test_planes_in_one_file_share_a_simulation(tmp_path):
     assert open_maps(tmp_path / "b.npz").simulation.tolist() == [0, 0, 0]
     np.savez(tmp_path / "c.npz", z=[1.0, 1.0, 1.0], **planes)
     assert open_maps(tmp_path / "c.npz").simulation.tolist() == [0, 1, 2]
+
+
+def test_bins_of_one_sky_are_no_independent_simulations(tmp_path):
+    for number in (1, 2, 3):
+        np.save(tmp_path / f"kappa_bin{number}.npy", kappa(2, 16, 16, seed=number))
+    maps = open_maps(tmp_path / "kappa_bin*.npy", 5.0)
+    assert maps.simulation.tolist() == [0, 1, 0, 1, 0, 1]
 
 
 def test_published_planes_are_of_one_sight_line(published):
@@ -412,6 +480,24 @@ def test_columns_that_are_refused_by_name(tmp_path, field):
     gamma[5] = 1.5
     path = table(path, ra=ra, dec=dec, gamma1=gamma.real, gamma2=gamma.imag)
     refuses(r"1 galaxies have \|γ\| of 1 or more, the first 1.5", path, **PIXEL)
+
+
+def test_catalogues_of_which_no_galaxy_counts(tmp_path, field):
+    ra = field[0]
+    path = sky_table(tmp_path / "c.fits", field, weight=0 * ra)
+    refuses(r"has no galaxy with a weight above 0, of 20000; expected some", path, **PIXEL)
+    none = np.zeros(0)
+    path = table(path, ra=none, dec=none, gamma1=none, gamma2=none)
+    refuses("has a table without a row; expected galaxies", path, **PIXEL)
+
+
+@pytest.mark.parametrize("factor, unit", [(3600, None), (60, None), (3600, "arcmin"), (60, "deg")])
+def test_positions_that_are_not_on_the_sky(tmp_path, field, factor, unit):
+    ra, dec, gamma, _, _ = field
+    where = {"ra": 20 + factor * ra, "dec": 91 + factor * (dec - dec.min())}
+    units = {"ra": unit, "dec": unit} if unit else None
+    path = table(tmp_path / "c.fits", units, **where, gamma1=gamma.real, gamma2=gamma.imag)
+    refuses("of .* degrees; expected at most (90|360), or the unit of these", path, **PIXEL)
 
 
 def test_units_of_positions(tmp_path, field):

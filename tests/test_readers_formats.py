@@ -361,11 +361,10 @@ def test_zarr_of_a_map_set(tmp_path, simulation, z_source):
 
 
 def test_zarr_leaves_nothing_when_it_fails(tmp_path):
-    with pytest.raises(TypeError):
-        save_zarr(
-            MapSet(normal(1, 8, 8).astype(np.float32), 5.0, provenance={"no": object()}),
-            tmp_path / "set.zarr",
-        )
+    maps = normal(1, 8, 8).astype(np.float32)
+    maps[0, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="1 pixels that are NaN"):
+        save_zarr(MapSet(maps, 5.0), tmp_path / "set.zarr")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -661,14 +660,26 @@ def test_convert_takes_the_old_name_of_simulation_with_a_warning(tmp_path, capsy
     assert "expected --simulation" in capsys.readouterr().err
 
 
-def test_convert_leaves_what_is_there_when_it_refuses(tmp_path, small_slics, capsys):
+def test_convert_writes_nothing_when_it_refuses(tmp_path, small_slics, capsys):
     path, _ = write_slics(tmp_path, z="0.897")
-    (tmp_path / "set.npz").write_text("old")
     assert main(["convert", str(path), str(tmp_path / "set.npz")]) == 1
     assert "expected the argument z_source" in capsys.readouterr().err
-    assert (tmp_path / "set.npz").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
     assert main(["convert", str(path), str(tmp_path / "set.npy")]) == 1
     assert "set.npy has another ending; expected .npz or .zarr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["1.npz", "2.npz", "3.npz"], ["1.npz", "1.npz"]])
+def test_convert_never_replaces_a_file_such_as_its_own_source(tmp_path, capsys, words):
+    files = [tmp_path / name for name in ("1.npz", "2.npz", "3.npz")]
+    for number, path in enumerate(files):
+        MapSet(normal(2, 16, 16), 5.0, simulation=np.array([number, number])).save(path)
+    before = [path.read_bytes() for path in files]
+    assert main(["convert", *[str(tmp_path / one) for one in words], "--pixels", "8"]) == 1
+    assert f"{words[-1]} exists; expected the name of a new file" in capsys.readouterr().err
+    assert [path.read_bytes() for path in files] == before
+    (tmp_path / "folder.zarr").mkdir()
+    assert main(["convert", str(files[0]), str(tmp_path / "folder.zarr")]) == 1
 
 
 # ---------------------------------------------------------------- refusals, one sentence each

@@ -113,6 +113,36 @@ def test_a_set_with_numbers_that_have_no_name(named):
     refuses("its simulation holds numbers beyond its 2 names", named)
 
 
+@pytest.mark.parametrize("name", ["simulation", "labels"])
+@pytest.mark.parametrize("shards", [None, (8,)])
+@pytest.mark.parametrize("version", [2, 3])
+def test_simulations_of_others_that_were_written_in_part(tmp_path, name, shards, version):
+    if shards and version == 2:
+        pytest.skip("version 2 has no shards")
+    path = tmp_path / "maps.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    group.create_array("maps", data=kappa(8, 8, 8))
+    how = {"shape": (8,), "chunks": (2,), "shards": shards, "dtype": "i8", "fill_value": -1}
+    numbers = group.create_array(name, **how)
+    numbers[:4] = np.arange(4)
+    refuses(f"of its {name} are", path)
+    given = open_maps(path, 5.0, simulation=[0, 0, 1, 1, 2, 2, 3, 3])
+    assert given.simulations.tolist() == [0, 1, 2, 3]
+    numbers[4:] = np.arange(4)
+    assert open_maps(path, 5.0).simulation.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_conditions_of_others_that_were_written_in_part(tmp_path):
+    path = tmp_path / "maps.zarr"
+    group = zarr.open_group(str(path), mode="w")
+    group.create_array("maps", data=kappa(8, 8, 8))
+    sigma8 = group.create_group("given").create_array(
+        "sigma8", shape=(8,), chunks=(4,), dtype="f4"
+    )
+    sigma8[:4] = 0.8
+    refuses("1 of the 2 chunks of its sigma8 are there", path)
+
+
 @pytest.mark.parametrize("labels", [[0.0, np.nan], [0.5, 1.0], [np.inf, 1.0]])
 def test_labels_that_are_no_numbers_of_simulations(tmp_path, labels):
     group = zarr.open_group(str(tmp_path / "maps.zarr"), mode="w")
@@ -206,6 +236,19 @@ def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path, name):
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to("/dev/zero")
     refuses("is a pipe, a socket or a device", tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "maps/zarr.json", "maps/.zarray", ".zattrs"])
+def test_metadata_of_zarr_that_are_no_files(tmp_path, name):
+    path = tmp_path / "set.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=3 if "json" in name else 2)
+    group.create_array("maps", data=kappa(2, 8, 8))
+    (path / name).unlink(missing_ok=True)
+    os.mkfifo(path / name)
+    refuses(f"{name} is no file", path)
+    (path / name).unlink()
+    (path / name).symlink_to("/dev/zero")
+    refuses(f"{name} is no file", path)
 
 
 def test_pipes_as_simulation_and_as_mask(tmp_path):

@@ -6,6 +6,7 @@ each says how often a correct code would fail it with another seed.
 
 import json
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from scipy.integrate import quad
 from waiting import HANGS
 
 from lensnb import theory
+from lensnb.__main__ import main
 from lensnb.data import SAMPLE, load_sample
 from lensnb.maps import MapGrid
 from lensnb.sims import LightCone, boxes, kappa_maps, nbody, simulate_boxes
@@ -346,12 +348,66 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, quick, other):
     simulate_boxes([1], tmp_path, replace(TINY))  # equal settings are the same
 
 
+@pytest.mark.parametrize("seed", [-1, 4294, 2**32, 10**23, 1.5, "1", None])
+def test_seeds_that_would_repeat_other_boxes(seed):
+    with pytest.raises(ValueError, match="seed must be (from 0 to 4293|a whole number), found"):
+        LightCone(seed=seed)
+
+
+def test_no_two_boxes_share_their_random_numbers():
+    """JAX keeps 32 bits of a key."""
+    last = LightCone(seed=np.int64(4293))
+    assert last.key(1_000_002) < 2**32 and json.dumps(last.as_dict())
+    keys = {
+        replace(TINY, seed=seed).key(box) for seed in (0, 1, 4293) for box in (0, 7, 1_000_002)
+    }
+    assert len(keys) == 9
+    assert LightCone(seed=2).key(5) == 2_000_011  # as ever
+    with pytest.raises(ValueError, match="boxes have numbers from 0 to 1000002, found 1000003"):
+        last.key(1_000_003)
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["0", "0", "--seed", "99999999999999999999999"], "seed must be from 0 to 4293"),
+        (["0", "0", "--seed", "4294967296"], "seed must be from 0 to 4293"),
+        (["0", "0", "--workers", "-4"], "workers must be at least 1, found -4"),
+        (["0", "0", "--workers", "0"], "workers must be at least 1, found 0"),
+        (["0", "0", "--sigma8", "50"], "sigma8 must be at most 3, found 50"),
+        (["5", "1"], "there is no box from 5 to 1; expected the first box first"),
+        (["1000003", "1000003"], "boxes have numbers from 0 to 1000002"),
+        (["-1", "1"], "boxes have numbers from 0"),
+    ],
+)
+def test_the_command_refuses_numbers_that_make_no_sense(tmp_path, quick, capsys, words, sentence):
+    folder = tmp_path / "planes"
+    assert main(["simulate", *words[:2], str(folder), *words[2:]]) == 1
+    assert sentence in capsys.readouterr().err
+    assert quick == [] and not folder.exists()
+
+
+@pytest.mark.parametrize("text", ["", '{"seed"', "[1]", "\udcff", "[" * 20000])
+def test_settings_that_cannot_be_read(tmp_path, quick, text):
+    (tmp_path / "cone.json").write_text(text, errors="surrogateescape")
+    with pytest.raises(ValueError, match="cone.json cannot be read; expected the settings"):
+        simulate_boxes([1], tmp_path, TINY)
+    assert quick == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_as_settings_is_not_waited_for(tmp_path, quick):
+    os.mkfifo(tmp_path / "cone.json")
+    with pytest.raises(ValueError, match="cone.json cannot be read"):
+        simulate_boxes([1], tmp_path, TINY)
+
+
 def test_without_pmpp_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pmpp", None)
     with pytest.raises(
         ImportError, match=r"simulations need PM\+\+, .*: pip install 'lensnb\[sims\]'"
     ):
-        simulate_box(0, LightCone(n_planes=1, seed=12345))
+        simulate_box(0, LightCone(n_planes=1, seed=1234))
 
 
 # ---------------------------------------------------------------- the boxes of the sample

@@ -7,18 +7,20 @@ import errno
 import functools
 import io
 import json
+import math
 import os
 import re
 import shutil
 import signal
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
 from lensnb import files
 from lensnb.data import random_symmetry
-from lensnb.files import read_checkpoint, save_checkpoint
+from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.nets import UNet
@@ -142,6 +144,18 @@ def test_records_say_where_the_training_is(uninterrupted):
         assert record["images_per_second"] == pytest.approx(
             4 * 8 / (record["seconds"] - before["seconds"])
         )
+
+
+def test_settings_are_numbers_of_python_wherever_they_come_from(tmp_path):
+    numbers = {"batch": np.int32(8), "lr": np.float32(0.5), "seed": np.int64(10**13)}
+    settings = Settings(np.int64(6), ema=torch.tensor(0.5), **numbers)
+    assert settings == Settings(6, 8, lr=0.5, ema=0.5, seed=10**13)
+    assert json.loads(json.dumps(settings.as_json())) == settings.as_json()
+    for seed in (1.5, "1", None):
+        with pytest.raises(ValueError, match="seed must be a whole number, found"):
+            Settings(6, seed=seed)
+    with pytest.raises(ValueError, match="lr must be one number, found"):
+        Settings(6, lr="fast")
 
 
 def settled(model, maps, held_out, steps=60, **settings):
@@ -410,6 +424,20 @@ def test_a_finished_training_is_left_alone(tmp_path):
 
 
 # ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("part", ["model.", "average.", "adam."])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_training_with_values_that_are_not_finite_is_refused(tmp_path, part, value):
+    """Even one that is finished, whose weights would be left in the model."""
+    run(build(), tmp_path)
+    path = tmp_path / "training.safetensors"
+    tensors, header = read_checkpoint(path)
+    name = next(one for one in tensors if one.startswith(part) and tensors[one].ndim)
+    tensors[name].view(-1)[0] = value
+    write_tensors(path, tensors, header)
+    with pytest.raises(ValueError, match=rf"values in {re.escape(name)} that are not finite"):
+        run(build(), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -268,11 +268,25 @@ BAD = {
     "NaN": ([{"a": M, "b": WITH_NAN}, 5.0], "'b' has 1 maps with NaN or infinity among 4"),
     "no field": (
         [{"a": M, "b": M}],
-        "side_deg must be the side of the field in degrees, above 0, found None",
+        "do not say how large their field is; expected the argument side_deg",
     ),
     "other field": (
         [{"a": MapSet(M, 5.0), "b": MapSet(M, 3.5)}],
         "'b' has a field of 3.5°; expected 5°",
+    ),
+    "other redshift": (
+        [{"a": MapSet(M, 5.0, 1.0), "b": MapSet(M, 5.0, 2.0)}],
+        "the 'a' states z_source = 1, the 'b' 2; they must be of the same sky",
+    ),
+    "other smoothing": (
+        [
+            {
+                "a": MapSet(M, 5.0, provenance={"smoothing": 1.0}),
+                "b": M,
+                "c": MapSet(M, 5.0, provenance={"smoothing": 2.0}),
+            }
+        ],
+        "the 'a' states smoothing = 1, the 'c' 2",
     ),
     "constant": ([{"a": M * 0, "b": M}, 5.0], "the maps of 'a' are all one constant"),
 }
@@ -283,6 +297,16 @@ def test_errors_are_a_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         widgets.explore(*arguments)
     assert "\n" not in str(error.value)
+
+
+def test_a_quiz_of_two_redshifts_and_a_walk_with_another_side_are_refused():
+    with pytest.raises(ValueError, match="states z_source = 1, the 'mine' 2"):
+        widgets.spot_the_fake({"truth": MapSet(M, 5.0, 1.0), "mine": MapSet(M, 5.0, 2.0)})
+    for given, words in ((10.0, "has a field of 5°; expected 10°"), (-1.0, "above 0, found -1")):
+        with pytest.raises(ValueError, match=words):
+            pictures.side_of(MapSet(M, 5.0), given)
+    with pytest.raises(ValueError, match="expected the argument side_deg"):
+        pictures.side_of(M, None)
 
 
 def test_no_set_is_refused():
@@ -508,7 +532,7 @@ def test_a_picture_of_the_level_stays(scrubbed):
     [
         (
             {"side_deg": None},
-            "side_deg must be the side of the field in degrees, above 0, found None",
+            "do not say how large their field is; expected the argument side_deg",
         ),
         ({"levels": 3}, "the noise level needs at least four steps, found 3"),
         ({"which": 12}, "there is no map 12 among 12"),
@@ -676,7 +700,7 @@ def test_a_picture_of_the_walk_stays(walked):
     [
         (
             {"side_deg": None},
-            "side_deg must be the side of the field in degrees, above 0, found None",
+            "do not say how large their field is; expected the argument side_deg",
         ),
         ({"steps": 2}, "a walk needs at least three steps, found 2"),
         ({"last": 12}, "there is no map 12 among the 12 to choose from"),

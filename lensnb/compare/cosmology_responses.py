@@ -24,7 +24,7 @@ from torch import Tensor
 from ..data import SAMPLE
 from ..files import write_json
 from ..sims import LightCone
-from ..sims.boxes import begin_boxes
+from ..sims.boxes import begin_boxes, read_cone
 from ..sims.sample import MAPS_A_BOX, boxes_of, cone_from, sample_cone
 from ..stats import Statistic
 from .box_vectors import measure_boxes
@@ -244,7 +244,7 @@ def _cone_of(folder: str | Path) -> LightCone:
         raise FileNotFoundError(
             f"{record} is missing: run simulate_boxes with the cone of this folder first"
         )
-    return cone_from(json.loads(record.read_text()))
+    return cone_from(read_cone(record))
 
 
 def _step(parameter: str, low: LightCone, high: LightCone) -> float:

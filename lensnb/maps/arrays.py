@@ -7,6 +7,8 @@ array carries would be lost on the way, so such an array is refused.
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -124,14 +126,35 @@ def plain_number(owner: str, value, unit: str | None = None) -> float:
         raise ValueError(f"{owner} must be one number, found {value!r} ({reason})") from None
 
 
+def plain_whole(owner: str, value) -> int:
+    """A whole number of Python, from NumPy or a tensor.
+
+    Args:
+        owner: what it is, which begins the error message.
+        value: the number.
+
+    Raises:
+        ValueError: it is no whole number.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{owner} must be a whole number, found {value!r}") from None
+
+
 def plain_json(values):
-    """Values that JSON can hold, for those of NumPy among them; others are unchanged."""
+    """Values that JSON can hold; what it cannot, such as a path or a date, becomes text."""
     if isinstance(values, dict):
         return {str(name): plain_json(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
         return [plain_json(value) for value in values]
-    if isinstance(values, np.ndarray | np.generic):
+    if isinstance(values, Tensor):
+        return plain_json(values.tolist())
+    has_unit = hasattr(values, "unit") and hasattr(values, "to_value")
+    if isinstance(values, np.ndarray | np.generic) and not has_unit:
         return plain_json(values.tolist())
     if isinstance(values, bytes):
         return values.decode("utf-8", "replace")
-    return values
+    if values is None or isinstance(values, bool | int | float | str):
+        return values
+    return str(values)

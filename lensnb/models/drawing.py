@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from ..files import atomic_write, locked, write_json
 from ..given import Given
+from ..maps.arrays import plain_json, plain_whole
 from .contract import check_draw, map_shape
 
 
@@ -67,6 +68,9 @@ def draw(
     path = Path(path)
     if path.suffix != ".npy":
         raise ValueError(f"maps are drawn into a file that ends in .npy, found {path}")
+    n = plain_whole("the number of maps to draw", n)
+    block = plain_whole("the number of maps in a block", block)
+    seed = plain_whole("seed", seed)
     if n < 1:
         raise ValueError(f"the number of maps to draw must be positive, found {n}")
     if block < 1:
@@ -143,6 +147,7 @@ def blocks(
 ) -> Iterator[Tensor]:
     """The maps of :func:`draw` block by block, on the CPU, starting at block ``first``."""
     given = check_draw(model, n, given)
+    seed = plain_whole("seed", seed)
     for number in range(first, -(-n // block)):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
         start = number * block
@@ -166,8 +171,7 @@ def _plain(how: dict) -> dict:
     values = {}
     for key, value in how.items():
         value = getattr(value, "__name__", value)  # a function is stored by its name
-        if isinstance(value, Tensor):
-            value = value.tolist()
+        value = plain_json(value)
         if isinstance(value, float) and not math.isfinite(value):
             value = str(value)  # which JSON does not have
         values[key] = value

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..maps.arrays import plain_array
 from ..maps.grid import check_shape
 from .style import KAPPA
 
@@ -31,9 +32,9 @@ def kappa_map(
         The image, for a colour bar.
 
     Raises:
-        ValueError: this is not one map of one source bin.
+        ValueError: this is not one map of one source bin, or a part of it is under a mask.
     """
-    kappa = np.asarray(kappa)
+    kappa = np.asarray(plain_array("the map to draw", kappa))
     if kappa.ndim != 2:
         raise ValueError(f"a map to draw has the shape (n, n), found {kappa.shape}")
     low, high = (None, None) if limits is None else limits
@@ -72,7 +73,7 @@ def gallery(
     few = {}
     for name, maps in sets.items():
         maps = getattr(maps, "maps", maps)
-        few[name] = np.asarray(maps[:columns], float)
+        few[name] = np.asarray(plain_array(name, maps[:columns]), float)
     for name, maps in few.items():
         check_shape(name, maps.shape)
     if limits is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..data import MapSet
-from .content import check_called
+from ..store.reading import simulation_name
+from .content import check_called, check_file_called
 from .filemaps import MOST_PACKED, SMALL, FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
@@ -23,6 +25,7 @@ class Npy(Format):
         return ends_in(path, ".npy") and asked.mask is None
 
     def read(self, path: Path, asked: Options) -> FileMaps:
+        check_file_called(path)
         return read_npy(path)
 
 
@@ -36,7 +39,7 @@ class Npz(Format):
         return ends_in(path, ".npz")
 
     def read(self, path: Path, asked: Options) -> FileMaps:
-        return read_npz(path)
+        return read_npz(path, asked.simulation is None)
 
 
 def read_npy(path: Path) -> FileMaps:
@@ -53,14 +56,20 @@ def read_npy(path: Path) -> FileMaps:
         return FileMaps(np.lib.format.open_memmap(path, mode="r"), channels=True)
 
 
-def read_npz(path: Path) -> FileMaps:
+def read_npz(path: Path, labelled: bool = True) -> FileMaps:
     """Read a set that ``MapSet.save`` wrote, or an archive with one array of maps, as LensTools'.
 
-    In other archives a number ``angle_deg`` or ``side_deg`` is the field size in degrees. Further
-    keys are ignored.
+    In other archives a number ``angle_deg`` or ``side_deg`` is the field size in degrees,
+    ``z_source`` (``zs``, ``z_s``) the redshift of the sources, and ``simulation`` (``labels``) has
+    the number or name of the simulation of each map. Further keys are ignored.
+
+    Args:
+        path: the file.
+        labelled: read the simulations; False where the caller gives them.
 
     Raises:
-        ValueError: the archive is cut off, or has no or several arrays that could be the maps.
+        ValueError: the archive is cut off, has no or several arrays that could be the maps, or not
+            one simulation a map.
     """
     with reading(path, "a whole .npz archive of plain numbers"):
         # NumPy would take any other file for a pickle.
@@ -76,7 +85,11 @@ def read_npz(path: Path) -> FileMaps:
         return _saved_set(path)
     name, maps = _only_maps(path, arrays)
     check_called(path, "its key", name)
-    return FileMaps(maps, _side(path, arrays), simulation=_sight_line(maps, arrays))
+    check_file_called(path)
+    found = FileMaps(maps, _side(path, arrays), _redshift(path, maps, arrays))
+    if labelled:
+        found.simulation = _simulation(path, maps, arrays)
+    return found
 
 
 def _saved_set(path: Path) -> FileMaps:
@@ -101,9 +114,39 @@ def _check_packing(path: Path) -> None:
         raise ValueError(f"it has {path.stat().st_size:,} bytes and becomes {size:,}")
 
 
+def _simulation(path: Path, maps: np.ndarray, arrays: dict) -> np.ndarray | None:
+    """The simulation of each map; None where the archive does not say it."""
+    name = simulation_name(arrays)
+    if name is None:
+        return _sight_line(maps, arrays)
+    count = 1
+    if maps.ndim > 2:
+        count = len(maps)
+    if arrays[name].size != count:
+        raise ValueError(
+            f"{path} has {name} of the shape {arrays[name].shape}; "
+            f"expected ({count},), one simulation a map, or the argument simulation"
+        )
+    return arrays[name].reshape(count)
+
+
+def _redshift(path: Path, maps: np.ndarray, arrays: dict) -> float:
+    """The redshift of the sources of all maps; NaN where the archive does not say one."""
+    for key in ("z_source", "zs", "z_s"):
+        if key not in arrays:
+            continue
+        values = np.unique(arrays[key])  # many NaN count as one
+        if values.size == 1 and values.dtype.kind == "f" and np.isnan(values[0]):
+            return math.nan
+        if values.size > 1 and arrays[key].shape == maps.shape[:1]:
+            return math.nan  # planes of one sight line
+        return number(path, f"key {key}", values)
+    return math.nan
+
+
 def _sight_line(maps: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
     """One simulation for maps at several redshifts, which are planes of one sight line."""
-    for key in ("z", "zs", "z_source", "redshift", "redshifts"):
+    for key in ("z", "zs", "z_s", "z_source", "redshift", "redshifts"):
         if maps.ndim == 3 and key in arrays and arrays[key].shape == maps.shape[:1]:
             if len(np.unique(arrays[key])) > 1:
                 return np.zeros(len(maps), int)

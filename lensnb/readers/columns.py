@@ -59,6 +59,10 @@ def weighted(path: Path, columns: dict) -> tuple[np.ndarray | None, dict]:
             f"{path} has a {found[0]} that is negative or not finite; expected 0 or more"
         )
     keep = weight > 0
+    if not keep.any():
+        raise ValueError(
+            f"{path} has no galaxy with a {found[0]} above 0, of {len(weight)}; expected some"
+        )
     return weight[keep], {name: values[keep] for name, values in columns.items()}
 
 
@@ -114,6 +118,17 @@ def unit_factor(path: Path, name: str, units: dict) -> float:
     if name in FLAT:
         return 60 * UNITS[said]
     return UNITS[said]
+
+
+def check_sky(path: Path, ra: np.ndarray, dec: np.ndarray) -> None:
+    """Refuse positions, in degrees, that are not on the sky."""
+    for name, values, most in (("right ascension", ra, 360), ("declination", dec, 90)):
+        largest = values[np.abs(values).argmax()]
+        if abs(largest) > most:
+            raise ValueError(
+                f"{path} has a {name} of {largest:.6g} degrees; expected at most {most}, "
+                "or the unit of these columns in the table"
+            )
 
 
 def check_degrees(path: Path, ra: np.ndarray, dec: np.ndarray, side_deg: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import optional
-from .content import check_called
+from .content import check_called, check_unit
 from .cosmogrid import patch_centres, patch_pixels
 from .filemaps import FileMaps, options_needed, reading
 from .formats import Format, Options, ends_in, register
@@ -107,13 +107,14 @@ def read_healpix(
 def _column(path: Path, source: int | str | None) -> tuple[int, str]:
     """Number, for healpy, and name of the column of κ."""
     with reading(path, _WHOLE), open_fits(path) as hdus:
-        cards, names = hdus[1].header, list(hdus[1].columns.names)
+        cards, columns = hdus[1].header, hdus[1].columns
+        names, units = list(columns.names), list(columns.units)
     if str(cards.get("ORDERING")).strip().upper() not in ("RING", "NESTED", "NEST"):
         raise ValueError(
             f"{path} has the card ORDERING = {cards.get('ORDERING')!r}; expected RING or NESTED"
         )
     if str(cards.get("INDXSCHM")).strip().upper() == "EXPLICIT":
-        names = names[1:]  # the first one has the numbers of the pixels
+        names, units = names[1:], units[1:]  # the first one has the numbers of the pixels
     wanted = _wanted(names, source)
     if wanted is None:
         raise ValueError(
@@ -121,6 +122,7 @@ def _column(path: Path, source: int | str | None) -> tuple[int, str]:
             f"expected the argument source to be one of them, found {source!r}"
         )
     check_called(path, "its column", names[wanted])
+    check_unit(path, f"column {names[wanted]}", units[wanted] or "")
     return wanted, names[wanted]
 
 

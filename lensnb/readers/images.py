@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import optional
-from .content import check_called
+from .content import check_called, check_file_called, check_unit
 from .filemaps import MOST_PACKED, SMALL, FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
@@ -69,6 +69,8 @@ def read_fits(path: Path) -> FileMaps:
         )
     for card in _TITLES:
         check_called(path, f"card {card}", cards.get(card, ""))
+    check_unit(path, "card BUNIT", cards.get("BUNIT", ""))
+    check_file_called(path)
     found = FileMaps(image, z_source=_redshift(path, cards))
     found.side_deg = _side(path, cards, image.shape)
     if found.side_deg is None and "SIDE" in cards:

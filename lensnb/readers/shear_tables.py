@@ -21,6 +21,7 @@ from .columns import (
     SKIES,
     check_degrees,
     check_finite,
+    check_sky,
     layout,
     read_columns,
     redshifts,
@@ -84,6 +85,8 @@ def read_shear(
     path = Path(path)
     _check_choices(path, source, signs)
     columns, units = read_columns(path)
+    if columns and not len(next(iter(columns.values()))):
+        raise ValueError(f"{path} has a table without a row; expected galaxies")
     weight, columns = weighted(path, columns)
     positions, shears = layout(path, columns)
     redshift = redshifts(path, columns, source)
@@ -95,6 +98,7 @@ def read_shear(
         options_needed(path, "a catalogue of positions on the sky", side_deg=side_deg)
         if not units.get(positions[0]):
             check_degrees(path, x, y, side_deg)
+        check_sky(path, x, y)
         x, y, turn = _tangent_plane(path, x, y)
         x = 60 * x + side_deg * 30
         y = 60 * y + side_deg * 30

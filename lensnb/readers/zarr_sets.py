@@ -10,8 +10,9 @@ import numpy as np
 from ..data import MapSet
 from ..files import atomic_folder, optional
 from ..store import MapWriter, StoredMaps
-from ..store.chunks import check_blosc, check_chunks, check_codecs, with_fill
+from ..store.chunks import check_blosc, check_chunks, check_codecs, read_all, with_fill
 from ..store.reading import read_given, read_simulation, simulation_name
+from .content import check_file_called
 from .filemaps import FileMaps, number, reading
 from .formats import Format, Options, ends_in, register
 
@@ -29,15 +30,20 @@ class Zarr(Format):
         return ends_in(path, ".zarr")
 
     def read(self, path: Path, asked: Options) -> FileMaps:
-        return read_zarr(path)
+        check_file_called(path)
+        return read_zarr(path, asked.simulation is None)
 
 
-def read_zarr(path: Path) -> FileMaps:
+def read_zarr(path: Path, labelled: bool = True) -> FileMaps:
     """Read a zarr folder, version 2 or 3; the maps stay on disk.
 
     The folder is one array of maps, or a group with an array ``maps`` and, perhaps,
     ``simulation``. The attributes ``side_deg`` (degrees) and ``z_source`` of the array or group
     are used where they are there.
+
+    Args:
+        path: the folder.
+        labelled: read the simulations; False where the caller gives them.
 
     Returns:
         The maps as :class:`~lensnb.store.StoredMaps`, ``(maps, n, n)`` or, with source redshift
@@ -70,7 +76,8 @@ def read_zarr(path: Path) -> FileMaps:
         checked = bool(about.get("pixels_checked"))  # MapWriter checks what it writes
         found = FileMaps(_maps(array, path, checked), channels=True)
         if isinstance(root, zarr.Group):
-            found.simulation = _simulation(root, array.shape, checked)
+            if labelled:
+                found.simulation = _simulation(root, array.shape, checked)
             found.given = read_given(root, path, array.shape[0])
     return _with_attributes(path, found, about)
 
@@ -115,7 +122,7 @@ def _simulation(group, shape: tuple[int, ...], checked: bool) -> np.ndarray | No
             f"it has simulation numbers of the shape {group[name].shape}, "
             f"and not one a map of {shape}"
         )
-    return np.asarray(group[name][:])
+    return read_all(group[name], shape[0])
 
 
 def save_zarr(maps: MapSet, path: str | Path) -> Path:

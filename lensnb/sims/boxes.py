@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +49,17 @@ def simulate_boxes(
         The files, in the order of ``boxes``.
 
     Raises:
-        ValueError: the folder holds boxes made with other settings.
+        ValueError: a box of an impossible number; fewer than one worker; the folder holds boxes
+            made with other settings.
         ImportError: PM++ is not installed.
     """
     folder = Path(folder)
-    begin_boxes(folder, cone)
     boxes = list(boxes)
+    for box in boxes:
+        cone.key(box)
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, found {workers}")
+    begin_boxes(folder, cone)
     missing = [box for box in boxes if not plane_file(folder, box).exists()]
     done = len(boxes) - len(missing)
     bar = tqdm(total=len(boxes), initial=done, desc="N-body boxes", unit="box")
@@ -138,7 +143,8 @@ def begin_boxes(folder: str | Path, cone: LightCone) -> None:
     """Store the settings in a new folder.
 
     Raises:
-        ValueError: the folder holds boxes made with other settings.
+        ValueError: the folder holds boxes made with other settings, or its record of them cannot
+            be read.
     """
     folder = Path(folder)
     record = folder / "cone.json"
@@ -146,8 +152,26 @@ def begin_boxes(folder: str | Path, cone: LightCone) -> None:
         write_json(record, cone.as_dict())
         return
     wanted = json.loads(json.dumps(cone.as_dict()))  # as they come back from a file
-    if json.loads(record.read_text(encoding="utf-8")) != wanted:
+    if read_cone(record) != wanted:
         raise ValueError(
             f"{folder} holds boxes made with other settings (see {record}); "
             f"expected {cone.as_dict()}"
         )
+
+
+def read_cone(record: Path) -> dict:
+    """The settings that a file ``cone.json`` holds.
+
+    Raises:
+        ValueError: it is no file, or does not hold settings.
+    """
+    found = None
+    if record.is_file():  # a pipe would be read for ever
+        with suppress(ValueError, RecursionError):
+            found = json.loads(record.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{record} cannot be read; expected the settings of the boxes in its folder, as "
+            "lensnb wrote them: use another folder"
+        )
+    return found

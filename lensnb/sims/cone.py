@@ -9,7 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from .. import theory
+from ..maps.arrays import plain_whole
 from ..theory import Cosmology
+
+BOXES = 1_000_003  # of one suite
+# JAX takes 32 bits of a number as its random key, so that larger numbers repeat earlier boxes.
+SEEDS = 2**32 // BOXES
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,11 @@ class LightCone:
         plane_size: pixels a side of the stored planes.
         a_start: scale factor at which the particle-mesh steps start from 2LPT.
         max_step: longest step in scale factor.
-        seed: seed of the whole suite; :func:`~lensnb.sims.nbody.simulate_box` adds the number of
-            the box.
+        seed: seed of the whole suite, from 0 to 4293; :func:`~lensnb.sims.nbody.simulate_box`
+            adds the number of the box.
+
+    Raises:
+        ValueError: another seed.
     """
 
     cosmology: Cosmology = field(default_factory=Cosmology)
@@ -38,6 +46,11 @@ class LightCone:
     a_start: float = 0.1
     max_step: float = 0.065
     seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "seed", plain_whole("seed", self.seed))
+        if not 0 <= self.seed < SEEDS:
+            raise ValueError(f"seed must be from 0 to {SEEDS - 1}, found {self.seed}")
 
     @cached_property
     def chi(self) -> np.ndarray:
@@ -60,6 +73,17 @@ class LightCone:
             count = int(np.ceil((stop - start) / self.max_step))
             steps.append(np.linspace(start, stop, count + 1)[1:])
         return np.concatenate(steps)
+
+    def key(self, box: int) -> int:
+        """The number from which the initial conditions of a box are drawn; no two boxes share it.
+
+        Raises:
+            ValueError: there is no box of this number.
+        """
+        box = plain_whole("the number of a box", box)
+        if not 0 <= box < BOXES:
+            raise ValueError(f"boxes have numbers from 0 to {BOXES - 1}, found {box}")
+        return BOXES * self.seed + box
 
     def as_dict(self) -> dict:
         """All settings as a plain dictionary, for provenance."""

@@ -23,6 +23,7 @@ def simulate_box(box: int, cone: LightCone = DEFAULT) -> np.ndarray:
 
     Raises:
         ImportError: PM++ is not installed.
+        ValueError: there is no box of this number.
     """
     planes = np.empty((cone.n_planes, 3, cone.plane_size, cone.plane_size), np.float16)
     plane_at = {float(a): i for i, a in enumerate(cone.scale_factors)}
@@ -38,10 +39,11 @@ def particle_positions(box: int, cone: LightCone) -> Iterator[tuple[float, np.nd
 
     Positions are comoving, Mpc/h, float64, shape ``(particles, 3)``.
     """
+    key = cone.key(box)
     pmpp = _import_pmpp()
     a = cone.steps()
     conf, cosmo = _pmpp_setup(cone)
-    modes = pmpp.initial_conditions.white_noise(1_000_003 * cone.seed + box, conf)
+    modes = pmpp.initial_conditions.white_noise(key, conf)
     modes = pmpp.initial_conditions.linear_modes(modes, cosmo, conf)
     particles = pmpp.initial_conditions.lpt(modes, cosmo, conf)
     particles = pmpp.nbody.nbody_init(a[0], particles, cosmo, conf)

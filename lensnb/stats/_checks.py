@@ -26,8 +26,8 @@ def each(maps: Tensor, mask: Tensor | None = None) -> Tensor:
             None: everywhere. Hidden pixels may hold any value, also NaN.
 
     Raises:
-        ValueError: no map, no pixels, a mask of another shape or dtype, or an observed pixel that
-            is NaN or infinite.
+        ValueError: no map, no pixels, complex values, a mask of another shape or dtype, or an
+            observed pixel that is NaN or infinite.
     """
     rows = _rows(maps, mask)
     _refuse_nan(rows, 0, len(rows))
@@ -40,6 +40,11 @@ def _rows(maps: Tensor, mask: Tensor | None) -> Tensor:
     if maps.ndim < 2 or maps.numel() == 0:
         raise ValueError(
             f"a statistic needs maps of the shape (..., n, m), found {tuple(maps.shape)}"
+        )
+    if maps.is_complex():
+        raise ValueError(
+            f"a statistic needs real κ, found {maps.dtype}, as of a shear γ₁ + iγ₂; "
+            "expected its E mode, see lensnb.shear.kaiser_squires"
         )
     half = maps.dtype in (torch.float16, torch.bfloat16)
     if half or not maps.is_floating_point():

@@ -20,6 +20,7 @@ _CODECS = {
     "quantize", "sharding_indexed", "shuffle", "transpose", "vlen-utf8", "zlib", "zstd",
 }  # fmt: skip
 _METADATA = ("zarr.json", ".zarray", ".zmetadata")
+_FILES = (*_METADATA, ".zattrs", ".zgroup")
 _CODEC_KEYS = ("filters", "compressor", "codecs", "index_codecs")
 _LARGEST_CHUNK = 2**33  # bytes
 
@@ -31,11 +32,16 @@ def check_codecs(folder: Path) -> None:
         folder: an array, or a group with arrays at two levels at most, as a set has.
 
     Raises:
-        ValueError: another codec than those of numbers and text; the message names it.
+        ValueError: another codec than those of numbers and text; the message names it. Or
+            metadata that are no file, which could be read for ever.
     """
     nodes = [folder, *folder.glob("*/"), *folder.glob("given/*/")]
-    for file in (node / name for node in nodes for name in _METADATA):
+    for file in (node / name for node in nodes for name in _FILES):
+        if not file.exists():
+            continue
         if not file.is_file():
+            raise ValueError(f"{file.relative_to(folder)} is no file")
+        if file.name not in _METADATA:
             continue
         for codec in _codecs(json.loads(file.read_bytes())):
             if codec.removeprefix("numcodecs.") not in _CODECS:
@@ -124,7 +130,7 @@ def with_fill(array, value):
 
 
 def read_all(array, count: int) -> np.ndarray:
-    """The first ``count`` values of a small array that lensnb wrote, which writes every chunk.
+    """The first ``count`` values of a small array, of which every chunk was written.
 
     Raises:
         ValueError: some were not; zarr would fill them with a constant.

@@ -14,6 +14,11 @@ _LARGE = 10.0  # maps below this in all pixels need no closer look
 _LOWEST, _HIGHEST = -10.0, 1000.0
 # Pixels of κ are exactly 0 by chance only. A set has no mask, so a hole is not κ.
 _MOST_ZEROS = 0.02, 4  # as a share of a map, and as a number of pixels
+# The same for any other value. In half precision, and after rounding, values repeat by chance, but
+# then the values next to them do so as often.
+_MOST_EQUAL = 0.02, 16
+_ABOVE_TIES = 5.0
+_SAMPLE = 512  # pixels of a map among which an equal value is looked for
 _LARGEST_MEAN = 0.1  # of maps without any negative pixel
 
 
@@ -79,16 +84,29 @@ def _unusual(maps: np.ndarray) -> list[int]:
     low, high = maps.min((-2, -1)), maps.max((-2, -1))
     usual = (low >= -_LARGE) & (high <= _LARGE)  # False if there is a NaN
     usual &= low < high
-    usual &= np.count_nonzero(maps == 0, axis=(-2, -1)) <= _most_zeros(maps)
+    usual &= np.count_nonzero(maps == 0, axis=(-2, -1)) <= _most(maps, _MOST_ZEROS)
+    usual &= ~_may_repeat(maps)
     if usual.ndim > 1:  # channels
         usual = usual.all(1)
     return np.flatnonzero(~usual).tolist()
 
 
-def _most_zeros(maps: np.ndarray) -> float:
-    """How many pixels of a map may be exactly 0."""
-    share, number = _MOST_ZEROS
+def _most(maps: np.ndarray, limit: tuple[float, int]) -> float:
+    """How many pixels of a map may be equal, by a share of the map and a number of pixels."""
+    share, number = limit
     return max(number, share * maps.shape[-1] * maps.shape[-2])
+
+
+def _may_repeat(maps: np.ndarray) -> np.ndarray:
+    """Whether one value may be in more than a fiftieth of the pixels of a map, by a sample.
+
+    A value in a fiftieth of all pixels is about 10 times in the sample; 5 times are enough here.
+    """
+    pixels = maps.reshape(*maps.shape[:-2], -1)
+    step = pixels.shape[-1] // _SAMPLE | 1  # odd, so that the sample is of all columns
+    few = np.sort(pixels[..., ::step])
+    times = max(4, few.shape[-1] // 100 - 1)
+    return (few[..., times:] == few[..., :-times]).any(-1)
 
 
 def _faults(one: np.ndarray) -> list[str]:
@@ -107,10 +125,30 @@ def _faults(one: np.ndarray) -> list[str]:
         zeros = np.count_nonzero(channel == 0)
         if channel.min() == channel.max():
             faults.append(f"has only one value, {channel.flat[0]:g},")
-        elif zeros > _most_zeros(channel):
-            share = zeros / channel.size
-            faults.append(f"is exactly 0 in {share:.1%} of the pixels, as where nothing was seen,")
+        elif zeros > _most(channel, _MOST_ZEROS):
+            faults.append(_hole(0, zeros, channel))
+        else:
+            faults += _filled(channel)
     return faults
+
+
+def _filled(channel: np.ndarray) -> list[str]:
+    """Which value fills a hole of a map, in words: far more pixels have it than those next to it.
+
+    Returns:
+        Nothing where there is no such value.
+    """
+    values, counts = np.unique(channel, return_counts=True)
+    at = counts.argmax()
+    beside = np.concatenate([counts[max(0, at - 2) : at], counts[at + 1 : at + 3]])
+    if counts[at] <= _most(channel, _MOST_EQUAL) or counts[at] < _ABOVE_TIES * beside.max():
+        return []
+    return [_hole(values[at], counts[at], channel)]
+
+
+def _hole(value: float, count: int, channel: np.ndarray) -> str:
+    share = count / channel.size
+    return f"is exactly {value:g} in {share:.1%} of the pixels, as where nothing was seen,"
 
 
 def _mark(one: np.ndarray) -> str:

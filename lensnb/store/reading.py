@@ -77,8 +77,8 @@ def check_pixels(where: str | Path, maps, first: int = 0, total: int | None = No
 
     Raises:
         ValueError: a pixel is NaN, infinite, below −10, above 1000 or a mark for missing values;
-            half of a map has \\|κ\\| > 10; a map is constant, or exactly 0 in a fiftieth of its
-            pixels; or the maps are whole numbers, or have no negative pixel and a mean above 0.1.
+            half of a map has \\|κ\\| > 10; a map is constant, or a fiftieth of its pixels have one
+            value; or the maps are whole numbers, or have no negative pixel and a mean above 0.1.
     """
     if total is None:
         total = len(maps)
@@ -307,7 +307,7 @@ def read_given(group, path: str | Path, count: int) -> dict:
     found = {}
     for name, array in sorted(group["given"].arrays()):
         if array.ndim < 3:
-            found[name] = np.asarray(array[:count])
+            found[name] = read_all(array, count)
         else:
             found[name] = StoredMaps(array, path, checked=True)[:count]
     return found

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..given import Batch
+from ..maps.arrays import plain_number, plain_whole
 from ..renamed import warn_renamed
 from .devices import PRECISIONS
 
@@ -60,6 +60,11 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
+        # Numbers of NumPy overflow, and cannot be stored as JSON.
+        for name in ("steps", "batch", "accumulate", "patience", "seed"):
+            object.__setattr__(self, name, plain_whole(name, getattr(self, name)))
+        for name in ("lr", "ema", "clip"):
+            object.__setattr__(self, name, plain_number(name, getattr(self, name)))
         for name in ("steps", "batch", "accumulate"):
             _check_count(name, getattr(self, name))
         _check_count("patience", self.patience, least=0)
@@ -153,9 +158,7 @@ class Folder:
 
 def _check_count(name: str, value, least: int = 1) -> None:
     """Refuse what is not a whole number, or is too small."""
-    if not isinstance(value, Integral):
-        raise ValueError(f"{name} must be a whole number, found {value!r}")
-    if value < least:
+    if plain_whole(name, value) < least:
         raise ValueError(f"{name} must be at least {least}, found {value}")
 
 

@@ -171,9 +171,15 @@ class State:
         """Load what :func:`read_training` found.
 
         Raises:
-            ValueError: it belongs to a training with other settings.
+            ValueError: it belongs to a training with other settings, or holds NaN or infinity.
         """
         self._check(header)
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise ValueError(
+                    f"{self.folder / 'training.safetensors'} has values in {name} that are not "
+                    "finite; delete it to start the training anew"
+                )
         upgrade = getattr(self.model, "upgrade", str)  # tensors of older files have older names
 
         def part(prefix: str) -> dict[str, Tensor]:

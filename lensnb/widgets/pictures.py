@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from .. import plot
 from ..data import MapSet
+from ..data.statements import check_statements
+from ..maps.arrays import plain_array
 from ..maps.grid import check_shape, check_side
 from ..plot import galleries
 from ..plot.curves import parts
@@ -46,10 +48,13 @@ def field_side(sets: Mapping[str, Maps], side_deg: float | None) -> float:
     """The side of the field that all sets agree on, degrees.
 
     Raises:
-        ValueError: there is no set, their fields differ, or no side is known.
+        ValueError: there is no set, they state different fields or skies (see
+            :func:`lensnb.data.statements.check_statements`), or no side is known.
     """
     if not sets:
         raise ValueError("the widget needs at least one set of maps; found none")
+    if side_deg is not None:
+        side_deg = check_side(side_deg)
     for name, one in sets.items():
         if not isinstance(one, MapSet):
             continue
@@ -60,20 +65,29 @@ def field_side(sets: Mapping[str, Maps], side_deg: float | None) -> float:
                 f"{name!r} has a field of {one.side_deg:g}°; "
                 f"expected {side_deg:g}° like the others"
             )
-    check_side(side_deg)
-    return float(side_deg)
+    stated = {repr(name): one for name, one in sets.items() if isinstance(one, MapSet)}
+    check_statements(stated)
+    return _known(side_deg)
+
+
+def _known(side_deg: float | None) -> float:
+    if side_deg is None:
+        raise ValueError(
+            "arrays do not say how large their field is; "
+            "expected the argument side_deg, the side of the field in degrees"
+        )
+    return check_side(side_deg)
 
 
 def side_of(maps: Maps, side_deg: float | None) -> float:
     """The side of the field of one set of maps, degrees.
 
     Raises:
-        ValueError: no side is known, or it is not positive.
+        ValueError: no side is known, it is not positive, or the set states another one.
     """
-    if side_deg is None and isinstance(maps, MapSet):
-        side_deg = maps.side_deg
-    check_side(side_deg)
-    return float(side_deg)
+    if isinstance(maps, MapSet):
+        return field_side({"maps": maps}, side_deg)
+    return _known(side_deg)
 
 
 def check_model(model: nn.Module, kind: type[nn.Module]) -> None:
@@ -132,7 +146,7 @@ def pick(name: str, maps: Maps, most: int | None, n: int | None = None) -> Chose
     if isinstance(maps, MapSet):
         kappa = maps.maps
     elif not isinstance(maps, Tensor):
-        kappa = np.asarray(maps)
+        kappa = plain_array(name, maps)
     if kappa.ndim == 4:
         raise ValueError(
             f"{name} has maps of {kappa.shape[1]} source bins, and the widget shows one bin; "
