@@ -90,7 +90,7 @@ def scattered(n: int) -> np.ndarray:
 @pytest.mark.parametrize("value", [-0.001, -1.0, "mean", 0.0])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_holes_of_any_value(hole, value, dtype):
-    """In one channel of one map. The sample misses a scattered hole once in 10⁵ maps."""
+    """In one channel of one map. The sample misses a scattered hole once in 4000 maps."""
     maps = kappa(3, 2, 64, 64).astype(dtype)
     if value == "mean":
         value = maps[1, 1].mean(dtype=np.float64)
