@@ -135,6 +135,12 @@ def test_masks_counts_and_weights():
     refuses(1 - 0.3 * rng.random((4, 32, 32)), "no negative pixel and the mean 0.8")
 
 
+def test_a_mask_among_maps_of_kappa():
+    maps = kappa(3, 32, 32)
+    maps[2] = np.random.default_rng(0).random((32, 32)) < 0.99
+    refuses(maps, "it holds whole numbers, as a mask or counts of galaxies in map 2 of 3")
+
+
 def test_a_map_of_a_cluster_without_a_negative_pixel_is_taken():
     row, column = np.indices((32, 32)) - 15.5
     check_pixels("a.npy", (0.3 / np.hypot(row, column) ** 1.2)[None])
