@@ -90,7 +90,7 @@ def scattered(n: int) -> np.ndarray:
 @pytest.mark.parametrize("value", [-0.001, -1.0, "mean", 0.0])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_holes_of_any_value(hole, value, dtype):
-    """In one channel of one map. The sample misses a scattered hole once in 10⁵ maps."""
+    """In one channel of one map. The sample misses a scattered hole once in 4000 maps."""
     maps = kappa(3, 2, 64, 64).astype(dtype)
     if value == "mean":
         value = maps[1, 1].mean(dtype=np.float64)
@@ -133,6 +133,12 @@ def test_masks_counts_and_weights():
     refuses(rng.poisson(0.5, (4, 32, 32)).astype("f8"), "exactly 0|it holds whole numbers")
     refuses(rng.poisson(3, (4, 32, 32)) / 4.7, "exactly 0|no negative pixel and the mean 0.6")
     refuses(1 - 0.3 * rng.random((4, 32, 32)), "no negative pixel and the mean 0.8")
+
+
+def test_a_mask_among_maps_of_kappa():
+    maps = kappa(3, 32, 32)
+    maps[2] = np.random.default_rng(0).random((32, 32)) < 0.99
+    refuses(maps, "it holds whole numbers, as a mask or counts of galaxies in map 2 of 3")
 
 
 def test_a_map_of_a_cluster_without_a_negative_pixel_is_taken():

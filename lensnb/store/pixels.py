@@ -19,6 +19,7 @@ _MOST_ZEROS = 0.02, 4  # as a share of a map, and as a number of pixels
 _MOST_EQUAL = 0.02, 16
 _ABOVE_TIES = 5.0
 _SAMPLE = 512  # pixels of a map among which an equal value is looked for
+_WHOLE = "cannot be κ: it holds whole numbers, as a mask or counts of galaxies"
 _LARGEST_MEAN = 0.1  # of maps without any negative pixel
 
 
@@ -143,6 +144,8 @@ def _filled(channel: np.ndarray) -> list[str]:
     beside = np.concatenate([counts[max(0, at - 2) : at], counts[at + 1 : at + 3]])
     if counts[at] <= _most(channel, _MOST_EQUAL) or counts[at] < _ABOVE_TIES * beside.max():
         return []
+    if values[0] >= 0 and (values == np.rint(values)).all():
+        return [_WHOLE]
     return [_hole(values[at], counts[at], channel)]
 
 
@@ -182,7 +185,7 @@ def _faults_of_all(maps: np.ndarray) -> list[str]:
         return []
     few = maps.reshape(-1)[:4096]
     if (few == np.rint(few)).all() and (maps == np.rint(maps)).all():
-        return ["cannot be κ: it holds whole numbers, as a mask or counts of galaxies"]
+        return [_WHOLE]
     mean = maps.mean(dtype=np.float64)
     if mean > _LARGEST_MEAN:
         return [
