@@ -4,7 +4,10 @@
 * ``flow``: :class:`Flow`, a normalizing flow;
 * ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``;
 * ``band_powers``: :class:`BandPowers`, on which a diffusion model can be conditioned;
+* ``trenf``: :class:`TRENF`, a flow of 155 parameters for few maps;
+* ``rank_mapped``: :class:`RankMappedField`, a Gaussian field with the pixels of true maps;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
+* ``synthesis``: :class:`Synthesis`, maps that follow vectors of ``scattering_spectra``;
 * ``drawing``: :func:`draw`, which writes many maps into a file.
 
 The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey
@@ -22,11 +25,14 @@ from .contract import check_batch, check_draw, families, register
 from .diffusion import Diffusion
 from .drawing import draw
 from .flow import Flow
+from .rank_mapped import RankMappedField
+from .synthesis import Synthesis
+from .trenf import TRENF
 from .vectors import VectorFlow
 
 __all__ = [
-    "TRAINED", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card", "check_batch",
-    "check_draw", "draw", "families", "load", "register",
+    "TRAINED", "TRENF", "BandPowers", "Diffusion", "Flow", "RankMappedField", "Synthesis",
+    "VectorFlow", "card", "check_batch", "check_draw", "draw", "families", "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")
