@@ -247,7 +247,8 @@ def spline(x: Tensor, numbers: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     Args:
         x: values, ``(batch, channels, ...)``.
         numbers: unconstrained widths, heights and inner slopes, shape
-            ``(batch, channels, 3 bins − 1, ...)``; zeros give y = x.
+            ``(batch, channels, 3 bins − 1, ...)``; zeros give y = x. Where all maps or pixels have
+            the same spline, these axes may have the length 1.
         bound: half the length of the interval.
 
     Returns:
@@ -342,6 +343,7 @@ def _ends(inner: Tensor, which: Tensor, first: float, last: float) -> tuple[Tens
         first, last: the values at the two ends of the interval.
     """
     count = inner.shape[2]
+    inner = inner.expand(*which.shape[:2], -1, *which.shape[3:])
     index = torch.cat([which - 1, which], 2).clamp(0, count - 1)
     lower, upper = inner.gather(2, index).unbind(2)
     which = which[:, :, 0]
@@ -385,29 +387,50 @@ class Gain(nn.Module):
 
     Args:
         field: the field; with several channels, each channel of a periodic field has its own gain.
+        knots: if not None, a is a smooth function of the annulus: straight lines between this
+            number of knots, which are evenly spaced in ln(1 + annulus). It must be at least 2.
     """
 
-    def __init__(self, field: GaussianModes):
+    def __init__(self, field: GaussianModes, knots: int | None = None):
         super().__init__()
         annulus = field.annulus()
         counts = torch.bincount(annulus.flatten(), field.multiplicity.expand_as(annulus).flatten())
         self.register_buffer("annulus", annulus)
         self.register_buffer("modes", counts)
-        shape = (len(counts),)
+        numbers = len(counts)
+        self.smooth = knots is not None
+        if knots is not None:
+            self.register_buffer("weights", _between_knots(numbers, knots), persistent=False)
+            numbers = knots
+        shape = (numbers,)
         if field.kind == "periodic" and field.channels > 1:
-            shape = (field.channels, len(counts))
+            shape = (field.channels, numbers)
         self.log_gain = nn.Parameter(torch.zeros(shape))
+
+    def per_annulus(self) -> Tensor:
+        """The number a of each annulus, float64."""
+        if self.smooth:
+            return wide(self.log_gain) @ wide(self.weights)
+        return wide(self.log_gain)
 
     def per_mode(self) -> Tensor:
         """The gain of each plain mode of the field, float64."""
-        return wide(self.log_gain).exp()[..., self.annulus]
+        return self.per_annulus().exp()[..., self.annulus]
 
     def log_det(self) -> Tensor:
         """ln |det| of :meth:`to_noise`, a float64 scalar."""
-        return (wide(self.log_gain) * self.modes).sum()
+        return (self.per_annulus() * self.modes).sum()
 
     def to_noise(self, x: Tensor, field: GaussianModes) -> Tensor:
         return field.from_plain(field.to_plain(x) * self.per_mode()).to(x.dtype)
 
     def to_data(self, y: Tensor, field: GaussianModes) -> Tensor:
         return field.from_plain(field.to_plain(y) / self.per_mode()).to(y.dtype)
+
+
+def _between_knots(annuli: int, knots: int) -> Tensor:
+    """Weights of straight lines in ln(1 + annulus), float64, shape ``(knots, annuli)``."""
+    place = torch.log1p(torch.arange(annuli, dtype=torch.float64))
+    place = place / place[-1] * (knots - 1)
+    knot = torch.arange(knots, dtype=torch.float64)[:, None]
+    return (1 - (place - knot).abs()).clamp(min=0)

@@ -44,7 +44,7 @@ NARROWER = {
 # In models/ the families do not know each other; they share these files.
 SHARED = {
     "contract", "band_powers", "denoiser", "haar_bands", "dcgan", "discriminator", "field_gan",
-    "latents",
+    "latents", "scattering_spectra",
 }  # fmt: skip
 
 # Only this module may import these, wherever in it.

@@ -1,5 +1,7 @@
 """The contract that every generative model keeps: sampling, loss, gradients, checkpoints, devices."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,18 @@ import torch
 from lensnb import models
 from lensnb.data import load_sample
 from lensnb.files import read_checkpoint, save_checkpoint, write_tensors
-from lensnb.maps import GaussianField, LognormalField, MapGrid
-from lensnb.models import GAN, VAE, BandPowers, Diffusion, Flow
+from lensnb.maps import GaussianField, LognormalField, MapGrid, fit_field
+from lensnb.models import (
+    GAN,
+    TRENF,
+    VAE,
+    BandPowers,
+    Diffusion,
+    Flow,
+    RankMappedField,
+    Synthesis,
+)
+from lensnb.models.vectors import VectorFlow, Whitening
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
 
@@ -24,8 +36,11 @@ TRAINED = [
     "gan",
     "gan with band powers",
     "historic gan",
+    "trenf",
 ]
-NAMES = [*TRAINED, "Gaussian field", "lognormal field"]
+if find_spec("zuko"):
+    TRAINED.append("synthesis")
+NAMES = [*TRAINED, "Gaussian field", "lognormal field", "rank-mapped field"]
 DEVICES = [
     "cpu",
     pytest.param(
@@ -44,6 +59,15 @@ def kappa(n: int = 8, seed: int = 1) -> torch.Tensor:
         GRID, lambda ell: 1e-8 * (1 + (ell / 300) ** 2) ** -0.8
     ).variance
     return LognormalField.from_correlation(variance, 0.03).sample(n, seeded(seed))
+
+
+def synthesis(maps: torch.Tensor, transform: KappaTransform) -> Synthesis:
+    """A small one, whose maps are followed for a few steps only."""
+    field = fit_field(transform(maps))
+    blank = Synthesis(16, transform, field, scales=1)
+    whitening = Whitening.fit(blank.coefficients(maps))
+    vectors = VectorFlow(blank.bins, whitening, transforms=1, hidden=8)
+    return Synthesis(16, transform, field, vectors, scales=1, steps=3)
 
 
 def build(name: str) -> torch.nn.Module:
@@ -79,7 +103,10 @@ def build(name: str) -> torch.nn.Module:
         "historic gan": lambda: GAN(
             16, transform, architecture="dcgan", widths=(16, 8), spectral=0.1
         ),
+        "trenf": lambda: TRENF(16, transform, fit_field(transform(maps)), layers=2),
+        "synthesis": lambda: synthesis(maps, transform),
         "Gaussian field": lambda: GaussianField.fit(maps),
+        "rank-mapped field": lambda: RankMappedField.fit(maps),
         "lognormal field": lambda: LognormalField.fit(maps),
     }[name]()
     generator = seeded(3)
@@ -179,12 +206,20 @@ def test_gradients_reach_every_parameter(trained):
 
 
 def test_baselines_have_nothing_to_train():
-    assert [list(build(name).parameters()) for name in NAMES if name not in TRAINED] == [[], []]
+    assert [list(build(name).parameters()) for name in NAMES if name not in TRAINED] == 3 * [[]]
 
 
 @pytest.mark.parametrize(
     "name",
-    ["flow", "flow on a Gaussian field", "spline flow", "Gaussian field", "lognormal field"],
+    [
+        "flow",
+        "flow on a Gaussian field",
+        "spline flow",
+        "trenf",
+        "Gaussian field",
+        "lognormal field",
+        "rank-mapped field",
+    ],
 )
 def test_loss_of_a_density_is_bits_per_dimension(name):
     model, maps = build(name).requires_grad_(False), kappa()
@@ -260,7 +295,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
 
 
 def test_a_baseline_is_whole_in_its_state_dict():
-    for name in ("Gaussian field", "lognormal field"):
+    for name in ("Gaussian field", "lognormal field", "rank-mapped field"):
         model, other = build(name), build(name)
         for buffer in other.buffers():
             buffer.fill_(1.0)

@@ -5,6 +5,7 @@
 * ``cut_out``: :class:`CutOutField`, a Gaussian field on a window of the sky, and
   :func:`fit_field`, which chooses between the two;
 * ``lognormal``: :class:`LognormalField`;
+* ``mapping``: what a mapping of the pixels does to correlations;
 * ``smoothing``: :func:`smooth`.
 """
 

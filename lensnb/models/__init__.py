@@ -7,7 +7,10 @@
 * ``gan``: :class:`GAN`, generative adversarial networks: ours, whose networks are in ``field_gan``
   and ``discriminator``, and the historic one in ``dcgan``;
 * ``band_powers``: :class:`BandPowers`, on which a diffusion model or a GAN can be conditioned;
+* ``trenf``: :class:`TRENF`, a flow of 155 parameters for few maps;
+* ``rank_mapped``: :class:`RankMappedField`, a Gaussian field with the pixels of true maps;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
+* ``synthesis``: :class:`Synthesis`, maps that follow vectors of ``scattering_spectra``;
 * ``drawing``: :func:`draw`, which writes many maps into a file.
 
 The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey
@@ -26,12 +29,16 @@ from .diffusion import Diffusion
 from .drawing import draw
 from .flow import Flow
 from .gan import GAN
+from .rank_mapped import RankMappedField
+from .synthesis import Synthesis
+from .trenf import TRENF
 from .vae import VAE
 from .vectors import VectorFlow
 
 __all__ = [
-    "GAN", "TRAINED", "VAE", "BandPowers", "Diffusion", "Flow", "VectorFlow", "card",
-    "check_batch", "check_draw", "draw", "families", "load", "register",
+    "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "Diffusion", "Flow", "RankMappedField",
+    "Synthesis", "VectorFlow", "card", "check_batch", "check_draw", "draw", "families", "load",
+    "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")
