@@ -12,7 +12,7 @@ from lensnb.runs import runner
 from lensnb.runs.records import RECORD, RESULTS, as_json, read_record
 from lensnb.runs.results import versions
 
-CELL = 'x: float = 1.0\nz: float = float("nan")\nfolder: str = "."'
+CELL = 'x: float | None = 1.0\nz: float = float("nan")\nfolder: str = "."'
 CHECK = "from lensnb import runs\nparameters = runs.check_parameters(globals());"
 OWN_RESULTS = (
     "import json, pathlib\n"
@@ -34,11 +34,12 @@ def write(path, *cells):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"x": "nan"}, {"x": np.float32("-inf")}], ids=str)
-def test_a_run_keeps_its_results_whatever_its_parameters_are(tmp_path, given):
+def test_a_run_keeps_its_results_whatever_its_parameters_are(tmp_path, capfd, caplog, given):
     """A default is NaN, a given value may be, and so may what the notebook itself writes."""
     book = write(tmp_path / "toy.ipynb", CELL, CHECK, OWN_RESULTS)
     folder = runs.run(book, parameters=given, root=tmp_path / "runs")
     assert read_record(folder)["status"] == "done"
+    assert "unknown parameter" not in capfd.readouterr().err + caplog.text
     found = json.loads((folder / RESULTS).read_text(), parse_constant=pytest.fail)
     x = as_json(float(given.get("x", 1.0)))
     assert found["loss"] == [x, 2.0] and found["parameters"]["x"] == x

@@ -350,6 +350,14 @@ def test_options_of_snakemake_follow_wherever_the_study_is(monkeypatch, words, m
     assert file == Path("s.yml") and found == more
 
 
+@pytest.mark.parametrize("more", ["--dry-run", "--summary"])
+def test_what_runs_nothing_has_no_failures(study, tmp_path, more):
+    pytest.importorskip("snakemake")
+    words = ["sweep", str(study(FEW)), "--root", str(tmp_path / "r"), "--cores", "1"]
+    assert main([*words, "--", more]) == 0
+    assert not finished(tmp_path / "r")
+
+
 def test_a_dry_run_that_fails_is_an_error(study, tmp_path, capsys):
     pytest.importorskip("snakemake")
     words = ["sweep", "--root", str(tmp_path / "r"), "--dry-run", str(study(FEW))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
     import papermill
 
     executed = folder / notebook.name
+    logging.getLogger("papermill").addFilter(_is_known)
     values = dict(given)
     if "folder" in declared(notebook):
         values["folder"] = str(folder.resolve())
@@ -134,6 +136,11 @@ def _pictures(book) -> list[str]:
     """The figures that an executed notebook shows, PNG in base64."""
     outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
     return [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+
+
+def _is_known(record: logging.LogRecord) -> bool:
+    """Whether to show a message of papermill, which takes ``z: float | None`` for no parameter."""
+    return not record.getMessage().startswith("Passed unknown parameter")
 
 
 def _no_pattern(path: Path) -> str:

@@ -217,10 +217,12 @@ def sweep(
     if dry:
         command += ["--dry-run"]
     done = subprocess.run([*command, *more], cwd=root)
+    if done.returncode == 0:  # all are done; or nothing was to be run, as with --summary
+        return []
     found = []
     if not dry:
         found = _failures(study, root)
-    if done.returncode and not found:
+    if not found:
         raise RuntimeError(
             f"Snakemake ended with {done.returncode} before all runs were done; "
             "its messages are above"
