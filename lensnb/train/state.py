@@ -171,11 +171,15 @@ class State:
         """Load what :func:`read_training` found.
 
         Raises:
-            ValueError: it belongs to a training with other settings, or holds NaN or infinity.
+            ValueError: it belongs to a training with other settings, or holds NaN, or weights
+                that are infinite.
         """
         self._check(header)
+        # Infinity has a meaning among the numbers of a transform, but none among what is trained.
+        untrained = {f"model.{name}" for name, _ in self.model.named_buffers()}
         for name, value in tensors.items():
-            if not torch.isfinite(value).all():
+            infinite = name not in untrained and value.isinf().any()
+            if infinite or value.isnan().any():
                 raise ValueError(
                     f"{self.folder / 'training.safetensors'} has values in {name} that are not "
                     "finite; delete it to start the training anew"
