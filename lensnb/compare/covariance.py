@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import eigh, solve_triangular
+from scipy.linalg import eigh
 from torch import Tensor
 
 from ..ensemble import Ensemble
@@ -138,7 +138,8 @@ def _fisher(covariance: np.ndarray, responses: np.ndarray) -> np.ndarray:
     diagonal = lower.diagonal()
     if diagonal.min() <= 1e-5 * diagonal.max():  # but for rounding it has none
         raise np.linalg.LinAlgError
-    white = solve_triangular(lower, responses, lower=True)
+    # not by SciPy, which waits for threads in each of thousands of calls
+    white = np.linalg.solve(lower, responses)
     return white.T @ white
 
 
