@@ -108,15 +108,16 @@ class Pair:
             else:
                 log_area = self._log_area(sample, truth)
         scatters = std > _ROUNDING * np.abs(truth.mean)
-        rho_true = correlation(truth.covariance)
+        rho = off_diagonal(correlation(sample.covariance))
+        rho_true = off_diagonal(correlation(truth.covariance))
         return {
             "mean_ratio": _divided(sample.mean, truth.mean, self.known & (truth.mean != 0)),
             "mean_shift": _divided(sample.mean - truth.mean, std, scatters),
             "scatter_ratio": _divided(sample.std(), std, scatters),
             "eigenvalues": eigenvalues,
             "log_area": log_area,
-            "products": _products(correlation(sample.covariance), rho_true),
-            "squares": _products(rho_true, rho_true),
+            "products": float(rho @ rho_true),
+            "squares": float(rho_true @ rho_true),
         }
 
     def _log_area(self, sample: Moments, truth: Moments) -> float:
@@ -167,11 +168,6 @@ def _average(values: np.ndarray) -> np.ndarray:
     if not defined.any():
         return np.full((len(values), 1), np.nan)
     return values[:, defined].mean(1, keepdims=True)
-
-
-def _products(rho: np.ndarray, rho_true: np.ndarray) -> float:
-    """Σ ρ ρ_true above the diagonal."""
-    return float(off_diagonal(rho) @ off_diagonal(rho_true))
 
 
 def _divided(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -167,7 +167,8 @@ def judge_joint(
     }
     in_rounds = []
     # So many rounds at once that their covariances take little memory.
-    step = max(1, _NUMBERS_AT_ONCE // sum(part.stop - part.start for part in parts.values()) ** 2)
+    bins = max(part.stop for part in parts.values())
+    step = max(1, _NUMBERS_AT_ONCE // bins**2)
     for start in range(0, rounds, step):
         rows = slice(start, start + step)
         drawn = {name: one.moments(weights[name][rows]) for name, one in resampled.items()}
@@ -287,9 +288,11 @@ class _Resampled:
             units = units * _BLOCKS // count
             count = _BLOCKS
         self.ensemble: Ensemble | StreamingEnsemble = ensemble
+        self.weights = len(ensemble)  # how many a draw has
         weighted = units  # the unit of each weight
         if count <= len(ensemble) / 4:
             self.ensemble = StreamingEnsemble().update(ensemble.vectors, units)
+            self.weights = count
             weighted = np.arange(count)
         self.halves = None
         if halved and count >= 4:
@@ -307,8 +310,7 @@ class _Resampled:
 
     def whole(self) -> list[Moments]:
         """The moments of all maps, as one draw."""
-        units = len(self.ensemble.bootstrap_weights(1)[0])
-        return self.moments(np.ones((1, units)))
+        return self.moments(np.ones((1, self.weights)))
 
     def moments(self, weights: np.ndarray) -> list[Moments]:
         """The moments of draws with these weights, one row a draw."""

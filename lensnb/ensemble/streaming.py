@@ -128,14 +128,14 @@ class StreamingEnsemble(Resampling):
         return self.moments(weights[None])[1][0]
 
     def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        counts = self._counts()
+        counts, own = self._counts(), self._means()
         inside = np.array(list(self._square.values())).reshape(len(counts), -1)
         within = weights @ inside  # of all rounds at once, which is much faster
         means, covariances = [], []
         for repeats, square in zip(weights, within):
             number = repeats * counts
-            mean = np.average(self._means(), axis=0, weights=number)
-            centred = self._means() - mean
+            mean = np.average(own, axis=0, weights=number)
+            centred = own - mean
             square = square.reshape(len(mean), -1) + (centred.T * number) @ centred
             means.append(mean)
             covariances.append(square / degrees_of_freedom(number))

@@ -10,7 +10,7 @@ So mirror images of a map are as likely as the map. Parts of a map that are even
 two mirrors are therefore independent. This leaves four blocks of (n/2)² numbers each, even or odd
 along the rows and along the columns. Two of them are the transposes of each other. So the
 eigenvectors of three matrices of (n/2)² × (n/2)² numbers diagonalise the field, exactly. At 64²
-pixels they take a second, and each map two milliseconds.
+pixels they take a second, and each map about a millisecond.
 """
 
 from __future__ import annotations
