@@ -11,14 +11,14 @@
 
 from ..renamed import moved
 from .cut_out import CutOutField, fit_field
-from .fields import GaussianField, GaussianModes
+from .fields import GaussianField, GaussianModes, RescaledField
 from .grid import ARCMIN, MapGrid
 from .lognormal import LognormalField
 from .smoothing import smooth
 
 __all__ = [
     "ARCMIN", "CutOutField", "GaussianField", "GaussianModes", "LognormalField", "MapGrid",
-    "fit_field", "smooth",
+    "RescaledField", "fit_field", "smooth",
 ]  # fmt: skip
 
 __getattr__ = moved(

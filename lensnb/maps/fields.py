@@ -160,9 +160,6 @@ class GaussianModes(nn.Module):
     def _from_modes(self, modes: Tensor) -> Tensor:
         return self.from_plain(self.unmixed(modes))
 
-    def _filter(self, x: Tensor, response: Tensor) -> Tensor:
-        return self._from_modes(self._to_modes(x) * response).to(x.dtype)
-
     def _mean(self, x: Tensor) -> Tensor:
         """The mean in the dtype of maps, with axes that broadcast against them."""
         mean = self.mean.to(x.dtype)
@@ -193,11 +190,13 @@ class GaussianModes(nn.Module):
 
     def whiten(self, x: Tensor) -> Tensor:
         """x → C^(−1/2) (x − mean): white, unit-variance maps, shape of ``x``."""
-        return self._filter(x - self._mean(x), self.eigenvalues.rsqrt())
+        return self._from_modes(self.modes(x) * self.eigenvalues.rsqrt()).to(x.dtype)
 
     def colour(self, white: Tensor) -> Tensor:
         """The inverse of :meth:`whiten`."""
-        return self._filter(white, self.eigenvalues.sqrt()) + self._mean(white)
+        return self.from_modes(self.modes(white, centred=True) * self.eigenvalues.sqrt()).to(
+            white.dtype
+        )
 
     def sample(
         self, n: int, generator: torch.Generator | None = None, given: dict | None = None
@@ -241,16 +240,15 @@ class GaussianModes(nn.Module):
             sigma: noise level, one number, or one for each map, shape ``(...)``.
         """
         precision = 1 / (self.eigenvalues + self._noise_variance(sigma, x))
-        return -self._filter(x - self._mean(x), precision)
+        return -self._from_modes(self.modes(x) * precision).to(x.dtype)
 
     def denoise(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Exact posterior mean E[clean | x] of a map plus white noise of level σ.
 
         This is the Wiener filter λ / (λ + σ²); with several channels C (C + σ²)⁻¹ in each mode.
         """
-        mean = self._mean(x)
         response = self.eigenvalues / (self.eigenvalues + self._noise_variance(sigma, x))
-        return mean + self._filter(x - mean, response)
+        return self.from_modes(self.modes(x) * response).to(x.dtype)
 
     def loss(
         self, batch: Tensor, generator: torch.Generator | None = None, given: dict | None = None
@@ -392,6 +390,66 @@ class GaussianField(GaussianModes):
     def annulus(self) -> Tensor:
         grid = MapGrid(self.n, 1.0)
         return (grid.ell / grid.ell_min).round().long()
+
+
+class RescaledField(GaussianModes):
+    """A Gaussian field whose modes have another variance and mean in each map of a batch.
+
+    Args:
+        field: the field.
+        factor: of the variances, shape ``(batch, *modes)``, where ``modes`` is the shape of the
+            field's eigenvalues.
+        shift: mean of each mode, in addition to the mean of the field, same shape.
+    """
+
+    def __init__(self, field: GaussianModes, factor: Tensor, shift: Tensor):
+        super().__init__()
+        self.field = field
+        self.kind = field.kind
+        self.channels = field.channels
+        self.mean = field.mean
+        self.multiplicity = field.multiplicity
+        self.eigenvalues = field.eigenvalues * factor
+        self.shift = shift
+
+    @property
+    def n(self) -> int:
+        """Pixels a side."""
+        return self.field.n
+
+    def to_plain(self, x: Tensor) -> Tensor:
+        return self.field.to_plain(x)
+
+    def from_plain(self, plain: Tensor) -> Tensor:
+        return self.field.from_plain(plain)
+
+    def mixed(self, plain: Tensor) -> Tensor:
+        return self.field.mixed(plain)
+
+    def unmixed(self, modes: Tensor) -> Tensor:
+        return self.field.unmixed(modes)
+
+    def annulus(self) -> Tensor:
+        return self.field.annulus()
+
+    def modes(self, x: Tensor, centred: bool = False) -> Tensor:
+        modes = super().modes(x, centred)
+        if centred:
+            return modes
+        return modes - self.shift
+
+    def from_modes(self, modes: Tensor) -> Tensor:
+        return super().from_modes(modes + self.shift)
+
+    def mode_mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Mean over all modes of a function of their variance, for each map of the batch."""
+        numbers = self.n**2 * self.channels
+        weight = self.multiplicity.expand(self.field.eigenvalues.shape).flatten() / numbers
+        return weight @ function(self.eigenvalues.flatten(1).T)
+
+    def log_det(self) -> Tensor:
+        """ln det C^(1/2) for each map of the batch, float64."""
+        return 0.5 * (self.multiplicity * self.eigenvalues.log()).flatten(1).sum(1)
 
 
 def refuse_given(field: nn.Module, given: dict | None) -> None:

@@ -71,15 +71,18 @@ class Denoiser(nn.Module):
         self.gaussian = gaussian
         self.prediction = prediction
 
-    def split(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(
+        self, x: Tensor, sigma: Tensor, gaussian: GaussianModes | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Start and scale of D, and the inputs of the network, scaled to unit variance.
 
         Args:
             x: noised maps, ``(batch, n, n)`` or ``(batch, channels, n, n)``.
             sigma: their noise levels, ``(batch,)``.
+            gaussian: the field of these maps; by default that of the denoiser.
         """
-        field = self.gaussian
-        square = (sigma**2).to(field.variance.dtype)
+        field = self.gaussian if gaussian is None else gaussian
+        square = (sigma**2).to(field.eigenvalues.dtype)
         estimate = field.denoise(x, sigma)
         size_x = field.mode_mean(lambda v: v + square).sqrt()
         size_estimate = field.mode_mean(lambda v: v * v / (v + square)).sqrt()
@@ -102,6 +105,7 @@ class Denoiser(nn.Module):
         sigma: Tensor,
         numbers: Tensor | None = None,
         channels: Tensor | None = None,
+        gaussian: GaussianModes | None = None,
     ) -> Tensor:
         """Estimate of the clean maps, shape and dtype of ``x``.
 
@@ -110,14 +114,20 @@ class Denoiser(nn.Module):
             sigma: their noise levels, shape ``(batch,)``.
             numbers: conditions of order one, shape ``(batch, numbers)``.
             channels: conditions that are maps, of order one, shape ``(batch, channels, n, n)``.
+            gaussian: the field of these maps; by default that of the denoiser.
         """
-        start, scale, inputs = self.split(x, sigma)
+        start, scale, inputs = self.split(x, sigma, gaussian)
         output = self._network(inputs, sigma, numbers, channels)
         return start + scale * output.to(x.dtype)
 
-    def conditioned(self, numbers: Tensor | None, channels: Tensor | None = None) -> Denoise:
+    def conditioned(
+        self,
+        numbers: Tensor | None,
+        channels: Tensor | None = None,
+        gaussian: GaussianModes | None = None,
+    ) -> Denoise:
         """The denoiser of maps with these conditions, ``(x, sigma)`` → clean maps."""
-        return _Conditioned(self, numbers, channels)
+        return _Conditioned(self, numbers, channels, gaussian)
 
     def residual(
         self,
@@ -126,17 +136,19 @@ class Denoiser(nn.Module):
         sigma: Tensor,
         numbers: Tensor | None = None,
         channels: Tensor | None = None,
+        gaussian: GaussianModes | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The output of the network and its target, for a training step.
 
         Args:
             y: clean maps.
-            x, sigma, numbers, channels: noised maps and the rest, as for :meth:`forward`.
+            x, sigma, numbers, channels, gaussian: noised maps and the rest, as for
+                :meth:`forward`.
 
         Returns:
             F and (y − start) / scale, both of the shape of a map.
         """
-        start, scale, inputs = self.split(x, sigma)
+        start, scale, inputs = self.split(x, sigma, gaussian)
         target = (y - start) / scale
         return self._network(inputs, sigma, numbers, channels), target
 
@@ -166,14 +178,20 @@ def for_each_map(number: Tensor, x: Tensor) -> Tensor:
 class _Conditioned:
     """A denoiser with its conditions filled in."""
 
-    def __init__(self, denoiser: Denoiser, numbers: Tensor | None, channels: Tensor | None):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        numbers: Tensor | None,
+        channels: Tensor | None,
+        gaussian: GaussianModes | None,
+    ):
         self.denoiser = denoiser
-        self.gaussian = denoiser.gaussian
+        self.gaussian = denoiser.gaussian if gaussian is None else gaussian
         self.numbers = numbers
         self.channels = channels
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.denoiser(x, sigma, self.numbers, self.channels)
+        return self.denoiser(x, sigma, self.numbers, self.channels, self.gaussian)
 
 
 class Traced:

@@ -73,6 +73,8 @@ class Diffusion(nn.Module):
         band_powers: band powers to condition the network on, which restores the scatter of
             spectra. They are measured from each map in training, and drawn for new maps. None for
             a network without them.
+        rescale: whether the Gaussian field follows the band powers of each map
+            (:meth:`BandPowers.field`); of maps of several channels it does not.
         conditions: what else the model is conditioned on, fitted to the training set; None for
             nothing.
 
@@ -103,6 +105,7 @@ class Diffusion(nn.Module):
         log_std: float = 1.0,
         unet: dict | None = None,
         band_powers: BandPowers | None = None,
+        rescale: bool = True,
         conditions: Conditions | None = None,
     ):
         super().__init__()
@@ -136,10 +139,12 @@ class Diffusion(nn.Module):
             "log_std": log_std,
             "unet": unet,
             "band_powers": None,
+            "rescale": rescale,
             "given": conditions.config,
         }
         if band_powers is not None:
-            self.config["band_powers"] = list(band_powers.values.shape)
+            largest = band_powers.template is not None
+            self.config["band_powers"] = [*band_powers.values.shape, largest]
         self.transform = transform
         self.band_powers = band_powers
         self.conditions = conditions
@@ -157,7 +162,7 @@ class Diffusion(nn.Module):
         inputs += sum(condition.channels for condition in self.conditions.maps.values())
         numbers = self.conditions.numbers
         if self.band_powers is not None:
-            numbers += self.band_powers.bands
+            numbers += self.band_powers.numbers
         return UNet(inputs, self.channels, widths, numbers=numbers, **unet)
 
     @classmethod
@@ -174,7 +179,8 @@ class Diffusion(nn.Module):
         powers = None
         shape = config.pop("band_powers", None)
         if shape:
-            powers = BandPowers.of_shape(n, *shape, channels)
+            maps, numbers, largest = shape
+            powers = BandPowers.of_shape(n, maps, numbers, channels, largest)
         return cls(
             transform=KappaTransform.blank(channels),
             gaussian=blank_field(config.pop("gaussian"), n, channels),
@@ -203,7 +209,7 @@ class Diffusion(nn.Module):
         """What ``sample`` can be given besides: the band powers, if the model has them."""
         if self.band_powers is None:
             return {}
-        return {"band_powers": Condition((self.band_powers.bands,), "numbers")}
+        return {"band_powers": Condition((self.band_powers.numbers,), "numbers")}
 
     # ------------------------------------------------------------ conditions
 
@@ -215,11 +221,27 @@ class Diffusion(nn.Module):
             return numbers, None
         return numbers, torch.cat(maps, 1)
 
-    def _denoise(self, numbers: Tensor | None, channels: Tensor | None) -> Denoise:
-        """The denoiser with these conditions."""
+    def conditioned(self, powers: Tensor | None = None, given: Given | None = None) -> Denoise:
+        """The denoiser of maps with these conditions, ``(x, sigma)`` → clean maps.
+
+        Args:
+            powers: band powers, as by ``model.band_powers``, with or without noise; None for a
+                model without them.
+            given: the other conditions that the model needs.
+        """
+        numbers, channels = self._known(given or {})
+        if powers is not None:
+            numbers = _joined(powers, numbers)
         if numbers is None and channels is None:
             return self.denoiser
-        return self.denoiser.conditioned(numbers, channels)
+        return self.denoiser.conditioned(numbers, channels, self._field(powers))
+
+    def _field(self, powers: Tensor | None) -> GaussianModes:
+        """The Gaussian field of maps with these band powers."""
+        field = self.denoiser.gaussian
+        if powers is None or not self.config["rescale"] or self.channels > 1:
+            return field
+        return self.band_powers.field(field, powers)
 
     # ------------------------------------------------------------ training
 
@@ -241,12 +263,14 @@ class Diffusion(nn.Module):
         sigma = self._training_sigmas(len(y), generator).to(y.device, wide(y[:0]).dtype)
         noise = _white(y.shape, generator, y.device)
         numbers, channels = self._known(given)
+        powers = None
         if self.band_powers is not None:
-            white = _white((len(y), self.band_powers.bands), generator, y.device)
+            white = _white((len(y), self.band_powers.numbers), generator, y.device)
             powers = self.band_powers.blur(self.band_powers(y), white)
             numbers = _joined(powers, numbers)
         x = y + for_each_map(sigma, y) * noise
-        predicted, target = self.denoiser.residual(y, x, sigma, numbers, channels)
+        field = self._field(powers)
+        predicted, target = self.denoiser.residual(y, x, sigma, numbers, channels, field)
         return self.criterion(predicted, target)
 
     def _training_sigmas(self, n: int, generator: torch.Generator | None) -> Tensor:
@@ -311,18 +335,15 @@ class Diffusion(nn.Module):
         given: Given,
         powers: Tensor | None,
     ) -> Tensor:
-        numbers, channels = self._known(given)
         if self.band_powers is not None:
             # drawn also if they are given, so that one seed always has the same noise
             drawn = self.band_powers.sample(noise)
-            if powers is not None:
-                drawn = wide(powers)
-            numbers = _joined(drawn, numbers)
-        denoise = self._denoise(numbers, channels)
+            powers = drawn if powers is None else wide(powers)
+        denoise = self.conditioned(powers, given)
         like = self.transform.mean  # the sampler computes in float64
         shape = map_shape(self)
         # At the highest level maps are almost Gaussian, so the Gaussian field is the start.
-        clean = self.denoiser.gaussian.colour(noise(shape, like))
+        clean = denoise.gaussian.colour(noise(shape, like))
         x = clean + float(sigmas[0]) * noise(shape, like)
         return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
 
@@ -414,16 +435,15 @@ class Diffusion(nn.Module):
     def _log_prob_batch(
         self, kappa: Tensor, noise: MapNoise, sigmas: Tensor, probes: int | None, given: Given
     ) -> Tensor:
-        field = self.denoiser.gaussian
         y = self.transform(wide(kappa))
-        numbers, channels = self._known(given)
+        powers = None
         log_ratio = 0.0
         if self.band_powers is not None:
             exact = self.band_powers(y)
             powers = self.band_powers.blurred(exact, noise)
             log_ratio = self.band_powers.log_ratio(powers, exact)
-            numbers = _joined(powers, numbers)
-        traced = Traced(self._denoise(numbers, channels), noise, probes)
+        traced = Traced(self.conditioned(powers, given), noise, probes)
+        field = traced.gaussian
         x = exponential(traced, y, sigmas)
         centred = field.modes(x)
         total = field.eigenvalues + float(sigmas[-1]) ** 2
@@ -491,4 +511,6 @@ def _of_this_version(config: dict) -> dict:
         config["widths"] = config.pop("channels")
     if "strength" in config:
         config["band_powers"] = config.pop("strength")
-    return {"channels": 1, "gaussian": "periodic"} | config
+    if config.get("band_powers") and len(config["band_powers"]) == 2:
+        config["band_powers"] = [*config["band_powers"], False]
+    return {"channels": 1, "gaussian": "periodic", "rescale": False} | config

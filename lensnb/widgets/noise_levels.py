@@ -130,7 +130,7 @@ def _put_under_noise(
     x = y + sigmas.to(y)[:, None, None] * noise(model.n, y)
     denoise = model.denoiser
     if model.band_powers is not None:
-        denoise = denoise.conditioned(model.band_powers(y).expand(len(x), -1))
+        denoise = model.conditioned(model.band_powers(y).expand(len(x), -1))
     return _estimates(model, denoise, x, sigmas) | {"map": kappa}
 
 
@@ -145,9 +145,9 @@ def _make_from_noise(model: Diffusion, sigmas: Tensor, seed: int) -> dict[str, T
     like = model.transform.mean
     denoise = model.denoiser
     if model.band_powers is not None:
-        denoise = denoise.conditioned(model.band_powers.sample(noise))
+        denoise = model.conditioned(model.band_powers.sample(noise))
     # A Gaussian field under noise of the highest level, as the model's own sampler starts.
-    start = model.denoiser.gaussian.colour(noise(model.n, like))
+    start = denoise.gaussian.colour(noise(model.n, like))
     start = start + float(sigmas[0]) * noise(model.n, like)
     recorder = _Recorder(denoise)
     end = exponential(recorder, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
