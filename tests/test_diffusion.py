@@ -23,7 +23,7 @@ from lensnb.samplers import (
     flow_sigmas,
     karras_sigmas,
 )
-from lensnb.train import Settings, fit
+from lensnb.train import Checks, Settings, fit
 from lensnb.transform import KappaTransform
 
 # ---------------------------------------------------------------- denoiser
@@ -470,3 +470,17 @@ def test_a_density_does_not_depend_on_the_batch(mixture):
     assert not torch.equal(model.log_prob(y, 4, 2, seeded(28)), whole)
     with pytest.raises(ValueError, match=r"expected \(maps, 16, 16\)"):
         model.log_prob(y[:, :8, :8])
+
+
+def test_held_out_maps_are_followed_by_noise_level():
+    """Of an untrained model all are 1, up to the scatter of 60 maps of 256 pixels; 4σ is 0.05."""
+    maps = 0.002 + 0.01 * red_field().sample(60, seeded(30))
+    model = gaussian_model()
+    records = list(
+        fit(model, maps[:8], Settings(4, batch=4, lr=1e-9), checks=Checks(maps, every=1))
+    )
+    names = [f"validation, σ = {sigma}" for sigma in ("0.1", "0.3", "1", "3", "10")]
+    assert [name for name in records[-1] if name.startswith("validation,")] == names
+    assert all(records[-1][name] == pytest.approx(1, abs=0.1) for name in names)
+    without = list(fit(gaussian_model(), maps[:8], Settings(2, batch=4)))
+    assert not any(name.startswith("validation") for name in without[-1])

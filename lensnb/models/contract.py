@@ -13,6 +13,8 @@ A family is a class in a file of this folder, with one import line in ``__init__
 * if it can be given more than ``given`` for ``sample``, ``optional``: these conditions by name;
 * if it draws conditions of its own, ``realised(maps, generator)``: the numbers that maps of
   ``sample`` were given, and those that they have (:class:`lensnb.given.Realised`);
+* if its loss has parts that are worth following, ``losses(batch, generator, given)``: scalars by
+  name, such as the loss at some noise levels; records have those of held-out maps;
 * if it has a density, ``log_prob(maps)``; flows also have ``to_noise`` and ``to_data``.
 
 A family may also decide how it is trained. :mod:`lensnb.train` looks for

@@ -38,6 +38,7 @@ from .band_powers import BandPowers
 from .contract import blank_field, channels_of, check_batch, check_draw, map_shape, register
 from .denoiser import PREDICTIONS, Denoiser, Traced, for_each_map
 
+_FOLLOWED = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which held-out maps are measured
 LEVELS = ("lognormal", "linear", "cosine", "flow")
 _CRITERIA = {function.__name__: function for function in (F.mse_loss, F.l1_loss, F.huber_loss)}
 
@@ -258,9 +259,36 @@ class Diffusion(nn.Module):
             generator: source of noise levels and noise.
             given: conditions of the maps.
         """
+        sigma = self._training_sigmas(len(batch), generator)
+        return self._loss(batch, sigma, generator, given)
+
+    def losses(
+        self, batch: Tensor, generator: torch.Generator | None = None, given: Given | None = None
+    ) -> dict[str, Tensor]:
+        """The loss of κ-maps at some noise levels, by name.
+
+        A model that begins to memorise its training maps is worse on others at low levels first.
+
+        Args:
+            batch, generator, given: as for :meth:`loss`.
+        """
+        found = {}
+        for sigma in _FOLLOWED:
+            sigmas = torch.full((len(batch),), sigma)
+            found[f"σ = {sigma:g}"] = self._loss(batch, sigmas, generator, given)
+        return found
+
+    def _loss(
+        self,
+        batch: Tensor,
+        sigma: Tensor,
+        generator: torch.Generator | None,
+        given: Given | None,
+    ) -> Tensor:
+        """The loss at one noise level for each map."""
         given = check_batch(self, batch, given)
         y = self.transform(batch)
-        sigma = self._training_sigmas(len(y), generator).to(y.device, wide(y[:0]).dtype)
+        sigma = sigma.to(y.device, wide(y[:0]).dtype)
         noise = _white(y.shape, generator, y.device)
         numbers, channels = self._known(given)
         powers = None

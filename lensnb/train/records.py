@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -35,6 +36,7 @@ class Reporter:
         self.device = device
         self.losses: list[float] = []
         self.since = state.seconds
+        self.part = 0  # of the training, in units of check_every
 
     @contextmanager
     def clock(self):
@@ -71,23 +73,49 @@ class Reporter:
             with state.averaged():
                 if self.held_out is not None:
                     record["validation"] = self._validation()
+                if self.held_out is not None and hasattr(state.model, "losses"):
+                    record |= self._by_part()
                 if checked:
                     record |= _checked(self.checks.check, state.model, record)
         return record
 
     def _validation(self) -> float:
         """Mean loss of held-out maps, with the same noise each time."""
-        model, size = self.state.model, self.state.settings.batch
+        model = self.state.model
         generator = generator_of(self.state.settings.seed, 0)
         with_gradients = getattr(model, "validates_with_gradients", False)
         losses = []
         with torch.set_grad_enabled(with_gradients):
-            for start in range(0, len(self.held_out), size):
-                end = min(start + size, len(self.held_out))
-                batch = self.held_out.some(torch.arange(start, end))
-                batch = batch.each(lambda values: values.to(self.device))
+            for batch in self._held_out_batches():
                 losses.append(float(loss_of(model, batch, generator).detach()))
         return sum(losses) / len(losses)
+
+    def _by_part(self) -> dict[str, float | None]:
+        """The loss of held-out maps in parts, with the same noise each time.
+
+        It costs as much as several validations, so few records have it: the first one after every
+        ``check_every`` steps, and the last one of the training.
+        """
+        step, steps = self.state.step, self.state.settings.steps
+        part = step // (self.checks.check_every or max(1, steps // 10))
+        if part == self.part and step < steps:
+            return {}
+        self.part = part
+        model = self.state.model
+        generator = generator_of(self.state.settings.seed, 0)
+        found: dict[str, list[float]] = {}
+        with torch.no_grad():
+            for batch in self._held_out_batches():
+                for name, loss in model.losses(batch.maps, generator, batch.given).items():
+                    found.setdefault(f"validation, {name}", []).append(float(loss))
+        return {name: _plain(sum(losses) / len(losses)) for name, losses in found.items()}
+
+    def _held_out_batches(self) -> Iterator[Batch]:
+        size = self.state.settings.batch
+        for start in range(0, len(self.held_out), size):
+            end = min(start + size, len(self.held_out))
+            batch = self.held_out.some(torch.arange(start, end))
+            yield batch.each(lambda values: values.to(self.device))
 
 
 def loss_of(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:

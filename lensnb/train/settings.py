@@ -87,7 +87,8 @@ class Checks:
 
     Attributes:
         validation: held-out maps (a tensor, or a set with its conditions). Records have their loss
-            under the averaged weights.
+            under the averaged weights. Every ``check_every`` steps they also have its parts, if
+            the model has ``losses``, such as the loss at several noise levels.
         every: steps between records.
         check: ``check(model)`` returns numbers by name, which go into a record. It is called with
             the averaged weights. An example is :class:`lensnb.compare.Fidelity`. It cannot change
