@@ -509,9 +509,9 @@ def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
     from lensnb.samplers import MapNoise, exponential, karras_sigmas
 
     noise, like = MapNoise(1, seeded(0)), model.transform.mean
-    denoise = model.denoiser.conditioned(model.band_powers.sample(noise))
+    denoise = model.conditioned(model.band_powers.sample(noise))
     sigmas = karras_sigmas(6, *model.sigma_range)
-    start = model.denoiser.gaussian.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
+    start = denoise.gaussian.colour(noise(16, like)) + float(sigmas[0]) * noise(16, like)
     expected = model.transform.inverse(exponential(denoise, start, sigmas)).float()
     torch.testing.assert_close(scrubbed.shown["make"]["map"], expected)
 
