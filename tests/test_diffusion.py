@@ -269,7 +269,7 @@ def test_a_checkpoint_of_before_the_options_has_the_defaults():
     new = gaussian_model()
     old = {name: new.config[name] for name in ("n", "sigma_range", "criterion")}
     old["channels"] = new.config["widths"]  # of the U-Net, as they were called
-    expected = new.config | {"rescale": False}  # band powers did not change the field
+    expected = new.config | {"obey": False}  # band powers did not change the field
     assert Diffusion.from_config(old).config == expected
 
 

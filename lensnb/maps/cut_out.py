@@ -199,8 +199,8 @@ class CutOutField(GaussianModes):
             product(quarters.odd_even.mT.contiguous(), self.even_odd).mT,
         ).joined()
 
-    def annulus(self) -> Tensor:
-        """The number of the annulus of |ℓ| of each mode, in the shape of a map.
+    def radius(self) -> Tensor:
+        """|ℓ| / ℓ_min of each mode as a whole number, in the shape of a map.
 
         The modes of a cut-out have no |ℓ|. They are sorted by their variance, as many in each
         annulus as there are modes of Fourier in it.
@@ -212,7 +212,7 @@ class CutOutField(GaussianModes):
         order = self.eigenvalues.flatten().argsort(descending=True, stable=True).cpu()
         found = torch.empty_like(sorted_annuli)
         found[order] = sorted_annuli
-        return found.reshape(self.map_shape)
+        return found.reshape(self.map_shape).double()
 
 
 def fit_field(maps: Tensor) -> GaussianModes:

@@ -129,6 +129,11 @@ class GaussianModes(nn.Module):
             x = x - self._mean(x)
         return self._to_modes(x)
 
+    def plain_modes(self, x: Tensor) -> Tensor:
+        """Maps → modes without the mean, in which channels may still be correlated."""
+        x = wide(x)
+        return self.to_plain(x - self._mean(x))
+
     def from_modes(self, modes: Tensor) -> Tensor:
         """The inverse of :meth:`modes`, float64."""
         maps = self._from_modes(modes)
@@ -150,9 +155,13 @@ class GaussianModes(nn.Module):
         """The inverse of :meth:`mixed`."""
         return modes
 
+    def radius(self) -> Tensor:
+        """|ℓ| / ℓ_min of each plain mode; of a cut-out, whose modes have none, a whole number."""
+        raise NotImplementedError
+
     def annulus(self) -> Tensor:
         """The number of the annulus of |ℓ| that each plain mode lies in: 0, 1, 2 …"""
-        raise NotImplementedError
+        return self.radius().round().long()
 
     def _to_modes(self, centred: Tensor) -> Tensor:
         return self.mixed(self.to_plain(centred))
@@ -387,9 +396,9 @@ class GaussianField(GaussianModes):
             return modes
         return torch.einsum("iakl,...akl->...ikl", self.axes.to(modes.dtype), modes)
 
-    def annulus(self) -> Tensor:
+    def radius(self) -> Tensor:
         grid = MapGrid(self.n, 1.0)
-        return (grid.ell / grid.ell_min).round().long()
+        return grid.ell / grid.ell_min
 
 
 class RescaledField(GaussianModes):
@@ -429,8 +438,8 @@ class RescaledField(GaussianModes):
     def unmixed(self, modes: Tensor) -> Tensor:
         return self.field.unmixed(modes)
 
-    def annulus(self) -> Tensor:
-        return self.field.annulus()
+    def radius(self) -> Tensor:
+        return self.field.radius()
 
     def modes(self, x: Tensor, centred: bool = False) -> Tensor:
         modes = super().modes(x, centred)

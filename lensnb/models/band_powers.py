@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from ..given import Realised
-from ..maps import GaussianModes, MapGrid, RescaledField
+from ..maps import GaussianModes, RescaledField
 from ..maps.grid import check_tensor, wide
 from ..samplers import MapNoise
 
@@ -42,20 +42,22 @@ from ..samplers import MapNoise
 class BandPowers(nn.Module):
     """ln of the power of a map in bands of |ℓ|, relative to a Gaussian field, standardised.
 
-        s = (ln Σ_ℓ w_ℓ |y_ℓ|² − mean) / scatter
+        s = (ln Σ_k w_k |y_k|² − mean) / scatter
 
-    The weights w are zero outside a band. Several channels have bands of their own, one channel
-    after the other. The amplitude t of the largest mode comes last, if it is one of the numbers.
+    The y_k are the modes of the field, which are those of Fourier if it is periodic. The weights w
+    are zero outside a band. Several channels of a periodic field have bands of their own, one
+    channel after the other. The amplitude t of the largest mode comes last, if it is one of the
+    numbers.
 
     Args:
-        weights: w of each band, shape ``(bands, n, n // 2 + 1)``, or for several channels
-            ``(channels, bands, n, n // 2 + 1)``.
-        mean: mean of ln Σ w |y_ℓ|² (and of t) over the training maps, shape ``(numbers,)``.
+        weights: w of each band, shape ``(bands, *modes)``, or for several channels of a periodic
+            field ``(channels, bands, n, n // 2 + 1)``.
+        mean: mean of ln Σ w |y_k|² (and of t) over the training maps, shape ``(numbers,)``.
         std: its standard deviation from map to map, same shape.
         values: the numbers s of the training maps, shape ``(maps, numbers)``.
         kernel: standard deviation h of the noise of s̃, in units of the scatter.
-        template: the largest mode as a map, in the shape of a map; t = Σ template · y. None: t is
-            not one of the numbers.
+        largest: whether t is the last of the numbers.
+        field: the field that has the modes. A model gives its own, see :meth:`attach`.
     """
 
     def __init__(
@@ -65,18 +67,24 @@ class BandPowers(nn.Module):
         std: Tensor,
         values: Tensor,
         kernel: float = 0.2,
-        template: Tensor | None = None,
+        largest: bool = False,
+        field: GaussianModes | None = None,
     ):
         super().__init__()
         buffers = {"weights": weights, "mean": mean, "std": std, "values": values}
         for name, value in buffers.items():
             self.register_buffer(name, value.double().clone())
         self.register_buffer("kernel", torch.tensor(kernel, dtype=torch.float64))
-        self.register_buffer("template", template)
         correlation = self.values.T @ self.values / len(values)
         eigenvalues, axes = torch.linalg.eigh(correlation)
         root = axes * eigenvalues.clamp(min=1e-6).sqrt() @ axes.T
         self.register_buffer("root", root)  # R^½
+        self.largest = largest
+        self.attach(field)
+
+    def attach(self, field: GaussianModes | None) -> None:
+        """Measure the modes of this field, which another module owns and saves."""
+        object.__setattr__(self, "_field", field)
 
     @classmethod
     def fit(
@@ -87,56 +95,50 @@ class BandPowers(nn.Module):
         Args:
             y: transformed maps, shape ``(maps, n, n)`` or ``(maps, channels, n, n)``.
             gaussian: the Gaussian field fitted to them.
-            bands: number of bands in each channel, of equal width in ln |ℓ|.
+            bands: number of bands (in each channel of a periodic field), of equal width in ln |ℓ|.
             largest: whether the amplitude of the largest mode is one of the numbers.
 
         Raises:
             ValueError: no tensor, or too few maps for this number of bands.
         """
         check_tensor("the set for band powers", y)
-        numbers = gaussian.channels * max(bands, 1)
+        numbers = max(bands, 1)
+        if gaussian.kind == "periodic":
+            numbers *= gaussian.channels
         if bands < 1 or len(y) < 2 * numbers:
             raise ValueError(
                 f"power in {bands} bands needs at least {2 * numbers} maps, found {len(y)}"
             )
-        variance = gaussian.variance.cpu()
-        if gaussian.channels > 1:
-            variance = torch.stack([variance[i, i] for i in range(gaussian.channels)])
-        weights = _weights(variance, bands)
-        template = None
-        if largest:
-            numbers += 1
-            template = _largest_mode(gaussian)
+        numbers += largest
+        weights = _weights(gaussian, bands)
         zero = torch.zeros(numbers)
-        blank = cls(weights, zero, zero + 1, zero[None], template=template).to(y.device)
+        blank = cls(weights, zero, zero + 1, zero[None], largest=largest, field=gaussian)
+        blank = blank.to(y.device)
         values = torch.cat([blank(part) for part in y.split(1024)])
         mean, std = values.mean(0), values.std(0)
-        return cls(weights, mean, std, (values - mean) / std, template=template)
+        return cls(weights, mean, std, (values - mean) / std, largest=largest, field=gaussian)
 
     @classmethod
     def of_shape(
-        cls, n: int, maps: int, numbers: int, channels: int = 1, largest: bool = False
+        cls, gaussian: GaussianModes, maps: int, numbers: int, largest: bool = False
     ) -> BandPowers:
         """An object for a checkpoint to fill.
 
         Args:
-            n: pixels a side.
+            gaussian: the field of the model.
             maps: number of training maps.
-            numbers: numbers of a map, those of all channels together.
-            channels: number of channels.
+            numbers: numbers of a map.
             largest: whether the amplitude of the largest mode is one of them.
         """
-        template = None
-        bands = numbers
-        if largest:
-            bands -= 1
-            template = torch.zeros(channels, n, n, dtype=torch.float64)
-        weights = torch.ones(channels, bands // channels, n, n // 2 + 1)
-        if channels == 1:
-            weights = weights[0]
-            template = template if template is None else template[0]
+        bands = numbers - largest
+        modes = gaussian.eigenvalues.shape
+        if gaussian.kind == "periodic" and gaussian.channels > 1:
+            weights = torch.ones(modes[0], bands // modes[0], *modes[1:])
+        else:
+            weights = torch.ones(bands, *modes)
         zero = torch.zeros(numbers)
-        return cls(weights, zero, zero + 1, torch.zeros(maps, numbers), template=template)
+        values = torch.zeros(maps, numbers)
+        return cls(weights, zero, zero + 1, values, largest=largest, field=gaussian)
 
     @property
     def numbers(self) -> int:
@@ -146,13 +148,13 @@ class BandPowers(nn.Module):
     @property
     def bands(self) -> int:
         """Number of bands, those of all channels together."""
-        return self.numbers - (self.template is not None)
+        return self.numbers - self.largest
 
     @property
     def names(self) -> list[str]:
         """What the numbers are."""
         names = [f"band {i + 1}" for i in range(self.bands)]
-        if self.template is not None:
+        if self.largest:
             names.append("largest mode")
         return names
 
@@ -162,19 +164,56 @@ class BandPowers(nn.Module):
         Args:
             y: ``(batch, n, n)`` or ``(batch, channels, n, n)``.
         """
-        power = torch.fft.rfft2(wide(y), norm="ortho").abs().square().flatten(-2)
-        weights = wide(self.weights).flatten(-2)
-        if y.ndim == 3:
-            in_bands = power @ weights.T
+        return self._of_modes(self._field.plain_modes(y))
+
+    def _of_modes(self, plain: Tensor) -> Tensor:
+        """:meth:`forward` for the plain modes of maps."""
+        power = plain.abs().square()
+        weights = wide(self.weights)
+        if weights.ndim > power.ndim:  # bands of each channel
+            in_bands = torch.einsum("mckl,cbkl->mcb", power, weights).flatten(1)
         else:
-            in_bands = torch.einsum("mcp,cbp->mcb", power, weights).flatten(1)
+            in_bands = power.flatten(1) @ weights.flatten(1).T
         values = in_bands.log()
-        if self.template is not None:
-            amplitude = wide(y).flatten(1) @ wide(self.template).flatten()
+        if self.largest:
+            place, scale = self._largest_mode()
+            amplitude = self._field.mixed(plain).real.flatten(1)[:, place] / scale
             values = torch.cat([values, amplitude[:, None]], 1)
         return (values - self.mean) / self.std
 
-    def field(self, field: GaussianModes, noisy: Tensor) -> RescaledField:
+    def _largest_mode(self) -> tuple[int, Tensor]:
+        """The number of the largest mode, and its standard deviation.
+
+        In a periodic field it is the mean of a map.
+        """
+        variances = self._field.eigenvalues
+        if self._field.kind == "periodic":
+            at_zero = torch.zeros_like(variances)
+            at_zero[..., 0, 0] = variances[..., 0, 0]
+            variances = at_zero
+        place = int(variances.flatten().argmax())
+        return place, variances.flatten()[place].sqrt()
+
+    def _band_of_modes(self) -> Tensor:
+        """The number of the band of each mode; the number of bands if it lies in none.
+
+        Raises:
+            ValueError: the field has several channels, whose modes belong to no single one.
+        """
+        if self._field.channels > 1:
+            raise ValueError("maps of several channels do not follow band powers")
+        inside = self.weights > 0
+        band = inside.long().argmax(0)
+        return torch.where(inside.any(0), band, self.bands)
+
+    def _per_mode(self, log_power: Tensor) -> Tensor:
+        """Powers of the bands at each mode, 1 where there is no band, ``(batch, *modes)``."""
+        power = torch.cat([log_power.exp(), torch.ones_like(log_power[:, :1])], 1)
+        return power[:, self._band_of_modes()]
+
+    # ------------------------------------------------------------ maps that follow
+
+    def field(self, noisy: Tensor) -> RescaledField:
         """The Gaussian field that follows the numbers of each map, to first order.
 
         Of noisy numbers s̃ = s + h ε, the mean of s is s̃ / (1 + h²) and its variance h² / (1 + h²).
@@ -182,40 +221,59 @@ class BandPowers(nn.Module):
         relative to the field.
 
         Args:
-            field: the field that the band powers were measured for.
             noisy: s̃ of each map, shape ``(batch, numbers)``.
 
         Raises:
             ValueError: the field has several channels, whose modes belong to no single one.
         """
-        if field.channels > 1:
-            raise ValueError("a field of several channels does not follow band powers")
         total = 1 + self.kernel**2
         rest = self.kernel**2 / total
         expected = self.mean + self.std * wide(noisy) / total
         bands = self.bands
-        log_power = expected[:, :bands] + 0.5 * rest * self.std[:bands].square()
-        band = self._band_of_modes(field)
-        # a last column of ones, for modes that lie in no band
-        power = torch.cat([log_power.exp(), torch.ones_like(log_power[:, :1])], 1)
-        factor = power[:, band]
+        factor = self._per_mode(expected[:, :bands] + 0.5 * rest * self.std[:bands].square())
         shift = torch.zeros_like(factor)
-        if self.template is not None:
-            largest = _largest(field)
-            factor = factor.flatten(1)
-            shift = shift.flatten(1)
-            factor[:, largest] = rest * self.std[-1].square()
-            scale = field.eigenvalues.flatten()[largest].sqrt()
-            shift[:, largest] = scale * expected[:, -1]
-            shape = (len(noisy), *field.eigenvalues.shape)
-            factor, shift = factor.reshape(shape), shift.reshape(shape)
-        return RescaledField(field, factor, shift)
+        if self.largest:
+            place, scale = self._largest_mode()
+            factor.flatten(1)[:, place] = rest * self.std[-1].square()
+            shift.flatten(1)[:, place] = scale * expected[:, -1]
+        return RescaledField(self._field, factor, shift)
 
-    def _band_of_modes(self, field: GaussianModes) -> Tensor:
-        """The number of the band of each mode; the number of bands if it lies in none."""
-        annulus = field.annulus().to(self.mean.device)
-        band = _band_of(annulus.double(), field.n, self.bands)
-        return torch.where(band < 0, self.bands, band)
+    def settled(self, noisy: Tensor, white: Tensor) -> Tensor:
+        """Numbers s without noise, drawn for maps with noisy numbers s̃.
+
+            s = s̃ / (1 + h²) + h / √(1 + h²) R^½ ε
+
+        Args:
+            noisy: s̃, shape ``(batch, numbers)``.
+            white: ε, same shape.
+        """
+        total = 1 + self.kernel**2
+        rest = self.kernel / total.sqrt()
+        return wide(noisy) / total + rest * wide(white).to(noisy) @ self.root
+
+    def enforced(self, y: Tensor, values: Tensor) -> Tensor:
+        """Maps with exactly these numbers: their bands are multiplied, the largest mode is set.
+
+        Gaussian maps whose bands are multiplied to a given power are as likely as all others with
+        this power. Of other maps this holds as far as the factors are close to one.
+
+        Args:
+            y: transformed maps, shape ``(batch, n, n)``.
+            values: the numbers that the maps should have, shape ``(batch, numbers)``.
+
+        Raises:
+            ValueError: the field has several channels, whose modes belong to no single one.
+        """
+        plain = self._field.plain_modes(y)
+        change = self.std * (values - self._of_modes(plain))
+        plain = plain * self._per_mode(change[:, : self.bands] / 2)  # of the amplitude
+        if self.largest:
+            place, scale = self._largest_mode()
+            amplitude = self.mean[-1] + self.std[-1] * values[:, -1]
+            plain.flatten(1)[:, place] = (scale * amplitude).to(plain.dtype)
+        return self._field.from_modes(plain).to(y.dtype)
+
+    # ------------------------------------------------------------ noisy numbers
 
     def blur(self, values: Tensor, white: Tensor) -> Tensor:
         """s̃ = s + h R^½ ε for band powers and white noise ε, both ``(batch, bands)``."""
@@ -251,6 +309,10 @@ class BandPowers(nn.Module):
             given.cpu().numpy(), found.cpu().numpy(), 1 / total, h / math.sqrt(total), self.names
         )
 
+    def white(self, noise: MapNoise) -> Tensor:
+        """White noise, as many numbers as a map has, shape ``(batch, numbers)``."""
+        return self._white(noise, self.numbers)
+
     def _white(self, noise: MapNoise, numbers: int) -> Tensor:
         # Drawn as small square maps, so that a seed gives the same maps as in older versions.
         side = math.isqrt(self.numbers) + 1
@@ -275,23 +337,26 @@ class BandPowers(nn.Module):
         return torch.linalg.solve(self.root, values, left=False) / self.kernel
 
 
-def _weights(variance: Tensor, bands: int) -> Tensor:
+def _weights(field: GaussianModes, bands: int) -> Tensor:
     """Weights w of each band: multiplicity / variance of each mode in it, normalised.
 
-    Args:
-        variance: variances of the modes, ``(..., n, n // 2 + 1)``.
-        bands: number of bands.
-
     Returns:
-        ``(..., bands, n, n // 2 + 1)``.
+        ``(bands, *modes)``, or ``(channels, bands, n, n // 2 + 1)`` for several channels of a
+        periodic field.
     """
-    n = variance.shape[-2]
-    grid = MapGrid(n, 1.0)
-    band = _band_of(grid.ell / grid.ell_min, n, bands)
-    inside = band == torch.arange(bands)[:, None, None]
-    variance = variance[..., None, :, :]
-    weights = inside * grid.multiplicity / variance
-    return weights / (weights * variance).sum((-2, -1), keepdim=True)
+    variance = field.eigenvalues.cpu()
+    several = field.kind == "periodic" and field.channels > 1
+    if several:
+        matrix = field.variance.cpu()
+        variance = torch.stack([matrix[i, i] for i in range(field.channels)])
+    band = _band_of(field.radius(), field.n, bands)
+    numbers = torch.arange(bands).reshape(-1, *[1] * band.ndim)
+    inside = band == numbers
+    if several:
+        variance = variance[:, None]
+    weights = inside * field.multiplicity.cpu() / variance
+    modes = tuple(range(-band.ndim, 0))
+    return weights / (weights * variance).sum(modes, keepdim=True)
 
 
 def _band_of(radius: Tensor, n: int, bands: int) -> Tensor:
@@ -299,23 +364,3 @@ def _band_of(radius: Tensor, n: int, bands: int) -> Tensor:
     share = radius.clamp(min=0.5).log() / math.log(n / math.sqrt(2))
     band = (bands * share - 1e-9).floor().clamp(0, bands - 1).long()
     return torch.where(radius < 0.9, -1, band)
-
-
-def _largest(field: GaussianModes) -> int:
-    """The number of the largest mode; in a periodic field, of the mean of a map."""
-    variances = field.eigenvalues
-    if field.kind == "periodic":
-        at_zero = torch.zeros_like(variances)
-        at_zero[..., 0, 0] = variances[..., 0, 0]
-        variances = at_zero
-    return int(variances.flatten().argmax())
-
-
-def _largest_mode(field: GaussianModes) -> Tensor:
-    """The largest mode as a map: Σ of map × template has unit variance."""
-    largest = _largest(field)
-    modes = torch.zeros_like(field.eigenvalues)
-    modes.view(-1)[largest] = field.eigenvalues.flatten()[largest].rsqrt()
-    if field.kind == "periodic":
-        modes = modes.to(torch.complex128)
-    return field.from_plain(field.unmixed(modes)).cpu()

@@ -74,8 +74,9 @@ class Diffusion(nn.Module):
         band_powers: band powers to condition the network on, which restores the scatter of
             spectra. They are measured from each map in training, and drawn for new maps. None for
             a network without them.
-        rescale: whether the Gaussian field follows the band powers of each map
-            (:meth:`BandPowers.field`); of maps of several channels it does not.
+        obey: whether maps of one channel follow their band powers by construction. The Gaussian
+            field follows those of each map (:meth:`BandPowers.field`), and drawn maps get exactly
+            the numbers that belong to what they were given (:meth:`BandPowers.enforced`).
         conditions: what else the model is conditioned on, fitted to the training set; None for
             nothing.
 
@@ -106,7 +107,7 @@ class Diffusion(nn.Module):
         log_std: float = 1.0,
         unet: dict | None = None,
         band_powers: BandPowers | None = None,
-        rescale: bool = True,
+        obey: bool = True,
         conditions: Conditions | None = None,
     ):
         super().__init__()
@@ -140,12 +141,12 @@ class Diffusion(nn.Module):
             "log_std": log_std,
             "unet": unet,
             "band_powers": None,
-            "rescale": rescale,
+            "obey": obey,
             "given": conditions.config,
         }
         if band_powers is not None:
-            largest = band_powers.template is not None
-            self.config["band_powers"] = [*band_powers.values.shape, largest]
+            self.config["band_powers"] = [*band_powers.values.shape, band_powers.largest]
+            band_powers.attach(gaussian)
         self.transform = transform
         self.band_powers = band_powers
         self.conditions = conditions
@@ -177,14 +178,15 @@ class Diffusion(nn.Module):
         channels = config.pop("channels")
         criterion = _CRITERIA.get(config.pop("criterion"), F.mse_loss)
         conditions = Conditions.from_config(config.pop("given", {}))
+        gaussian = blank_field(config.pop("gaussian"), n, channels)
         powers = None
         shape = config.pop("band_powers", None)
         if shape:
             maps, numbers, largest = shape
-            powers = BandPowers.of_shape(n, maps, numbers, channels, largest)
+            powers = BandPowers.of_shape(gaussian, maps, numbers, largest)
         return cls(
             transform=KappaTransform.blank(channels),
-            gaussian=blank_field(config.pop("gaussian"), n, channels),
+            gaussian=gaussian,
             criterion=criterion,
             band_powers=powers,
             conditions=conditions,
@@ -240,9 +242,14 @@ class Diffusion(nn.Module):
     def _field(self, powers: Tensor | None) -> GaussianModes:
         """The Gaussian field of maps with these band powers."""
         field = self.denoiser.gaussian
-        if powers is None or not self.config["rescale"] or self.channels > 1:
+        if powers is None or not self._obeys:
             return field
-        return self.band_powers.field(field, powers)
+        return self.band_powers.field(powers)
+
+    @property
+    def _obeys(self) -> bool:
+        """Whether maps follow their band powers by construction."""
+        return self.band_powers is not None and self.config["obey"] and self.channels == 1
 
     # ------------------------------------------------------------ training
 
@@ -363,17 +370,24 @@ class Diffusion(nn.Module):
         given: Given,
         powers: Tensor | None,
     ) -> Tensor:
+        settled = None
         if self.band_powers is not None:
             # drawn also if they are given, so that one seed always has the same noise
             drawn = self.band_powers.sample(noise)
             powers = drawn if powers is None else wide(powers)
+        if self._obeys:
+            white = self.band_powers.white(noise)
+            settled = self.band_powers.settled(powers, white)
         denoise = self.conditioned(powers, given)
         like = self.transform.mean  # the sampler computes in float64
         shape = map_shape(self)
         # At the highest level maps are almost Gaussian, so the Gaussian field is the start.
         clean = denoise.gaussian.colour(noise(shape, like))
         x = clean + float(sigmas[0]) * noise(shape, like)
-        return self.transform.inverse(sampler(denoise, x, sigmas, noise)).float()
+        y = sampler(denoise, x, sigmas, noise)
+        if settled is not None:
+            y = self.band_powers.enforced(y, settled)
+        return self.transform.inverse(y).float()
 
     @torch.no_grad()
     def realised(self, maps: Tensor, generator: torch.Generator | None = None) -> Realised:
@@ -541,4 +555,4 @@ def _of_this_version(config: dict) -> dict:
         config["band_powers"] = config.pop("strength")
     if config.get("band_powers") and len(config["band_powers"]) == 2:
         config["band_powers"] = [*config["band_powers"], False]
-    return {"channels": 1, "gaussian": "periodic", "rescale": False} | config
+    return {"channels": 1, "gaussian": "periodic", "obey": False} | config
