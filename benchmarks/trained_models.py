@@ -1,14 +1,17 @@
 """Train the models that come with lensnb, judge them, and write their cards.
 
-    lensnb sample PLANES SAMPLE --sigma8 0.8121   # the boxes of the shipped sample, if needed
-    python benchmarks/trained_models.py train flow --planes PLANES
-    python benchmarks/trained_models.py train diffusion --planes PLANES
-    python benchmarks/trained_models.py judge --planes PLANES  # writes models and cards
+    lensnb simulate 0 31 PLANES --sigma8 0.8121 --workers 2  # the 32 training boxes
+    lensnb cut 0 31 PLANES training.zarr --maps 4096
+    python benchmarks/trained_models.py train flow --training training.zarr
+    python benchmarks/trained_models.py train diffusion --training training.zarr
+    python benchmarks/trained_models.py judge --training training.zarr  # writes models and cards
 
-**Data**: many lines of sight through the 32 training boxes of the shipped sample, by default 256
-per box. The sample contains the first 32 of them. Truth and null are those of the sample, from
-other boxes. The loss on 256 maps of the truth is recorded during the training; no setting was
-changed because of it. Without ``--planes``, only the training maps of the sample are used.
+**Data**: 131,072 lines of sight through the 32 training boxes of the shipped sample, which
+contains the first 32 of each box. So the training never sees the same map twice. The κ transform,
+the Gaussian field and the band powers are fitted to the first 8,192 maps of the set. Truth and
+null are those of the sample, from other boxes. The loss on 256 maps of the truth is recorded
+during the training; no setting was changed because of it. Without ``--training``, only the
+training maps of the sample are used.
 
 Ctrl-C stops the training, and the same command resumes it. Judging draws the maps with one fixed
 seed and writes ``lensnb/trained/*.safetensors`` and the cards. A family that was not trained in
@@ -30,27 +33,19 @@ from torch import Tensor, nn
 
 from lensnb import models
 from lensnb.compare import NULL, Cost, Estimate, FidelityReport, answers, compare
+from lensnb.compare.map_copies import copies_in_maps
 from lensnb.compare.progress import EXPLODED
-from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
+from lensnb.data import MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
 from lensnb.maps import fit_field
 from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
-from lensnb.sims import LightCone, kappa_maps
-from lensnb.theory import Cosmology
+from lensnb.readers import open_maps
 from lensnb.train import Checks, Folder, Settings, fit, watch
 from lensnb.transform import KappaTransform
 
 SETTINGS = {
     "flow": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
     "diffusion": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
-}
-NOTES = {  # about the weights that are shipped now
-    "flow": (
-        "The training took 3,160 s on two cores (AMX, bfloat16). The couplings were not yet "
-        "zero-initialised with respect to the standard deviation of the map. The command "
-        "therefore gives a model like this one, but not the same numbers."
-    ),
-    "diffusion": ("The training took 2,930 s on two cores (AMX, bfloat16)."),
 }
 ASKED = (
     "A target is met if the 95 % interval lies within its limits, and missed if it lies outside. "
@@ -94,18 +89,19 @@ Target = tuple[str, str, str, str]  # what was asked for, of the null, what was 
 MODELS = {"flow": {"hidden": 96}, "diffusion": {"log_mean": -0.4, "log_std": 1.2}}
 
 
-def training_maps(planes: Path | None, maps_per_box: int) -> MapSet:
-    """Maps from the training boxes: as many as asked for where their planes are, else those of the sample."""
-    if planes is None:
+FITTED = 8192  # maps that the transform, the Gaussian field and the band powers are fitted to
+
+
+def training_maps(path: Path | None) -> MapSet:
+    """The maps of a set on disk; without one, those of the sample."""
+    if path is None:
         return load_sample("train")
-    about = json.loads((SAMPLE / "sample.json").read_text())
-    cone = LightCone(Cosmology(sigma8=about["provenance"]["cone"]["cosmology"]["sigma8"]))
-    return kappa_maps(range(*about["boxes"]["train"]), planes, maps_per_box, cone)
+    return open_maps(path)
 
 
 def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     """An untrained model with the transform and the Gaussian field of the training maps."""
-    kappa = train.tensor()
+    kappa = train[:FITTED].tensor()
     transform = KappaTransform.fit(kappa)
     gaussian = fit_field(transform(kappa))
     torch.manual_seed(seed)
@@ -118,13 +114,12 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
 def train(
     family: str,
     folder: Path,
-    planes: Path | None,
-    maps_per_box: int,
+    training: Path | None,
     start: Path | None = None,
     **changed: float,
 ) -> None:
     """Train one family in ``folder``, from nothing or from the weights of another training; a training found there goes on."""
-    maps = training_maps(planes, maps_per_box)
+    maps = training_maps(training)
     changed = {name: value for name, value in changed.items() if value}
     settings = replace(SETTINGS[family], **changed)
     model = build(family, maps)
@@ -132,7 +127,7 @@ def train(
         model, settings = models.load(start), replace(settings, seed=1)
     checks = Checks(load_sample("truth").tensor()[:256], every=200)
     files = Folder(folder / family, save_every=200)
-    records = fit(model, maps.tensor(), settings, checks=checks, folder=files)
+    records = fit(model, maps, settings, checks=checks, folder=files)
     watch(records, settings.steps, family)
 
 
@@ -236,72 +231,75 @@ def other_targets(report: FidelityReport, family: str) -> Iterator[Target]:
         yield "no copies of training maps", *text, _OUTCOMES[row.answers[family].kind]
 
 
-def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, drawn: int) -> None:
-    """Draw maps from the models in ``folder``, hold them against truth and null, and write models and cards."""
-    samples, costs, told, exploded, truth = {}, {}, {}, {}, load_sample("truth")
-    given = {}
-    count = max(n_maps, drawn)
+def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
+    """Ship the models of ``folder``, hold their maps against truth and null, and write their cards."""
+    samples, costs, told, exploded, given = {}, {}, {}, {}, {}
+    truth, maps = load_sample("truth"), training_maps(training)
+    limit = EXPLODED * float(truth.tensor().abs().max())
     for family in SETTINGS:
-        model = models.load(_file(folder, family))
+        ship(family, folder)
+        model = models.load(_shipped(family))  # with its weights rounded
         started = time.perf_counter()
-        maps = model.sample(count, torch.Generator().manual_seed(1))
-        map_s = (time.perf_counter() - started) / count
-        told[family], samples[family] = extremes(maps, truth.tensor()), maps[:n_maps].clone()
+        all_maps = model.sample(max(n_maps, drawn), torch.Generator().manual_seed(1))
+        seconds = time.perf_counter() - started
+        samples[family] = all_maps[:n_maps].clone()
+        whole = all_maps.abs().amax((-2, -1)) <= limit  # NaN compares as False
+        exploded[family] = int((~whole).sum())
+        told[family] = extremes(all_maps, truth.tensor()) + copies(samples[family], maps)
         if getattr(model, "band_powers", None) is not None:
             given[family] = model.realised(samples[family], torch.Generator().manual_seed(1))
-        whole = maps.abs().amax((-2, -1)) <= EXPLODED * float(
-            truth.tensor().abs().max()
-        )  # NaN compares as False
-        exploded[family] = int((~whole).sum())
-        history = folder / family / "history.jsonl"
-        last = json.loads(history.read_text().splitlines()[-1]) if history.exists() else {}
-        costs[family] = Cost(
-            parameters=sum(p.numel() for p in model.parameters()),
-            training_s=last.get("seconds"),
-            images=last.get("images"),
-            map_s=map_s,
-            evaluations={"flow": 1, "diffusion": 12}[family],
-        )
-    maps = training_maps(planes, maps_per_box)
-    report = compare(truth, load_sample("null"), samples, maps, costs=costs, given=given)
+        costs[family] = cost(model, folder / family, seconds / len(all_maps))
+    report = compare(truth, load_sample("null"), samples, maps[:FITTED], costs=costs, given=given)
     print(report)
     for family in SETTINGS:
-        asked = "\n".join(targets(report, family, exploded[family], count))
+        asked = "\n".join(targets(report, family, exploded[family], max(n_maps, drawn)))
         asked = f"{ASKED}\n\n{asked}\n\n## What was tried\n\n{FORMER}\n\n{TRIED[family]}"
-        ship(
-            family,
-            folder,
-            maps,
-            report,
-            n_maps,
-            f"{told[family]}\n\n## Targets\n\n{asked}",
-        )
+        _, header = read_checkpoint(_shipped(family))
+        text = f"{told[family]}\n\n## Targets\n\n{asked}"
+        text = card(family, header["settings"], maps, report, n_maps, text)
+        with atomic_write(TRAINED / f"{family}.md") as file:
+            file.write(text.encode())
 
 
-def _file(folder: Path, family: str) -> Path:
-    """The model that was trained in the folder; where there is none, the shipped one."""
-    trained = folder / family / "model.safetensors"
-    return trained if trained.exists() else TRAINED / f"{family}.safetensors"
+def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
+    """What a model cost: its training, if that was in the folder, and the seconds a drawn map."""
+    history, last = folder / "history.jsonl", {}
+    if history.exists():
+        last = json.loads(history.read_text().splitlines()[-1])
+    return Cost(
+        parameters=sum(p.numel() for p in model.parameters()),
+        training_s=last.get("seconds"),
+        images=last.get("images"),
+        map_s=map_s,
+        evaluations={"flow": 1, "diffusion": 12}[model.family],
+    )
 
 
-def ship(
-    family: str, folder: Path, maps: MapSet, report: FidelityReport, n_maps: int, told: str
-) -> None:
-    """Copy a model into the package, and write its card beside it."""
-    file = _file(folder, family)
+def copies(maps: Tensor, train: MapSet) -> str:
+    """A sentence about maps that are copies of any of the training maps."""
+    found = set()
+    for start in range(0, len(train), FITTED):
+        part = train[start : start + FITTED]
+        found |= set(copies_in_maps(maps, part.tensor(), part.simulation).which.tolist())
+    return (
+        f" Of {len(maps):,} maps, {len(found)} are copies of one of the {len(train):,} training "
+        "maps, under all shifts and symmetries."
+    )
+
+
+def _shipped(family: str) -> Path:
+    """The file of the shipped model."""
+    return TRAINED / f"{family}.safetensors"
+
+
+def ship(family: str, folder: Path) -> None:
+    """Copy a model that was trained in the folder into the package, with its weights in float16."""
+    file = folder / family / "model.safetensors"
+    if not file.exists():
+        return
     _, header = read_checkpoint(file)
-    settings = header["settings"]
-    if file.parent != TRAINED:
-        save_checkpoint(
-            TRAINED / f"{family}.safetensors",
-            models.load(file),
-            step=header["step"],
-            settings=settings,
-        )
-    note = NOTES[family] if file.parent == TRAINED else ""
-    text = card(family, settings, maps, report, n_maps, told, note)
-    with atomic_write(TRAINED / f"{family}.md") as file:
-        file.write(text.encode())
+    about = {"step": header["step"], "settings": header["settings"]}
+    save_checkpoint(_shipped(family), models.load(file), half=True, **about)
 
 
 def listed(sentences: list[str]) -> str:
@@ -310,12 +308,12 @@ def listed(sentences: list[str]) -> str:
 
 
 def card(
-    family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, told: str, note: str = ""
+    family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, told: str
 ) -> str:  # fmt: skip
     """The model card: what it is for, its data, its training, and what the report says of it."""
     failures, undecided = listed(report.failures(family)), listed(report.undecided(family))
     boxes = maps.simulations
-    size = (TRAINED / f"{family}.safetensors").stat().st_size / 1e6
+    size = _shipped(family).stat().st_size / 1e6
     return f"""# The {family} model that comes with lensnb
 
 `lensnb.models.load("{family}")`, {size:.1f} MB. κ-maps of {maps.grid.n}² pixels over {maps.side_deg:g}°, sources at
@@ -330,13 +328,12 @@ square. Truth and null come from 32 other boxes each. A generator trained on 32 
 they do.
 
 **Training**: {settings["steps"]:,} steps of {settings["batch"]} maps, highest learning rate {settings["lr"]:g}. Command:
-`python benchmarks/trained_models.py train {family} --planes PLANES`; `config` = `{json.dumps(settings["config"])}`.
-{note}
+`python benchmarks/trained_models.py train {family} --training training.zarr`; `config` = `{json.dumps(settings["config"])}`.
 
 ## What the fidelity report says
 
 {n_maps:,} generated maps were compared with the truth and the null of the sample, which are both true maps. Command:
-`python benchmarks/trained_models.py judge --planes PLANES`. What is off, worst first:
+`python benchmarks/trained_models.py judge --training training.zarr`. What is off, worst first:
 
 {failures}
 
@@ -358,9 +355,10 @@ def main() -> None:
     parser.add_argument("family", nargs="?", choices=list(SETTINGS))
     parser.add_argument("--folder", type=Path, default=Path("runs/trained"))
     parser.add_argument(
-        "--planes", type=Path, help="planes of the training boxes; without: the maps of the sample"
+        "--training",
+        type=Path,
+        help="set of training maps, as by lensnb cut; without: the maps of the sample",
     )
-    parser.add_argument("--maps-per-box", type=int, default=256)
     parser.add_argument(
         "--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)"
     )
@@ -376,7 +374,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=10_000, help="maps to look for explosions in")
     options = parser.parse_args()
     if options.what == "judge":
-        judge(options.folder, options.planes, options.maps_per_box, options.maps, options.drawn)
+        judge(options.folder, options.training, options.maps, options.drawn)
     elif options.family is None:
         parser.error("name the family to train: flow or diffusion")
     else:
@@ -384,8 +382,7 @@ def main() -> None:
         train(
             options.family,
             options.folder,
-            options.planes,
-            options.maps_per_box,
+            options.training,
             options.start,
             **changed,
         )
