@@ -44,7 +44,7 @@ from lensnb.train import Checks, Folder, Settings, fit, watch
 from lensnb.transform import KappaTransform
 
 SETTINGS = {
-    "flow": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
+    "flow": Settings(8000, batch=32, lr=2e-3, augment=random_symmetry),
     "diffusion": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
 }
 ASKED = (
