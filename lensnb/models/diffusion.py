@@ -145,7 +145,7 @@ class Diffusion(nn.Module):
             "given": conditions.config,
         }
         if band_powers is not None:
-            self.config["band_powers"] = [*band_powers.values.shape, band_powers.largest]
+            self.config["band_powers"] = band_powers.shape
             band_powers.attach(gaussian)
         self.transform = transform
         self.band_powers = band_powers
@@ -182,8 +182,7 @@ class Diffusion(nn.Module):
         powers = None
         shape = config.pop("band_powers", None)
         if shape:
-            maps, numbers, largest = shape
-            powers = BandPowers.of_shape(gaussian, maps, numbers, largest)
+            powers = BandPowers.of_shape(gaussian, *shape)
         return cls(
             transform=KappaTransform.blank(channels),
             gaussian=gaussian,
