@@ -69,7 +69,9 @@ def test_every_family_is_made(name):
 def test_a_family_that_does_not_exist(command, capsys):
     with pytest.raises(SystemExit):
         command("run", "cosmogan")
-    assert "there is no family 'cosmogan'; there are Gaussian, lognormal" in capsys.readouterr().err
+    assert (
+        "there is no family 'cosmogan'; there are Gaussian, lognormal" in capsys.readouterr().err
+    )
 
 
 def test_more_boxes_than_the_set_has(command):

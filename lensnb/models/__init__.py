@@ -11,6 +11,8 @@
 * ``rank_mapped``: :class:`RankMappedField`, a Gaussian field with the pixels of true maps;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
 * ``synthesis``: :class:`Synthesis`, maps that follow vectors of ``scattering_spectra``;
+* ``refined``: :class:`Refined`, any of them with a discriminant that decides which maps are kept,
+  by the numbers of ``map_numbers``;
 * ``drawing``: :func:`draw`, which writes many maps into a file.
 
 The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey
@@ -30,6 +32,7 @@ from .drawing import draw
 from .flow import Flow
 from .gan import GAN
 from .rank_mapped import RankMappedField
+from .refined import Refined
 from .synthesis import Synthesis
 from .trenf import TRENF
 from .vae import VAE
@@ -37,8 +40,8 @@ from .vectors import VectorFlow
 
 __all__ = [
     "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "Diffusion", "Flow", "RankMappedField",
-    "Synthesis", "VectorFlow", "card", "check_batch", "check_draw", "draw", "families", "load",
-    "register",
+    "Refined", "Synthesis", "VectorFlow", "card", "check_batch", "check_draw", "draw", "families",
+    "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")
