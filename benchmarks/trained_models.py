@@ -86,6 +86,12 @@ MET, MISSED, OPEN = "met", "**missed**", "cannot tell"
 _OUTCOMES = {answers.SAME: MET, answers.OFF: MISSED, answers.OPEN: OPEN}
 Target = tuple[str, str, str, str]  # what was asked for, of the null, what was found, outcome
 
+OVERVIEW = (  # rows of the report
+    "C_ℓ mean", "C_ℓ scatter", "scatter of the mean of a map", "C_ℓ slope", "slope of all bins",
+    "seam: correlation of opposite edges", "slope on what was given, worst", "contour area",
+    "peaks > 4σ", "maps with a pixel > 12σ", "classifier on statistics", "classifier on maps",
+    "effective maps",
+)  # fmt: skip
 MODELS = {"flow": {"hidden": 96}, "diffusion": {"log_mean": -0.4, "log_std": 1.2}}
 
 
@@ -251,6 +257,7 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
         costs[family] = cost(model, folder / family, seconds / len(all_maps))
     report = compare(truth, load_sample("null"), samples, maps[:FITTED], costs=costs, given=given)
     print(report)
+    print("\n".join(overview(report)))
     for family in SETTINGS:
         asked = "\n".join(targets(report, family, exploded[family], max(n_maps, drawn)))
         asked = f"{ASKED}\n\n{asked}\n\n## What was tried\n\n{FORMER}\n\n{TRIED[family]}"
@@ -259,6 +266,20 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
         text = card(family, header["settings"], maps, report, n_maps, text)
         with atomic_write(TRAINED / f"{family}.md") as file:
             file.write(text.encode())
+
+
+def overview(report: FidelityReport) -> Iterator[str]:
+    """The table of docs/models.md: the main numbers of the report with their answers."""
+    families = report.generators
+    yield f"| | expected | null | {' | '.join(families)} |"
+    yield "|---|--:|--:|" + "--:|" * len(families)
+    for row in report.rows():
+        if row.quantity.name in OVERVIEW:
+            cells = [
+                f"{row.quantity.text(row.estimates[name])} {row.answers[name].symbol}".rstrip()
+                for name in report.names
+            ]
+            yield f"| {row.quantity.name} | {row.expected_text} | {' | '.join(cells)} |"
 
 
 def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
