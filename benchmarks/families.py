@@ -14,6 +14,10 @@ The κ transform, the Gaussian field and the band powers are fitted to 8,192 map
 Then 4,096 maps are drawn (of a slow family 1,024) and judged by the fidelity report, against the
 8,192 stored maps of truth and null each. Baselines that are only fitted have no time.
 
+The training maps themselves are judged, too (``"own maps"``): 8,192 of them, by their plain
+covariance, and by three ways to improve a covariance of few simulations. A family is worth its
+training only if its effective number of maps is larger.
+
 Everything is kept in ``--folder``: an interrupted run goes on, and a finished one is not done
 again. So two commands with other names or seeds can run side by side, each on a core of its own.
 ``table`` writes the page from all that are finished. It has a table for each number of boxes and
@@ -29,7 +33,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +46,17 @@ if __name__ == "__main__":  # not this folder: statistics.py has the name of a m
 from benchmarks.family_rows import ENTRIES, Entry
 from benchmarks.generator_tables import answers_in_short
 from lensnb.compare import NULL, FidelityReport, compare
+from lensnb.compare.covariance import eigenvectors
+from lensnb.compare.effective import EffectiveMaps, Worth
+from lensnb.compare.rows import QUANTITIES
+from lensnb.compare.sets import BOTH, TRUTH
 from lensnb.data import MapSet, load_sample, random_symmetry
+from lensnb.ensemble import (
+    Ensemble,
+    nercome_covariance,
+    rotation_invariant_covariance,
+    shrunk_covariance,
+)
 from lensnb.files import atomic_write, write_json
 from lensnb.readers import open_maps
 from lensnb.train import Checks, Settings, fit, watch
@@ -53,6 +67,12 @@ SHOWN = (
     "scatter of the mean of a map", "seam: correlation of opposite edges",
     "maps with a pixel > 12σ", "classifier on statistics", "classifier on maps", "effective maps",
 )  # fmt: skip
+OWN = "own maps"
+SHRUNK = {
+    "own maps, Ledoit–Wolf": shrunk_covariance,
+    "own maps, rotation-invariant": rotation_invariant_covariance,
+    "own maps, NERCOME": nercome_covariance,
+}
 INTRODUCTION = """Made by `python benchmarks/families.py run` and `… table --output docs/families.md`; its docstring
 explains the method. The columns are explained in the
 [questions](faq.md#what-do-the-rows-of-the-report-mean). ± is one standard error of a report, or the scatter of
@@ -120,6 +140,48 @@ def run(name: str, entry: Entry, options: argparse.Namespace) -> dict:
     }
     write_json(file, found)
     return found
+
+
+def run_own(options: argparse.Namespace) -> dict:
+    """Judge the training maps themselves, and their shrunk covariances."""
+    folder = folder_of(OWN, options)
+    file = folder / "run.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    maps = maps_of_boxes(options.training, options.boxes)[:FITTED]
+    truth, null = load_sample("truth"), load_sample("null")
+    report = compare(truth, null, {OWN: maps}, rounds=options.rounds)
+    joint = {
+        name: Ensemble.join(report.ensembles[name].values()) for name in (TRUTH, NULL, BOTH, OWN)
+    }
+    worth = EffectiveMaps(joint[BOTH], eigenvectors([joint[TRUTH], joint[NULL]]))
+    found = {
+        "name": OWN,
+        "boxes": options.boxes,
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "found": numbers_of(report, OWN),
+        "null": numbers_of(report, NULL),
+        "shrunk": {name: worth_of(worth, f, joint[OWN]) for name, f in SHRUNK.items()},
+    }
+    write_json(file, found)
+    return found
+
+
+def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> str:
+    """The effective number of maps of a shrunk covariance; a dash if it cannot be made."""
+    varying = np.flatnonzero(np.ptp(own.vectors, axis=0) > 0)  # a rare peak may be in no map
+    covariance = np.zeros((own.vectors.shape[1],) * 2)
+    found = Worth(np.nan, np.nan)
+    try:
+        covariance[np.ix_(varying, varying)] = estimator(
+            Ensemble(own.vectors[:, varying], own.simulation)
+        )
+        found = worth.of_covariance(covariance)
+    except ValueError as error:  # too few simulations for it
+        print(f"{estimator.__name__}: {error}")
+    quantity = next(one for one in QUANTITIES if one.name == "effective maps")
+    return quantity.text(found)
 
 
 def train(
@@ -223,10 +285,14 @@ def fidelity_table(runs: list[dict]) -> Iterator[str]:
     yield "|---|" + "--:|" * len(columns)
     null = runs[0]["null"]
     yield f"| null | {' | '.join(cell(column, [null]) for column in columns)} |"
-    for name in ENTRIES:
+    for name in [OWN, *ENTRIES]:
         found = [run["found"] for run in runs if run["name"] == name]
         if found:
             yield f"| {name} | {' | '.join(cell(column, found) for column in columns)} |"
+    for run in runs:
+        for name, text in run.get("shrunk", {}).items():
+            cells = [text if column == "effective maps" else "" for column in columns]
+            yield f"| {name} | {' | '.join(cells)} |"
 
 
 def cell(column: str, found: list[dict]) -> str:
@@ -301,9 +367,10 @@ def main() -> None:
     """Run families, or write the page."""
     parse = parser()
     options = parse.parse_args()
-    unknown = [name for name in options.names if name not in ENTRIES]
+    known = [OWN, *ENTRIES]
+    unknown = [name for name in options.names if name not in known]
     if unknown:
-        parse.error(f"there is no family {unknown[0]!r}; there are {', '.join(ENTRIES)}")
+        parse.error(f"there is no family {unknown[0]!r}; there are {', '.join(known)}")
     if options.what == "table":
         text = "\n".join(page(finished(options.folder))) + "\n"
         if options.output:
@@ -313,8 +380,11 @@ def main() -> None:
     if options.training is None:
         parse.error("run needs --training, a set as lensnb cut makes it")
     torch.set_num_threads(options.threads)
-    for name in options.names or ENTRIES:
-        found = run(name, ENTRIES[name], options)
+    for name in options.names or known:
+        if name == OWN:
+            found = run_own(options)
+        else:
+            found = run(name, ENTRIES[name], options)
         print(f"{name}: {found['found']['answers']['text']}", flush=True)
 
 

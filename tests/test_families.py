@@ -50,6 +50,14 @@ def test_families_are_run_once_and_told(command, tmp_path):
     assert text.count("| TRENF | ") == 2 and "| null | " in text
 
 
+def test_the_training_maps_are_judged_beside_the_families(command, tmp_path):
+    command("run", "own maps")
+    found = json.loads((tmp_path / "runs/own-maps-12-boxes-0.001-minutes-0/run.json").read_text())
+    assert set(found["shrunk"]) == set(families.SHRUNK)
+    text = command("table")
+    assert "| own maps | " in text and "| own maps, Ledoit–Wolf | " in text
+
+
 def test_several_seeds_show_their_scatter(command, tmp_path):
     command("run", "TRENF")
     command("run", "TRENF", "--seed", "1")
@@ -69,9 +77,7 @@ def test_every_family_is_made(name):
 def test_a_family_that_does_not_exist(command, capsys):
     with pytest.raises(SystemExit):
         command("run", "cosmogan")
-    assert (
-        "there is no family 'cosmogan'; there are Gaussian, lognormal" in capsys.readouterr().err
-    )
+    assert "there is no family 'cosmogan'; there are own maps, Gaussian" in capsys.readouterr().err
 
 
 def test_more_boxes_than_the_set_has(command):
