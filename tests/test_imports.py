@@ -55,7 +55,7 @@ NARROWER = {
 # In models/ the families do not know each other; they share these files.
 SHARED = {
     "contract", "band_powers", "denoiser", "haar_bands", "dcgan", "discriminator", "field_gan",
-    "latents", "scattering_spectra", "map_numbers",
+    "latents", "scattering_spectra", "map_numbers", "few_calls",
 }  # fmt: skip
 
 # Only this module may import these, wherever in it.

@@ -2,7 +2,8 @@
 
 * ``contract``: what a model must have, the registry of families, and the checks that they share;
 * ``flow``: :class:`Flow`, a normalizing flow;
-* ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``;
+* ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``, and
+  whose learned sampler with few calls is in ``few_calls``;
 * ``vae``: :class:`VAE`, a variational autoencoder, whose networks are in ``latents``;
 * ``gan``: :class:`GAN`, generative adversarial networks: ours, whose networks are in ``field_gan``
   and ``discriminator``, and the historic one in ``dcgan``;
