@@ -10,6 +10,7 @@
 """
 
 from ..renamed import moved
+from .band_field import BandField
 from .cut_out import CutOutField, fit_field
 from .fields import GaussianField, GaussianModes, RescaledField
 from .grid import ARCMIN, MapGrid
@@ -17,8 +18,8 @@ from .lognormal import LognormalField
 from .smoothing import smooth
 
 __all__ = [
-    "ARCMIN", "CutOutField", "GaussianField", "GaussianModes", "LognormalField", "MapGrid",
-    "RescaledField", "fit_field", "smooth",
+    "ARCMIN", "BandField", "CutOutField", "GaussianField", "GaussianModes", "LognormalField",
+    "MapGrid", "RescaledField", "fit_field", "smooth",
 ]  # fmt: skip
 
 __getattr__ = moved(

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from ..given import Realised
 from ..maps import GaussianModes, RescaledField
+from ..maps.band_field import bands_of
 from ..maps.grid import check_tensor, wide
 from ..samplers import MapNoise
 
@@ -354,7 +355,7 @@ def _weights(field: GaussianModes, bands: int) -> Tensor:
     if several:
         matrix = field.variance.cpu()
         variance = torch.stack([matrix[i, i] for i in range(field.channels)])
-    band = _band_of(field.radius(), field.n, bands)
+    band = bands_of(field.radius(), field.n, bands)
     numbers = torch.arange(bands).reshape(-1, *[1] * band.ndim)
     inside = band == numbers
     if several:
@@ -362,10 +363,3 @@ def _weights(field: GaussianModes, bands: int) -> Tensor:
     weights = inside * field.multiplicity.cpu() / variance
     modes = tuple(range(-band.ndim, 0))
     return weights / (weights * variance).sum(modes, keepdim=True)
-
-
-def _band_of(radius: Tensor, n: int, bands: int) -> Tensor:
-    """The band of modes at |ℓ| / ℓ_min, of equal width in ln |ℓ|; −1 for the mean of a map."""
-    share = radius.clamp(min=0.5).log() / math.log(n / math.sqrt(2))
-    band = (bands * share - 1e-9).floor().clamp(0, bands - 1).long()
-    return torch.where(radius < 0.9, -1, band)

@@ -35,7 +35,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ..given import Given, check_given
-from ..maps import CutOutField, GaussianField, GaussianModes
+from ..maps import BandField, CutOutField, GaussianField, GaussianModes
 from ..maps.grid import check_shape
 
 _FAMILIES: dict[str, type[nn.Module]] = {}
@@ -109,7 +109,8 @@ def blank_field(kind: str, n: int, channels: int) -> GaussianModes:
     """A white Gaussian field for a checkpoint to fill.
 
     Args:
-        kind: ``"periodic"`` or ``"cut-out"``, as the fields call themselves.
+        kind: ``"periodic"``, ``"cut-out"``, or one of them with band powers such as
+            ``"cut-out, 8 bands"``, as the fields call themselves.
         n: pixels a side.
         channels: number of channels.
 
@@ -117,9 +118,13 @@ def blank_field(kind: str, n: int, channels: int) -> GaussianModes:
         ValueError: an unknown kind.
     """
     kinds = {field.kind: field for field in (GaussianField, CutOutField)}
-    if kind not in kinds:
+    name, _, bands = kind.partition(", ")
+    if name not in kinds:
         raise ValueError(f"a Gaussian field is {' or '.join(kinds)}, found {kind!r}")
-    return kinds[kind].white(n, channels)
+    field = kinds[name].white(n, channels)
+    if bands:
+        return BandField.blank(field, int(bands.removesuffix(" bands")))
+    return field
 
 
 def channels_of(owner: str, **parts: nn.Module | None) -> int:

@@ -46,7 +46,7 @@ from ..layers import (
     step_to_noise,
     unsqueeze,
 )
-from ..maps import GaussianModes
+from ..maps import BandField, GaussianModes
 from ..maps.grid import wide
 from ..nets import CouplingNet
 from ..transform import KappaTransform
@@ -67,7 +67,8 @@ class Flow(nn.Module):
         n: pixels a side, a power of two from 16 to 256.
         transform: the fitted κ transform.
         base: Gaussian field fitted to the *transformed* maps, such as by
-            :func:`lensnb.maps.fit_field`; None for white noise.
+            :func:`lensnb.maps.fit_field`, or a :class:`lensnb.maps.BandField`, whose band powers
+            have the scatter of true maps; None for white noise.
         steps: steps in each level, where a step is actnorm, mixing and coupling. It must be even,
             so that all channels are transformed equally often.
         hidden: hidden channels of the conditioners.
@@ -371,7 +372,7 @@ class Flow(nn.Module):
             :meth:`log_prob`.
 
         Raises:
-            ValueError: maps of several channels, with a Gaussian base.
+            ValueError: maps of several channels, or a base with band powers.
         """
         parts, log_dets = self._parts(kappa, given)
         if self.base is None:
@@ -380,6 +381,11 @@ class Flow(nn.Module):
             raise ValueError(
                 "the likelihood by scale is for maps of one channel, "
                 f"and this flow has {self.channels}"
+            )
+        if isinstance(self.base, BandField):
+            raise ValueError(
+                "the likelihood by scale is for a flow with a Gaussian base, "
+                "and the base of this one has band powers of its own"
             )
         # Before the gain, the base is a Gaussian field with other variances of its modes.
         variance = self.base.eigenvalues / self.gain.per_mode().square()
