@@ -4,6 +4,7 @@
 * ``fields``: :class:`GaussianField`, periodic, of one or several channels;
 * ``cut_out``: :class:`CutOutField`, a Gaussian field on a window of the sky, and
   :func:`fit_field`, which chooses between the two;
+* ``band_field``: :class:`BandField`, whose band powers have the scatter of those of true maps;
 * ``lognormal``: :class:`LognormalField`;
 * ``mapping``: what a mapping of the pixels does to correlations;
 * ``smoothing``: :func:`smooth`.
