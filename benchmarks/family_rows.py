@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lensnb.maps import GaussianModes, LognormalField, fit_field
+from lensnb.maps import BandField, GaussianModes, LognormalField, fit_field
 from lensnb.models import GAN, TRENF, VAE, BandPowers, Diffusion, Flow, RankMappedField, Synthesis
 from lensnb.models.vectors import VectorFlow, Whitening
 from lensnb.transform import KappaTransform
@@ -49,12 +49,22 @@ def with_powers(kappa: Tensor) -> tuple[tuple, dict]:
     return (n, transform, field), {"band_powers": BandPowers.fit(transform(kappa), field)}
 
 
+def with_bands(kappa: Tensor) -> tuple[int, KappaTransform, BandField]:
+    """The same, with a field whose band powers have the scatter of those of the maps."""
+    n, transform, field = parts(kappa)
+    return n, transform, BandField.fit(transform(kappa), field)
+
+
 def flow(kappa: Tensor) -> Flow:
+    return Flow(*with_bands(kappa), hidden=96)
+
+
+def gaussian_flow(kappa: Tensor) -> Flow:
     return Flow(*parts(kappa), hidden=96)
 
 
 def spline_flow(kappa: Tensor) -> Flow:
-    return Flow(*parts(kappa), coupling="spline")
+    return Flow(*with_bands(kappa), coupling="spline")
 
 
 def diffusion(kappa: Tensor) -> Diffusion:
@@ -112,6 +122,7 @@ ENTRIES = {
     "VAE": Entry("variational autoencoder", vae, lr=1e-3),
     "VAE, hierarchical": Entry("latents at every scale", hierarchical_vae, lr=1e-3),
     "flow": Entry("normalizing flow", flow, lr=2e-3),
+    "flow, Gaussian base": Entry("the same on a Gaussian field", gaussian_flow, lr=2e-3),
     "flow, spline": Entry("the same with spline couplings", spline_flow, lr=2e-3),
     "diffusion": Entry("diffusion model that is given band powers", diffusion, lr=1e-3),
     "diffusion, free": Entry("the same without band powers", free_diffusion, lr=1e-3),
