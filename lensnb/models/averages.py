@@ -25,7 +25,7 @@ from ..layers import squeeze, unsqueeze
 from ..maps.grid import wide
 from ..transform import KappaTransform
 
-_MOST = 60  # steps of Newton's method; from above it converges always, mostly in fewer than 10
+_MOST = 60  # steps of Newton's method, which mostly needs fewer than 10
 
 
 class Split(NamedTuple):
@@ -71,13 +71,13 @@ def split(transform: KappaTransform, kappa: Tensor) -> Split:
 def joined(transform: KappaTransform, coarse: Tensor, bands: Tensor) -> Tensor:
     """The inverse of :func:`split`, float64.
 
-    T⁻¹ is convex. So the average is at least c at η = T(c), and Newton's method comes down to the
-    root from there.
+    The average increases with η and is convex, as T⁻¹ is. So Newton's method converges to c from
+    any η that is too large.
     """
     coarse, bands = wide(coarse), wide(bands)
     offsets = unsqueeze(torch.cat([torch.zeros_like(coarse), bands], 1))  # δ
     close = 1e3 * torch.finfo(coarse.dtype).eps * coarse.abs().max()
-    level = transform(coarse)  # η
+    level = torch.minimum(transform(coarse), _largest_level(transform, coarse, offsets))  # η
     for _ in range(_MOST):
         kappa = transform.inverse(repeated(level) + offsets)
         missed = averaged(kappa, 2) - coarse
@@ -85,3 +85,16 @@ def joined(transform: KappaTransform, coarse: Tensor, bands: Tensor) -> Tensor:
             break
         level = level - missed / averaged((-transform.log_slope(kappa)).exp(), 2)
     return kappa
+
+
+def _largest_level(transform: KappaTransform, coarse: Tensor, offsets: Tensor) -> Tensor:
+    """A level η that is not too small, and at which no pixel is huge.
+
+    T⁻¹ lies above its tangent at the lowest κ. With this tangent for the other three pixels of a
+    cell, c gives a bound for the brightest one.
+    """
+    largest = F.max_pool2d(offsets, 2)
+    low = transform.low.to(coarse).reshape(-1, 1, 1)
+    std = transform.std.to(coarse).reshape(-1, 1, 1)
+    brightest = 4 * (coarse - low + std * largest) + low
+    return transform(torch.maximum(brightest, low)) - largest

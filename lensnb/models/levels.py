@@ -1,9 +1,9 @@
 """A level of a cascade: any generator, trained by itself on κ-maps of any finer resolution.
 
 The coarsest level has a model of whole maps, such as a :class:`~lensnb.models.Flow` of 16² pixels.
-A finer level has a model whose only condition is ``coarse``, the averages of 2 × 2 pixels. This can
-be :class:`~lensnb.models.Details`, or a :class:`~lensnb.models.Diffusion` with that condition. The
-level averages κ-maps down to the resolution of its model, and makes the condition itself. So
+A finer level has a model whose only condition is ``coarse``, the averages of 2 × 2 pixels. This
+can be :class:`~lensnb.models.Details`, or a :class:`~lensnb.models.Diffusion` with that condition.
+The level averages κ-maps down to the resolution of its model, and makes the condition itself. So
 
     fit(level, maps, settings, folder="runs/level_64")
 
@@ -61,7 +61,7 @@ class Level(nn.Module):
         # mean and scatter of the maps at the resolution of the level and at the coarser one
         self.register_buffer("pixels", torch.zeros(2, 2, dtype=torch.float64))
         if maps is not None:
-            own = self.averaged(maps)
+            own = self.at_side(maps)
             both = [own]
             if self.fine:
                 both.append(averaged(own, 2))
@@ -97,7 +97,7 @@ class Level(nn.Module):
 
     # ------------------------------------------------------------ maps of this level
 
-    def averaged(self, maps: Tensor, side: int | None = None) -> Tensor:
+    def at_side(self, maps: Tensor, side: int | None = None) -> Tensor:
         """κ-maps averaged to ``side`` pixels, by default those of the model.
 
         Raises:
@@ -133,7 +133,7 @@ class Level(nn.Module):
             given: no conditions; the contract has this argument.
             side: pixels a side to average the maps to, if not those of the model.
         """
-        maps = self.averaged(batch, side)
+        maps = self.at_side(batch, side)
         return self.model.loss(maps, generator, self._condition(maps))
 
     def log_prob(self, kappa: Tensor, side: int | None = None) -> Tensor:
@@ -148,7 +148,7 @@ class Level(nn.Module):
                 f"a level by {family} has no exact likelihood given the coarser map; expected "
                 "details, and a coarsest level such as a flow"
             )
-        maps = self.averaged(kappa, side)
+        maps = self.at_side(kappa, side)
         return self.model.log_prob(maps, given=self._condition(maps))
 
     @torch.no_grad()
