@@ -465,9 +465,10 @@ def test_details_refuse_what_does_not_fit():
     model, maps = Details(16, steps=2, hidden=8), kappa(4).float()
     with pytest.raises(ValueError, match="needs the condition coarse"):
         model.sample(2)
-    with pytest.raises(ValueError, match=r"coarse of the shape \(4, 12, 12\)"):
-        model.sample(4, given={"coarse": torch.zeros(4, 12, 12)})
-    with pytest.raises(ValueError, match="not the average of 2 × 2 pixels"):
+    for shape in ((4, 12, 12), (4, 0, 0), (4,), ()):
+        with pytest.raises(ValueError, match="this Details was given coarse of the shape"):
+            model.sample(4, given={"coarse": torch.zeros(shape)})
+    with pytest.raises(ValueError, match="coarse of this Details is not the average of its maps"):
         model.loss(maps, given={"coarse": averaged(maps, 2) + 0.01})
     with pytest.raises(ValueError, match="takes maps of 16² pixels or a multiple .* found 24²"):
         model.loss(torch.zeros(2, 24, 24))

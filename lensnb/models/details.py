@@ -24,7 +24,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..given import Condition, Given, check_given
+from ..given import Condition, Given, check_given, checked_mapping
 from ..layers import ActNorm, AffineCoupling, Context, Mixing, step_to_data, step_to_noise
 from ..maps.grid import check_shape, wide
 from ..samplers import MapNoise
@@ -160,7 +160,9 @@ class Details(nn.Module):
 
     def to_data(self, z: Tensor, given: Given) -> Tensor:
         """Latent details → κ-maps, the inverse of :meth:`to_noise`, float64."""
-        coarse = self._checked_coarse(len(z), given)
+        return self._maps(z, self._checked_coarse(len(z), given))
+
+    def _maps(self, z: Tensor, coarse: Tensor) -> Tensor:
         features = self._features(coarse)
         h = z.to(self._dtype())
         for step in reversed(self.steps):
@@ -253,10 +255,7 @@ class Details(nn.Module):
         for start in range(0, n, batch):
             part = slice(start, start + batch)
             z = noise[part]((12 * self.channels, blocks, blocks), like)
-            one = coarse[part].to(like.device)
-            if self.channels == 1:
-                one = one[:, 0]
-            drawn.append(self.to_data(z, {"coarse": one}).float())
+            drawn.append(self._maps(z, coarse[part].to(like.device)).float())
         return torch.cat(drawn)
 
     # ------------------------------------------------------------ checks
@@ -264,32 +263,29 @@ class Details(nn.Module):
     def _checked(self, kappa: Tensor, given: Given | None) -> Tensor:
         """κ-maps as ``(batch, channels, n, n)``, if they fit the model and ``coarse``."""
         check_shape("a batch for this Details", kappa.shape, None, self.channels)
-        self._check_side(kappa.shape[-1], self.n)
+        side = kappa.shape[-1]
+        if side % self.n:
+            raise ValueError(
+                f"this Details takes maps of {self.n}² pixels or a multiple of this side, "
+                f"found {side}²"
+            )
+        maps = kappa.reshape(len(kappa), self.channels, side, side)
         if given is not None:
-            coarse = self._checked_coarse(len(kappa), given)
-            found = averaged(kappa, 2).reshape(coarse.shape)
-            if (found - coarse).abs().max() > 1e-4 * found.abs().max():
-                raise ValueError(
-                    "the condition coarse of this Details is not the average of 2 × 2 pixels of "
-                    "its maps"
-                )
-        return kappa.reshape(len(kappa), self.channels, *kappa.shape[-2:])
+            found = averaged(maps, 2)
+            missed = found - self._checked_coarse(len(maps), given)
+            if missed.abs().max() > 1e-4 * found.abs().max():
+                raise ValueError("coarse of this Details is not the average of its maps")
+        return maps
 
     def _checked_coarse(self, count: int, given: Given | None) -> Tensor:
         """The coarser maps as ``(batch, channels, m, m)``."""
         expected = self.given
-        shape = getattr((given or {}).get("coarse"), "shape", ())
-        if len(shape) > 1 and shape[-1] % (self.n // 2) == 0 and shape[-1] > 0:
+        values = checked_mapping("this Details", given).get("coarse")
+        shape = getattr(values, "shape", ()) or (0,)
+        if shape[-1] and shape[-1] % (self.n // 2) == 0:
             expected = self._given_at(shape[-1])
         coarse = check_given("this Details", expected, given, count)["coarse"]
         return coarse.reshape(count, self.channels, *coarse.shape[-2:])
-
-    def _check_side(self, side: int, expected: int) -> None:
-        if side % expected or not side:
-            raise ValueError(
-                f"this Details takes maps of {expected}² pixels or a multiple of this side, "
-                f"found {side}²"
-            )
 
 
 def _log_normal(z: Tensor, log_det: Tensor) -> Tensor:
@@ -304,7 +300,8 @@ def _random_start(side: int, crop: int, generator: torch.Generator | None) -> in
     if generator is not None:
         device = generator.device
     middle = int(torch.randint(side // _BLOCK + 1, (), generator=generator, device=device))
-    return min(max(_BLOCK * middle - crop // 8 * _BLOCK, 0), side - crop)
+    start = _BLOCK * (middle - crop // (2 * _BLOCK))
+    return min(max(start, 0), side - crop)
 
 
 def _check_sides(n: int, crop: int | None) -> None:
