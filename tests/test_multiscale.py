@@ -340,6 +340,18 @@ def test_the_likelihood_of_a_cascade_by_scale():
     assert (others[:, 0] != terms[:, 0]).all()
 
 
+def test_a_cascade_of_two_channels_draws_both():
+    """Planted correlation of pixels, 0.8 / √(0.8² + 0.5²) = 0.848, in 300 untrained maps."""
+    one, other = gaussian(300, 32), gaussian(300, 32, 2)
+    maps = torch.stack([one, 0.8 * one + 0.5 * other], 1)
+    model = Multiscale.fit(maps.float(), steps=2, hidden=8)
+    drawn = model.sample(300, seeded(1))
+    assert drawn.shape == (300, 2, 32, 32)
+    found = torch.corrcoef(drawn.transpose(0, 1).flatten(1))[0, 1]
+    assert abs(float(found) - 0.848) < 0.02
+    assert torch.isfinite(model.log_prob(maps[:3].float())).all()
+
+
 def test_refined_maps_have_the_averages_that_were_given():
     maps = kappa(200, 32)
     model = cascade(maps, 0.05).float()

@@ -35,6 +35,8 @@ from .local_gaussian import LocalGaussian, folded, unfolded
 from .local_nets import ContextNet, LocalNet
 
 _BLOCK = 4  # pixels of the side of a block, which is a pixel of the networks
+_MEASURED = 2**23  # pixels that are enough to measure a Gaussian conditional
+_AT_ONCE = 2**20  # pixels of the maps that are drawn at once, which need some hundred megabytes
 
 
 @register("details")
@@ -106,14 +108,16 @@ class Details(nn.Module):
 
         Args:
             maps: κ at the resolution of this level, ``(maps, n, n)`` or ``(maps, channels, n,
-                n)``. A thousand are enough.
+                n)``.
             options: ``steps`` and the other arguments of the class.
         """
         check_shape("the set for a level of details", maps.shape)
         transform = KappaTransform.fit(maps)
         if maps.ndim == 3:
             maps = maps[:, None]
-        parts = split(transform, wide(maps))
+        enough = -(-_MEASURED // maps[0].numel())
+        few = maps[:: max(1, len(maps) // enough)]
+        parts = split(transform, wide(few))
         base = LocalGaussian.fit(transform(parts.coarse), parts.bands)
         return cls(maps.shape[-1], transform, base, **options)
 
@@ -239,7 +243,8 @@ class Details(nn.Module):
         Args:
             n: number of maps.
             generator: source of randomness; each map gets its own seed from it.
-            batch: maps made at once; it changes the result by rounding only.
+            batch: maps made at once, fewer if they are large; it changes the result by rounding
+                only.
             given: ``coarse``, one map for each or one for all.
 
         Returns:
@@ -249,6 +254,8 @@ class Details(nn.Module):
             raise ValueError(f"the number of maps to draw must be positive, found {n}")
         coarse = self._checked_coarse(n, given)
         blocks = coarse.shape[-1] // 2
+        pixels = self.channels * (_BLOCK * blocks) ** 2
+        batch = max(1, min(batch, _AT_ONCE // pixels))
         noise = MapNoise(n, generator)
         like = self.transform.mean
         drawn = []

@@ -174,7 +174,7 @@ def _moments(coarse: Tensor, bands: Tensor) -> Tensor:
     """
     cells = torch.cat([coarse, bands], 1)
     total = 0.0
-    for part in cells.split(64):
+    for part in cells.split(max(1, 2**17 // cells[0, 0].numel())):
         patches = F.unfold(part, 6).transpose(1, 2).flatten(0, 1)
         total = total + patches.T @ patches / len(patches) * len(part)
     second = _symmetric(total / len(cells), cells.shape[1])

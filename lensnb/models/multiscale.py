@@ -67,7 +67,7 @@ class Multiscale(nn.Module):
         """An untrained cascade, in which all that needs no training is measured.
 
         Args:
-            maps: the κ-maps that it will be trained on, or a thousand of them.
+            maps: the κ-maps that it will be trained on, or some hundred of them.
             coarse: pixels a side of the coarsest level, a :class:`~lensnb.models.Flow`.
             crop: crops that finer levels are trained on, see :class:`~lensnb.models.Details`;
                 levels with fewer pixels are trained on whole maps.
