@@ -12,6 +12,9 @@ about 0.001 nats a pixel. One regression for all four places would miss it by 0.
 
 The weights are the same all over a map, so it can have any size. At its edge some of the 3 × 3
 blocks do not exist. Each side and corner has weights of its own, for the blocks that do.
+
+Before all this, the details are divided by their scatter, which may depend on the coarse number x
+of their own cell: ln scatter = p₀ + p₁ x + p₂ x². In a Gaussian field it does not.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from ..maps.grid import turned, wide
 _PLACES = [0, 3, 1, 2]  # the diagonal of a block first, so that the others see all neighbours
 _EDGES = 3  # first, inner, last
 _FLOOR = 1e-9  # smallest variance relative to the mean one, so that there is a density
+_BINS = 50  # of the coarse number, with as many cells each, in which the scatter is measured
 
 
 def folded(cells: Tensor) -> Tensor:
@@ -61,6 +65,10 @@ class LocalGaussian(nn.Module):
         self.register_buffer("mean", torch.zeros(channels, dtype=torch.float64))
         self.register_buffer("weights", weights)
         self.register_buffer("scatter", one.repeat(_EDGES**2, 4, 1, 1))
+        self.register_buffer(
+            "bend", torch.zeros(3, 3, channels, dtype=torch.float64)
+        )  # p of bands
+        self.register_buffer("limits", torch.zeros(2, channels, dtype=torch.float64))  # of x
 
     @classmethod
     def fit(cls, coarse: Tensor, bands: Tensor) -> LocalGaussian:
@@ -71,12 +79,40 @@ class LocalGaussian(nn.Module):
             bands: their details, ``(maps, 3 channels, m, m)``.
         """
         new = cls(coarse.shape[1])
-        new.mean.copy_(wide(coarse).mean((0, 2, 3)))
-        second = _moments(wide(coarse) - new.mean[:, None, None], wide(bands))
+        coarse, bands = wide(coarse), wide(bands)
+        new.mean.copy_(coarse.mean((0, 2, 3)))
+        for channel in range(new.channels):
+            of_channel = bands.unflatten(1, (3, -1))[:, :, channel]
+            new._measure_scatter(channel, coarse[:, channel], of_channel)
+        scaled = bands / unfolded(new._log_scale(folded(coarse))).exp()
+        second = _moments(coarse - new.mean[:, None, None], scaled)
         second += _FLOOR * second.diagonal().mean() * torch.eye(len(second)).to(second)
         for edge, places in enumerate(product(range(_EDGES), repeat=2)):
             new._regress(edge, _existing(*places), second)
         return new
+
+    def _measure_scatter(self, channel: int, coarse: Tensor, bands: Tensor) -> None:
+        """Fill in the scatter of the three bands as a function of the coarse number."""
+        order = coarse.flatten().argsort()
+        x = coarse.flatten()[order]
+        squares = bands.square().transpose(0, 1).flatten(1)[:, order]
+        squares[:2] = squares[:2].mean(0)  # a quarter turn swaps them
+        centres = torch.stack([part.mean() for part in x.tensor_split(_BINS)])
+        means = torch.stack([part.mean(1) for part in squares.tensor_split(_BINS, 1)])
+        powers = torch.stack([centres**0, centres, centres**2], 1)
+        found = torch.linalg.lstsq(powers, 0.5 * means.log()).solution
+        self.bend[..., channel] = found
+        self.limits[:, channel] = torch.stack([centres[0], centres[-1]])
+
+    def _log_scale(self, coarse: Tensor) -> Tensor:
+        """ln scatter of each detail in blocks, ``(batch, 12 channels, r, s)``.
+
+        Beyond the measured range it is that of its end.
+        """
+        low, high = self.limits.to(coarse)[:, None, :, None, None]
+        x = coarse.unflatten(1, (4, -1)).clamp(low, high)[:, :, None]  # for all three bands
+        p = self.bend.to(coarse)[..., None, None]
+        return (p[0] + p[1] * x + p[2] * x.square()).flatten(1, 3)
 
     def _regress(self, edge: int, exists: Tensor, second: Tensor) -> None:
         """Fill in weights and scatter where only some of the 3 × 3 blocks exist."""
@@ -103,8 +139,10 @@ class LocalGaussian(nn.Module):
             bands: details in blocks, ``(batch, 12 channels, r, s)``.
 
         Returns:
-            White noise of the shape and dtype of ``bands``, and ln |det|, a float64 scalar.
+            White noise of the shape and dtype of ``bands``, and ln |det|, float64 ``(batch,)``.
         """
+        log_scale = self._log_scale(coarse)
+        bands = bands * (-log_scale).exp()
         bank = -self._bank()
         first = 4 * self.channels
         for detail in range(bank.shape[1]):
@@ -112,7 +150,8 @@ class LocalGaussian(nn.Module):
         inverse = torch.linalg.inv(self.scatter)
         whitening = torch.einsum("ekij,ekjfab->ekifab", inverse, bank.unflatten(1, (4, -1)))
         known = torch.cat([self._centred(coarse), bands], 1)
-        return _at_each(known, whitening.flatten(1, 2)), self._log_det(*bands.shape[-2:])
+        log_det = self._log_det(*bands.shape[-2:]) - wide(log_scale).sum((1, 2, 3))
+        return _at_each(known, whitening.flatten(1, 2)), log_det
 
     def _log_det(self, rows: int, columns: int) -> Tensor:
         of_edges = -self.scatter.diagonal(dim1=-2, dim2=-1).log().sum((1, 2)).view(_EDGES, _EDGES)
@@ -130,7 +169,7 @@ class LocalGaussian(nn.Module):
             scatter = torch.zeros(_EDGES**2, details, details, 3, 3).to(self.scatter)
             scatter[..., 1, 1] = self.scatter[:, k]
             drawn[:, place] = _at_each(known, torch.cat([self._bank()[:, place], scatter], 2))
-        return drawn
+        return drawn * self._log_scale(coarse).exp()
 
     def _bank(self) -> Tensor:
         """The weights of the regressions, ``(9, 12 channels, 16 channels, 3, 3)``."""
