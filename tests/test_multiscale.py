@@ -246,6 +246,11 @@ def test_untrained_details_have_the_scatter_that_depends_on_their_own_cell():
     assert abs(float(model.loss(maps[1536:].double())) - best) < 0.02
 
 
+def test_details_can_be_measured_on_a_single_map():
+    model, coarse = details(kappa(1)), averaged(kappa(3, seed=2), 2)
+    assert torch.isfinite(model.sample(3, seeded(1), given={"coarse": coarse})).all()
+
+
 def test_a_level_learns_how_the_scatter_depends_on_the_cell_beside():
     """Planted: σ = e^(0.7 c) with c of the cell to the left; 150 steps find most of it."""
     coarse = torch.randn(2048, 1, 8, 8, generator=seeded(1))
@@ -482,6 +487,8 @@ def test_details_refuse_what_does_not_fit():
     for n in (8, 30):
         with pytest.raises(ValueError, match=f"a multiple of 4 from 16 on, found {n}"):
             Details(n)
+        with pytest.raises(ValueError, match=f"a multiple of 4 from 16 on, found {n}"):
+            Details.fit(kappa(2, n))
     with pytest.raises(ValueError, match="a crop of 64² pixels is larger than the maps, 32²"):
         Details(32, crop=64)
     with pytest.raises(ValueError, match="a multiple of 4 pixels a side from 16 on, found 18"):

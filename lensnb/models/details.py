@@ -112,6 +112,7 @@ class Details(nn.Module):
             options: ``steps`` and the other arguments of the class.
         """
         check_shape("the set for a level of details", maps.shape)
+        _check_sides(maps.shape[-1], options.get("crop"))
         transform = KappaTransform.fit(maps)
         if maps.ndim == 3:
             maps = maps[:, None]

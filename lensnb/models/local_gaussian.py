@@ -31,7 +31,8 @@ from ..maps.grid import turned, wide
 _PLACES = [0, 3, 1, 2]  # the diagonal of a block first, so that the others see all neighbours
 _EDGES = 3  # first, inner, last
 _FLOOR = 1e-9  # smallest variance relative to the mean one, so that there is a density
-_BINS = 50  # of the coarse number, with as many cells each, in which the scatter is measured
+_BINS = 200  # of the coarse number, with as many cells each, in which the scatter is measured
+_CELLS = 20  # smallest number of cells of a bin
 
 
 def folded(cells: Tensor) -> Tensor:
@@ -97,8 +98,9 @@ class LocalGaussian(nn.Module):
         x = coarse.flatten()[order]
         squares = bands.square().transpose(0, 1).flatten(1)[:, order]
         squares[:2] = squares[:2].mean(0)  # a quarter turn swaps them
-        centres = torch.stack([part.mean() for part in x.tensor_split(_BINS)])
-        means = torch.stack([part.mean(1) for part in squares.tensor_split(_BINS, 1)])
+        bins = min(_BINS, len(x) // _CELLS)
+        centres = torch.stack([part.mean() for part in x.tensor_split(bins)])
+        means = torch.stack([part.mean(1) for part in squares.tensor_split(bins, 1)])
         powers = torch.stack([centres**0, centres, centres**2], 1)
         found = torch.linalg.lstsq(powers, 0.5 * means.log()).solution
         self.bend[..., channel] = found
