@@ -13,7 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from lensnb.maps import BandField, GaussianModes, LognormalField, fit_field
-from lensnb.models import GAN, TRENF, VAE, BandPowers, Diffusion, Flow, RankMappedField, Synthesis
+from lensnb.models import (
+    GAN,
+    TRENF,
+    VAE,
+    BandPowers,
+    Diffusion,
+    Flow,
+    Multiscale,
+    RankMappedField,
+    Synthesis,
+)
 from lensnb.models.vectors import VectorFlow, Whitening
 from lensnb.transform import KappaTransform
 
@@ -99,6 +109,10 @@ def hierarchical_vae(kappa: Tensor) -> VAE:
     return VAE(*parts(kappa), blocks=2)
 
 
+def multiscale(kappa: Tensor) -> Multiscale:
+    return Multiscale.fit(kappa)
+
+
 def trenf(kappa: Tensor) -> TRENF:
     return TRENF(*parts(kappa))
 
@@ -121,6 +135,7 @@ ENTRIES = {
     "GAN": Entry("GAN on a Gaussian field", gan, lr=2e-4),
     "VAE": Entry("variational autoencoder", vae, lr=1e-3),
     "VAE, hierarchical": Entry("latents at every scale", hierarchical_vae, lr=1e-3),
+    "multiscale": Entry("cascade of flows, 16² → 32² → 64²", multiscale, lr=2e-3),
     "flow": Entry("normalizing flow", flow, lr=2e-3),
     "flow, Gaussian base": Entry("the same on a Gaussian field", gaussian_flow, lr=2e-3),
     "flow, spline": Entry("the same with spline couplings", spline_flow, lr=2e-3),

@@ -88,10 +88,14 @@ class KappaTransform(torch.nn.Module):
         Returns:
             float64, shape ``(...)``.
         """
-        slope = self._by_channel(_log_slope, wide(kappa)).sum((-2, -1))
+        slope = self.log_slope(kappa).sum((-2, -1))
         if self.low.ndim == 0:
             return slope
         return slope.sum(-1)
+
+    def log_slope(self, kappa: Tensor) -> Tensor:
+        """ln dx/dκ at each pixel, float64, same shape."""
+        return self._by_channel(_log_slope, wide(kappa))
 
     def _by_channel(self, function, maps: Tensor) -> Tensor:
         """``function(maps, low, shift, mean, std)``, with each channel's own numbers."""

@@ -55,7 +55,8 @@ NARROWER = {
 # In models/ the families do not know each other; they share these files.
 SHARED = {
     "contract", "band_powers", "denoiser", "haar_bands", "dcgan", "discriminator", "field_gan",
-    "latents", "scattering_spectra", "map_numbers", "few_calls",
+    "latents", "scattering_spectra", "map_numbers", "few_calls", "averages", "levels",
+    "local_gaussian", "local_nets",
 }  # fmt: skip
 
 # Only this module may import these, wherever in it.

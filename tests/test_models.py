@@ -15,11 +15,15 @@ from lensnb.models import (
     TRENF,
     VAE,
     BandPowers,
+    Details,
     Diffusion,
     Flow,
+    Level,
+    Multiscale,
     RankMappedField,
     Synthesis,
 )
+from lensnb.models.averages import averaged
 from lensnb.models.vectors import VectorFlow, Whitening
 from lensnb.samplers import heun, stochastic
 from lensnb.transform import KappaTransform
@@ -37,6 +41,7 @@ TRAINED = [
     "gan with band powers",
     "historic gan",
     "trenf",
+    "multiscale",
 ]
 if find_spec("zuko"):
     TRAINED.append("synthesis")
@@ -68,6 +73,15 @@ def synthesis(maps: torch.Tensor, transform: KappaTransform) -> Synthesis:
     whitening = Whitening.fit(blank.coefficients(maps))
     vectors = VectorFlow(blank.bins, whitening, transforms=1, hidden=8)
     return Synthesis(16, transform, field, vectors, scales=1, steps=3)
+
+
+def cascade(maps: torch.Tensor) -> Multiscale:
+    """From 8² pixels, which are too few for a flow, to 16²."""
+    coarse = averaged(maps, 2)
+    transform = KappaTransform.fit(coarse)
+    first = TRENF(8, transform, fit_field(transform(coarse)), layers=2)
+    details = Details.fit(maps, steps=2, hidden=8, features=8)
+    return Multiscale([Level(first, maps), Level(details, maps)])
 
 
 def build(name: str) -> torch.nn.Module:
@@ -104,6 +118,7 @@ def build(name: str) -> torch.nn.Module:
             16, transform, architecture="dcgan", widths=(16, 8), spectral=0.1
         ),
         "trenf": lambda: TRENF(16, transform, fit_field(transform(maps)), layers=2),
+        "multiscale": lambda: cascade(maps),
         "synthesis": lambda: synthesis(maps, transform),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "rank-mapped field": lambda: RankMappedField.fit(maps),
@@ -216,6 +231,7 @@ def test_baselines_have_nothing_to_train():
         "flow on a Gaussian field",
         "spline flow",
         "trenf",
+        "multiscale",
         "Gaussian field",
         "lognormal field",
         "rank-mapped field",

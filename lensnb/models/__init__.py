@@ -10,6 +10,8 @@
 * ``band_powers``: :class:`BandPowers`, on which a diffusion model or a GAN can be conditioned;
 * ``trenf``: :class:`TRENF`, a flow of 155 parameters for few maps;
 * ``rank_mapped``: :class:`RankMappedField`, a Gaussian field with the pixels of true maps;
+* ``multiscale``: :class:`Multiscale`, a cascade of scales, each of them a :class:`Level` with a
+  model of its own, such as :class:`Details`, a flow for the details of a coarser map;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
 * ``synthesis``: :class:`Synthesis`, maps that follow vectors of ``scattering_spectra``;
 * ``refined``: :class:`Refined`, any of them with a discriminant that decides which maps are kept,
@@ -28,10 +30,13 @@ from ..files import read_checkpoint
 from ..renamed import moved
 from .band_powers import BandPowers
 from .contract import check_batch, check_draw, families, register
+from .details import Details
 from .diffusion import Diffusion
 from .drawing import draw
 from .flow import Flow
 from .gan import GAN
+from .levels import Level
+from .multiscale import Multiscale
 from .rank_mapped import RankMappedField
 from .refined import Refined
 from .synthesis import Synthesis
@@ -40,9 +45,9 @@ from .vae import VAE
 from .vectors import VectorFlow
 
 __all__ = [
-    "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "Diffusion", "Flow", "RankMappedField",
-    "Refined", "Synthesis", "VectorFlow", "card", "check_batch", "check_draw", "draw", "families",
-    "load", "register",
+    "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "Details", "Diffusion", "Flow", "Level",
+    "Multiscale", "RankMappedField", "Refined", "Synthesis", "VectorFlow", "card", "check_batch",
+    "check_draw", "draw", "families", "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")

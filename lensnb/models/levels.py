@@ -1,0 +1,177 @@
+"""A level of a cascade: any generator, trained by itself on κ-maps of any finer resolution.
+
+The coarsest level has a model of whole maps, such as a :class:`~lensnb.models.Flow` of 16² pixels.
+A finer level has a model whose only condition is ``coarse``, the averages of 2 × 2 pixels. This
+can be :class:`~lensnb.models.Details`, or a :class:`~lensnb.models.Diffusion` with that condition.
+The level averages κ-maps down to the resolution of its model, and makes the condition itself. So
+
+    fit(level, maps, settings, folder="runs/level_64")
+
+trains it, and each level can be trained, saved and resumed in a process of its own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..given import Condition, Given
+from ..maps.grid import check_shape, wide
+from .averages import averaged, repeated
+from .contract import families, register
+
+
+@register("level")
+class Level(nn.Module):
+    """One level of a :class:`~lensnb.models.Multiscale`.
+
+    Args:
+        model: a model of a registered family, without conditions or with ``coarse`` alone.
+        maps: the κ-maps that it will be trained on, of its resolution or a finer one; their mean
+            and scatter are stored, to know levels of the same maps. None for a checkpoint to fill.
+
+    Attributes:
+        n: pixels a side of the model.
+        channels: channels of a map.
+        fine: whether the model draws details for a coarser map.
+
+    Raises:
+        ValueError: a model with other conditions, or of no registered family; maps that cannot be
+            averaged to its pixels.
+    """
+
+    given: dict = {}
+
+    def __init__(self, model: nn.Module, maps: Tensor | None = None):
+        super().__init__()
+        name = type(model).__name__
+        if getattr(model, "family", None) not in families():
+            raise ValueError(f"a level has a model of a registered family, found a {name}")
+        needed = dict(model.given)
+        self.fine = bool(needed)
+        self.n = model.n
+        self.channels = model.channels
+        if self.fine and needed != {"coarse": self._coarse()}:
+            raise ValueError(
+                f"the model of a level has no condition, or only coarse with {self.n // 2}² "
+                f"pixels; found a {name} with {', '.join(needed)}"
+            )
+        self.config = {"family": model.family, "config": model.config}
+        self.model = model
+        # mean and scatter of the maps at the resolution of the level and at the coarser one
+        self.register_buffer("pixels", torch.zeros(2, 2, dtype=torch.float64))
+        if maps is not None:
+            own = self.at_side(maps)
+            both = [own]
+            if self.fine:
+                both.append(averaged(own, 2))
+            for numbers, one in zip(self.pixels, both):
+                numbers.copy_(torch.stack([wide(one).mean(), wide(one).std()]))
+
+    @classmethod
+    def from_config(cls, config: dict) -> Level:
+        """An untrained level of the same shape, for a checkpoint to fill."""
+        return cls(families()[config["family"]].from_config(config["config"]))
+
+    @property
+    def transform(self) -> nn.Module | None:
+        """The κ transform of the model."""
+        return getattr(self.model, "transform", None)
+
+    @property
+    def optional(self) -> dict[str, Condition]:
+        """What ``sample`` takes: the coarser maps, which a fine level needs."""
+        return self.model.given
+
+    def groups(self, lr: float) -> list[dict]:
+        """The parameter groups of the model."""
+        if hasattr(self.model, "groups"):
+            return self.model.groups(lr)
+        return [{"params": list(self.parameters())}]
+
+    def _coarse(self) -> Condition:
+        shape = (self.n // 2, self.n // 2)
+        if self.channels > 1:
+            shape = (self.channels, *shape)
+        return Condition(shape, "map")
+
+    # ------------------------------------------------------------ maps of this level
+
+    def at_side(self, maps: Tensor, side: int | None = None) -> Tensor:
+        """κ-maps averaged to ``side`` pixels, by default those of the model.
+
+        Raises:
+            ValueError: maps whose side is no multiple of it.
+        """
+        side = side or self.n
+        check_shape("the maps of this Level", maps.shape, None, self.channels)
+        found = maps.shape[-1]
+        if found % side:
+            raise ValueError(
+                f"this Level averages maps to {side}² pixels; expected a multiple of this side, "
+                f"found {found}²"
+            )
+        return averaged(maps, found // side)
+
+    def _condition(self, maps: Tensor) -> dict[str, Tensor]:
+        if not self.fine:
+            return {}
+        return {"coarse": averaged(maps, 2)}
+
+    def loss(
+        self,
+        batch: Tensor,
+        generator: torch.Generator | None = None,
+        given: Given | None = None,
+        side: int | None = None,
+    ) -> Tensor:
+        """The loss of the model for κ-maps of its resolution or a finer one.
+
+        Args:
+            batch: κ-maps.
+            generator: source of randomness of the model's loss.
+            given: no conditions; the contract has this argument.
+            side: pixels a side to average the maps to, if not those of the model.
+        """
+        maps = self.at_side(batch, side)
+        return self.model.loss(maps, generator, self._condition(maps))
+
+    def log_prob(self, kappa: Tensor, side: int | None = None) -> Tensor:
+        """The exact ln p of the model, given the coarser map, in nats, float64, ``(batch,)``.
+
+        Raises:
+            ValueError: a model that has no such density.
+        """
+        family = self.model.family
+        if not hasattr(self.model, "log_prob") or (self.fine and family != "details"):
+            raise ValueError(
+                f"a level by {family} has no exact likelihood given the coarser map; expected "
+                "details, and a coarsest level such as a flow"
+            )
+        maps = self.at_side(kappa, side)
+        return self.model.log_prob(maps, given=self._condition(maps))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        batch: int = 64,
+        given: Given | None = None,
+    ) -> Tensor:
+        """Draw ``n`` κ-maps of the resolution of this level.
+
+        Maps of a fine level have exactly the averages that are given. Where a model only comes
+        near, the same number is added to the four pixels.
+
+        Args:
+            n: number of maps.
+            generator: source of randomness.
+            batch: maps made at once; it changes the result by rounding only.
+            given: for a fine level, ``coarse``: the averages.
+        """
+        maps = self.model.sample(n, generator, batch=batch, given=given)
+        if not self.fine:
+            return maps
+        coarse = given["coarse"].to(maps)
+        return maps + repeated(coarse - averaged(maps, 2))
