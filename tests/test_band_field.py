@@ -88,6 +88,11 @@ def test_a_flow_begins_as_such_a_field(tmp_path):
         flow.log_prob_by_scale(maps[:3])
 
 
+def test_no_band_is_empty():
+    field = BandField.fit(varying_maps(100, 80), bands=8)
+    assert 4 <= field.bands < 8 and (field.numbers > 0).all()
+
+
 def test_what_makes_no_sense_is_refused(field):
     with pytest.raises(ValueError, match="with 8 band powers needs 16 maps, found 15"):
         BandField.fit(varying_maps(15, 50))

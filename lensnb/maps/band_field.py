@@ -92,7 +92,7 @@ class BandField(GaussianModes):
             maps: shape ``(maps, n, n)``.
             field: the Gaussian field fitted to them; by default that of
                 :func:`~lensnb.maps.fit_field`.
-            bands: number of bands.
+            bands: number of bands; fewer for small maps, where some would have no modes.
 
         Raises:
             ValueError: no tensor of maps, or fewer than twice as many maps as bands.
@@ -105,6 +105,9 @@ class BandField(GaussianModes):
         if field is None:
             field = fit_field(maps)
         blank = cls.blank(field, bands)
+        while not blank.numbers.all():
+            bands -= 1
+            blank = cls.blank(field, bands)
         t = torch.cat([blank.powers(part) for part in maps.split(1024)])
         return cls(field, t.mean(0), torch.cov(t.T).reshape(bands, bands))
 
