@@ -141,7 +141,20 @@ def test_what_fails_leaves_no_folder(files, monkeypatch, capsys, tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "report.json").write_text("{}")
     assert main(["compare", "mine.npy", "--truth", "sims.npz", "--out", "here"]) == 1
-    assert "has a report.json that is not of a whole comparison" in capsys.readouterr().err
+    assert "has a report.json that this command did not write" in capsys.readouterr().err
+
+
+def test_what_was_half_written_is_written_again(files, monkeypatch, capsys, tmp_path):
+    def full(report):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lensnb.compare, "compare", quick)
+    monkeypatch.setattr("lensnb.commands.report_folder._figures", full)
+    words = ["compare", "mine.npy", "--truth", "sims.npz", "--out", "here"]
+    assert main(words) == 1 and "No space left" in capsys.readouterr().err
+    monkeypatch.setattr("lensnb.commands.report_folder._figures", lambda report: [])
+    assert main(words) == 0 and "comparing mine" in capsys.readouterr().out
+    assert main(words) == 0 and "is done already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["compare", "covariance"])

@@ -36,50 +36,90 @@ def add(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "mine", nargs="+", help="a file of maps, or a pattern in quotes; each is a set of its own"
+        "mine",
+        nargs="+",
+        metavar="MINE",
+        help="a file of maps, or a pattern in quotes; each is a set of its own",
     )
     command.add_argument(
-        "--name", dest="names", action="append", default=[],
+        "--name",
+        dest="names",
+        metavar="NAME",
+        action="append",
+        default=[],
         help="name of a set, once for each (by default that of its file)",
-    )  # fmt: skip
-    command.add_argument(
-        "--truth", help="true maps; without --null they are split by simulation into both"
     )
-    command.add_argument("--null", help="other true maps, from other simulations")
-    command.add_argument("--train", help="the maps that the generator was trained on")
+    add_true_sets(command)
+    command.add_argument(
+        "--train", metavar="FILE", help="the maps that the generator was trained on"
+    )
     add_sky(command)
+    _add_survey(command)
     command.add_argument(
-        "--truth-simulation", help=".npy with the number of the simulation of each true map"
-    )
-    command.add_argument(
-        "--smooth", type=float, default=0.0, metavar="ARCMIN", help="smooth all maps (sigma)"
-    )
-    command.add_argument(
-        "--noise", type=float, nargs="+", metavar="N_GAL",
-        help="add shape noise of so many galaxies per arcmin² to all maps "
-        f"(of each channel; sigma_e = {_SIGMA_E:g})",
-    )  # fmt: skip
-    command.add_argument(
-        "--out", type=Path, metavar="FOLDER",
+        "--out",
+        type=Path,
+        metavar="FOLDER",
         help="where the report goes (by default reports/NAME and a hash of files and options)",
-    )  # fmt: skip
+    )
     command.add_argument("--again", action="store_true", help="compare even where it is done")
     command.set_defaults(command=run)
+
+
+def add_true_sets(command: argparse.ArgumentParser) -> None:
+    """Which true maps, if not those of the sample."""
+    command.add_argument(
+        "--truth",
+        metavar="FILE",
+        help="true maps; without --null they are split by simulation into both",
+    )
+    command.add_argument("--null", metavar="FILE", help="other true maps, from other simulations")
+    command.add_argument(
+        "--truth-simulation",
+        metavar="FILE",
+        help=".npy with the number of the simulation of each map of --truth",
+    )
 
 
 def add_sky(command: argparse.ArgumentParser) -> None:
     """What files of maps may not say."""
     command.add_argument(
-        "--side-deg", type=float, help="side of the field, degrees, where files do not say it"
+        "--side-deg",
+        type=float,
+        metavar="DEG",
+        help="side of the field, degrees, where files do not say it",
     )
     command.add_argument(
-        "--z-source", type=float, help="redshift of the sources, where files do not say it"
+        "--z-source",
+        type=float,
+        metavar="Z",
+        help="redshift of the sources, where files do not say it",
     )
     command.add_argument(
         "--simulation",
+        metavar="FILE",
         help=".npy with the number of the simulation of each map (by default each is its own)",
     )
-    command.add_argument("--pixels", type=int, help="average all maps to so many pixels a side")
+    command.add_argument(
+        "--pixels", type=int, metavar="N", help="average all maps to so many pixels a side"
+    )
+
+
+def _add_survey(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--smooth",
+        type=float,
+        default=0.0,
+        metavar="ARCMIN",
+        help="smooth all maps with a Gaussian of this standard deviation",
+    )
+    command.add_argument(
+        "--noise",
+        type=float,
+        action="append",
+        metavar="N_GAL",
+        help="add shape noise of so many galaxies per arcmin² to all maps; once, or once for each "
+        f"channel (sigma_e = {_SIGMA_E:g})",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

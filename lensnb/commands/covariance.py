@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .compare import add_sky, asked_of
+from .compare import add_sky, add_true_sets, asked_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,13 +58,7 @@ def add(commands) -> None:
         "--parameters", type=int, default=2,
         help="how many will be fitted, for the correction factors (default: %(default)s)",
     )  # fmt: skip
-    command.add_argument(
-        "--truth", help="true maps, which give the bins and judge (by default the sample)"
-    )
-    command.add_argument("--null", help="other true maps; without it the truth is split")
-    command.add_argument(
-        "--truth-simulation", help=".npy with the number of the simulation of each true map"
-    )
+    add_true_sets(command)
     add_sky(command)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     command.set_defaults(command=run)

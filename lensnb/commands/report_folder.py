@@ -1,7 +1,7 @@
 """The folder that a comparison leaves, and whether it holds that comparison already.
 
-``compare.json`` says which files, by size and time, and which options the report is of. It is
-written last: a folder without it holds no whole report.
+``compare.json`` says which files, by size and time, and which options the report is of. Its status
+is "running" until everything is written, and then "done": an interrupted comparison starts again.
 """
 
 from __future__ import annotations
@@ -50,14 +50,13 @@ def is_done(folder: Path, what: Mapping, again: bool) -> bool:
     """Whether a folder holds this comparison.
 
     Raises:
-        ValueError: it holds another one, or a report that no comparison left, and ``again`` is
-            False.
+        ValueError: it holds another one, or a report of something else, and ``again`` is False.
     """
     record = read_record(folder, RECORD)
     if not record:
         if (folder / REPORT).exists() and not again:
             raise ValueError(
-                f"{folder} has a {REPORT} that is not of a whole comparison; expected another "
+                f"{folder} has a {REPORT} that this command did not write; expected another "
                 "--out, or --again to replace it"
             )
         return False
@@ -73,7 +72,7 @@ def is_done(folder: Path, what: Mapping, again: bool) -> bool:
                 f"{folder} holds a comparison {meaning}; expected another --out, or --again to "
                 "replace it"
             )
-    return True
+    return record.get("status") == "done"
 
 
 @contextmanager
@@ -88,11 +87,13 @@ def writing(folder: Path, what: Mapping) -> Iterator[Callable[[FidelityReport], 
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder):
-            (folder / RECORD).unlink(missing_ok=True)
+            write_json(folder / RECORD, dict(what) | {"status": "running"})
             yield partial(_write, folder, what, start)
     finally:
-        with suppress(OSError):
-            folder.rmdir()  # only if nothing was written
+        if not (folder / "report.txt").exists():
+            (folder / RECORD).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()  # only if nothing else is there
 
 
 def _write(folder: Path, what: Mapping, start: float, report: FidelityReport) -> None:
@@ -104,7 +105,8 @@ def _write(folder: Path, what: Mapping, start: float, report: FidelityReport) ->
     for name, figure in _figures(report):
         plot.save(figure, folder / "figures" / f"{name}.svg")
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    done = {"date": date, "seconds": round(time.perf_counter() - start, 1)}
+    seconds = round(time.perf_counter() - start, 1)
+    done = {"status": "done", "date": date, "seconds": seconds}
     write_json(folder / RECORD, dict(what) | done | {"versions": versions()})
 
 
