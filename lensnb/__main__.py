@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from .commands import compare, covariance
 from .renamed import warn_renamed
 
 _UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -162,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_doctor(commands)
+    compare.add(commands)
+    covariance.add(commands)
     _add_run(commands)
     _add_runs(commands)
     _add_sweep(commands)

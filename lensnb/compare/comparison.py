@@ -28,7 +28,17 @@ from .realised import checked_given, of_maps
 from .report import FidelityReport
 from .rows import QUANTITIES
 from .sample_vectors import as_stored, vectors_of, why_not_stored
-from .sets import BOTH, NULL, TRAIN, TRUTH, UNDEFINED, FiniteMaps, gather_sets, refuse_few
+from .sets import (
+    BOTH,
+    NULL,
+    TRAIN,
+    TRUTH,
+    UNDEFINED,
+    FiniteMaps,
+    gather_sets,
+    pooled,
+    refuse_few,
+)
 from .survey import ShapeNoise, Survey
 from .verdict import Verdict, judge_joint, parts_of
 
@@ -276,7 +286,7 @@ def compare(
             ensembles[name] = {key: of_set[key] for key in statistics}
             per_map[name] = {key: of_set[key] for key in beside}
         for by_set in (ensembles, per_map):
-            by_set[BOTH] = _pooled(by_set[TRUTH], by_set[NULL])
+            by_set[BOTH] = pooled(by_set[TRUTH], by_set[NULL])
         of_kept = {name: of_maps(one, sets[name]) for name, one in given.items() if name in sets}
         comparison = Comparison(
             sets, ensembles, per_map, responses, look_at_maps, rounds, seed, of_kept
@@ -335,17 +345,6 @@ def _counts(one: FiniteMaps, ensembles: Mapping[str, Ensemble] | None) -> dict[s
         return one.counts()
     known = next(iter(ensembles.values()))
     return one.counts() | {"maps": len(known), "simulations": len(known.simulations)}
-
-
-def _pooled(truth: Mapping[str, Ensemble], null: Mapping[str, Ensemble]) -> dict[str, Ensemble]:
-    """The vectors of truth and null together, by statistic."""
-    found = {}
-    for name, one in truth.items():
-        other = null[name]
-        vectors = np.concatenate([one.vectors, other.vectors])
-        simulation = np.concatenate([one.simulation, other.simulation])
-        found[name] = Ensemble(vectors, simulation)
-    return found
 
 
 def _check_costs(costs: Mapping[str, Cost], sets: Mapping[str, FiniteMaps]) -> None:

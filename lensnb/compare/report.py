@@ -17,7 +17,7 @@ from ..ensemble import (
     percival_factor,
 )
 from ..files import write_json
-from . import tables
+from . import exports, joining, saving, tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
 from .classifiers import ALL_MAPS, sizes_in_words
 from .cost import Cost
@@ -360,6 +360,11 @@ class FidelityReport:
         """
         return tables.text_table(tables.statistic_cells(self, what), 1)
 
+    def scorecard(self) -> str:
+        """Ten lines of text: an answer for each item and set, with the worst number where it is
+        off."""
+        return exports.scorecard(self)
+
     def _repr_html_(self) -> str:
         return tables.report_html(self)
 
@@ -397,8 +402,64 @@ class FidelityReport:
         return found
 
     def save(self, path: str | Path) -> Path:
-        """Write :meth:`as_json` to a file, atomically."""
-        return write_json(path, self.as_json())
+        """Write :meth:`as_json` to a file and, beside it, the ``.npz`` that :meth:`load` needs.
+
+        Each is written atomically. The ``.npz`` has the vectors of all sets in float32
+        (:mod:`lensnb.compare.saving`), about half a megabyte for each thousand maps.
+
+        Raises:
+            ValueError: the name ends in ``.npz``.
+        """
+        beside = saving.vectors_beside(path)
+        written = write_json(path, self.as_json())
+        saving.write_vectors_of(self, beside, written)
+        return written
+
+    @classmethod
+    def load(cls, path: str | Path) -> FidelityReport:
+        """Read a report that :meth:`save` wrote: it can be drawn, inspected and joined again.
+
+        Its numbers are the same, and its vectors are those of float32. Rounds of the bootstrap are
+        not kept, and its statistics measure no more maps.
+
+        Args:
+            path: the JSON, with the ``.npz`` of the same name beside it, or the ``.npz`` alone.
+
+        Raises:
+            FileNotFoundError: one of the two files is missing.
+            ValueError: a file is not whole or of another version, or they were not saved together.
+        """
+        return cls(**saving.read_parts(path))
+
+    def joined(self, other: FidelityReport) -> FidelityReport:
+        """This report with the generators of another one about the same true maps.
+
+        Raises:
+            ValueError: truth, null or training maps, the statistics or the parameters are others,
+                or both reports judge a set of the same name.
+        """
+        return joining.join(self, other)
+
+    def to_frame(self):
+        """All headline numbers as a ``pandas.DataFrame``, a row for each number and each set.
+
+        Its columns are those of :func:`lensnb.compare.exports.records`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return exports.frame(self)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the rows of :meth:`to_frame` as CSV, atomically; no other package is needed."""
+        return exports.write_csv(self, path)
+
+    def to_latex(self, path: str | Path) -> Path:
+        r"""Write the main table as a LaTeX ``tabular`` with the lines of booktabs, atomically.
+
+        Its document needs ``\usepackage{booktabs}``.
+        """
+        return exports.write_latex(self, path)
 
 
 def _verdicts_json(verdicts: Mapping[str, Mapping[str, Verdict]]) -> dict:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ..data import MapSet, check_statements
+from ..ensemble import Ensemble
 from ..maps.arrays import plain_tensor
 from ..maps.grid import check_shape
 from ..store.pixels import check_marks
@@ -137,6 +138,17 @@ def channels_of(maps: Tensor) -> list[Tensor]:
     if maps.ndim == 3:
         return [maps]
     return list(maps.unbind(1))
+
+
+def pooled(truth: Mapping[str, Ensemble], null: Mapping[str, Ensemble]) -> dict[str, Ensemble]:
+    """The vectors of truth and null together, by statistic."""
+    found = {}
+    for name, one in truth.items():
+        other = null[name]
+        vectors = np.concatenate([one.vectors, other.vectors])
+        simulation = np.concatenate([one.simulation, other.simulation])
+        found[name] = Ensemble(vectors, simulation)
+    return found
 
 
 def gather_sets(

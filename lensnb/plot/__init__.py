@@ -21,7 +21,7 @@ from .curves import against_known, band, comparison, curve, ratio
 from .galleries import gallery, kappa_map
 from .losses import training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
-from .output import show
+from .output import save, show
 from .style import CYCLE, GREY, TRUTH, colours, panels
 from .style import Figure as Figure  # the type that widgets return; matplotlib documents it
 from .verdicts import eigenvalues, neighbours, scorecard, slopes, summary, tails
@@ -45,6 +45,7 @@ __all__ = [
     "neighbours",
     "panels",
     "ratio",
+    "save",
     "scorecard",
     "show",
     "slopes",

@@ -39,6 +39,25 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
     return Image(png, format="png", alt=alt)
 
 
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a finished figure to a file, and close it.
+
+    Args:
+        figure: the figure.
+        path: the ending says how, such as ``.svg``, ``.pdf`` or ``.png``.
+
+    Raises:
+        ValueError: matplotlib does not know a format with this ending.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(path, **_TIGHT)
+    finally:
+        plt.close(figure)
+    return path
+
+
 def _write(figure: Figure, png: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() in ("", ".png"):
