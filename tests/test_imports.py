@@ -24,7 +24,7 @@ FLOORS = [
     {"readers", "sims", "ensemble"},
     {"compare"},
     {"plot", "runs"},  # runs writes down what compare found
-    {"widgets", "doctor"},
+    {"widgets", "doctor", "commands"},
     {"__main__"},
 ]
 
@@ -70,6 +70,7 @@ OWNERS = {
 # Heavy or optional: only inside the function that needs them (or for the type checker).
 DEFERRED = {
     "pmpp", "jax", "zuko", "pyccl", "healpy", "h5py", "astropy", "zarr", "dask", "papermill", "nbformat", "IPython",
+    "sacc",
 }  # fmt: skip
 
 
