@@ -260,6 +260,7 @@ _CELLS = 24  # modes of a box along half an axis that are compared with an integ
 _FINER = 8  # points of that integral for each mode, along an axis
 
 
+@lru_cache
 def sigma_b(
     side_deg: float,
     z_source: float,
