@@ -4,7 +4,7 @@
     lensnb simulate 32 63 PLANES/low  --cone small --sigma8 0.8121 --delta-b -0.05
     lensnb simulate 32 63 PLANES/high --cone small --sigma8 0.8121 --delta-b 0.05
     python benchmarks/large_boxes.py SMALL PLANES/wide --boxes 96 --wide-boxes 32 \\
-        --regions PLANES/low PLANES/high --region-boxes 32-63
+        --regions PLANES/low PLANES/high --region-boxes 32-63 --fine PLANES/fine
 
 Both kinds of boxes are cut into fields of 5° with pixels of 4.7′, and measured with the default
 statistics. What a folder lacks is simulated and measured; vectors stay beside the planes, so that
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,14 @@ if __name__ == "__main__":  # not this folder: statistics.py has the name of a m
 import numpy as np
 
 from benchmarks.large_boxes_page import PAGE, boxes_in_words, with_error
+from benchmarks.large_fields import (
+    N_PIX,
+    SIDE_DEG,
+    Z_SOURCE,
+    fine_section,
+    jackknifed,
+    large_field_rows,
+)
 from lensnb.compare.box_vectors import measure_boxes
 from lensnb.compare.cosmology_responses import box_responses
 from lensnb.compare.moments import correlation_slope
@@ -35,21 +43,18 @@ from lensnb.ensemble import (
     Ensemble,
     add_super_sample,
     correlation,
-    jackknife_error,
     response_to_mean,
 )
 from lensnb.ensemble.super_sample import Share
 from lensnb.files import atomic_write
 from lensnb.maps import MapGrid
-from lensnb.sims import LightCone, kappa_maps
+from lensnb.sims import LightCone
 from lensnb.sims.boxes import cone_of
-from lensnb.stats import band_averages, cutout_power, ell_edges, power_spectrum
-from lensnb.theory import convergence_power, sigma_b
+from lensnb.stats import ell_edges
+from lensnb.theory import sigma_b
 
 OUTPUT = Path(__file__).parents[1] / "docs/large_boxes.md"
-SIDE_DEG, N_PIX, Z_SOURCE = 5.0, 64, 1.0  # of the fields that are compared
 MEAN = "map mean"
-WIDE_MAPS = 16  # maps of 10 degrees of a box
 
 
 @dataclass
@@ -104,19 +109,6 @@ def check_alike(small: LightCone, wide: LightCone) -> None:
             "the small and the wide boxes must have the same cosmology, thickness of planes and "
             f"particle spacing; found {found} and {other}"
         )
-
-
-def jackknifed(number: Callable[..., float], *ensembles: Ensemble) -> Share:
-    """``number(covariance, …)`` of the covariances of some sets, and its error."""
-    whole = [one.covariance() for one in ensembles]
-    variance = 0.0
-    for i, one in enumerate(ensembles):
-        left_out = []
-        for weights in one.jackknife_weights():
-            changed = [*whole[:i], one.covariance(weights), *whole[i + 1 :]]
-            left_out.append(number(*changed))
-        variance += float(jackknife_error(left_out)) ** 2
-    return Share(float(number(*whole)), float(np.sqrt(variance)))
 
 
 def slope(covariance: np.ndarray, reference: np.ndarray) -> float:
@@ -222,31 +214,6 @@ def covariance_rows(small: Boxes, wide: Boxes, r: np.ndarray, missing: float) ->
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def large_field_rows(folder: Path, boxes: list[int], cone: LightCone) -> Iterator[str]:
-    """C_ℓ over theory, and the scatter of the mean, of fields of twice the side."""
-    side, n_pix = 2 * SIDE_DEG, 2 * N_PIX
-    maps = kappa_maps(boxes, folder, WIDE_MAPS, cone, Z_SOURCE, n_pix, side)
-    edges = ell_edges(maps.grid)
-
-    def power(ell: np.ndarray) -> np.ndarray:
-        return convergence_power(ell, Z_SOURCE, cone.cosmology)
-
-    predicted = band_averages(cutout_power(power, maps.grid, sides=4), maps.grid, edges)
-    found = Ensemble(power_spectrum(maps.tensor(), side, edges).numpy(), maps.simulation)
-    ratio, error = found.mean() / predicted, found.mean_error() / predicted
-    for i, (low, high) in enumerate(zip(edges, edges[1:])):
-        yield f"| C_ℓ, ℓ = {low:.0f}–{high:.0f} | {with_error(Share(ratio[i], error[i]))} |"
-    means = Ensemble(maps.maps.mean((1, 2), dtype=np.float64)[:, None], maps.simulation)
-    in_all = sigma_b(side, Z_SOURCE, cone.cosmology)
-
-    def over_theory(covariance: np.ndarray) -> float:
-        return float(np.sqrt(covariance[0, 0]) / in_all)
-
-    yield f"| scatter of the mean of a map | {with_error(jackknifed(over_theory, means))} |"
-    lacking = sigma_b(side, Z_SOURCE, cone.cosmology, cone.box_size)
-    yield f"| the same, expected of the box's modes | {np.sqrt(1 - (lacking / in_all) ** 2):.3f} |"
-
-
 def page(options: argparse.Namespace) -> str:
     """The whole page, with the numbers that were measured now."""
     numbers = list(range(options.boxes)), list(range(options.wide_boxes))
@@ -262,7 +229,7 @@ def page(options: argparse.Namespace) -> str:
     chosen, error = regions or (r, noise)
     missing = float(np.sqrt(small.lacking() ** 2 - wide.lacking() ** 2))
     term = add_super_sample(small.joint.covariance(), chosen, small.lacking(), error)
-    return PAGE.format(
+    text = PAGE.format(
         small=boxes_in_words(small.cone, len(numbers[0])),
         wide=boxes_in_words(wide.cone, len(numbers[1])),
         spectrum="\n".join(spectrum_rows(small, wide)),
@@ -278,6 +245,9 @@ def page(options: argparse.Namespace) -> str:
         noise=f"{term.noise:.3f}",
         fields="\n".join(large_field_rows(options.wide, numbers[1], wide.cone)),
     )
+    if options.fine:
+        text += fine_section(options.fine, options.fine_boxes)
+    return text
 
 
 def numbers_of(text: str) -> list[int]:
@@ -296,6 +266,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--regions", type=Path, nargs=2, help="folders of boxes of a low and a high mean density"
     )
     parser.add_argument("--region-boxes", default="32-63", help="numbers of the boxes in them")
+    parser.add_argument("--fine", type=Path, help="folder of the fine boxes, which exist")
+    parser.add_argument("--fine-boxes", type=int, default=24, help="fine boxes, from 0 on")
     parser.add_argument("--workers", type=int, default=1, help="boxes at a time")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="Markdown file to write")
     options = parser.parse_args(arguments)

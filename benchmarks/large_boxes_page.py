@@ -80,3 +80,18 @@ From the wide boxes alone, with the same pixels, over theory.
 |---|--:|
 {fields}
 """
+
+FINE = """
+## Fine boxes
+
+256² pixels over 5°, over theory. C_ℓ falls to half of theory {half}, and the noise of particles reaches 10 % of C_ℓ {noisy}.
+Nothing is claimed beyond.
+
+| | boxes | particles | side, Mpc/h | planes, Mpc/h | crossings | seed |
+|---|--:|--:|--:|--:|--:|--:|
+| fine | {fine} |
+
+| | over theory |
+|---|--:|
+{rows}
+"""

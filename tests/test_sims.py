@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+import torch
 from scipy.integrate import quad
 from waiting import HANGS
 
@@ -25,7 +26,7 @@ from lensnb.files import write_json
 from lensnb.maps import MapGrid
 from lensnb.readers import open_maps
 from lensnb.sims import LightCone, boxes, cut_maps, cutting, kappa_maps, nbody, simulate_boxes
-from lensnb.sims.born import born_map, born_weights, pixel_weights
+from lensnb.sims.born import born_map, born_weights, pixel_weights, shot_noise
 from lensnb.sims.boxes import plane_file
 from lensnb.sims.cone import cone_from
 from lensnb.sims.nbody import particle_positions, project, simulate_box
@@ -242,6 +243,25 @@ def test_light_crosses_a_box_along_one_line():
             maps.append(kappa / weights[plane])
         np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
         assert np.abs(maps[2] - maps[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("slabs", [1, 2])
+def test_unclustered_particles_have_the_shot_noise(slabs):
+    """Maps as wide as the box, one plane. 40 boxes with 24 modes each know C_ℓ to 1/√480 = 5 %;
+    four times that fails by chance with probability 6e-5.
+    """
+    cone = LightCone(n_planes=1, n_particles=16, plane_size=64, planes_per_box=slabs)
+    side = math.degrees(cone.box_size / cone.chi[0])
+    grid = MapGrid(64, side)
+    rng = np.random.default_rng(6)
+    maps = []
+    for _ in range(40):
+        position = rng.uniform(0, cone.box_size, (16**3, 3))
+        planes = np.broadcast_to(project(position, 0, cone), (1, 3, 64, 64))
+        maps.append(born_map(planes, cone, rng, [0.03], 64, side)[0])
+    edges = np.array([0.5, 3.1]) * grid.ell_min
+    found = power_spectrum(torch.from_numpy(np.array(maps)), side, edges).mean()
+    assert float(found) == pytest.approx(shot_noise(cone, 0.03), rel=4 * 0.05)
 
 
 def test_a_wide_field_fits_a_wide_box_only(tmp_path):

@@ -50,6 +50,17 @@ def born_weights(cone: LightCone, z_source: float) -> np.ndarray:
     return (theory.lensing_kernel(chi, z_source, cone.cosmology) * weight * half).sum(-1)
 
 
+def shot_noise(cone: LightCone, z_source: float) -> float:
+    """C_ℓ of particles without any clustering, in sr; a map has about so much noise at high ℓ.
+
+    Σ_planes w² L² / (N χ²), with N particles in a plane of side L. Particles that started on a
+    lattice have less where they have not moved far.
+    """
+    particles = cone.n_particles**3 / cone.planes_per_box
+    density = particles * cone.transverse**2 / cone.box_size**2  # per sr
+    return float((born_weights(cone, z_source) ** 2 / density).sum())
+
+
 def pixel_weights(
     cone: LightCone, chi: float, n_pix: int, side_deg: float, shift: float
 ) -> csr_array:
