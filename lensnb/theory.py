@@ -276,7 +276,7 @@ def sigma_b(
     The sum is over the modes of the periodic box, k = 2π (i, j)/L without k = 0.
 
     Both hold in Limber's approximation and for halofit, whose power at these wavelengths is nearly
-    the linear one (Takada & Hu 2013, arXiv:1302.6994, eq. 17, with the lensing kernel).
+    the linear one. It is the σ_b of Takada & Hu 2013 (arXiv:1302.6994) under the lensing kernel.
 
     Args:
         side_deg: side of the field, degrees.

@@ -1,8 +1,8 @@
 """The separate universe: exact limits, linear theory, and boxes of another mean density.
 
 In a universe of matter alone everything is known: with the linear overdensity δ, the region has
-δ_b = δ + (17/21) δ² + …, and waves in it grow by the factor 1 + (13/21) δ_b (Bernardeau et al.
-2002, Phys. Rep. 367, eq. 141; Baldauf et al. 2011, arXiv:1106.5507).
+δ_b = δ + (17/21) δ² + …, and waves in it grow by the factor 1 + (13/21) δ_b. Both follow from
+second-order perturbation theory (Bernardeau et al. 2002, Phys. Rep. 367, 1).
 """
 
 import math

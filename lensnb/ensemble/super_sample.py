@@ -6,7 +6,7 @@ box holds. The whole vector v of a map follows it, v → v + r κ_b. So the cova
     C + σ_b² r rᵀ,   r = ∂v/∂κ_b,
 
 with the scatter σ_b of κ_b over fields (:func:`lensnb.theory.sigma_b`; Takada & Hu 2013,
-arXiv:1302.6994, eq. 29). The response r comes from boxes of another mean density
+arXiv:1302.6994). The response r comes from boxes of another mean density
 (:class:`lensnb.sims.SeparateUniverse`), or from maps whose means differ
 (:func:`response_to_mean`).
 """
@@ -67,7 +67,7 @@ class SuperSample:
 def add_super_sample(covariance, response, sigma_b: float, error=None) -> SuperSample:
     """C + σ_b² r rᵀ, with the share that it adds and the error of that share.
 
-    (Takada & Hu 2013, arXiv:1302.6994, eq. 29)
+    (Takada & Hu 2013, arXiv:1302.6994)
 
     Args:
         covariance: C, of maps without the missing modes, shape ``(bins, bins)``.
