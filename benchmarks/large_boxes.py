@@ -35,6 +35,7 @@ from benchmarks.large_fields import (
     jackknifed,
     large_field_rows,
 )
+from benchmarks.large_responses import expected_responses
 from lensnb.compare.box_vectors import measure_boxes
 from lensnb.compare.cosmology_responses import box_responses
 from lensnb.compare.moments import correlation_slope
@@ -154,15 +155,18 @@ def mean_rows(small: Boxes, wide: Boxes) -> Iterator[str]:
         yield f"| {boxes.cone.box_size:g} | {with_error(found)} | {expected:.3f} |"
 
 
-def response_rows(
-    small: Boxes, regression: tuple[np.ndarray, np.ndarray], regions
-) -> Iterator[str]:
+Response = tuple[np.ndarray, np.ndarray]  # with its standard errors
+
+
+def response_rows(small: Boxes, regression: Response, regions: Response | None) -> Iterator[str]:
     """The lines of the table of ∂ ln C_ℓ / ∂κ: read off the means, and from regions if any."""
     edges = ell_edges(MapGrid(N_PIX, SIDE_DEG))
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    expected = expected_responses(small.cone, SIDE_DEG, Z_SOURCE, centres)
     power = small.vectors["power"].mean()
     start = small.start("power")
-    for i, (low, high) in enumerate(zip(edges, edges[1:])):
-        cells = []
+    for i, theory in enumerate(expected):
+        cells = [f"{edges[i]:.0f}–{edges[i + 1]:.0f}"]
         for response in (regression, regions):
             if response is None:
                 cells.append("not measured")
@@ -170,12 +174,11 @@ def response_rows(
             r, error = response
             one = Share(r[start + i] / power[i], error[start + i] / power[i])
             cells.append(with_error(one, 1))
-        yield f"| {low:.0f}–{high:.0f} | {' | '.join(cells)} |"
+        cells += [f"{theory.regression:.2f}", f"{theory.lacking:.2f}", f"{theory.kept:.2f}"]
+        yield f"| {' | '.join(cells)} |"
 
 
-def response_of_regions(
-    folders: list[Path], boxes: list[int], workers: int
-) -> tuple[np.ndarray, np.ndarray]:
+def response_of_regions(folders: list[Path], boxes: list[int], workers: int) -> Response:
     """r = ∂v/∂κ̄ of the joint vectors from boxes of two mean densities, and its errors."""
     pair = (folders[0], folders[1])
     found = box_responses({"delta_b": pair}, boxes, statistics(), workers)

@@ -51,11 +51,14 @@ Over the scatter that theory expects of all modes. The last column has what is e
 ## Response to the mean density
 
 ∂ ln C_ℓ / ∂κ_b, with the mean convergence κ_b of the region: read off the means of the small maps
-(`lensnb.ensemble.response_to_mean`), and from boxes of another mean density (`lensnb.sims.SeparateUniverse`). The two differ a little by
-definition: the means of maps follow the planes in which small boxes have most scatter, and a region has all planes denser.
+(`lensnb.ensemble.response_to_mean`), and from boxes of another mean density (`lensnb.sims.SeparateUniverse`).
 
-| ℓ | map means | regions |
-|--:|--:|--:|
+The two are not the same. Means of maps follow the modes that small boxes hold, which are near. A region has all planes denser, as the
+modes have that a small box lacks. The last columns say what theory expects: the response to the means, and that to the modes which the
+box lacks, both over that of a region; and what one response for all distances gives of the exact super-sample variance.
+
+| ℓ | map means | regions | means / region, expected | lacking / region, expected | part that one response gives |
+|---|--:|--:|--:|--:|--:|
 {responses}
 
 ## Covariance, without and with the super-sample term

@@ -103,3 +103,22 @@ def test_where_a_number_reaches_its_limit(fields):
     assert fields.reached(ell, np.array([0.1, 0.4, 0.6]), 0.5) == "at ℓ = 283"
     assert fields.reached(ell, np.array([0.6, 0.7, 0.8]), 0.5) == "below ℓ = 100"
     assert fields.reached(ell, np.array([0.1, 0.2, 0.3]), 0.5) == "above ℓ = 400"
+
+
+def test_the_expected_responses_of_one_plane_are_all_the_same(large):
+    """With one plane there is one distance, and nothing is lost by one response."""
+    from benchmarks.large_responses import expected_responses
+
+    cone = replace(LightCone(), n_planes=1)
+    found = next(iter(expected_responses(cone, 5.0, 0.06, np.array([300.0]))))
+    assert found.regression == pytest.approx(1) and found.lacking == pytest.approx(1)
+    assert found.kept == pytest.approx(1)
+
+
+def test_modes_that_a_box_lacks_respond_as_a_region_does(large):
+    """For the sample: within 10 %, where those of the box differ by more than 15 %."""
+    from benchmarks.large_responses import expected_responses
+
+    for found in expected_responses(LightCone(), 5.0, 1.0, np.array([200.0, 1000.0])):
+        assert found.lacking == pytest.approx(1, abs=0.1)
+        assert found.regression > 1.15 and 0.7 < found.kept < 1

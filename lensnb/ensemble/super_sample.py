@@ -8,7 +8,11 @@ box holds. The whole vector v of a map follows it, v → v + r κ_b. So the cova
 with the scatter σ_b of κ_b over fields (:func:`lensnb.theory.sigma_b`; Takada & Hu 2013,
 arXiv:1302.6994). The response r comes from boxes of another mean density
 (:class:`lensnb.sims.SeparateUniverse`), or from maps whose means differ
-(:func:`response_to_mean`).
+(:func:`response_to_mean`). The first is the right one for modes that are longer than the box.
+The second follows the modes that the box holds. They are nearer, and their response is larger.
+
+One response for all distances gives most of the term, not all. Its part is smaller the more the
+response per κ_b depends on distance.
 """
 
 from __future__ import annotations
@@ -105,7 +109,9 @@ def response_to_mean(ensemble: Ensemble, means) -> tuple[np.ndarray, np.ndarray]
     """Response r of the vectors to the mean convergence of their map, by linear regression.
 
     r = Cov(v, κ̄) / Var(κ̄). Modes that fit into the box and are longer than the field change the
-    mean of a map just as longer ones do. The error is a jackknife over simulations.
+    mean of a map, as longer ones do. They are nearer on average, so that r is larger than for the
+    modes that the box lacks: expect a third more for C_ℓ of the sample's fields
+    (``benchmarks/large_responses.py``). The error is a jackknife over simulations.
 
     Args:
         ensemble: vectors ``(maps, bins)`` with the simulation of each map.
