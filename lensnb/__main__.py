@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from .commands import compare, covariance
@@ -461,14 +462,30 @@ def _add_simulate(commands) -> None:
     command.add_argument(
         "folder", type=Path, help="where the planes go; finished boxes there are kept"
     )
+    command.add_argument(
+        "--cone",
+        choices=["small", "fine", "wide"],
+        default="small",
+        help="small: 128³ particles in 212 Mpc/h, as the sample; fine: 256³ in 212 Mpc/h; "
+        "wide: 256³ in 424 Mpc/h, for fields up to 10 degrees (default: small)",
+    )
+    command.add_argument(
+        "--delta-b",
+        type=float,
+        default=0.0,
+        help="linear overdensity today of the region that the boxes stand for (default: 0)",
+    )
     _add_cone(command)
     command.set_defaults(command=_simulate)
 
 
 def _simulate(options: argparse.Namespace) -> int:
     from . import sims
+    from .sims.cone import SIZES
 
-    sims.simulate_boxes(_boxes(options), options.folder, _cone(options), options.workers)
+    usual = _cone(options)
+    cone = replace(usual, **SIZES[options.cone], delta_b=options.delta_b)
+    sims.simulate_boxes(_boxes(options), options.folder, cone, options.workers)
     return 0
 
 

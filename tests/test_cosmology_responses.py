@@ -16,8 +16,8 @@ from lensnb.compare.sample_vectors import load_vectors
 from lensnb.data import load_sample
 from lensnb.files import write_json
 from lensnb.sims import LightCone
-from lensnb.sims.boxes import plane_file
-from lensnb.stats import Statistic, suite
+from lensnb.sims.boxes import begin_boxes, plane_file
+from lensnb.stats import Statistic, map_mean, suite
 from lensnb.theory import Cosmology
 
 pytest.importorskip("pyccl")
@@ -86,6 +86,24 @@ def test_responses_are_those_of_the_planes(folders):
     np.testing.assert_allclose(found.values["variance"], expected, rtol=2e-3)
     error = np.outer([1, 2], slopes) * square.std(ddof=1) / np.sqrt(3)
     np.testing.assert_allclose(found.errors["variance"], error, rtol=0.02)
+
+
+def test_the_response_to_a_background_is_known_for_smooth_boxes(tmp_path):
+    """Boxes without structure: κ is Σ w δ_b, and nothing scatters."""
+    cones = [replace(CONE, delta_b=delta) for delta in (-0.05, 0.05)]
+    folders = []
+    for name, cone in zip("ab", cones):
+        folder = folder_of(tmp_path / name, cone.cosmology, 0.0)
+        (folder / "cone.json").unlink()
+        begin_boxes(folder, cone)
+        folders.append(folder)
+    mean = {"mean": Statistic("mean", map_mean, np.zeros(1), "map", "κ")}
+    found = box_responses({"delta_b": tuple(folders)}, BOXES, mean)
+    low, high = (born_weights(cone, 1.0) @ cone.overdensities for cone in cones)
+    assert found.values["mean"][0, 0] == pytest.approx((high - low) / 0.1, rel=1e-3)  # float16
+    assert found.errors["mean"][0, 0] == 0 and found.symbols == ("δ_b",)
+    with pytest.raises(ValueError, match="the two cones of 'delta_b' must differ in it alone"):
+        box_responses({"delta_b": (folders[1], folders[0])}, BOXES, mean)
 
 
 def test_responses_come_back_from_their_file(folders, tmp_path):

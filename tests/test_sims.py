@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+import torch
 from scipy.integrate import quad
 from waiting import HANGS
 
@@ -25,8 +26,9 @@ from lensnb.files import write_json
 from lensnb.maps import MapGrid
 from lensnb.readers import open_maps
 from lensnb.sims import LightCone, boxes, cut_maps, cutting, kappa_maps, nbody, simulate_boxes
-from lensnb.sims.born import born_map, born_weights, pixel_weights
+from lensnb.sims.born import born_map, born_weights, pixel_weights, shot_noise
 from lensnb.sims.boxes import plane_file
+from lensnb.sims.cone import cone_from
 from lensnb.sims.nbody import particle_positions, project, simulate_box
 from lensnb.sims.sample import boxes_of, make_sample, maps_of_box, sample_cone, shipped_boxes
 from lensnb.stats import band_averages, cutout_power, power_spectrum
@@ -170,6 +172,149 @@ def folder(tmp_path_factory):
         planes = np.random.default_rng(box).normal(size=(2, 3, 256, 256)).astype(np.float16)
         np.save(plane_file(path, box), planes)
     return path
+
+
+# Two slabs a box; three planes are one crossing and a half.
+HALVES = LightCone(n_planes=3, plane_size=64, planes_per_box=2)
+
+
+def test_planes_are_as_thick_as_their_share_of_the_box():
+    wide = replace(LightCone(), box_size=424.0, planes_per_box=2)
+    assert wide.thickness == 212.0 and wide.reach == 2332.0
+    assert np.array_equal(wide.chi, LightCone().chi)
+    assert np.array_equal(born_weights(wide, 1.0), born_weights(LightCone(), 1.0))
+    assert wide.key(7) == LightCone().key(7)
+    with pytest.raises(ValueError, match="at least one lens plane, found planes_per_box = 0"):
+        LightCone(planes_per_box=0)
+
+
+def test_slabs_share_the_particles_of_a_box():
+    """Their contrasts, against the mean of the box, average to that of the whole box."""
+    position = np.random.default_rng(3).uniform(0, 212.0, (4000, 3))
+    position[:1000, 1] *= 0.5  # more in the near half of the second axis
+    for axis in range(3):
+        near, far = (project(position, axis, HALVES, slab) for slab in (0, 1))
+        whole = project(position, axis, replace(HALVES, planes_per_box=1))
+        np.testing.assert_allclose((near + far) / 2, whole, atol=1e-9)
+    near = project(position, 1, HALVES, 0)
+    inside = (position[:, 1] < 106.0).mean()
+    assert near.mean() == pytest.approx(2 * inside - 1) and near.mean() > 0.2
+
+
+def test_pieces_of_many_particles_are_projected_as_one(monkeypatch):
+    position = np.random.default_rng(4).uniform(0, 212.0, (1000, 3))
+    for slab in (0, 1):
+        whole = project(position, 2, HALVES, slab)
+        with monkeypatch.context() as patch:
+            patch.setattr(nbody, "_PIECE", 300)
+            np.testing.assert_allclose(project(position, 2, HALVES, slab), whole, atol=1e-9)
+
+
+def test_each_plane_has_its_own_slab(monkeypatch):
+    """Particles of the box on a grid, twice as dense in the far half of the third axis."""
+    cone = replace(HALVES, n_particles=4, plane_size=4)
+    grid = np.stack(np.meshgrid(*[np.arange(8) * 26.5] * 3, indexing="ij"), -1).reshape(-1, 3)
+    far = grid[grid[:, 2] >= 106.0]
+
+    def stand_still(box, cone):
+        for a in cone.steps():
+            yield float(a), np.concatenate([grid, far])
+
+    monkeypatch.setattr(nbody, "particle_positions", stand_still)
+    means = simulate_box(0, cone).astype(float).mean((-2, -1))
+    third = [-1 / 3, 1 / 3, -1 / 3]
+    np.testing.assert_allclose(means, np.transpose([[0] * 3, [0] * 3, third]), atol=1e-3)
+
+
+def test_light_crosses_a_box_along_one_line():
+    """The slabs of a crossing are seen with the same axis, shift and flips; the next is not."""
+    wave = 2 * np.pi * np.arange(64) / 64
+    view = np.cos(wave)[:, None] + 2 * np.sin(2 * wave) + np.cos(3 * wave[:, None] + wave)
+    same = np.stack([(axis + 1) * view for axis in range(3)])
+    cone = replace(HALVES)
+    vars(cone)["transverse"] = np.full(3, 500.0)  # so that all planes would give the same map
+    weights = born_weights(cone, 0.1)
+    for seed in range(5):
+        maps = []
+        for plane in range(3):
+            planes = np.zeros((3, 3, 64, 64))
+            planes[plane] = same
+            kappa = born_map(planes, cone, np.random.default_rng(seed), [0.1], 16, 5.0)[0]
+            maps.append(kappa / weights[plane])
+        np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
+        assert np.abs(maps[2] - maps[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("slabs", [1, 2])
+def test_unclustered_particles_have_the_shot_noise(slabs):
+    """Maps as wide as the box, one plane. 40 boxes with 24 modes each know C_ℓ to 1/√480 = 5 %;
+    four times that fails by chance with probability 6e-5.
+    """
+    cone = LightCone(n_planes=1, n_particles=16, plane_size=64, planes_per_box=slabs)
+    side = math.degrees(cone.box_size / cone.chi[0])
+    grid = MapGrid(64, side)
+    rng = np.random.default_rng(6)
+    maps = []
+    for _ in range(40):
+        position = rng.uniform(0, cone.box_size, (16**3, 3))
+        planes = np.broadcast_to(project(position, 0, cone), (1, 3, 64, 64))
+        maps.append(born_map(planes, cone, rng, [0.03], 64, side)[0])
+    edges = np.array([0.5, 3.1]) * grid.ell_min
+    found = power_spectrum(torch.from_numpy(np.array(maps)), side, edges).mean()
+    assert float(found) == pytest.approx(shot_noise(cone, 0.03), rel=4 * 0.05)
+
+
+def test_a_wide_field_fits_a_wide_box_only(tmp_path):
+    wide = LightCone(box_size=424.0, planes_per_box=2, plane_size=64)
+    planes = np.random.default_rng(5).normal(size=(11, 3, 64, 64)).astype(np.float16)
+    np.save(plane_file(tmp_path, 0), planes)
+    maps = kappa_maps([0], tmp_path, 1, wide, n_pix=32, side_deg=10.0)
+    assert maps.maps.shape == (1, 32, 32) and maps.side_deg == 10.0
+    with pytest.raises(ValueError, match="10.0 deg is 389 Mpc/h wide .* box of 212.0 Mpc/h"):
+        kappa_maps([0], tmp_path, 1, LightCone(plane_size=64), n_pix=32, side_deg=10.0)
+
+
+def test_records_of_earlier_versions_are_the_same(tmp_path, quick):
+    """A record has no setting that came later, unless it is used."""
+    names = (
+        "cosmology box_size n_planes n_particles mesh_factor plane_size a_start max_step seed"
+    ).split()
+    assert list(LightCone().as_dict()) == names
+    assert list(LightCone().as_dict()["cosmology"]) == "omega_m sigma8 h n_s omega_b".split()
+    about = json.loads((SAMPLE / "sample.json").read_text())
+    assert sample_cone().as_dict() == about["provenance"]["cone"]
+    write_json(tmp_path / "cone.json", about["provenance"]["cone"])
+    assert boxes.cone_of(tmp_path) == sample_cone()
+    simulate_boxes([], tmp_path, sample_cone())
+    for later in ({"planes_per_box": 2}, {"delta_b": 0.1}):
+        cone = replace(sample_cone(), **later)
+        assert cone_from(json.loads(json.dumps(cone.as_dict()))) == cone
+        with pytest.raises(ValueError, match="holds boxes made with other settings"):
+            simulate_boxes([], tmp_path, cone)
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ([], {}),
+        (["--cone", "fine"], {"n_particles": 256, "plane_size": 1024}),
+        (
+            ["--cone", "wide", "--delta-b", "-0.05"],
+            {
+                "n_particles": 256,
+                "plane_size": 1024,
+                "box_size": 424.0,
+                "planes_per_box": 2,
+                "delta_b": -0.05,
+            },
+        ),
+    ],
+)
+def test_the_command_makes_both_large_cones_and_resumes(tmp_path, quick, words, expected):
+    words = ["simulate", "0", "1", str(tmp_path), "--sigma8", "0.8", *words]
+    assert main(words) == 0 and main(words) == 0
+    assert quick == [0, 1]
+    assert boxes.cone_of(tmp_path) == LightCone(Cosmology(sigma8=0.8), **expected)
 
 
 def test_maps_know_their_box_and_their_making(folder):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..sims import LightCone
 from ..sims.boxes import begin_boxes, cone_of
 from ..sims.sample import MAPS_A_BOX, boxes_of, sample_cone
 from ..stats import Statistic
+from ..theory import Cosmology
 from .box_vectors import measure_boxes
 from .covariance import amplitude_and_tilt
 from .vector_files import bins_of, same_bins
@@ -35,7 +36,11 @@ FILE = "responses.json"
 _MAPS_FOR_RESPONSES = 256  # responses are differences over the same maps: a few hundred are enough
 # Large beside the noise that is left in the difference, small enough for a straight line.
 STEPS = {"omega_m": 0.015, "sigma8": 0.03}
-_SYMBOLS = {"omega_m": "Ω_m", "sigma8": "σ₈", "h": "h", "n_s": "n_s", "omega_b": "Ω_b"}
+_OF_BOX = "delta_b"  # the one parameter that is the box's, and not the universe's
+_SYMBOLS = {
+    "omega_m": "Ω_m", "sigma8": "σ₈", "h": "h", "n_s": "n_s", "omega_b": "Ω_b", "omega_k": "Ω_k",
+    _OF_BOX: "δ_b",
+}  # fmt: skip
 # A little wider than the sample's, so that a cone of the lowest Ω_m reaches the source as well.
 _BOX_SIZE = 215.0  # Mpc/h
 
@@ -188,8 +193,8 @@ def box_responses(
     Boxes that a folder lacks are simulated, with the settings that it keeps.
 
     Args:
-        folders: by parameter, a field of :class:`~lensnb.theory.Cosmology`, for instance
-            ``{"omega_m": (low, high), "sigma8": (low, high)}``. Each folder was begun by
+        folders: by parameter, a field of :class:`~lensnb.theory.Cosmology` or ``"delta_b"``, for
+            instance ``{"omega_m": (low, high), "sigma8": (low, high)}``. Each folder was begun by
             :func:`~lensnb.sims.simulate_boxes`.
         boxes: numbers of the boxes, at least two; the same in all folders.
         statistics: by name.
@@ -240,13 +245,19 @@ def _box_means(
 
 def _step(parameter: str, low: LightCone, high: LightCone) -> float:
     """θ_high − θ_low, where nothing else differs."""
-    one, other = low.as_dict(), high.as_dict()
-    if parameter not in one["cosmology"]:
+    names = [one.name for one in fields(Cosmology)]
+    if parameter == _OF_BOX:
+        step = high.delta_b - low.delta_b
+        raised = replace(low, delta_b=high.delta_b)
+    elif parameter in names:
+        value = getattr(high.cosmology, parameter)
+        step = value - getattr(low.cosmology, parameter)
+        raised = replace(low, cosmology=replace(low.cosmology, **{parameter: value}))
+    else:
         raise ValueError(
-            f"there is no parameter {parameter!r}; expected one of {', '.join(one['cosmology'])}"
+            f"there is no parameter {parameter!r}; expected one of {', '.join(names)}, {_OF_BOX}"
         )
-    step = other["cosmology"].pop(parameter) - one["cosmology"].pop(parameter)
-    if not step > 0 or one != other:
+    if not step > 0 or raised != high:
         raise ValueError(
             f"the two cones of {parameter!r} must differ in it alone, the lower value first"
         )

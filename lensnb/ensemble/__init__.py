@@ -15,7 +15,8 @@ same methods. The files are:
 * ``matrices``: correlation, factors for a noisy inverse, the covariance of a Gaussian field;
 * ``shrinkage``: covariances of few maps, by linear and non-linear shrinkage;
 * ``nercome``: covariances of few maps, by splitting the simulations;
-* ``likelihoods``: what replaces the Gaussian where the covariance is an estimate.
+* ``likelihoods``: what replaces the Gaussian where the covariance is an estimate;
+* ``super_sample``: what modes longer than the box add to a covariance.
 """
 
 from .errors import bootstrap, covariance_noise, jackknife_error
@@ -37,10 +38,13 @@ from .measuring import measure, measured
 from .nercome import nercome_covariance, nercome_split
 from .shrinkage import nonlinear_shrinkage, rotation_invariant_covariance, shrunk_covariance
 from .streaming import StreamingEnsemble
+from .super_sample import SuperSample, add_super_sample, response_to_mean
 
 __all__ = [
     "Ensemble",
     "StreamingEnsemble",
+    "SuperSample",
+    "add_super_sample",
     "bootstrap",
     "correlation",
     "covariance_noise",
@@ -57,6 +61,7 @@ __all__ = [
     "nonlinear_shrinkage",
     "off_diagonal",
     "percival_factor",
+    "response_to_mean",
     "rotation_invariant_covariance",
     "sellentin_heavens_log_density",
     "shrunk_covariance",

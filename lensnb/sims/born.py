@@ -4,12 +4,16 @@ With the density contrast δ of each plane, seen along the undisturbed line of s
 lensing kernel w(χ) of :mod:`lensnb.theory`,
 
     κ = Σ_planes δ ∫ w(χ) dχ.
+
+The planes of one crossing of the box are seen along the same axis, with the same shift and flips,
+so that light passes through its slabs one after the other. Each crossing is drawn anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -33,18 +37,28 @@ def born_weights(cone: LightCone, z_source: float) -> np.ndarray:
         ValueError: the source lies behind the last plane.
     """
     chi_s = float(theory.comoving_distance(z_source, cone.cosmology))
-    reach = cone.n_planes * cone.box_size
-    if chi_s > reach:
+    if chi_s > cone.reach:
         raise ValueError(
             f"z_source = {z_source} is at {chi_s:.0f} Mpc/h, behind the light cone, "
-            f"which ends at {reach:.0f} Mpc/h"
+            f"which ends at {cone.reach:.0f} Mpc/h"
         )
     # Gauss–Legendre quadrature in each slab; slabs behind the source have no width.
     node, weight = np.polynomial.legendre.leggauss(16)
-    edge = np.minimum(np.arange(cone.n_planes + 1) * cone.box_size, chi_s)
+    edge = np.minimum(np.arange(cone.n_planes + 1) * cone.thickness, chi_s)
     half = np.diff(edge)[:, None] / 2
     chi = edge[:-1, None] + half * (node + 1)
     return (theory.lensing_kernel(chi, z_source, cone.cosmology) * weight * half).sum(-1)
+
+
+def shot_noise(cone: LightCone, z_source: float) -> float:
+    """C_ℓ of particles without any clustering, in sr; a map has about so much noise at high ℓ.
+
+    Σ_planes w² L² / (N χ²), with N particles in a plane of side L. Particles that started on a
+    lattice have less where they have not moved far.
+    """
+    particles = cone.n_particles**3 / cone.planes_per_box
+    density = particles * cone.transverse**2 / cone.box_size**2  # per sr
+    return float((born_weights(cone, z_source) ** 2 / density).sum())
 
 
 def pixel_weights(
@@ -57,7 +71,7 @@ def pixel_weights(
 
     Args:
         cone: gives ``box_size`` and ``plane_size``.
-        chi: comoving distance of the plane, Mpc/h.
+        chi: transverse comoving distance of the plane, Mpc/h.
         n_pix: map pixels a side.
         side_deg: side of the map, degrees.
         shift: where on the plane the map starts, in units of the box.
@@ -78,6 +92,24 @@ def pixel_weights(
     return csr_array((weight.astype(np.float32), (pixel, cell)), (n_pix, cone.plane_size))
 
 
+class _Sight(NamedTuple):
+    """How one crossing of the box is seen."""
+
+    axis: int
+    down: float  # shifts, in units of the box
+    right: float
+    transposed: bool
+    turns: int
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> _Sight:
+        axis = rng.integers(3)
+        down = rng.random()
+        right = rng.random()
+        transposed = not rng.integers(2)
+        return cls(axis, down, right, transposed, rng.integers(4))
+
+
 def born_map(
     planes: np.ndarray,
     cone: LightCone,
@@ -91,7 +123,7 @@ def born_map(
     Args:
         planes: projected density contrasts, shape ``(n_planes, 3, plane_size, plane_size)``.
         cone: geometry of the planes.
-        rng: decides axis, shift, transpose and flips of each plane.
+        rng: decides axis, shift, transpose and flips of each crossing of the box.
         z_sources: source redshifts.
         n_pix: map pixels a side.
         side_deg: side of the map, degrees.
@@ -101,16 +133,30 @@ def born_map(
     """
     weights = np.array([born_weights(cone, z) for z in z_sources])
     kappa = np.zeros((len(z_sources), n_pix, n_pix))
-    for plane, chi, weight in zip(planes, cone.chi, weights.T):
-        view = plane[rng.integers(3)]
-        rows = pixel_weights(cone, chi, n_pix, side_deg, rng.random())
-        columns = pixel_weights(cone, chi, n_pix, side_deg, rng.random())
-        piece = rows @ view @ columns.T
-        if not rng.integers(2):
+    for i, weight in enumerate(weights.T):
+        if i % cone.planes_per_box == 0:
+            sight = _Sight.drawn(rng)
+        distance = cone.transverse[i] / cone.stretch[i]
+        rows = pixel_weights(cone, distance, n_pix, side_deg, sight.down)
+        columns = pixel_weights(cone, distance, n_pix, side_deg, sight.right)
+        piece = rows @ planes[i, sight.axis] @ columns.T
+        if sight.transposed:
             piece = piece.T
-        piece = np.rot90(piece, rng.integers(4))
-        kappa += weight[:, None, None] * piece
+        piece = np.rot90(piece, sight.turns)
+        kappa += weight[:, None, None] * _contrast(piece, cone, i)
     return kappa
+
+
+def _contrast(piece: np.ndarray, cone: LightCone, plane: int) -> np.ndarray:
+    """Density contrast against the universe, from that against the mean of the box.
+
+    δ = δ_b + (1 + δ_b) δ̃. The box is a little thicker or thinner than its planes, by the factor s.
+    Power in projection is inverse to thickness, and so δ̃ is multiplied by √s.
+    """
+    if cone.delta_b == 0:
+        return piece
+    mean = cone.overdensities[plane]
+    return mean + (1 + mean) * np.sqrt(cone.stretch[plane]) * piece
 
 
 def kappa_maps(
@@ -188,7 +234,7 @@ def maps_through(
 
 def check_field(cone: LightCone, side_deg: float) -> None:
     """Refuse a field that is wider than the box at the last plane."""
-    widest = float(np.deg2rad(side_deg) * cone.chi[-1])
+    widest = float(np.deg2rad(side_deg) * (cone.transverse / cone.stretch).max())
     if widest > cone.box_size:
         raise ValueError(
             f"a field of {side_deg} deg is {widest:.0f} Mpc/h wide at the last plane, "
