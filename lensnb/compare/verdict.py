@@ -20,20 +20,19 @@ the slope and of the contour area is measured by the bootstrap and removed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..ensemble import Ensemble, StreamingEnsemble
+from ..ensemble import Ensemble
 from .covariance import eigenvectors
 from .directions import ExtremeDirections
 from .effective import EffectiveMaps, Worth
 from .estimate import Estimate
-from .moments import Moments, Reference
+from .moments import Moments, Reference, Resampled
 from .ratios import degrees
 
 _NUMBERS_AT_ONCE = 2**24  # in the covariances of a set
-_BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
 _PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
 
 
@@ -133,7 +132,7 @@ def judge_joint(
     Returns:
         ``verdicts[reference][set][part]``.
     """
-    resampled = {name: _Resampled(one, name in most, seed) for name, one in joint.items()}
+    resampled = {name: Resampled(one, name in most, seed) for name, one in joint.items()}
     pairs = _pairs(joint, parts, comparisons, most, responses, resampled, seed)
     found = _numbers(pairs, {name: one.whole() for name, one in resampled.items()})
     weights = {
@@ -187,7 +186,7 @@ def _pairs(
     comparisons: list[tuple[str, str]],
     most: Mapping[str, int],
     responses: Mapping[str, np.ndarray] | None,
-    resampled: Mapping[str, _Resampled],
+    resampled: Mapping[str, Resampled],
     seed: int,
 ) -> list[_Pair]:
     """All comparisons in all parts, part after part; arguments as for :func:`judge_joint`."""
@@ -323,55 +322,3 @@ def _numbers(pairs: list[_Pair], moments: Mapping[str, Moments]) -> list[dict[st
         ours, true = cut[pair.sample], cut[pair.reference]
         found.append(pair.of_reference.numbers(ours, true, pair.enough))
     return found
-
-
-class _Resampled:
-    """A set in a form that is resampled in little time, with its halves if it is a reference.
-
-    Sets of few simulations with many maps are summed over each simulation. Very many independent
-    maps are summed in blocks, for the same reason.
-    """
-
-    def __init__(self, ensemble: Ensemble, halved: bool, seed: int):
-        simulations, units = np.unique(ensemble.simulation, return_inverse=True)
-        count = len(simulations)
-        if count > len(ensemble) / 4 and count > 8 * _BLOCKS:
-            units = units * _BLOCKS // count
-            count = _BLOCKS
-        self.ensemble: Ensemble | StreamingEnsemble = ensemble
-        self.weights = len(ensemble)  # how many a draw has
-        weighted = units  # the unit of each weight
-        if count <= len(ensemble) / 4:
-            self.ensemble = StreamingEnsemble().update(ensemble.vectors, units)
-            self.weights = count
-            weighted = np.arange(count)
-        self.halves = None
-        if halved and count >= 4:
-            first = np.random.default_rng(seed).permutation(count) < count // 2
-            self.halves = [(half[units], half[weighted]) for half in (first, ~first)]
-
-    def halves_of(self, ensemble: Ensemble) -> tuple[Ensemble, Ensemble] | None:
-        """The vectors of the two halves; None if there are none."""
-        if self.halves is None:
-            return None
-        first, second = (
-            Ensemble(ensemble.vectors[maps], ensemble.simulation[maps]) for maps, _ in self.halves
-        )
-        return first, second
-
-    def whole(self) -> Moments:
-        """The moments of all maps, as one draw."""
-        return self.moments(np.ones((1, self.weights)))
-
-    def moments(self, weights: np.ndarray) -> Moments:
-        """The moments of draws with these weights, one row a draw."""
-        whole = Moments(*self.ensemble.moments(weights))
-        if self.halves is None:
-            return whole
-        halves = []
-        for _, kept in self.halves:
-            own = weights * kept
-            # A draw can leave out nearly all of a small half.
-            own = np.where(own.sum(1, keepdims=True) > 1, own, weights)
-            halves.append(self.ensemble.moments(own)[1])
-        return replace(whole, halves=tuple(halves))
