@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..ensemble import Ensemble, StreamingEnsemble, correlation, off_diagonal
+from ..ensemble import Ensemble, StreamingEnsemble, off_diagonal
 from .covariance import Coordinates, contour_area, maps_needed, variance_ratios
 from .ratios import TrueScatter
 
@@ -55,11 +55,6 @@ class Moments:
     def std(self) -> np.ndarray:
         """Scatter of one map, shape ``(draws, bins)``."""
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
-
-    @cached_property
-    def correlation(self) -> np.ndarray:
-        """Correlation matrices, shape ``(draws, bins, bins)``."""
-        return correlation(self.covariance)
 
 
 class Resampled:
@@ -175,8 +170,8 @@ class Reference:
             "scatter_ratio": _divided(sample.std, truth.std, scatters),
             "eigenvalues": eigenvalues,
             "log_area": log_area,
-            "products": _products(sample.correlation, truth.correlation),
-            "squares": _products(truth.correlation, truth.correlation),
+            "products": _products(sample, truth),
+            "squares": _products(truth, truth),
         }
 
     def _log_area(self, sample: Moments, truth: Moments) -> np.ndarray:
@@ -192,10 +187,17 @@ class Reference:
         return np.log(areas).mean(0)
 
 
-def _products(rho: np.ndarray, rho_true: np.ndarray) -> np.ndarray:
-    """Σ ρ ρ_true above the diagonal, of each draw."""
-    everywhere = np.einsum("dij,dij->d", rho, rho_true)
-    return (everywhere - np.einsum("dii,dii->d", rho, rho_true)) / 2
+def _products(sample: Moments, truth: Moments) -> np.ndarray:
+    """Σ ρ ρ_true above the diagonal, of each draw.
+
+    With w = 1/(σ σ_true) it is half of wᵀ (C ∘ C_true) w without the diagonal.
+    """
+    product = sample.covariance * truth.covariance
+    scatter = sample.std * truth.std
+    weight = np.divide(1, scatter, out=np.zeros_like(scatter), where=scatter > 0)
+    of_rows = (product @ weight[..., None])[..., 0]
+    own = np.diagonal(product, axis1=1, axis2=2) * weight
+    return ((of_rows - own) * weight).sum(1) / 2
 
 
 class _LeastErrors:

@@ -91,9 +91,9 @@ class Ensemble(Resampling):
         return np.array(means), np.array(covariances)
 
     def std(self, weights: np.ndarray | None = None) -> np.ndarray:
+        centred = self.vectors - self.mean(weights)
         if weights is None:
             weights = np.ones(len(self))
-        centred = self.vectors - self.mean(weights)
         return np.sqrt(weights @ centred**2 / degrees_of_freedom(weights))
 
     def effective_maps(self) -> float:

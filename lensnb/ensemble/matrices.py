@@ -14,14 +14,10 @@ from ..maps import MapGrid
 
 
 def correlation(covariance: np.ndarray) -> np.ndarray:
-    """Correlation matrix of a covariance matrix; zero in the rows of bins without scatter.
-
-    Args:
-        covariance: shape ``(..., bins, bins)``.
-    """
-    std = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    """Correlation matrix of a covariance matrix; zero in the rows of bins without scatter."""
+    std = np.sqrt(np.diag(covariance))
     inverse = np.divide(1, std, out=np.zeros_like(std), where=std > 0)
-    return covariance * inverse[..., :, None] * inverse[..., None, :]
+    return covariance * np.outer(inverse, inverse)
 
 
 def off_diagonal(matrix: np.ndarray) -> np.ndarray:
