@@ -99,7 +99,7 @@ def copies_in_vectors(
 ) -> Copies:
     """Find the maps whose vectors are copies of references.
 
-    4,096 maps and 16,384 references of 175 bins take two seconds on one core.
+    4,096 maps and 16,384 references of 175 bins take half a second on one core.
 
     Args:
         sample: vectors of the maps to judge, shape ``(maps, bins)``. Their simulations do not
