@@ -29,7 +29,7 @@ from scipy.optimize import brentq
 from scipy.special import digamma
 
 from ..ensemble import Ensemble, covariance_noise
-from ..ensemble.errors import grouped
+from ..ensemble.errors import by_group
 from .directions import halves, leading
 from .estimate import Estimate
 from .ratios import degrees
@@ -380,8 +380,7 @@ def _moments(ensemble: Ensemble, metric: np.ndarray) -> tuple[np.ndarray, np.nda
     if len(simulations) > 2 * _BLOCKS:
         index = index * _BLOCKS // len(simulations)
     count = index.max() + 1
-    ordered, starts = grouped(z, index)
-    parts = np.split(ordered, starts[1:])
+    parts = by_group(z, index)
     deviations = np.array([part.T @ part - len(part) * covariance for part in parts])
     return covariance, deviations * np.sqrt(count / (count - 1)) / len(z)
 

@@ -71,11 +71,11 @@ class Resampled:
             units = units * _BLOCKS // count
             count = _BLOCKS
         self.ensemble: Ensemble | StreamingEnsemble = ensemble
-        self.weights = len(ensemble)  # how many a draw has
+        self.maps = np.ones(len(ensemble))  # of each weight of a draw
         weighted = units  # the unit of each weight
         if count <= len(ensemble) / 4:
             self.ensemble = StreamingEnsemble().update(ensemble.vectors, units)
-            self.weights = count
+            self.maps = np.bincount(units)
             weighted = np.arange(count)
         self.halves = None
         if halved and count >= 4:
@@ -93,20 +93,34 @@ class Resampled:
 
     def whole(self) -> Moments:
         """The moments of all maps, as one draw."""
-        return self.moments(np.ones((1, self.weights)))
+        return self.moments(np.ones((1, len(self.maps))))
 
     def moments(self, weights: np.ndarray) -> Moments:
         """The moments of draws with these weights, one row a draw."""
-        whole = Moments(*self.ensemble.moments(weights))
         if self.halves is None:
-            return whole
-        halves = []
-        for _, kept in self.halves:
-            own = weights * kept
-            # A draw can leave out nearly all of a small half.
-            own = np.where(own.sum(1, keepdims=True) > 1, own, weights)
-            halves.append(self.ensemble.moments(own)[1])
-        return replace(whole, halves=tuple(halves))
+            return Moments(*self.ensemble.moments(weights))
+        halves = [weights * kept for _, kept in self.halves]
+        small = np.any([half.sum(1) <= 1 for half in halves], axis=0)
+        if not small.any():
+            return _joined(*[(half @ self.maps, *self.ensemble.moments(half)) for half in halves])
+        whole = Moments(*self.ensemble.moments(weights))
+        # A draw can leave out nearly all of a small half.
+        halves = [np.where(half.sum(1, keepdims=True) > 1, half, weights) for half in halves]
+        return replace(whole, halves=tuple(self.ensemble.moments(half)[1] for half in halves))
+
+
+def _joined(first: tuple, second: tuple) -> Moments:
+    """The moments of two sets together, from the maps, means and covariances of each.
+
+    (Chan, Golub & LeVeque 1983), in a fraction of the time of summing all maps once more.
+    """
+    (a, mean, covariance), (b, other_mean, other) = first, second
+    step = other_mean - mean
+    share = (b / (a + b))[:, None]
+    square = covariance * (a - 1)[:, None, None] + other * (b - 1)[:, None, None]
+    square += (step * a[:, None] * share)[:, :, None] * step[:, None, :]
+    square /= (a + b - 1)[:, None, None]
+    return Moments(mean + share * step, square, (covariance, other))
 
 
 class Reference:

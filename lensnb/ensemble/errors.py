@@ -72,14 +72,14 @@ def noise_of_squares(z: np.ndarray, simulation: np.ndarray) -> tuple[float, floa
     own = ((z @ mean) * z).sum(1)
     squares = size**2 - 2 * own + (mean**2).sum()  # ‖z zᵀ − mean‖² of each map
     alone = float(squares.sum()) / (n * (n - 1))
-    ordered, starts = grouped(z, simulation)
-    count = len(starts)
+    parts = by_group(z, simulation)
+    count = len(parts)
     if count < 2:
         raise ValueError("the noise of a covariance needs at least two simulations, found one")
     if count == n:
         return alone, alone
     together = 0.0
-    for part in np.split(ordered, starts[1:]):
+    for part in parts:
         deviation = part.T @ part - len(part) * mean
         together += float(np.vdot(deviation, deviation))
     return alone, together * count / (count - 1) / n**2
@@ -98,3 +98,10 @@ def grouped(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndar
     _, counts = np.unique(groups, return_counts=True)
     order = np.argsort(groups, kind="stable")
     return values[order], np.cumsum(counts) - counts
+
+
+def by_group(values: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
+    """The values of each group, in the order of the groups; arguments as for :func:`grouped`."""
+    ordered, starts = grouped(values, groups)
+    stops = [*starts[1:], len(ordered)]
+    return [ordered[start:stop] for start, stop in zip(starts, stops)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..renamed import renamed
 from ._resampling import Resampling, check_vectors, degrees_of_freedom
-from .errors import grouped
+from .errors import by_group
 
 
 class StreamingEnsemble(Resampling):
@@ -56,8 +56,7 @@ class StreamingEnsemble(Resampling):
                 raise ValueError(
                     f"the ensemble has vectors of {known} bins, found {vectors.shape[1]}"
                 )
-        ordered, starts = grouped(vectors, simulation)
-        for one, part in zip(np.unique(simulation), np.split(ordered, starts[1:])):
+        for one, part in zip(np.unique(simulation), by_group(vectors, simulation)):
             mean = part.mean(0)
             centred = part - mean
             self._merge(one.item(), len(part), mean, centred.T @ centred)
