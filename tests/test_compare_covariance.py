@@ -64,6 +64,21 @@ def test_a_covariance_without_inverse_has_no_area():
     assert np.isnan(area)
 
 
+def test_many_draws_at_once_give_what_each_gives_alone():
+    """Also beside a draw whose covariances have no inverse."""
+    responses = np.random.default_rng(3).normal(size=(K, 2))
+    coordinates = exact(MIX @ MIX.T, responses)
+    ours = np.array([np.cov(draw(n, 10 + n).T) for n in (50, 5, 60)])
+    true = np.array([np.cov(draw(n, 20 + n).T) for n in (55, 65, 4)])
+    eigenvalues = variance_ratios(ours, true, coordinates)
+    area = contour_area(ours, true, coordinates)
+    for i in range(3):
+        alone = variance_ratios(ours[i], true[i], coordinates)
+        np.testing.assert_allclose(eigenvalues[i], alone, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(area[i], contour_area(ours[i], true[i], coordinates))
+    assert np.isfinite(area).tolist() == [True, False, False]
+
+
 def test_the_contour_area_of_true_maps_has_no_bias():
     """Two hundred maps beside 300, ten bins: the mean over 60 seeds is 1.
 

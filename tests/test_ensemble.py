@@ -185,6 +185,16 @@ def test_streaming_resamples_the_same_simulations():
         )
 
 
+def test_a_bin_that_a_draw_lacks_has_no_scatter_at_all():
+    """What only the first simulation has, in a draw without it; rounding would be scatter."""
+    x, labels = vectors(60), np.repeat(np.arange(12), 5)
+    x[5:, 0] = 0
+    weights = np.repeat([0.0, 2.0, 1.0, 1.0], 15)
+    for ensemble, own in ((Ensemble(x, labels), weights), (streamed(x, labels), weights[::5])):
+        assert not ensemble.covariance(own)[0].any()
+        assert ensemble.std(own)[0] == 0
+
+
 def test_streaming_holds_no_vectors():
     """Fifty thousand vectors of 40 bins are 16 MB; ten simulations of 40² numbers are 0.13 MB."""
     rng, stream = np.random.default_rng(5), StreamingEnsemble()

@@ -107,6 +107,16 @@ def test_a_copy_is_found_beside_twins_of_its_own_simulation():
     assert copies_in_vectors(copy, Ensemble(vectors)).count == 0
 
 
+def test_the_order_of_the_references_does_not_matter(true):
+    """Their simulations may come in any order."""
+    order = np.random.default_rng(3).permutation(256)
+    references = Ensemble(true["truth"].vectors[order], true["truth"].simulation[order])
+    copied = Ensemble(true["truth"].vectors[::4])
+    found, again = copies_in_vectors(copied, true["truth"]), copies_in_vectors(copied, references)
+    assert order[again.original].tolist() == found.original.tolist() == list(range(0, 256, 4))
+    np.testing.assert_allclose(again.ratio, found.ratio, rtol=1e-3, atol=1e-5)
+
+
 # ---------------------------------------------------------------- other maps are accepted
 
 

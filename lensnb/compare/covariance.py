@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
 from torch import Tensor
 
 from ..ensemble import Ensemble
@@ -93,54 +92,63 @@ class Coordinates:
 def variance_ratios(
     covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates
 ) -> np.ndarray:
-    """The eigenvalues λ, ascending, shape ``(k,)``; NaN where they are not defined.
+    """The eigenvalues λ, ascending, shape ``(..., k)``; NaN where they are not defined.
 
     Args:
-        covariance: of the maps to judge, ``(bins, bins)``.
-        reference: of the true maps.
+        covariance: of the maps to judge, ``(..., bins, bins)``, for example of many draws.
+        reference: of the true maps, the same shape.
         coordinates: made from the true maps.
     """
     metric = coordinates.metric
     if not len(metric):  # a reference without any scatter
-        return np.full(1, np.nan)
+        return np.full((*covariance.shape[:-2], 1), np.nan)
     ours = metric @ covariance @ metric.T
-    true = metric @ reference @ metric.T
-    try:
-        return eigh(ours, true, eigvals_only=True)
-    except np.linalg.LinAlgError:  # a bootstrap round that drew too few simulations
-        return np.full(len(ours), np.nan)
+    lower = _cholesky(metric @ reference @ metric.T)
+    values = np.full(ours.shape[:-1], np.nan)
+    defined = np.isfinite(lower).all((-2, -1))
+    half = np.linalg.solve(lower[defined], ours[defined])
+    both = np.linalg.solve(lower[defined], half.swapaxes(-2, -1))
+    values[defined] = np.linalg.eigvalsh(both)
+    return values
 
 
-def contour_area(covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates) -> float:
+def contour_area(
+    covariance: np.ndarray, reference: np.ndarray, coordinates: Coordinates
+) -> np.ndarray:
     """√(det F_T / det F_G) with the Fisher matrix F = ∂μᵀ C⁻¹ ∂μ; NaN where it is not defined.
 
     Args:
         covariance, reference, coordinates: as for :func:`variance_ratios`.
+
+    Returns:
+        Shape ``(...)``.
     """
     metric, responses = coordinates.metric, coordinates.responses
     if responses is None:
-        return np.nan
+        return np.full(covariance.shape[:-2], np.nan)
+    ours = _volume(metric @ covariance @ metric.T, responses)
+    return _volume(metric @ reference @ metric.T, responses) / ours
+
+
+def _volume(covariance: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """√det F, shape ``(...)``."""
+    lower = _cholesky(covariance)
+    diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
+    defined = diagonal.min(-1) > 1e-5 * diagonal.max(-1)  # but for rounding it has no inverse
+    white = np.linalg.solve(lower[defined], responses)
+    volume = np.full(defined.shape, np.nan)
+    volume[defined] = np.sqrt(np.linalg.det(white.swapaxes(-2, -1) @ white))
+    return volume
+
+
+def _cholesky(covariance: np.ndarray) -> np.ndarray:
+    """The lower factor L of C = L Lᵀ, shape ``(..., k, k)``; NaN where C has no inverse."""
     try:
-        fisher = _fisher(metric @ covariance @ metric.T, responses)
-        fisher_true = _fisher(metric @ reference @ metric.T, responses)
-    except np.linalg.LinAlgError:  # fewer maps than coordinates
-        return np.nan
-    return math.sqrt(np.linalg.det(fisher_true) / np.linalg.det(fisher))
-
-
-def _fisher(covariance: np.ndarray, responses: np.ndarray) -> np.ndarray:
-    """F = ∂μᵀ C⁻¹ ∂μ.
-
-    Raises:
-        numpy.linalg.LinAlgError: the covariance has no inverse.
-    """
-    lower = np.linalg.cholesky(covariance)
-    diagonal = lower.diagonal()
-    if diagonal.min() <= 1e-5 * diagonal.max():  # but for rounding it has none
-        raise np.linalg.LinAlgError
-    # not by SciPy, which waits for threads in each of thousands of calls
-    white = np.linalg.solve(lower, responses)
-    return white.T @ white
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        if covariance.ndim == 2:  # fewer maps than coordinates
+            return np.full_like(covariance, np.nan)
+        return np.array([_cholesky(one) for one in covariance])
 
 
 def amplitude_and_tilt(

@@ -9,48 +9,71 @@ half. The halves then swap. For true maps 1 is expected, and the error is that o
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import eigh
 
-from ..ensemble import Ensemble
+from ..ensemble import Ensemble, correlation
+from ..ensemble.errors import grouped
 from .estimate import Estimate
+
+
+class ExtremeDirections:
+    """Ratios of variances in the extreme directions, of any set beside one set of true maps.
+
+    Args:
+        truth: vectors of true maps, ``(maps, bins)``.
+        most: how many leading eigenvectors of the truth's correlations span the directions.
+        seed: of the halves.
+    """
+
+    def __init__(self, truth: Ensemble, most: int, seed: int = 0):
+        self.true = halves(truth, seed + 1)
+        self.most, self.seed = most, seed
+        self.metrics: tuple[np.ndarray, ...] = ()
+
+    def of(self, sample: Ensemble) -> tuple[Estimate, Estimate]:
+        """Ratios, sample over truth, in the narrowest and in the widest direction.
+
+        Args:
+            sample: vectors of the maps to judge, the same bins.
+
+        Returns:
+            The narrowest and the widest; NaN if a set has fewer than four simulations, or a half
+            fewer than two maps for each eigenvector.
+        """
+        ours, true = halves(sample, self.seed), self.true
+        sizes = [len(half) for half in (*ours, *true)]
+        simulations = [len(half.simulations) for half in (*ours, *true)]
+        if min(simulations) < 2 or min(sizes) < 2 * self.most:
+            nan = Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
+            return nan, nan
+        if not self.metrics:
+            self.metrics = tuple(leading(half, self.most) for half in true)
+        logs, errors = np.zeros((2, 2)), np.zeros((2, 2))
+        for fold in range(2):
+            directions = _extremes(ours[fold], self.metrics[fold])
+            for which, direction in enumerate(directions):
+                above, our_error = _log_variance(ours[1 - fold], direction)
+                below, true_error = _log_variance(true[1 - fold], direction)
+                logs[fold, which] = above - below
+                errors[fold, which] = np.hypot(our_error, true_error)
+        return _estimates(logs, errors, min(simulations) - 1)
 
 
 def extreme_directions(
     sample: Ensemble, truth: Ensemble, most: int, seed: int = 0
 ) -> tuple[Estimate, Estimate]:
-    """Ratios of variances, sample over truth, in the narrowest and in the widest direction.
+    """The same of one set alone."""
+    return ExtremeDirections(truth, most, seed).of(sample)
 
-    Args:
-        sample: vectors of the maps to judge, ``(maps, bins)``.
-        truth: vectors of true maps, the same bins.
-        most: how many leading eigenvectors of the truth's correlations span the directions.
-        seed: of the halves.
 
-    Returns:
-        The narrowest and the widest; NaN if a set has fewer than four simulations, or a half fewer
-        than two maps for each eigenvector.
-    """
-    ours, true = halves(sample, seed), halves(truth, seed + 1)
-    sizes = [len(half) for half in (*ours, *true)]
-    simulations = [len(half.simulations) for half in (*ours, *true)]
-    if min(simulations) < 2 or min(sizes) < 2 * most:
-        nan = Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
-        return nan, nan
-    logs, errors = np.zeros((2, 2)), np.zeros((2, 2))
-    for fold in range(2):
-        directions = _extremes(ours[fold], true[fold], most)
-        for which, direction in enumerate(directions):
-            above, our_error = _log_variance(ours[1 - fold], direction)
-            below, true_error = _log_variance(true[1 - fold], direction)
-            logs[fold, which] = above - below
-            errors[fold, which] = np.hypot(our_error, true_error)
+def _estimates(logs: np.ndarray, errors: np.ndarray, dof: int) -> tuple[Estimate, Estimate]:
+    """Both ratios from the logarithms and errors of both folds, shape ``(folds, 2)``."""
     values = np.exp(logs.mean(0))
     relative = np.hypot(errors[0], errors[1]) / 2
     found = []
     for value, error in zip(values, relative):
         # The logarithm has the error that counts: that of a small ratio is not smaller.
         error = np.asarray(max(value, 1) * error)
-        found.append(Estimate(np.asarray(value), error=error, dof=min(simulations) - 1))
+        found.append(Estimate(np.asarray(value), error=error, dof=dof))
     return found[0], found[1]
 
 
@@ -72,19 +95,23 @@ def leading(ensemble: Ensemble, most: int) -> np.ndarray:
         Bins → coordinates, shape ``(k, bins)``; k is less than ``most`` where there are not so
         many.
     """
-    std = ensemble.std()
+    covariance = ensemble.covariance()
+    std = np.sqrt(covariance.diagonal())
     inverse_std = np.divide(1, std, out=np.zeros_like(std), where=std > 0)
-    values, vectors = np.linalg.eigh(ensemble.correlation())
+    values, vectors = np.linalg.eigh(correlation(covariance))
     kept = np.flatnonzero(values > 1e-10 * values[-1])[::-1][:most]
     return (vectors[:, kept] / np.sqrt(values[kept])).T * inverse_std
 
 
-def _extremes(sample: Ensemble, truth: Ensemble, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The directions in the bins with the smallest and the largest ratio of variances."""
-    metric = leading(truth, most)
+def _extremes(sample: Ensemble, metric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The directions in the bins with the smallest and the largest ratio of variances.
+
+    Args:
+        sample: vectors ``(maps, bins)``.
+        metric: to coordinates in which the covariance of the true maps is the unit matrix.
+    """
     ours = metric @ sample.covariance() @ metric.T
-    true = metric @ truth.covariance() @ metric.T
-    _, axes = eigh(ours, true)
+    _, axes = np.linalg.eigh(ours)
     return axes[:, 0] @ metric, axes[:, -1] @ metric
 
 
@@ -93,8 +120,8 @@ def _log_variance(ensemble: Ensemble, direction: np.ndarray) -> tuple[float, flo
     y = ensemble.vectors @ direction
     squares = (y - y.mean()) ** 2
     variance = squares.mean()
-    _, index = np.unique(ensemble.simulation, return_inverse=True)
-    count = index.max() + 1
-    deviations = np.bincount(index, squares / variance - 1) / len(y)
+    ordered, starts = grouped(squares / variance - 1, ensemble.simulation)
+    count = len(starts)
+    deviations = np.add.reduceat(ordered, starts) / len(y)
     error = np.sqrt((deviations**2).sum() * count / (count - 1))
     return float(np.log(variance)), float(error)

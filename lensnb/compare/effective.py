@@ -29,6 +29,7 @@ from scipy.optimize import brentq
 from scipy.special import digamma
 
 from ..ensemble import Ensemble, covariance_noise
+from ..ensemble.errors import by_group
 from .directions import halves, leading
 from .estimate import Estimate
 from .ratios import degrees
@@ -79,6 +80,8 @@ class EffectiveMaps:
         self.least = min(2, bins)
         self.halves = halves(truth, seed)
         self.seed = seed
+        self._metrics: tuple[np.ndarray, ...] = ()
+        self._of_truth: dict[int, list[_TrueHalf]] = {}
         self._calibrations: dict[int, _Calibration] = {}
 
     def of(self, sample: Ensemble, own: float | None = None) -> Worth:
@@ -97,13 +100,12 @@ class EffectiveMaps:
         k = min(self.most, int(own / _MAPS_PER_EIGENVECTOR))
         if not self._can_judge(k):
             return Worth(np.nan, np.nan)
-        folds = []
-        for metric, reference in self._folds(k):
-            folds.append(_Fold(*_moments(sample, metric), reference, metric))
+        halves = self._true_halves(k)
+        folds = [_Fold(*_moments(sample, half.metric), half) for half in halves]
         found = self._worth(folds, k)
         if found.eigenvectors:
             found.dof = degrees(sample, self.truth)
-            found.expected = 1 / _independent_maps(sample, leading(self.halves[0], k))
+            found.expected = 1 / _independent_maps(sample, halves[0].metric)
         return found
 
     def of_covariance(self, covariance: np.ndarray) -> Worth:
@@ -128,9 +130,10 @@ class EffectiveMaps:
         if not self._can_judge(k):
             return Worth(np.nan, np.nan)
         folds = []
-        for metric, reference in self._folds(k):
+        for half in self._true_halves(k):
+            metric = half.metric
             unknown = np.empty((0, len(metric), len(metric)))  # what each simulation adds to it
-            folds.append(_Fold(metric @ covariance @ metric.T, unknown, reference, metric))
+            folds.append(_Fold(metric @ covariance @ metric.T, unknown, half))
         found = self._worth(folds, k)
         found.dof = len(self.truth.simulations) - 1
         return found
@@ -139,10 +142,14 @@ class EffectiveMaps:
         """Whether k eigenvectors are enough, and the halves of the truth know their errors."""
         return k >= self.least and min(len(half.simulations) for half in self.halves) >= 2
 
-    def _folds(self, k: int) -> list[tuple[np.ndarray, Ensemble]]:
-        """The metric of one half with the other half as the reference, twice."""
-        first, second = self.halves
-        return [(leading(first, k), second), (leading(second, k), first)]
+    def _true_halves(self, k: int) -> list[_TrueHalf]:
+        """Each half in the metric of the other: the second one first."""
+        if not self._metrics:
+            self._metrics = tuple(leading(half, self.most) for half in self.halves)
+        if k not in self._of_truth:
+            pairs = zip(self._metrics, self.halves[::-1])
+            self._of_truth[k] = [_TrueHalf(half, metric[:k]) for metric, half in pairs]
+        return self._of_truth[k]
 
     def _worth(self, folds: list[_Fold], k: int) -> Worth:
         """1/N from the losses of both folds."""
@@ -153,7 +160,7 @@ class EffectiveMaps:
             found = Worth(1 / (k + 2), 0.0, k, loss)
         else:
             if k not in self._calibrations:
-                self._calibrations[k] = _Calibration(self.halves, k, self.seed)
+                self._calibrations[k] = _Calibration(self.halves, self._metrics, k, self.seed)
             calibration = self._calibrations[k]
             value, error = calibration.inverse_maps(loss, np.sqrt(_variance(folds)))
             found = Worth(value, error, k, loss)
@@ -180,13 +187,19 @@ class _Calibration:
     very many maps it is v/(k (k + 1)).
     """
 
-    def __init__(self, halves: tuple[Ensemble, Ensemble], k: int, seed: int):
+    def __init__(
+        self,
+        halves: tuple[Ensemble, Ensemble],
+        metrics: tuple[np.ndarray, ...],
+        k: int,
+        seed: int,
+    ):
         self.k = k
         rng = np.random.default_rng(seed)
         found: dict[int, list[float]] = {}
         limits = []
-        for metric_half, half in (halves, halves[::-1]):
-            z = (half.vectors - half.mean()) @ leading(metric_half, k).T
+        for metric, half in zip(metrics, halves[::-1]):
+            z = (half.vectors - half.mean()) @ metric[:k].T
             limit = _spread(z) / (k * (k + 1))
             limits.append(limit)
             effective = half.effective_maps()
@@ -196,10 +209,8 @@ class _Calibration:
                     continue
                 others = effective * (1 - maps / len(z))
                 bias = limit * k * (k + 1) / (2 * others)  # of the logarithm of their determinant
-                for _ in range(_DRAWS):
-                    drawn = rng.permutation(len(z))
-                    loss = _stein(np.cov(z[drawn[:maps]].T), np.cov(z[drawn[maps:]].T))
-                    found.setdefault(maps, []).append(loss - bias)
+                losses = _losses_of_draws(z, maps, rng) - bias
+                found.setdefault(maps, []).extend(losses)
         # From many maps to few, as np.interp wants it: 1/N rises.
         self._inverse, self._factors = [0.0], [float(np.mean(limits))]
         self._errors = [0.0]  # relative, of the factors
@@ -220,19 +231,38 @@ class _Calibration:
         return gaussian / factor, float(np.hypot(change, relative * gaussian)) / factor
 
 
-def _stein(covariance: np.ndarray, reference: np.ndarray) -> float:
-    """Stein's loss.
+def _losses_of_draws(z: np.ndarray, maps: int, rng: np.random.Generator) -> np.ndarray:
+    """Stein's loss of some maps beside all others, of many draws, shape ``(draws,)``."""
+    total, square = z.sum(0), z.T @ z
+    drawn_covariances, covariances = [], []
+    for _ in range(_DRAWS):
+        drawn = z[rng.permutation(len(z))[:maps]]
+        of_drawn, own = drawn.sum(0), drawn.T @ drawn
+        drawn_covariances.append(_covariance(of_drawn, own, maps))
+        # The sums of the others are those of all less those of the drawn ones.
+        covariances.append(_covariance(total - of_drawn, square - own, len(z) - maps))
+    return _stein(np.array(drawn_covariances), np.array(covariances))
+
+
+def _covariance(total: np.ndarray, square: np.ndarray, maps: int) -> np.ndarray:
+    """From the sum of vectors and of their outer products; their mean must be nearly zero."""
+    return (square - np.outer(total, total) / maps) / (maps - 1)
+
+
+def _stein(covariances: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Stein's loss of matrices ``(..., k, k)``, shape ``(...)``.
 
     Infinite if the covariance has no scatter along some axis, NaN if the reference has none.
     """
-    covariance, reference = np.atleast_2d(covariance), np.atleast_2d(reference)
-    values, true_values = np.linalg.eigvalsh(covariance), np.linalg.eigvalsh(reference)
-    if not true_values[0] > _SINGULAR * true_values[-1]:
-        return np.nan
-    if not values[0] > _SINGULAR * values[-1]:
-        return np.inf
-    trace = np.trace(np.linalg.solve(covariance, reference))
-    return float(trace + np.log(values).sum() - np.log(true_values).sum() - len(values))
+    values, true_values = np.linalg.eigvalsh(covariances), np.linalg.eigvalsh(references)
+    inverted = values[..., 0] > _SINGULAR * values[..., -1]
+    known = true_values[..., 0] > _SINGULAR * true_values[..., -1]
+    loss = np.where(known, np.inf, np.nan)
+    both = known & inverted
+    ratio = np.linalg.solve(covariances[both], references[both])
+    log_det = (np.log(values[both]) - np.log(true_values[both])).sum(-1)
+    loss[both] = np.trace(ratio, axis1=-2, axis2=-1) + log_det - values.shape[-1]
+    return loss
 
 
 def expected_loss(maps: float, k: int) -> float:
@@ -271,14 +301,40 @@ def _inverse_maps(loss: float, k: int) -> float:
     return float(np.exp(-brentq(difference, np.log(few), np.log(many))))
 
 
+class _TrueHalf:
+    """Half of the true maps as a reference, in the metric of the other half.
+
+    Attributes:
+        metric: of the other half.
+        covariance, inverse: of this half, shape ``(k, k)``.
+        deviations: what each simulation adds to the error of the covariance.
+        whiten: to coordinates in which the covariance is the unit matrix; None if it has no
+            inverse, or does not know its own errors.
+        whitened: the deviations in these coordinates.
+    """
+
+    def __init__(self, reference: Ensemble, metric: np.ndarray):
+        self.metric = metric
+        self.covariance, self.deviations = _moments(reference, metric)
+        self.whiten = None
+        values = np.linalg.eigvalsh(self.covariance)
+        if not values[0] > _SINGULAR * values[-1]:
+            return
+        self.inverse = np.linalg.inv(self.covariance)
+        whiten = np.linalg.cholesky(self.inverse).T
+        self.whitened = whiten @ self.deviations @ whiten.T
+        of_variances = (np.diagonal(self.whitened, axis1=1, axis2=2) ** 2).sum(0)
+        if of_variances.max() <= _KNOWN**2:
+            self.whiten = whiten
+
+
 class _Fold:
     """The loss in the metric of one half, with the other half as the reference.
 
     Args:
         ours, our_deviations: the covariance to judge in this metric, and what each simulation
             adds to its error, as from :func:`_moments`.
-        reference: the other half.
-        metric: of the first half.
+        true: the other half.
 
     Attributes:
         loss: without the bias of ln det Ĉ_T; NaN if a covariance cannot be inverted, or the truth
@@ -292,28 +348,21 @@ class _Fold:
         self,
         ours: np.ndarray,
         our_deviations: np.ndarray,
-        reference: Ensemble,
-        metric: np.ndarray,
+        true: _TrueHalf,
     ):
-        true, true_deviations = _moments(reference, metric)
-        self.loss = _stein(ours, true)
-        if np.isnan(self.loss):
+        self.loss = np.nan
+        if true.whiten is None:
             return
-        true_inverse = np.linalg.inv(true)
-        whiten = np.linalg.cholesky(true_inverse).T
-        whitened = whiten @ true_deviations @ whiten.T
-        of_variances = (np.diagonal(whitened, axis1=1, axis2=2) ** 2).sum(0)
-        if of_variances.max() > _KNOWN**2:
-            self.loss = np.nan
+        self.loss = float(_stein(ours, true.covariance))
         if not np.isfinite(self.loss):
             return
-        self.loss -= float((whitened**2).sum()) / 2
+        self.loss -= float((true.whitened**2).sum()) / 2
         inverse = np.linalg.inv(ours)
-        self.of_truth = np.einsum("ij,sji->s", inverse - true_inverse, true_deviations)
-        gradient = inverse - inverse @ true @ inverse
+        self.of_truth = np.einsum("ij,sji->s", inverse - true.inverse, true.deviations)
+        gradient = inverse - inverse @ true.covariance @ inverse
         self.of_sample = np.einsum("ij,sji->s", gradient, our_deviations)
-        ours_whitened = whiten @ our_deviations @ whiten.T
-        both = np.concatenate([ours_whitened, whitened]).reshape(-1, len(metric) ** 2)
+        ours_whitened = true.whiten @ our_deviations @ true.whiten.T
+        both = np.concatenate([ours_whitened, true.whitened]).reshape(-1, ours.size)
         products = both @ both.T
         self.squares = float((products**2).sum() - (np.diag(products) ** 2).sum())
 
@@ -331,10 +380,8 @@ def _moments(ensemble: Ensemble, metric: np.ndarray) -> tuple[np.ndarray, np.nda
     if len(simulations) > 2 * _BLOCKS:
         index = index * _BLOCKS // len(simulations)
     count = index.max() + 1
-    deviations = np.empty((count, len(metric), len(metric)))
-    for i in range(count):
-        part = z[index == i]
-        deviations[i] = part.T @ part - len(part) * covariance
+    parts = by_group(z, index)
+    deviations = np.array([part.T @ part - len(part) * covariance for part in parts])
     return covariance, deviations * np.sqrt(count / (count - 1)) / len(z)
 
 

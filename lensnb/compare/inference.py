@@ -72,16 +72,16 @@ def infer(
     if not all(_enough(one) for one in sets):
         return None
     independent = [one.effective_maps() for one in sets]
-    groups = [_groups(one.simulation) for one in sets]
-    whole = [np.ones(len(one)) for one in sets]
-    found = _numbers(sets, whole, independent, coordinates.responses)
+    whole = [_Moments(one.vectors) for one in sets]
+    found = _numbers(whole, independent, coordinates.responses)
     variance = np.zeros(len(found) - 1)
-    for varied, group in enumerate(groups):
+    for varied, one in enumerate(sets):
+        group = _groups(one.simulation)
         rounds = []
         for left_out in range(group.max() + 1):
-            weights = list(whole)
-            weights[varied] = (group != left_out).astype(float)
-            rounds.append(_numbers(sets, weights, independent, coordinates.responses))
+            moments = list(whole)
+            moments[varied] = _Moments(one.vectors[group != left_out])
+            rounds.append(_numbers(moments, independent, coordinates.responses))
         variance += _jackknife_variance(_differences(np.array(rounds)))
     errors = np.sqrt(variance)
     dof = degrees(sample, truth)
@@ -107,29 +107,31 @@ def _groups(simulation: np.ndarray) -> np.ndarray:
     return index % _GROUPS
 
 
-def _numbers(
-    sets: list[Ensemble],
-    weights: list[np.ndarray],
-    independent: list[float],
-    responses: np.ndarray,
-) -> np.ndarray:
+class _Moments:
+    """Vectors ``(maps, k)`` with their mean and covariance."""
+
+    def __init__(self, vectors: np.ndarray):
+        ensemble = Ensemble(vectors)
+        self.vectors = vectors
+        self.mean, self.covariance = ensemble.mean(), ensemble.covariance()
+
+
+def _numbers(sets: list[_Moments], independent: list[float], responses: np.ndarray) -> np.ndarray:
     """The bias of each parameter, the coverage, and that of true covariances, in a row.
 
     Args:
         sets: the maps to judge, and two halves of the true ones, in coordinates.
-        weights: 0 for maps that are left out, 1 for others.
-        independent: how many independent maps each set has.
+        independent: how many independent maps each set has, before some are left out.
         responses: ∂μ/∂θ in coordinates.
     """
-    means = [one.mean(own) for one, own in zip(sets, weights)]
-    covariances = [one.covariance(own) for one, own in zip(sets, weights)]
-    true_mean = (means[1] + means[2]) / 2
-    shift, error = _best_fit((true_mean - means[0])[None], covariances[0], responses)
+    sample = sets[0]
+    true_mean = (sets[1].mean + sets[2].mean) / 2
+    shift, error = _best_fit((true_mean - sample.mean)[None], sample.covariance, responses)
     covered, truly_covered = [], []
     for half, other in ((1, 2), (2, 1)):
-        residuals = sets[half].vectors[weights[half] > 0] - true_mean
-        ours = _inside(residuals, covariances[0], independent[0], responses)
-        true = _inside(residuals, covariances[other], independent[other], responses)
+        residuals = sets[half].vectors - true_mean
+        ours = _inside(residuals, sample.covariance, independent[0], responses)
+        true = _inside(residuals, sets[other].covariance, independent[other], responses)
         covered.append(ours.mean())
         truly_covered.append(true.mean())
     return np.array([*(shift[0] / error), np.mean(covered), np.mean(truly_covered)])
@@ -149,11 +151,11 @@ def _inside(
 ) -> np.ndarray:
     """Whether the true parameters are in the region of 68 %, for each data vector."""
     bins, parameters = responses.shape
-    inverse = np.linalg.inv(covariance)
+    weighted = residuals @ np.linalg.inv(covariance)
     best, _ = _best_fit(residuals, covariance, responses)
     # χ² falls by this much from the true parameters to the best fit
-    fall = np.einsum("ip,ip->i", residuals @ inverse @ responses, best)
-    chi2 = np.einsum("ik,ik->i", residuals @ inverse, residuals)
+    fall = np.einsum("ip,ip->i", weighted @ responses, best)
+    chi2 = np.einsum("ik,ik->i", weighted, residuals)
     return fall <= matching_region(chi2 - fall, maps, bins, parameters, LEVEL)
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ..ensemble import Ensemble
 from ..maps.grid import turned
-from .leakage import Copies, copies_in_vectors
+from .leakage import Copies, Originals
 from .whitened import CHUNK, alike, modes_of, padded, unit, whitening_of
 
 _TURNS = (0, 1, 4, 5)  # the symmetries of the square, but for the rotation by 180°
@@ -59,32 +59,50 @@ def copies_in_maps(
         ValueError: the shapes do not fit, a map is constant or has NaN or infinity, there are no
             maps, a training map lacks a simulation number, or ``modes`` is too small.
     """
-    maps, train = alike(maps, train)
-    n = train.shape[-1]
-    side = min(modes, n) // 2 * 2
-    if side < 4:
-        raise ValueError(f"maps are compared by 4 modes or more, found modes = {side}")
-    if simulation is None:
-        simulation = np.arange(len(train))
-    if len(simulation) != len(train):
-        raise ValueError(
-            f"{len(train)} training maps need one simulation number each, "
-            f"found {len(simulation)} numbers"
+    alike(maps, train)
+    return OriginalMaps(train, simulation, modes).copies(maps, false_alarms)
+
+
+class OriginalMaps:
+    """Training maps of :func:`copies_in_maps`, among which the copies of any set are searched.
+
+    Args:
+        train, simulation, modes: as there.
+    """
+
+    def __init__(self, train: Tensor, simulation=None, modes: int = 32):
+        self.train = train
+        train, _ = alike(train, train)
+        n = train.shape[-1]
+        self.side = min(modes, n) // 2 * 2
+        if self.side < 4:
+            raise ValueError(f"maps are compared by 4 modes or more, found modes = {self.side}")
+        if simulation is None:
+            simulation = np.arange(len(train))
+        if len(simulation) != len(train):
+            raise ValueError(
+                f"{len(train)} training maps need one simulation number each, "
+                f"found {len(simulation)} numbers"
+            )
+        turns = torch.cat([modes_of(turned(train, k), self.side) for k in _TURNS])
+        self.whitening = whitening_of(turns)
+        self.modes = unit(turns * self.whitening)
+        vectors = Ensemble(_amplitudes(self.modes), np.tile(simulation, len(_TURNS)))
+        self.originals = Originals(vectors)
+
+    def copies(self, maps: Tensor, false_alarms: float = 0.01) -> Copies:
+        """Find the copies in a set; arguments and errors are those of the function."""
+        maps, _ = alike(maps, self.train)
+        ours = unit(modes_of(maps, self.side) * self.whitening)
+        found = self.originals.copies(Ensemble(_amplitudes(ours)), false_alarms)
+        theirs = self.modes[found.original]
+        related = _correlations(ours[found.which], theirs, maps.shape[-1]) > _RELATED
+        return Copies(
+            which=found.which[related],
+            original=found.original[related] % len(self.train),
+            ratio=found.ratio,
+            threshold=found.threshold,
         )
-    turns = torch.cat([modes_of(turned(train, k), side) for k in _TURNS])
-    whitening = whitening_of(turns)
-    theirs = unit(turns * whitening)
-    ours = unit(modes_of(maps, side) * whitening)
-    references = Ensemble(_amplitudes(theirs), np.tile(simulation, len(_TURNS)))
-    found = copies_in_vectors(Ensemble(_amplitudes(ours)), references, false_alarms)
-    r = _correlations(ours[found.which], theirs[found.original], n)
-    related = r > _RELATED
-    return Copies(
-        which=found.which[related],
-        original=found.original[related] % len(train),
-        ratio=found.ratio,
-        threshold=found.threshold,
-    )
 
 
 def _amplitudes(modes: Tensor) -> np.ndarray:

@@ -137,13 +137,13 @@ def _search(g: Tensor, trained: Tensor, whitening: Tensor, n: int) -> _Match:
     best = []
     batch = max(1, CHUNK // (8 * channels * side**2))
     for part in trained.split(batch):
-        product = (turns * part[:, None].conj()).sum(-3)
+        product = _inner(turns, part[:, None])
         r = torch.fft.irfft2(product, s=(side, side), norm="forward")
         best.append(r.amax((-2, -1)))
     candidates = min(_CANDIDATES, 8 * len(trained))
     pairs = torch.cat(best).flatten().topk(candidates).indices
     index, symmetry = pairs // 8, pairs % 8
-    product = (turns[symmetry] * trained[index].conj()).sum(-3)
+    product = _inner(turns[symmetry], trained[index])
     full = torch.fft.irfft2(padded(product, n), s=(n, n), norm="forward")
     r, at = full.flatten(1).max(1)
     top = int(r.argmax())
@@ -153,6 +153,14 @@ def _search(g: Tensor, trained: Tensor, whitening: Tensor, n: int) -> _Match:
         symmetry=int(symmetry[top]),
         shift=divmod(int(at[top]), n),
     )
+
+
+def _inner(modes: Tensor, others: Tensor) -> Tensor:
+    """The product of each mode with the conjugate of the other, summed over the channels."""
+    product = modes[..., 0, :, :] * others[..., 0, :, :].conj()
+    for channel in range(1, modes.shape[-3]):
+        product += modes[..., channel, :, :] * others[..., channel, :, :].conj()
+    return product
 
 
 def copies(

@@ -5,14 +5,16 @@ The definitions are in :mod:`lensnb.compare.verdict`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from ..ensemble import Ensemble, correlation, off_diagonal
+from ..ensemble import Ensemble, StreamingEnsemble, off_diagonal
 from .covariance import Coordinates, contour_area, maps_needed, variance_ratios
-from .ratios import error_of_true_maps
+from .ratios import TrueScatter
 
+_BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
 _ROUNDING = 1e-12  # of a mean: a smaller scatter is that of float64, where all maps are alike
 
 
@@ -32,11 +34,11 @@ def correlation_slope(rho: np.ndarray, rho_true: np.ndarray) -> float:
 
 @dataclass
 class Moments:
-    """Mean and covariance of a set, or of a bootstrap draw from it.
+    """Means and covariances of a set, in so many bootstrap draws from it.
 
     Attributes:
-        mean: shape ``(bins,)``.
-        covariance: shape ``(bins, bins)``.
+        mean: shape ``(draws, bins)``.
+        covariance: shape ``(draws, bins, bins)``.
         halves: of a reference, the covariances of two halves of its simulations; else empty.
     """
 
@@ -46,81 +48,147 @@ class Moments:
 
     def cut(self, part: slice) -> Moments:
         """Those of some of the bins."""
-        halves = tuple(half[part, part] for half in self.halves)
-        return Moments(self.mean[part], self.covariance[part, part], halves)
+        halves = tuple(half[:, part, part] for half in self.halves)
+        return Moments(self.mean[:, part], self.covariance[:, part, part], halves)
 
+    @cached_property
     def std(self) -> np.ndarray:
-        """Scatter of one map, shape ``(bins,)``."""
-        return np.sqrt(np.diag(self.covariance))
+        """Scatter of one map, shape ``(draws, bins)``."""
+        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
 
-class Pair:
-    """One set and its reference in one statistic, with what all bootstrap rounds share.
+class Resampled:
+    """A set in a form that is resampled in little time, with its halves if it is a reference.
+
+    Sets of few simulations with many maps are summed over each simulation. Very many independent
+    maps are summed in blocks, for the same reason.
+    """
+
+    def __init__(self, ensemble: Ensemble, halved: bool, seed: int):
+        simulations, units = np.unique(ensemble.simulation, return_inverse=True)
+        count = len(simulations)
+        if count > len(ensemble) / 4 and count > 8 * _BLOCKS:
+            units = units * _BLOCKS // count
+            count = _BLOCKS
+        self.ensemble: Ensemble | StreamingEnsemble = ensemble
+        self.maps = np.ones(len(ensemble))  # of each weight of a draw
+        weighted = units  # the unit of each weight
+        if count <= len(ensemble) / 4:
+            self.ensemble = StreamingEnsemble().update(ensemble.vectors, units)
+            self.maps = np.bincount(units)
+            weighted = np.arange(count)
+        self.halves = None
+        if halved and count >= 4:
+            first = np.random.default_rng(seed).permutation(count) < count // 2
+            self.halves = [(half[units], half[weighted]) for half in (first, ~first)]
+
+    def halves_of(self, ensemble: Ensemble) -> tuple[Ensemble, Ensemble] | None:
+        """The vectors of the two halves; None if there are none."""
+        if self.halves is None:
+            return None
+        first, second = (
+            Ensemble(ensemble.vectors[maps], ensemble.simulation[maps]) for maps, _ in self.halves
+        )
+        return first, second
+
+    def whole(self) -> Moments:
+        """The moments of all maps, as one draw."""
+        return self.moments(np.ones((1, len(self.maps))))
+
+    def moments(self, weights: np.ndarray) -> Moments:
+        """The moments of draws with these weights, one row a draw."""
+        if self.halves is None:
+            return Moments(*self.ensemble.moments(weights))
+        halves = [weights * kept for _, kept in self.halves]
+        small = np.any([half.sum(1) <= 1 for half in halves], axis=0)
+        if not small.any():
+            return _joined(*[(half @ self.maps, *self.ensemble.moments(half)) for half in halves])
+        whole = Moments(*self.ensemble.moments(weights))
+        # A draw can leave out nearly all of a small half.
+        halves = [np.where(half.sum(1, keepdims=True) > 1, half, weights) for half in halves]
+        return replace(whole, halves=tuple(self.ensemble.moments(half)[1] for half in halves))
+
+
+def _joined(first: tuple, second: tuple) -> Moments:
+    """The moments of two sets together, from the maps, means and covariances of each.
+
+    (Chan, Golub & LeVeque 1983), in a fraction of the time of summing all maps once more.
+    """
+    (a, mean, covariance), (b, other_mean, other) = first, second
+    step = other_mean - mean
+    share = (b / (a + b))[:, None]
+    square = covariance * (a - 1)[:, None, None] + other * (b - 1)[:, None, None]
+    square += (step * a[:, None] * share)[:, :, None] * step[:, None, :]
+    square /= (a + b - 1)[:, None, None]
+    return Moments(mean + share * step, square, (covariance, other))
+
+
+class Reference:
+    """A reference in one statistic, with what does not depend on the set that is judged.
 
     Args:
-        sample: name of the set to judge.
-        size: how many maps and simulations it has.
-        independent: how many independent maps it has.
-        reference: name of its reference, and the vectors of this statistic.
-        halves: two halves of the simulations of the reference, with this statistic. None: it has
-            too few.
-        name: of the statistic.
-        part: where the statistic lies in the joint vectors.
+        truth: the vectors of this statistic.
+        halves: two halves of its simulations. None: it has too few.
         most: how many eigenvectors to compare at most.
         responses: ∂μ/∂θ, shape ``(bins, parameters)``; None where not known.
     """
 
     def __init__(
         self,
-        sample: str,
-        size: tuple[int, int],
-        independent: float,
-        reference: tuple[str, Ensemble],
+        truth: Ensemble,
         halves: tuple[Ensemble, Ensemble] | None,
-        name: str,
-        part: slice,
         most: int,
         responses: np.ndarray | None,
     ):
-        self.sample = sample
-        self.reference, truth = reference
-        self.name, self.part = name, part
         self.known = np.abs(truth.mean()) > 3 * truth.mean_error()
         self.coordinates = Coordinates.of(truth, most, responses)
         self.of_halves = None
         if halves is not None:
             self.of_halves = [Coordinates.of(half, most, responses) for half in halves]
-        # With too few maps for so many eigenvectors a covariance has no inverse worth the name.
-        self.enough = independent >= maps_needed(len(self.coordinates.metric))
-        self.least = _least_errors(truth, self.known, *size)
+        self.least = _LeastErrors(truth, self.known)
 
-    def numbers(self, sample: Moments, truth: Moments) -> dict[str, np.ndarray | float]:
-        """What a verdict is made of, by name, from the moments of the joint vectors."""
-        sample, truth = sample.cut(self.part), truth.cut(self.part)
-        std = truth.std()
-        eigenvalues = np.full(max(len(self.coordinates.metric), 1), np.nan)
-        log_area = np.nan
-        if self.enough:
+    @property
+    def kept(self) -> int:
+        """How many eigenvectors are compared."""
+        return len(self.coordinates.metric)
+
+    def enough(self, independent: float) -> bool:
+        """Whether so many independent maps give a covariance that can be compared.
+
+        With too few maps for so many eigenvectors it has no inverse worth the name.
+        """
+        return independent >= maps_needed(self.kept)
+
+    def numbers(self, sample: Moments, truth: Moments, enough: bool) -> dict[str, np.ndarray]:
+        """What a verdict is made of, by name, one row a draw.
+
+        Args:
+            sample, truth: the moments of this statistic.
+            enough: the sample has enough maps for its covariance.
+        """
+        draws = len(sample.mean)
+        eigenvalues = np.full((draws, max(self.kept, 1)), np.nan)
+        log_area = np.full(draws, np.nan)
+        if enough:
             whole = sample.covariance, truth.covariance, self.coordinates
             eigenvalues = variance_ratios(*whole)
             if self.of_halves is None:
                 log_area = np.log(contour_area(*whole))
             else:
                 log_area = self._log_area(sample, truth)
-        scatters = std > _ROUNDING * np.abs(truth.mean)
-        rho = off_diagonal(correlation(sample.covariance))
-        rho_true = off_diagonal(correlation(truth.covariance))
+        defined = self.known & (truth.mean != 0)
+        scatters = truth.std > _ROUNDING * np.abs(truth.mean)
         return {
-            "mean_ratio": _divided(sample.mean, truth.mean, self.known & (truth.mean != 0)),
-            "mean_shift": _divided(sample.mean - truth.mean, std, scatters),
-            "scatter_ratio": _divided(sample.std(), std, scatters),
+            "mean_ratio": _divided(sample.mean, truth.mean, defined),
+            "mean_shift": _divided(sample.mean - truth.mean, truth.std, scatters),
+            "scatter_ratio": _divided(sample.std, truth.std, scatters),
             "eigenvalues": eigenvalues,
             "log_area": log_area,
-            "products": float(rho @ rho_true),
-            "squares": float(rho_true @ rho_true),
+            "products": _products(sample, truth),
+            "squares": _products(truth, truth),
         }
 
-    def _log_area(self, sample: Moments, truth: Moments) -> float:
+    def _log_area(self, sample: Moments, truth: Moments) -> np.ndarray:
         """ln of the ratio of areas, in directions that one half chooses for the other.
 
         Directions that are chosen by the same maps as the covariance seem to vary more than they
@@ -130,44 +198,60 @@ class Pair:
             contour_area(sample.covariance, other, chosen)
             for chosen, other in zip(self.of_halves, reversed(truth.halves))
         ]
-        return float(np.log(areas).mean())
+        return np.log(areas).mean(0)
 
 
-def _least_errors(
-    truth: Ensemble, known: np.ndarray, maps: int, simulations: int
-) -> dict[str, np.ndarray]:
-    """Errors that so many true maps would have, see :func:`~.ratios.error_of_true_maps`.
+def _products(sample: Moments, truth: Moments) -> np.ndarray:
+    """Σ ρ ρ_true above the diagonal, of each draw.
 
-    Returns:
-        By number of a verdict: relative errors of means and scatters, and errors of shifts.
+    With w = 1/(σ σ_true) it is half of wᵀ (C ∘ C_true) w without the diagonal.
     """
-    std, mean = truth.std(), np.abs(truth.mean())
-    z = (truth.vectors - truth.mean()) / np.where(std > 0, std, np.nan)
-    relative = z * _divided(std, mean, known & (mean > 0))
-    change = (z**2 - 1) / 2  # of σ by one map, relative
-    values = {
-        "mean_ratio": relative,
-        "mean_shift": z,
-        "scatter_ratio": change,
-        "mean": _average(relative),
-        "scatter": _average(change),
-    }
-    found = {}
-    for name, of_maps in values.items():
-        defined = np.isfinite(of_maps).all(0)
-        ensemble = Ensemble(np.where(defined, of_maps, 0), truth.simulation)
-        errors = error_of_true_maps(ensemble, maps, simulations)
-        found[name] = np.where(defined, errors, np.nan)
-    found["mean"], found["scatter"] = found["mean"][0], found["scatter"][0]
-    return found
+    product = sample.covariance * truth.covariance
+    scatter = sample.std * truth.std
+    weight = np.divide(1, scatter, out=np.zeros_like(scatter), where=scatter > 0)
+    of_rows = (product @ weight[..., None])[..., 0]
+    own = np.diagonal(product, axis1=1, axis2=2) * weight
+    return ((of_rows - own) * weight).sum(1) / 2
 
 
-def _average(values: np.ndarray) -> np.ndarray:
-    """Average over the bins that are defined, shape ``(maps, 1)``."""
-    defined = np.isfinite(values).all(0)
-    if not defined.any():
-        return np.full((len(values), 1), np.nan)
-    return values[:, defined].mean(1, keepdims=True)
+class _LeastErrors:
+    """Errors that sets of true maps would have, see :class:`~lensnb.compare.ratios.TrueScatter`.
+
+    Args:
+        truth: the vectors of the reference.
+        known: which bins have a mean to divide by.
+    """
+
+    def __init__(self, truth: Ensemble, known: np.ndarray):
+        std, mean = truth.std(), np.abs(truth.mean())
+        scatters = std > 0
+        z = (truth.vectors - truth.mean()) / np.where(scatters, std, 1)
+        change = (z**2 - 1) / 2  # of σ by one map, relative
+        self.relative = _divided(std, mean, known & (mean > 0) & scatters)
+        in_mean = np.isfinite(self.relative)
+        of_mean = z[:, in_mean] @ self.relative[in_mean] / max(in_mean.sum(), 1)
+        of_scatter = change[:, scatters].sum(1) / max(scatters.sum(), 1)
+        numbers = np.column_stack([z, change, of_mean, of_scatter])
+        self.scatter = TrueScatter(Ensemble(numbers, truth.simulation))
+        self.defined = np.hstack([scatters, scatters, in_mean.any(), scatters.any()])
+
+    def of(self, maps: int, simulations: int) -> dict[str, np.ndarray]:
+        """Relative errors of means and scatters, and errors of shifts, by number of a verdict.
+
+        Args:
+            maps, simulations: how many the set has that is judged.
+        """
+        errors = self.scatter.error(maps, simulations)
+        errors = np.where(self.defined, errors, np.nan)
+        bins = len(self.relative)
+        shift, change, averages = np.split(errors, [bins, 2 * bins])
+        return {
+            "mean_ratio": self.relative * shift,
+            "mean_shift": shift,
+            "scatter_ratio": change,
+            "mean": averages[0],
+            "scatter": averages[1],
+        }
 
 
 def _divided(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ def degrees(sample: Ensemble, truth: Ensemble) -> int:
     return min(len(sample.simulations), len(truth.simulations)) - 1
 
 
-def error_of_true_maps(values: Ensemble, maps: int, simulations: int) -> np.ndarray:
-    """The error of a difference of two means, if the first set had the scatter of true maps.
+class TrueScatter:
+    """How much some numbers of true maps scatter, from map to map and between simulations.
 
     A set whose maps are all alike, or that has nothing in a rare bin, would claim to have no error
     at all. And a set that by chance scatters too little would claim too small an error. What true
@@ -31,20 +31,29 @@ def error_of_true_maps(values: Ensemble, maps: int, simulations: int) -> np.ndar
 
     Args:
         values: of each true map, ``(maps, bins)``.
-        maps: in the first set.
-        simulations: in the first set; as many as maps if each is independent.
-
-    Returns:
-        The error of the first set and of the true maps together, shape ``(bins,)``.
     """
-    of_truth = values.mean_error()
-    alone = values.std() / np.sqrt(len(values))  # if all true maps were independent
-    effect = _divided(of_truth**2, alone**2)
-    true_share = len(values) / len(values.simulations) - 1
-    # Design effect 1 + (m − 1) ρ of m maps a simulation (Kish 1965), with the ρ of the truth.
-    rho = np.clip(effect - 1, 0, None) / max(true_share, 1)
-    ours = values.std() / np.sqrt(maps) * np.sqrt(1 + (maps / simulations - 1) * rho)
-    return np.hypot(ours, of_truth)
+
+    def __init__(self, values: Ensemble):
+        self.of_map = values.std()
+        self.of_mean = values.mean_error()
+        alone = self.of_map / np.sqrt(len(values))  # if all true maps were independent
+        effect = _divided(self.of_mean**2, alone**2)
+        share = len(values) / len(values.simulations) - 1
+        self.rho = np.clip(effect - 1, 0, None) / max(share, 1)
+
+    def error(self, maps: int, simulations: int) -> np.ndarray:
+        """The error of a difference of two means, if the first set had the scatter of true maps.
+
+        Args:
+            maps: in the first set.
+            simulations: in the first set; as many as maps if each is independent.
+
+        Returns:
+            The error of the first set and of the true maps together, shape ``(bins,)``.
+        """
+        # Design effect 1 + (m − 1) ρ of m maps a simulation (Kish 1965), with the ρ of the truth.
+        effect = 1 + (maps / simulations - 1) * self.rho
+        return np.hypot(self.of_map / np.sqrt(maps) * np.sqrt(effect), self.of_mean)
 
 
 def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -53,8 +62,8 @@ def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _error_of_true_maps(values: np.ndarray, truth: Ensemble, sample: Ensemble) -> np.ndarray:
-    of_truth = Ensemble(values, truth.simulation)
-    return error_of_true_maps(of_truth, len(sample), len(sample.simulations))
+    scatter = TrueScatter(Ensemble(values, truth.simulation))
+    return scatter.error(len(sample), len(sample.simulations))
 
 
 def ratio_of_means(sample: Ensemble, truth: Ensemble) -> Estimate:
@@ -80,8 +89,8 @@ def ratio_of_scatters(sample: Ensemble, truth: Ensemble) -> Estimate:
 
     The error of a ratio below 1 is that of its logarithm, and at least that of as many true maps.
     """
-    ours, true = sample.covariance().diagonal(), truth.covariance().diagonal()
-    ratio = np.sqrt(ours / true)
+    ours, true = sample.std(), truth.std()
+    ratio = ours / true
     our_error = Ensemble(_changes(sample), sample.simulation).mean_error()
     true_error = Ensemble(_changes(truth), truth.simulation).mean_error()
     least = _error_of_true_maps(_changes(truth), truth, sample)
@@ -91,8 +100,8 @@ def ratio_of_scatters(sample: Ensemble, truth: Ensemble) -> Estimate:
 
 def _changes(ensemble: Ensemble) -> np.ndarray:
     """By how much each map changes the logarithm of the scatter, to first order."""
-    variance = ensemble.covariance().diagonal()
-    return ((ensemble.vectors - ensemble.mean()) ** 2 / variance - 1) / 2
+    z = (ensemble.vectors - ensemble.mean()) / ensemble.std()
+    return (z**2 - 1) / 2
 
 
 def difference_of_quotients(

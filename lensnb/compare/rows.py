@@ -18,13 +18,13 @@ import torch
 
 from .classifiers import ALL_MAPS, on_all_statistics, on_maps, on_statistics
 from .estimate import Estimate, Share, WorstBin
-from .leakage import copies_in_vectors
-from .map_copies import copies_in_maps
+from .leakage import Originals
+from .map_copies import OriginalMaps, copies_in_maps
 from .per_map import HIGH_PEAKS, thresholds
 from .quantities import Quantity
 from .ratios import difference_of_quotients, ratio_of_means, ratio_of_scatters, undefined
 from .realised import MARGIN, residual_scatters, slopes
-from .sets import TRAIN, TRUTH
+from .sets import BOTH, TRAIN, TRUTH
 from .tails import extreme_maps, high_peaks, pdf_end
 from .verdict import Verdict
 
@@ -123,9 +123,10 @@ def _copies_of_training_maps(comparison: Comparison) -> dict[str, Estimate]:
     if not comparison.neighbours:
         return {}
     train = comparison.sets[TRAIN]
+    originals = OriginalMaps(train.clean, train.simulation)
     found = {}
     for name in comparison.judged:
-        one = copies_in_maps(comparison.sets[name].clean, train.clean, train.simulation)
+        one = originals.copies(comparison.sets[name].clean)
         found[name] = Share(one.count, one.share, one.upper)
     return found
 
@@ -134,8 +135,9 @@ def _copies_of_true_maps(comparison: Comparison) -> dict[str, Estimate]:
     if comparison.is_observed:
         return _copies_before_the_survey(comparison)
     joint, found = comparison.joint, {}
+    originals = {name: Originals(joint[name]) for name in (TRUTH, BOTH)}
     for name in comparison.judged:
-        one = copies_in_vectors(joint[name], joint[comparison.reference_of(name)])
+        one = originals[comparison.reference_of(name)].copies(joint[name])
         found[name] = Share(one.count, one.share, one.upper)
     return found
 

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from ..ensemble import Ensemble
+from ..ensemble.shrinkage import ledoit_wolf
 from ..maps.grid import check_shape, turned
 from .estimate import Estimate
 from .ratios import degrees
@@ -139,16 +140,12 @@ def _folds(simulation: np.ndarray, rng: np.random.Generator, name: str) -> np.nd
 
 def _classify(seen: np.ndarray, is_sample: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Whether each vector of ``new`` is of the sample, by a discriminant fitted to ``seen``."""
-    from sklearn.covariance import ledoit_wolf  # takes a second to import
-
-    new, seen = _standard(new, seen), _standard(seen, seen)
-    _, size, axes = np.linalg.svd(seen, full_matrices=False)
+    seen, new = _standard(seen, new)
+    size, axes = np.linalg.eigh(seen.T @ seen)
     # Along the other axes lie sums of bins that hardly vary.
-    axes = axes[size**2 > 1e-4 * size[0] ** 2].T
-    white_seen = _standard(seen @ axes, seen @ axes)
-    white_new = _standard(new @ axes, seen @ axes)
-    square_seen = _standard(white_seen**2, white_seen**2)
-    square_new = _standard(white_new**2, white_seen**2)
+    axes = axes[:, size > 1e-4 * size[-1]]
+    white_seen, white_new = _standard(seen @ axes, new @ axes)
+    square_seen, square_new = _standard(white_seen**2, white_new**2)
     seen, new = np.hstack([seen, square_seen]), np.hstack([new, square_new])
     true_mean = seen[~is_sample].mean(0)
     sample_mean = seen[is_sample].mean(0)
@@ -156,21 +153,25 @@ def _classify(seen: np.ndarray, is_sample: np.ndarray, new: np.ndarray) -> np.nd
     residuals = seen - means[is_sample.astype(int)]
     direction = sample_mean - true_mean
     if residuals.any():  # none with one map of each set, which knows no scatter
-        covariance, _ = ledoit_wolf(residuals, assume_centered=True)
+        covariance, _ = ledoit_wolf(residuals)
         direction = np.linalg.solve(covariance, direction)
     return (new - means.mean(0)) @ direction > 0
 
 
-def _standard(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Columns of ``x`` minus the mean of ``seen``, in units of its scatter, clipped at ±5.
+def _standard(seen: np.ndarray, new: np.ndarray) -> list[np.ndarray]:
+    """Columns of both minus the mean of ``seen``, in units of its scatter, clipped at ±5.
 
     They are clipped because counts have long tails. Where ``seen`` is constant the result is zero.
     """
-    std = seen.std(0)
-    varies = std > 1e-12 * np.abs(seen).max(0)
-    zero = np.zeros_like(x)
-    standard = np.divide(x - seen.mean(0), std, out=zero, where=varies)
-    return np.clip(standard, -5, 5)
+    mean, std = seen.mean(0), seen.std(0)
+    largest = np.maximum(np.abs(seen.max(0)), np.abs(seen.min(0)))
+    scale = np.where(std > 1e-12 * largest, std, np.inf)
+    found = []
+    for x in (seen, new):
+        standard = x - mean
+        standard /= scale
+        found.append(np.clip(standard, -5, 5, out=standard))
+    return found
 
 
 class _Features:
@@ -232,7 +233,9 @@ class _Filters:
         features = []
         for block, turns, thresholds in self.banks:
             y = self._responses(maps, block, turns, thresholds)
-            features += [y.square().mean(-1), y.relu().mean(-1)]
+            # a norm and a change in place write no further large array
+            square = torch.linalg.vector_norm(y, dim=-1).square() / y.shape[-1]
+            features += [square, y.relu_().mean(-1)]
         return torch.cat(features, 1).double().numpy()
 
     def _responses(self, maps: Tensor, block: int, turns: Tensor, thresholds: Tensor) -> Tensor:

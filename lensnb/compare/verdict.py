@@ -24,16 +24,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ensemble import Ensemble, StreamingEnsemble
+from ..ensemble import Ensemble
 from .covariance import eigenvectors
-from .directions import extreme_directions
+from .directions import ExtremeDirections
 from .effective import EffectiveMaps, Worth
 from .estimate import Estimate
-from .moments import Moments, Pair
+from .moments import Moments, Reference, Resampled
 from .ratios import degrees
 
 _NUMBERS_AT_ONCE = 2**24  # in the covariances of a set
-_BLOCKS = 250  # of independent maps, resampled together: they give an error to 4 %
 _PER_BIN = ("mean_ratio", "mean_shift", "scatter_ratio", "eigenvalues")
 
 
@@ -133,34 +132,9 @@ def judge_joint(
     Returns:
         ``verdicts[reference][set][part]``.
     """
-    sizes = {name: (len(one), len(one.simulations)) for name, one in joint.items()}
-    references = {reference for _, reference in comparisons}
-    resampled = {name: _Resampled(one, name in references, seed) for name, one in joint.items()}
-    pairs = []
-    beside: dict[int, dict[str, Estimate]] = {}  # what needs no bootstrap, by pair
-    for name, part in parts.items():
-        cut = {one: _cut(ensemble, part) for one, ensemble in joint.items()}
-        response = _response(responses, parts, name)
-        worth = {one: EffectiveMaps(cut[one], most[one], seed) for one in most}
-        independent = {one: cut[one].effective_maps() for one in {s for s, _ in comparisons}}
-        for sample, reference in comparisons:
-            truth = reference, cut[reference]
-            known = independent[sample]
-            halves = resampled[reference].halves_of(cut[reference])
-            pair = Pair(
-                sample,
-                sizes[sample],
-                known,
-                truth,
-                halves,
-                name,
-                part,
-                most[reference],
-                response,
-            )
-            beside[len(pairs)] = _beside(pair, cut, worth[reference], independent[sample], seed)
-            pairs.append(pair)
-    (found,) = _numbers(pairs, {name: one.whole() for name, one in resampled.items()})
+    resampled = {name: Resampled(one, name in most, seed) for name, one in joint.items()}
+    pairs = _pairs(joint, parts, comparisons, most, responses, resampled, seed)
+    found = _numbers(pairs, {name: one.whole() for name, one in resampled.items()})
     weights = {
         name: one.ensemble.bootstrap_weights(rounds, seed + 1 + i)
         for i, (name, one) in enumerate(resampled.items())
@@ -172,25 +146,95 @@ def judge_joint(
     for start in range(0, rounds, step):
         rows = slice(start, start + step)
         drawn = {name: one.moments(weights[name][rows]) for name, one in resampled.items()}
-        in_rounds += _numbers(pairs, drawn)
+        in_rounds.append(_numbers(pairs, drawn))
     verdicts: dict = {reference: {} for _, reference in comparisons}
-    for k, pair in enumerate(pairs):
-        drawn = {name: np.array([numbers[k][name] for numbers in in_rounds]) for name in found[k]}
-        estimates = _estimates(found[k], drawn)
-        for name, least in pair.least.items():
-            estimates[name].error = np.fmax(estimates[name].error, least)
+    for pair, whole, *drawn in zip(pairs, found, *in_rounds):
+        of_pair = {name: np.concatenate([numbers[name] for numbers in drawn]) for name in whole}
         dof = degrees(joint[pair.sample], joint[pair.reference])
-        for estimate in estimates.values():
-            # The variance of a bootstrap over S simulations is low by (S − 1)/S.
-            estimate.error = estimate.error * np.sqrt((dof + 1) / dof)
-            estimate.dof = dof
-        verdict = Verdict(**estimates, **beside[k])
+        verdict = _verdict(pair, {name: value[0] for name, value in whole.items()}, of_pair, dof)
         verdicts[pair.reference].setdefault(pair.sample, {})[pair.name] = verdict
     return verdicts
 
 
-def _cut(ensemble: Ensemble, part: slice) -> Ensemble:
-    return Ensemble(ensemble.vectors[:, part], ensemble.simulation)
+@dataclass
+class _Pair:
+    """A set and its reference in one statistic.
+
+    Attributes:
+        sample, reference: names of the two sets.
+        name: of the statistic.
+        part: where it lies in the joint vectors.
+        of_reference: what all sets share that are judged by it.
+        enough: the set has enough maps for its covariance.
+        least: errors that as many true maps would have.
+        beside: the numbers of the verdict that need no bootstrap.
+    """
+
+    sample: str
+    reference: str
+    name: str
+    part: slice
+    of_reference: Reference
+    enough: bool
+    least: dict[str, np.ndarray]
+    beside: dict[str, Estimate]
+
+
+def _pairs(
+    joint: Mapping[str, Ensemble],
+    parts: Mapping[str, slice],
+    comparisons: list[tuple[str, str]],
+    most: Mapping[str, int],
+    responses: Mapping[str, np.ndarray] | None,
+    resampled: Mapping[str, Resampled],
+    seed: int,
+) -> list[_Pair]:
+    """All comparisons in all parts, part after part; arguments as for :func:`judge_joint`."""
+    sizes = {name: (len(one), len(one.simulations)) for name, one in joint.items()}
+    pairs = []
+    for name, part in parts.items():
+        cut = {
+            one: Ensemble(whole.vectors[:, part], whole.simulation) for one, whole in joint.items()
+        }
+        response = _response(responses, parts, name)
+        references, beside = {}, {}
+        for one, count in most.items():
+            halves = resampled[one].halves_of(cut[one])
+            references[one] = Reference(cut[one], halves, count, response)
+            beside[one] = _Beside(cut[one], count, references[one].kept, seed)
+        independent = {one: cut[one].effective_maps() for one in {s for s, _ in comparisons}}
+        for sample, reference in comparisons:
+            of_reference = references[reference]
+            maps = independent[sample]
+            enough = of_reference.enough(maps)
+            least = of_reference.least.of(*sizes[sample])
+            extra = beside[reference].of(cut[sample], maps, enough)
+            pair = _Pair(sample, reference, name, part, of_reference, enough, least, extra)
+            pairs.append(pair)
+    return pairs
+
+
+class _Beside:
+    """The numbers of a verdict that have errors of their own, beside one reference.
+
+    Args:
+        truth: the reference in one statistic.
+        most: how many eigenvectors to compare at most.
+        kept: how many there are.
+        seed: of the halves of the simulations.
+    """
+
+    def __init__(self, truth: Ensemble, most: int, kept: int, seed: int):
+        self.kept = kept
+        self.directions = ExtremeDirections(truth, kept, seed)
+        self.worth = EffectiveMaps(truth, most, seed)
+
+    def of(self, sample: Ensemble, maps: float, enough: bool) -> dict[str, Estimate]:
+        narrowest = widest = Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
+        if enough and self.kept:
+            narrowest, widest = self.directions.of(sample)
+        worth = self.worth.of(sample, maps)
+        return {"narrowest": narrowest, "widest": widest, "inverse_maps": worth}
 
 
 def _response(
@@ -204,16 +248,18 @@ def _response(
     return responses[name]
 
 
-def _beside(
-    pair: Pair, ensembles: Mapping[str, Ensemble], worth: EffectiveMaps, maps: float, seed: int
-) -> dict[str, Estimate]:
-    """The numbers of a verdict that have errors of their own."""
-    sample, truth = ensembles[pair.sample], ensembles[pair.reference]
-    kept = len(pair.coordinates.metric)
-    narrowest = widest = Estimate(np.asarray(np.nan), error=np.asarray(np.nan))
-    if pair.enough and kept:
-        narrowest, widest = extreme_directions(sample, truth, kept, seed)
-    return {"narrowest": narrowest, "widest": widest, "inverse_maps": worth.of(sample, maps)}
+def _verdict(
+    pair: _Pair, found: Mapping[str, np.ndarray], rounds: Mapping[str, np.ndarray], dof: int
+) -> Verdict:
+    """The verdict on a pair from the numbers of all maps and of the bootstrap rounds."""
+    estimates = _estimates(found, rounds)
+    for name, least in pair.least.items():
+        estimates[name].error = np.fmax(estimates[name].error, least)
+    for estimate in estimates.values():
+        # The variance of a bootstrap over S simulations is low by (S − 1)/S.
+        estimate.error = estimate.error * np.sqrt((dof + 1) / dof)
+        estimate.dof = dof
+    return Verdict(**estimates, **pair.beside)
 
 
 def _estimates(found: Mapping, rounds: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
@@ -265,62 +311,14 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def _numbers(pairs: list[Pair], moments: Mapping[str, list[Moments]]) -> list[list[dict]]:
-    """The numbers of every pair, for each of so many draws."""
+def _numbers(pairs: list[_Pair], moments: Mapping[str, Moments]) -> list[dict[str, np.ndarray]]:
+    """The numbers of every pair, one row a draw."""
     found = []
-    for drawn in zip(*moments.values(), strict=True):
-        by_set = dict(zip(moments, drawn))
-        found.append([pair.numbers(by_set[pair.sample], by_set[pair.reference]) for pair in pairs])
+    part = None
+    for pair in pairs:
+        if pair.part != part:  # pairs of one part lie together, and share what it needs
+            part = pair.part
+            cut = {name: one.cut(part) for name, one in moments.items()}
+        ours, true = cut[pair.sample], cut[pair.reference]
+        found.append(pair.of_reference.numbers(ours, true, pair.enough))
     return found
-
-
-class _Resampled:
-    """A set in a form that is resampled in little time, with its halves if it is a reference.
-
-    Sets of few simulations with many maps are summed over each simulation. Very many independent
-    maps are summed in blocks, for the same reason.
-    """
-
-    def __init__(self, ensemble: Ensemble, halved: bool, seed: int):
-        simulations, units = np.unique(ensemble.simulation, return_inverse=True)
-        count = len(simulations)
-        if count > len(ensemble) / 4 and count > 8 * _BLOCKS:
-            units = units * _BLOCKS // count
-            count = _BLOCKS
-        self.ensemble: Ensemble | StreamingEnsemble = ensemble
-        self.weights = len(ensemble)  # how many a draw has
-        weighted = units  # the unit of each weight
-        if count <= len(ensemble) / 4:
-            self.ensemble = StreamingEnsemble().update(ensemble.vectors, units)
-            self.weights = count
-            weighted = np.arange(count)
-        self.halves = None
-        if halved and count >= 4:
-            first = np.random.default_rng(seed).permutation(count) < count // 2
-            self.halves = [(half[units], half[weighted]) for half in (first, ~first)]
-
-    def halves_of(self, ensemble: Ensemble) -> tuple[Ensemble, Ensemble] | None:
-        """The vectors of the two halves; None if there are none."""
-        if self.halves is None:
-            return None
-        first, second = (
-            Ensemble(ensemble.vectors[maps], ensemble.simulation[maps]) for maps, _ in self.halves
-        )
-        return first, second
-
-    def whole(self) -> list[Moments]:
-        """The moments of all maps, as one draw."""
-        return self.moments(np.ones((1, self.weights)))
-
-    def moments(self, weights: np.ndarray) -> list[Moments]:
-        """The moments of draws with these weights, one row a draw."""
-        means, covariances = self.ensemble.moments(weights)
-        if self.halves is None:
-            return [Moments(*one) for one in zip(means, covariances)]
-        halves = []
-        for _, kept in self.halves:
-            own = weights * kept
-            # A draw can leave out nearly all of a small half.
-            own = np.where(own.sum(1, keepdims=True) > 1, own, weights)
-            halves.append(self.ensemble.moments(own)[1])
-        return [Moments(*one) for one in zip(means, covariances, zip(*halves))]

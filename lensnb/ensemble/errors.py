@@ -61,21 +61,47 @@ def covariance_noise(ensemble: Ensemble, metric: np.ndarray) -> tuple[float, flo
         ValueError: there is one simulation only.
     """
     z = (ensemble.vectors - ensemble.mean()) @ metric.T
+    return noise_of_squares(z, ensemble.simulation)
+
+
+def noise_of_squares(z: np.ndarray, simulation: np.ndarray) -> tuple[float, float]:
+    """:func:`covariance_noise` of vectors about their mean, ``(maps, k)``, in their own units."""
     n = len(z)
     mean = z.T @ z / n
     size = (z**2).sum(1)
-    own = np.einsum("ij,jk,ik->i", z, mean, z, optimize=True)
+    own = ((z @ mean) * z).sum(1)
     squares = size**2 - 2 * own + (mean**2).sum()  # ‖z zᵀ − mean‖² of each map
     alone = float(squares.sum()) / (n * (n - 1))
-    simulations, index = np.unique(ensemble.simulation, return_inverse=True)
-    count = len(simulations)
+    parts = by_group(z, simulation)
+    count = len(parts)
     if count < 2:
         raise ValueError("the noise of a covariance needs at least two simulations, found one")
     if count == n:
         return alone, alone
     together = 0.0
-    for simulation in range(count):
-        part = z[index == simulation]
+    for part in parts:
         deviation = part.T @ part - len(part) * mean
-        together += float((deviation**2).sum())
+        together += float(np.vdot(deviation, deviation))
     return alone, together * count / (count - 1) / n**2
+
+
+def grouped(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of one group after the other, and where each group starts.
+
+    Args:
+        values: shape ``(maps, …)``.
+        groups: of each map, in any order.
+
+    Returns:
+        Shapes ``(maps, …)`` and ``(groups,)``; the groups are sorted.
+    """
+    _, counts = np.unique(groups, return_counts=True)
+    order = np.argsort(groups, kind="stable")
+    return values[order], np.cumsum(counts) - counts
+
+
+def by_group(values: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
+    """The values of each group, in the order of the groups; arguments as for :func:`grouped`."""
+    ordered, starts = grouped(values, groups)
+    stops = [*starts[1:], len(ordered)]
+    return [ordered[start:stop] for start, stop in zip(starts, stops)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..renamed import old_attribute, renamed
 from ._resampling import Resampling, check_vectors, degrees_of_freedom
-from .errors import covariance_noise
+from .errors import grouped, noise_of_squares
 
 
 @renamed(labels="simulation")
@@ -46,10 +46,8 @@ class Ensemble(Resampling):
 
     def _sums(self) -> tuple[np.ndarray, np.ndarray]:
         """The number of maps of each simulation and the sum of their vectors."""
-        simulations, index = np.unique(self.simulation, return_inverse=True)
-        sums = np.zeros((len(simulations), self.vectors.shape[1]))
-        np.add.at(sums, index, self.vectors)
-        return np.bincount(index), sums
+        ordered, starts = grouped(self.vectors, self.simulation)
+        return np.diff(starts, append=len(self)), np.add.reduceat(ordered, starts)
 
     @classmethod
     def join(cls, ensembles: Iterable[Ensemble]) -> Ensemble:
@@ -75,10 +73,28 @@ class Ensemble(Resampling):
         Raises:
             ValueError: there is one map only.
         """
+        if weights is not None:
+            return self.moments(weights[None])[1][0]
+        centred = self.vectors - self.mean()
+        return centred.T @ centred / degrees_of_freedom(np.array(len(self)))
+
+    def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means, covariances = [], []
+        for row in weights:
+            drawn = row > 0
+            counts, vectors = row[drawn], self.vectors[drawn]
+            dof = degrees_of_freedom(counts)
+            mean = counts @ vectors / counts.sum()
+            scaled = (vectors - mean) * np.sqrt(counts)[:, None]
+            means.append(mean)
+            covariances.append(scaled.T @ scaled / dof)
+        return np.array(means), np.array(covariances)
+
+    def std(self, weights: np.ndarray | None = None) -> np.ndarray:
+        centred = self.vectors - self.mean(weights)
         if weights is None:
             weights = np.ones(len(self))
-        centred = self.vectors - self.mean(weights)
-        return (centred.T * weights) @ centred / degrees_of_freedom(weights)
+        return np.sqrt(weights @ centred**2 / degrees_of_freedom(weights))
 
     def effective_maps(self) -> float:
         """How many independent maps would give an equally good covariance.
@@ -92,9 +108,12 @@ class Ensemble(Resampling):
         denominator is its variance if only simulations s are. Their ratio is the design effect of
         cluster sampling (Kish 1965).
         """
+        if len(self.simulations) == len(self) > 1:
+            return float(len(self))
         std = self.std()
         safe = np.where(std > 0, std, np.inf)
-        alone, clustered = covariance_noise(self, np.diag(1 / safe))
+        z = (self.vectors - self.mean()) / safe
+        alone, clustered = noise_of_squares(z, self.simulation)
         if not clustered > 0:
             return float(len(self))
         return float(len(self) * min(1.0, alone / clustered))

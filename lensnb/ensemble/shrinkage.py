@@ -31,19 +31,46 @@ def standardised(ensemble: Ensemble) -> tuple[np.ndarray, np.ndarray]:
 def shrunk_covariance(ensemble: Ensemble) -> tuple[np.ndarray, float]:
     """Covariance whose correlations are shrunk towards zero, the more the noisier they are.
 
-    This is the estimator of Ledoit & Wolf 2004, from scikit-learn. It is applied to vectors in
-    units of their scatter, so that the target is the diagonal of the covariance and the units of
-    the bins do not matter. All maps are taken to be independent: with several maps a simulation it
-    shrinks too little.
+    This is the estimator of Ledoit & Wolf 2004. It is applied to vectors in units of their
+    scatter, so that the target is the diagonal of the covariance and the units of the bins do not
+    matter. All maps are taken to be independent: with several maps a simulation it shrinks too
+    little.
 
     Returns:
         The covariance ``(bins, bins)`` and the shrinkage, from 0 (unchanged) to 1 (diagonal).
     """
-    from sklearn.covariance import ledoit_wolf
-
     vectors, std = standardised(ensemble)
-    correlations, shrinkage = ledoit_wolf(vectors, assume_centered=True)
-    return correlations * np.outer(std, std), float(shrinkage)
+    correlations, shrinkage = ledoit_wolf(vectors)
+    return correlations * np.outer(std, std), shrinkage
+
+
+def ledoit_wolf(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Covariance of vectors about zero, shrunk towards a multiple of the unit matrix.
+
+    With C the mean of the matrices x xᵀ of n maps and μ the mean of its diagonal, it is
+    (1 − s) C + s μ, and
+
+        s = Σ ‖x xᵀ − C‖² / n² / ‖C − μ‖²,   at most 1
+
+    (Ledoit & Wolf 2004, section 3.3). ``sklearn.covariance.ledoit_wolf`` gives the same,
+    but multiplies two more large matrices, where Σ ‖x xᵀ‖² = Σ |x|⁴ is enough.
+
+    Args:
+        vectors: shape ``(maps, bins)``; their mean is taken to be zero.
+
+    Returns:
+        The covariance ``(bins, bins)`` and s.
+    """
+    maps, bins = vectors.shape
+    covariance = vectors.T @ vectors / maps
+    target = np.trace(covariance) / bins
+    square = (covariance**2).sum()
+    distance = square - bins * target**2
+    noise = (((vectors**2).sum(1) ** 2).sum() / maps - square) / maps
+    shrinkage = 0.0
+    if distance > 0:
+        shrinkage = float(np.clip(noise / distance, 0, 1))
+    return (1 - shrinkage) * covariance + shrinkage * target * np.eye(bins), shrinkage
 
 
 def rotation_invariant_covariance(ensemble: Ensemble, maps: float | None = None) -> np.ndarray:

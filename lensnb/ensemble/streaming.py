@@ -6,6 +6,7 @@ import numpy as np
 
 from ..renamed import renamed
 from ._resampling import Resampling, check_vectors, degrees_of_freedom
+from .errors import by_group
 
 
 class StreamingEnsemble(Resampling):
@@ -55,8 +56,7 @@ class StreamingEnsemble(Resampling):
                 raise ValueError(
                     f"the ensemble has vectors of {known} bins, found {vectors.shape[1]}"
                 )
-        for one in np.unique(simulation):
-            part = vectors[simulation == one]
+        for one, part in zip(np.unique(simulation), by_group(vectors, simulation)):
             mean = part.mean(0)
             centred = part - mean
             self._merge(one.item(), len(part), mean, centred.T @ centred)
@@ -129,14 +129,20 @@ class StreamingEnsemble(Resampling):
 
     def moments(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts, own = self._counts(), self._means()
-        inside = np.array(list(self._square.values())).reshape(len(counts), -1)
-        within = weights @ inside  # of all rounds at once, which is much faster
-        means, covariances = [], []
-        for repeats, square in zip(weights, within):
-            number = repeats * counts
-            mean = np.average(own, axis=0, weights=number)
-            centred = own - mean
-            square = square.reshape(len(mean), -1) + (centred.T * number) @ centred
+        bins = own.shape[1]
+        used = np.flatnonzero(weights.any(0))
+        squares = list(self._square.values())
+        inside = np.array([squares[i] for i in used]).reshape(len(used), bins**2)
+        # of all rounds at once, which is much faster
+        covariances = (weights[:, used] @ inside).reshape(len(weights), bins, bins)
+        means = []
+        for repeats, square in zip(weights, covariances):
+            drawn = repeats > 0
+            number, between = (repeats * counts)[drawn], own[drawn]
+            dof = degrees_of_freedom(number)
+            mean = number @ between / number.sum()
+            scaled = (between - mean) * np.sqrt(number)[:, None]
+            square += scaled.T @ scaled
+            square /= dof
             means.append(mean)
-            covariances.append(square / degrees_of_freedom(number))
-        return np.array(means), np.array(covariances)
+        return np.array(means), covariances
