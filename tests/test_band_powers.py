@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from lensnb import models
 from lensnb.compare.realised import regression
 from lensnb.files import read_checkpoint, write_tensors
-from lensnb.maps import CutOutField, GaussianField, MapGrid, RescaledField
+from lensnb.maps import CutOutField, GaussianField, MapGrid, RescaledField, fit_field
 from lensnb.models import BandPowers, Diffusion
 from lensnb.samplers import MapNoise
 from lensnb.train import Checks, Folder, Hardware, Settings, fit
@@ -328,3 +328,10 @@ def test_maps_of_several_channels_follow_nothing():
     several = BandPowers.of_shape(GaussianField.white(N, 2), 3, 8)
     with pytest.raises(ValueError, match="several channels do not follow"):
         several.field(torch.zeros(1, 8))
+
+
+def test_band_powers_of_another_field_are_refused():
+    maps = torch.randn(40, 16, 16, generator=torch.Generator().manual_seed(0))
+    powers = BandPowers.fit(maps, fit_field(maps))
+    with pytest.raises(ValueError, match=r"of \(16, 16\) modes, .* has \(16, 9\); fit them"):
+        Diffusion(16, band_powers=powers)

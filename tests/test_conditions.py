@@ -407,19 +407,19 @@ def test_an_untrained_model_of_two_channels_is_the_gaussian_field():
 
 def test_given_band_powers_are_taken():
     model = build("diffusion", 1, False)
-    powers = torch.tensor([1.0, 1.0])
+    powers = torch.tensor([1.0, 1.0, 0.5])  # two bands and the largest mode
     assert not torch.equal(
         model.sample(3, seeded(9), given={"band_powers": powers}), model.sample(3, seeded(9))
     )
     with pytest.raises(
-        ValueError, match=r"given band_powers of the shape \(3,\); expected \(2, 2\)"
+        ValueError, match=r"given band_powers of the shape \(4,\); expected \(2, 3\)"
     ):
-        model.sample(2, given={"band_powers": torch.zeros(3)})
+        model.sample(2, given={"band_powers": torch.zeros(4)})
 
 
 def test_band_powers_can_be_given_to_a_drawing(tmp_path):
     model = build("diffusion", 1, False)
-    given = {"band_powers": torch.tensor([1.0, 1.0])}
+    given = {"band_powers": torch.tensor([1.0, 1.0, 0.5])}
     path = models.draw(model, 3, tmp_path / "maps.npy", given=given)
     assert np.array_equal(np.load(path), model.sample(3, seeded(0), given=given).numpy())
     with pytest.raises(ValueError, match="which it does not know; expected band_powers"):

@@ -253,17 +253,16 @@ def test_what_is_expected_of_a_diffusion_model():
 
 
 @pytest.mark.slow
-def test_the_shipped_diffusion_model_does_not_obey():
-    """Of 4,096 maps the slopes are 0.75 to 0.89 for 0.96, the scatters 0.43 to 0.84 for 0.20.
+def test_the_shipped_diffusion_model_obeys():
+    """Its maps have the numbers that they were given, in each band and in the largest mode.
 
-    192 maps have errors of 0.05 and 0.035; within 4 errors: by chance 2.5e-4.
+    192 maps have errors of 0.015 in a slope and 0.01 in a scatter; within 4 errors.
     """
     model = models.load("diffusion")
     maps = model.sample(192, torch.Generator().manual_seed(1))
     found = model.realised(maps, torch.Generator().manual_seed(1))
     slope, scatter = regression(found, np.arange(192))
     assert found.slope == pytest.approx(0.9615, abs=1e-4)
-    assert ((slope.value > 0.75 - 4 * slope.error) & (slope.value < 0.89 + 4 * slope.error)).all()
-    low, high = 0.43 - 4 * scatter.error, 0.84 + 4 * scatter.error
-    assert ((scatter.value > low) & (scatter.value < high)).all()
-    assert answers(found) == {SLOPE: OFF, SCATTER: OFF}
+    assert (abs(slope.value - found.slope) < 4 * slope.error).all()
+    assert (slope.value > 0.9).all() and (scatter.value < 0.26).all()
+    assert OFF not in answers(found).values()

@@ -84,7 +84,19 @@ class BandPowers(nn.Module):
         self.attach(field)
 
     def attach(self, field: GaussianModes | None) -> None:
-        """Measure the modes of this field, which another module owns and saves."""
+        """Measure the modes of this field, which another module owns and saves.
+
+        Raises:
+            ValueError: it has other modes than those that the bands are made of.
+        """
+        if field is not None:
+            modes = field.eigenvalues.shape[-2:]
+            if self.weights.shape[-2:] != modes:
+                raise ValueError(
+                    f"the band powers are made of {tuple(self.weights.shape[-2:])} modes, and the "
+                    f"Gaussian field of the model has {tuple(modes)}; "
+                    "fit them to the field of the model"
+                )
         object.__setattr__(self, "_field", field)
 
     @classmethod
@@ -176,7 +188,7 @@ class BandPowers(nn.Module):
         """:meth:`forward` for the plain modes of maps."""
         power = plain.abs().square()
         weights = wide(self.weights)
-        if weights.ndim > power.ndim:  # bands of each channel
+        if self._field.kind == "periodic" and self._field.channels > 1:  # bands of each channel
             in_bands = torch.einsum("mckl,cbkl->mcb", power, weights).flatten(1)
         else:
             in_bands = power.flatten(1) @ weights.flatten(1).T
