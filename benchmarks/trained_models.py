@@ -1,14 +1,17 @@
 """Train the models that come with lensnb, judge them, and write their cards.
 
-    lensnb sample PLANES SAMPLE --sigma8 0.8121   # the boxes of the shipped sample, if needed
-    python benchmarks/trained_models.py train flow --planes PLANES
-    python benchmarks/trained_models.py train diffusion --planes PLANES
-    python benchmarks/trained_models.py judge --planes PLANES  # writes models and cards
+    lensnb simulate 0 31 PLANES --sigma8 0.8121 --workers 2  # the 32 training boxes
+    lensnb cut 0 31 PLANES training.zarr --maps 4096
+    python benchmarks/trained_models.py train flow --training training.zarr
+    python benchmarks/trained_models.py train diffusion --training training.zarr
+    python benchmarks/trained_models.py judge --training training.zarr  # writes models and cards
 
-**Data**: many lines of sight through the 32 training boxes of the shipped sample, by default 256
-per box. The sample contains the first 32 of them. Truth and null are those of the sample, from
-other boxes. The loss on 256 maps of the truth is recorded during the training; no setting was
-changed because of it. Without ``--planes``, only the training maps of the sample are used.
+**Data**: 131,072 lines of sight through the 32 training boxes of the shipped sample, which
+contains the first 32 of each box. So the training never sees the same map twice. The κ transform,
+the Gaussian field and the band powers are fitted to the first 8,192 maps of the set. Truth and
+null are those of the sample, from other boxes. The loss on 256 maps of the truth is recorded
+during the training; no setting was changed because of it. Without ``--training``, only the
+training maps of the sample are used.
 
 Ctrl-C stops the training, and the same command resumes it. Judging draws the maps with one fixed
 seed and writes ``lensnb/trained/*.safetensors`` and the cards. A family that was not trained in
@@ -31,12 +34,11 @@ from torch import Tensor, nn
 from lensnb import models
 from lensnb.compare import NULL, Cost, Estimate, FidelityReport, answers, compare
 from lensnb.compare.progress import EXPLODED
-from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
+from lensnb.data import MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
 from lensnb.maps import fit_field
 from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
-from lensnb.sims import LightCone, kappa_maps
-from lensnb.theory import Cosmology
+from lensnb.readers import open_maps
 from lensnb.train import Checks, Folder, Settings, fit, watch
 from lensnb.transform import KappaTransform
 
@@ -94,18 +96,19 @@ Target = tuple[str, str, str, str]  # what was asked for, of the null, what was 
 MODELS = {"flow": {"hidden": 96}, "diffusion": {"log_mean": -0.4, "log_std": 1.2}}
 
 
-def training_maps(planes: Path | None, maps_per_box: int) -> MapSet:
-    """Maps from the training boxes: as many as asked for where their planes are, else those of the sample."""
-    if planes is None:
+FITTED = 8192  # maps that the transform, the Gaussian field and the band powers are fitted to
+
+
+def training_maps(path: Path | None) -> MapSet:
+    """The maps of a set on disk; without one, those of the sample."""
+    if path is None:
         return load_sample("train")
-    about = json.loads((SAMPLE / "sample.json").read_text())
-    cone = LightCone(Cosmology(sigma8=about["provenance"]["cone"]["cosmology"]["sigma8"]))
-    return kappa_maps(range(*about["boxes"]["train"]), planes, maps_per_box, cone)
+    return open_maps(path)
 
 
 def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     """An untrained model with the transform and the Gaussian field of the training maps."""
-    kappa = train.tensor()
+    kappa = train[:FITTED].tensor()
     transform = KappaTransform.fit(kappa)
     gaussian = fit_field(transform(kappa))
     torch.manual_seed(seed)
@@ -118,13 +121,12 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
 def train(
     family: str,
     folder: Path,
-    planes: Path | None,
-    maps_per_box: int,
+    training: Path | None,
     start: Path | None = None,
     **changed: float,
 ) -> None:
     """Train one family in ``folder``, from nothing or from the weights of another training; a training found there goes on."""
-    maps = training_maps(planes, maps_per_box)
+    maps = training_maps(training)
     changed = {name: value for name, value in changed.items() if value}
     settings = replace(SETTINGS[family], **changed)
     model = build(family, maps)
@@ -132,7 +134,7 @@ def train(
         model, settings = models.load(start), replace(settings, seed=1)
     checks = Checks(load_sample("truth").tensor()[:256], every=200)
     files = Folder(folder / family, save_every=200)
-    records = fit(model, maps.tensor(), settings, checks=checks, folder=files)
+    records = fit(model, maps, settings, checks=checks, folder=files)
     watch(records, settings.steps, family)
 
 
@@ -236,7 +238,7 @@ def other_targets(report: FidelityReport, family: str) -> Iterator[Target]:
         yield "no copies of training maps", *text, _OUTCOMES[row.answers[family].kind]
 
 
-def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, drawn: int) -> None:
+def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
     """Draw maps from the models in ``folder``, hold them against truth and null, and write models and cards."""
     samples, costs, told, exploded, truth = {}, {}, {}, {}, load_sample("truth")
     given = {}
@@ -262,7 +264,7 @@ def judge(folder: Path, planes: Path | None, maps_per_box: int, n_maps: int, dra
             map_s=map_s,
             evaluations={"flow": 1, "diffusion": 12}[family],
         )
-    maps = training_maps(planes, maps_per_box)
+    maps = training_maps(training)
     report = compare(truth, load_sample("null"), samples, maps, costs=costs, given=given)
     print(report)
     for family in SETTINGS:
@@ -330,13 +332,13 @@ square. Truth and null come from 32 other boxes each. A generator trained on 32 
 they do.
 
 **Training**: {settings["steps"]:,} steps of {settings["batch"]} maps, highest learning rate {settings["lr"]:g}. Command:
-`python benchmarks/trained_models.py train {family} --planes PLANES`; `config` = `{json.dumps(settings["config"])}`.
+`python benchmarks/trained_models.py train {family} --training training.zarr`; `config` = `{json.dumps(settings["config"])}`.
 {note}
 
 ## What the fidelity report says
 
 {n_maps:,} generated maps were compared with the truth and the null of the sample, which are both true maps. Command:
-`python benchmarks/trained_models.py judge --planes PLANES`. What is off, worst first:
+`python benchmarks/trained_models.py judge --training training.zarr`. What is off, worst first:
 
 {failures}
 
@@ -358,9 +360,10 @@ def main() -> None:
     parser.add_argument("family", nargs="?", choices=list(SETTINGS))
     parser.add_argument("--folder", type=Path, default=Path("runs/trained"))
     parser.add_argument(
-        "--planes", type=Path, help="planes of the training boxes; without: the maps of the sample"
+        "--training",
+        type=Path,
+        help="set of training maps, as by lensnb cut; without: the maps of the sample",
     )
-    parser.add_argument("--maps-per-box", type=int, default=256)
     parser.add_argument(
         "--steps", type=int, default=0, help="optimiser steps (0: as the shipped models)"
     )
@@ -376,7 +379,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=10_000, help="maps to look for explosions in")
     options = parser.parse_args()
     if options.what == "judge":
-        judge(options.folder, options.planes, options.maps_per_box, options.maps, options.drawn)
+        judge(options.folder, options.training, options.maps, options.drawn)
     elif options.family is None:
         parser.error("name the family to train: flow or diffusion")
     else:
@@ -384,8 +387,7 @@ def main() -> None:
         train(
             options.family,
             options.folder,
-            options.planes,
-            options.maps_per_box,
+            options.training,
             options.start,
             **changed,
         )

@@ -168,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_draw(commands)
     _add_convert(commands)
     _add_simulate(commands)
+    _add_cut(commands)
     _add_sample(commands)
     return parser
 
@@ -464,12 +465,58 @@ def _add_simulate(commands) -> None:
 def _simulate(options: argparse.Namespace) -> int:
     from . import sims
 
+    sims.simulate_boxes(_boxes(options), options.folder, _cone(options), options.workers)
+    return 0
+
+
+def _boxes(options: argparse.Namespace) -> range:
+    """The numbers of boxes from the first to the last."""
     boxes = range(options.first, options.last + 1)
     if not boxes:
         raise ValueError(
             f"there is no box from {options.first} to {options.last}; expected the first box first"
         )
-    sims.simulate_boxes(boxes, options.folder, _cone(options), options.workers)
+    return boxes
+
+
+def _add_cut(commands) -> None:
+    command = commands.add_parser(
+        "cut", help="cut maps from simulated boxes into a set on disk, to train on"
+    )
+    command.add_argument("first", type=int, help="number of the first box")
+    command.add_argument("last", type=int, help="number of the last box")
+    command.add_argument("planes", type=Path, help="folder of the simulated boxes")
+    command.add_argument(
+        "out", type=Path, help="the set, NAME.zarr; one that is not complete is continued"
+    )
+    command.add_argument(
+        "--maps", type=int, default=4096, help="maps of each box (default: %(default)s)"
+    )
+    command.add_argument(
+        "--z-source", type=float, default=1.0, help="redshift of the sources (default: 1)"
+    )
+    command.add_argument(
+        "--pixels", type=int, default=64, help="pixels a side (default: %(default)s)"
+    )
+    command.add_argument(
+        "--side-deg", type=float, default=5.0, help="side of the field, degrees (default: 5)"
+    )
+    command.set_defaults(command=_cut)
+
+
+def _cut(options: argparse.Namespace) -> int:
+    from . import sims
+
+    sims.cut_maps(
+        _boxes(options),
+        options.planes,
+        options.out,
+        options.maps,
+        options.z_source,
+        options.pixels,
+        options.side_deg,
+    )
+    print(f"wrote {options.out}")
     return 0
 
 

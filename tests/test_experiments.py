@@ -185,8 +185,8 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
     monkeypatch.setattr(script_, "load_sample", small_sample)
     monkeypatch.setattr(script_, "TRAINED", tmp_path / "package")
     for family in ("flow", "diffusion"):
-        script_.train(family, tmp_path, None, 0, steps=2)
-    script_.judge(tmp_path, None, 0, n_maps=32, drawn=40)
+        script_.train(family, tmp_path, None, steps=2)
+    script_.judge(tmp_path, None, n_maps=32, drawn=40)
     for family in ("flow", "diffusion"):
         model = models.load(tmp_path / "package" / f"{family}.safetensors")
         assert model.family == family and model.n == 16
@@ -209,8 +209,8 @@ def test_a_training_of_a_shipped_model_begins_with_the_weights_it_is_given(monke
     script_ = script("trained_models")
     monkeypatch.setattr(script_, "load_sample", small_sample)
     start = tmp_path / "flow" / "model.safetensors"
-    script_.train("flow", tmp_path, None, 0, steps=2)
-    script_.train("flow", tmp_path / "on", None, 0, start, steps=1, lr=1e-9)
+    script_.train("flow", tmp_path, None, steps=2)
+    script_.train("flow", tmp_path / "on", None, start, steps=1, lr=1e-9)
     on, off = (
         models.load(tmp_path / "on" / "flow" / "model.safetensors").state_dict(),
         models.load(start).state_dict(),

@@ -21,13 +21,16 @@ from waiting import HANGS
 from lensnb import theory
 from lensnb.__main__ import main
 from lensnb.data import SAMPLE, load_sample
+from lensnb.files import write_json
 from lensnb.maps import MapGrid
-from lensnb.sims import LightCone, boxes, kappa_maps, nbody, simulate_boxes
+from lensnb.readers import open_maps
+from lensnb.sims import LightCone, boxes, cut_maps, cutting, kappa_maps, nbody, simulate_boxes
 from lensnb.sims.born import born_map, born_weights, pixel_weights
 from lensnb.sims.boxes import plane_file
 from lensnb.sims.nbody import particle_positions, project, simulate_box
 from lensnb.sims.sample import boxes_of, make_sample, maps_of_box, sample_cone, shipped_boxes
 from lensnb.stats import band_averages, cutout_power, power_spectrum
+from lensnb.store import MapWriter
 from lensnb.theory import Cosmology
 
 pytest.importorskip("pyccl")
@@ -106,7 +109,7 @@ def test_pixels_average_the_plane(chi, shift):
     pixels that see it.
     """
     cone, n_pix = LightCone(), 64
-    weights = pixel_weights(cone, chi, n_pix, 5.0, shift).astype(float)
+    weights = pixel_weights(cone, chi, n_pix, 5.0, shift).toarray().astype(float)
     cells = (
         math.radians(5.0) * chi / cone.box_size * cone.plane_size / n_pix
     )  # a pixel's side in cells
@@ -263,6 +266,48 @@ def test_angles_and_distances_meet_in_the_spectrum(tmp_path):
         window = windows[inside].sum() / grid.multiplicity.numpy()[inside].sum()
         expected = born_weights(cone, 0.14)[1] ** 2 * cell**2 * window
         assert abs(found[:, i].mean() - expected) < 4 * found[:, i].std(ddof=1) / math.sqrt(24)
+
+
+@pytest.fixture
+def with_cone(folder):
+    """The planes of three boxes with the record of their light cone."""
+    write_json(folder / "cone.json", TWO.as_dict())
+    return folder
+
+
+def test_maps_are_cut_in_rounds_and_continued(with_cone, tmp_path, monkeypatch):
+    """A set that was stopped within a round ends as one that was not."""
+    monkeypatch.setattr(cutting, "A_ROUND", 4)
+    where = (with_cone, tmp_path / "set.zarr")
+    cut_maps([3, 5], *where, 6, z_source=0.1, n_pix=16)
+    found = open_maps(where[1])
+    assert found.simulation.tolist() == [3] * 4 + [5] * 4 + [3] * 2 + [5] * 2
+    expected = kappa_maps([3, 5], with_cone, 6, TWO, 0.1, n_pix=16)
+    for box in (3, 5):
+        same = expected[expected.simulation == box].maps.astype(np.float16)
+        assert np.array_equal(np.asarray(found[found.simulation == box].maps), same)
+    part = tmp_path / "part.zarr"
+    with MapWriter(part, 5.0, 0.1) as writer:
+        writer.append(np.asarray(found.maps[:5]), found.simulation[:5])
+    cut_maps([3, 5], with_cone, part, 6, z_source=0.1, n_pix=16)
+    assert np.array_equal(np.asarray(open_maps(part).maps), np.asarray(found.maps))
+    with pytest.raises(ValueError, match="holds maps of other boxes"):
+        cut_maps([3, 4], with_cone, part, 6, z_source=0.1, n_pix=16)
+
+
+def test_the_command_cuts_maps(with_cone, tmp_path, capsys):
+    out = tmp_path / "set.zarr"
+    words = [str(with_cone), str(out), "--maps", "2", "--pixels", "16", "--z-source", "0.1"]
+    assert main(["cut", "3", "5", *words]) == 0
+    assert len(open_maps(out)) == 6
+    assert main(["cut", "4", "5", *words]) == 1
+    assert "holds maps of other boxes" in capsys.readouterr().err
+    assert main(["cut", "6", "6", words[0], str(tmp_path / "new.zarr"), *words[2:]]) == 1
+    assert "box_00006.npy is missing" in capsys.readouterr().err
+    assert main(["cut", "3", "5", str(tmp_path), *words[1:]]) == 1
+    assert "cone.json is missing" in capsys.readouterr().err
+    assert main(["cut", "3", "5", *words[:2], "--maps", "0"]) == 1
+    assert "a box needs at least 1 map, found 0" in capsys.readouterr().err
 
 
 def test_a_missing_box_is_named(folder):

@@ -24,8 +24,8 @@ from torch import Tensor
 from ..data import SAMPLE
 from ..files import write_json
 from ..sims import LightCone
-from ..sims.boxes import begin_boxes, read_cone
-from ..sims.sample import MAPS_A_BOX, boxes_of, cone_from, sample_cone
+from ..sims.boxes import begin_boxes, cone_of
+from ..sims.sample import MAPS_A_BOX, boxes_of, sample_cone
 from ..stats import Statistic
 from .box_vectors import measure_boxes
 from .covariance import amplitude_and_tilt
@@ -204,7 +204,7 @@ def box_responses(
     differences = {}
     cones = {}
     for parameter, pair in folders.items():
-        low, high = (_cone_of(folder) for folder in pair)
+        low, high = (cone_of(folder) for folder in pair)
         step = _step(parameter, low, high)
         means = [_box_means(boxes, folder, statistics, workers) for folder in pair]
         differences[parameter] = {
@@ -231,20 +231,11 @@ def _box_means(
     workers: int,
 ) -> dict[str, np.ndarray]:
     """The mean vector of each box, shape ``(boxes, bins)``, by statistic."""
-    found = measure_boxes(boxes, folder, statistics, _cone_of(folder), workers)
+    found = measure_boxes(boxes, folder, statistics, cone_of(folder), workers)
     return {
         name: one.vectors.reshape(len(boxes), MAPS_A_BOX, -1).mean(1)
         for name, one in found.items()
     }
-
-
-def _cone_of(folder: str | Path) -> LightCone:
-    record = Path(folder) / "cone.json"
-    if not record.exists():
-        raise FileNotFoundError(
-            f"{record} is missing: run simulate_boxes with the cone of this folder first"
-        )
-    return cone_from(read_cone(record))
 
 
 def _step(parameter: str, low: LightCone, high: LightCone) -> float:

@@ -15,8 +15,9 @@ from ..renamed import moved
 from .born import kappa_maps
 from .boxes import simulate_boxes
 from .cone import LightCone
+from .cutting import cut_maps
 
-__all__ = ["LightCone", "kappa_maps", "simulate_boxes"]
+__all__ = ["LightCone", "cut_maps", "kappa_maps", "simulate_boxes"]
 
 __getattr__ = moved(
     __name__,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from .. import theory
@@ -48,7 +49,7 @@ def born_weights(cone: LightCone, z_source: float) -> np.ndarray:
 
 def pixel_weights(
     cone: LightCone, chi: float, n_pix: int, side_deg: float, shift: float
-) -> np.ndarray:
+) -> csr_array:
     """Matrix that averages a row of a plane over the pixels of a map.
 
     Linear interpolation of the periodic plane, averaged over points within each pixel that are at
@@ -62,18 +63,19 @@ def pixel_weights(
         shift: where on the plane the map starts, in units of the box.
 
     Returns:
-        float32, shape ``(n_pix, plane_size)``.
+        float32, sparse, shape ``(n_pix, plane_size)``.
     """
     cells = np.deg2rad(side_deg) * chi / cone.box_size * cone.plane_size  # side of the map
     fine = max(1, int(np.ceil(2 * cells / n_pix)))  # points in a pixel
     points = np.arange(n_pix * fine)
     x = (points + 0.5) * cells / (n_pix * fine) + shift * cone.plane_size
     i = np.floor(x).astype(int)
-    pixel = points // fine
-    matrix = np.zeros((n_pix, cone.plane_size), np.float32)
-    np.add.at(matrix, (pixel, i % cone.plane_size), (1 - (x - i)) / fine)
-    np.add.at(matrix, (pixel, (i + 1) % cone.plane_size), (x - i) / fine)
-    return matrix
+    right = x - i
+    cell = np.concatenate([i, i + 1]) % cone.plane_size
+    weight = np.concatenate([1 - right, right]) / fine
+    pixel = np.tile(points // fine, 2)
+    # weights of the same pixel and cell are added
+    return csr_array((weight.astype(np.float32), (pixel, cell)), (n_pix, cone.plane_size))
 
 
 def born_map(
@@ -142,15 +144,13 @@ def kappa_maps(
         FileNotFoundError: a box is missing.
         ValueError: the field is wider than the box, or a source lies behind the cone.
     """
-    _check_field(cone, side_deg)
+    check_field(cone, side_deg)
     redshifts = [float(z) for z in np.atleast_1d(z_sources)]
     kappa = np.empty((len(redshifts), len(boxes) * maps_per_box, n_pix, n_pix), np.float32)
     for b, box in enumerate(tqdm(boxes, desc="Born maps", unit="box")):
-        planes = _load_planes(folder, box)
-        for m in range(maps_per_box):
-            rng = np.random.default_rng([cone.seed, box, m])
-            maps = born_map(planes, cone, rng, redshifts, n_pix, side_deg)
-            kappa[:, b * maps_per_box + m] = maps
+        here = slice(b * maps_per_box, (b + 1) * maps_per_box)
+        numbers = range(maps_per_box)
+        kappa[:, here] = maps_through(box, numbers, folder, cone, redshifts, n_pix, side_deg)
     simulation = np.repeat(np.asarray(boxes), maps_per_box)
     provenance = {"made_by": "lensnb.sims", "cone": cone.as_dict(), "maps_per_box": maps_per_box}
     sets = [MapSet(k, side_deg, z, simulation, provenance) for k, z in zip(kappa, redshifts)]
@@ -159,7 +159,35 @@ def kappa_maps(
     return sets[0]
 
 
-def _check_field(cone: LightCone, side_deg: float) -> None:
+def maps_through(
+    box: int,
+    numbers: Sequence[int],
+    folder: str | Path,
+    cone: LightCone,
+    z_sources: Sequence[float],
+    n_pix: int,
+    side_deg: float,
+) -> np.ndarray:
+    """The maps of one box that have these numbers.
+
+    Args:
+        box: number of the box.
+        numbers: of the maps; each has a seed of its own.
+        folder, cone, z_sources, n_pix, side_deg: as for :func:`kappa_maps`.
+
+    Returns:
+        κ, float32, shape ``(len(z_sources), len(numbers), n_pix, n_pix)``.
+    """
+    planes = _load_planes(folder, box)
+    kappa = np.empty((len(z_sources), len(numbers), n_pix, n_pix), np.float32)
+    for m, number in enumerate(numbers):
+        rng = np.random.default_rng([cone.seed, box, number])
+        kappa[:, m] = born_map(planes, cone, rng, z_sources, n_pix, side_deg)
+    return kappa
+
+
+def check_field(cone: LightCone, side_deg: float) -> None:
+    """Refuse a field that is wider than the box at the last plane."""
     widest = float(np.deg2rad(side_deg) * cone.chi[-1])
     if widest > cone.box_size:
         raise ValueError(

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..files import atomic_write, write_json
-from .cone import DEFAULT, LightCone
+from .cone import DEFAULT, LightCone, cone_from
 from .nbody import simulate_box
 
 
@@ -157,6 +157,27 @@ def begin_boxes(folder: str | Path, cone: LightCone) -> None:
             f"{folder} holds boxes made with other settings (see {record}); "
             f"expected {cone.as_dict()}"
         )
+
+
+def cone_of(folder: str | Path) -> LightCone:
+    """The light cone of the boxes in a folder.
+
+    Raises:
+        FileNotFoundError: the folder has no record of it.
+        ValueError: the record cannot be read.
+    """
+    record = Path(folder) / "cone.json"
+    if not record.exists():
+        raise FileNotFoundError(
+            f"{record} is missing: run simulate_boxes with the cone of this folder first"
+        )
+    try:
+        return cone_from(read_cone(record))
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{record} does not hold the settings of a light cone ({error}); "
+            "expected them as lensnb wrote them"
+        ) from None
 
 
 def read_cone(record: Path) -> dict:

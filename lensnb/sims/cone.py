@@ -91,3 +91,9 @@ class LightCone:
 
 
 DEFAULT = LightCone()
+
+
+def cone_from(settings: dict) -> LightCone:
+    """A light cone from what :meth:`LightCone.as_dict` gave."""
+    cosmology = Cosmology(**settings["cosmology"])
+    return LightCone(**(settings | {"cosmology": cosmology}))

@@ -19,7 +19,7 @@ from ..files import atomic_write, write_json
 from ..theory import Cosmology
 from .born import kappa_maps
 from .boxes import simulate_boxes
-from .cone import DEFAULT, LightCone
+from .cone import DEFAULT, LightCone, cone_from
 
 MAPS_A_BOX = 32
 SHIPPED_BOXES = 32  # boxes a set whose maps are shipped
@@ -58,12 +58,6 @@ def sample_cone() -> LightCone:
     """The light cone that the shipped maps were cut from."""
     about = json.loads((SAMPLE / "sample.json").read_text())
     return cone_from(about["provenance"]["cone"])
-
-
-def cone_from(settings: dict) -> LightCone:
-    """A light cone from what :meth:`LightCone.as_dict` gave."""
-    cosmology = Cosmology(**settings["cosmology"])
-    return LightCone(**(settings | {"cosmology": cosmology}))
 
 
 def maps_of_box(box: int, folder: str | Path, cone: LightCone) -> MapSet:
