@@ -4,12 +4,14 @@
 * ``fields``: :class:`GaussianField`, periodic, of one or several channels;
 * ``cut_out``: :class:`CutOutField`, a Gaussian field on a window of the sky, and
   :func:`fit_field`, which chooses between the two;
+* ``conditional``: :class:`ConditionalField`, the field of maps of which another map is known;
 * ``lognormal``: :class:`LognormalField`;
 * ``mapping``: what a mapping of the pixels does to correlations;
 * ``smoothing``: :func:`smooth`.
 """
 
 from ..renamed import moved
+from .conditional import ConditionalField
 from .cut_out import CutOutField, fit_field
 from .fields import GaussianField, GaussianModes, RescaledField
 from .grid import ARCMIN, MapGrid
@@ -17,8 +19,8 @@ from .lognormal import LognormalField
 from .smoothing import smooth
 
 __all__ = [
-    "ARCMIN", "CutOutField", "GaussianField", "GaussianModes", "LognormalField", "MapGrid",
-    "RescaledField", "fit_field", "smooth",
+    "ARCMIN", "ConditionalField", "CutOutField", "GaussianField", "GaussianModes",
+    "LognormalField", "MapGrid", "RescaledField", "fit_field", "smooth",
 ]  # fmt: skip
 
 __getattr__ = moved(
