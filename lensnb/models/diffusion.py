@@ -17,7 +17,8 @@ may be. Its denoiser starts from the Gaussian field of y given this map:
 
 Untrained, such a model is the posterior of the Wiener filter for y. The field is stationary, so
 behind a mask this is an approximation: give the mask as a second condition, and the network learns
-what differs from place to place. :mod:`lensnb.mass_mapping` makes such sets.
+what differs from place to place. :mod:`lensnb.sims.mass_mapping` and
+:mod:`lensnb.sims.pairs` make such sets.
 """
 
 from __future__ import annotations
