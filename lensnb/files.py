@@ -223,14 +223,21 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict) ->
     return Path(path)
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, **about) -> Path:
+def save_checkpoint(path: str | Path, model: nn.Module, half: bool = False, **about) -> Path:
     """Write a model's weights and buffers, with what :func:`lensnb.models.load` needs.
 
     Args:
         path: the file.
         model: any model of :mod:`lensnb.models`; its ``family`` and ``config`` go into the header.
+        half: round the float32 weights to float16. The file is half as large, and a model that is
+            loaded from it has the rounded weights.
         about: further plain JSON values (step, settings, provenance).
     """
+    tensors = model.state_dict()
+    if half:
+        for name, weight in model.named_parameters():
+            if weight.dtype == torch.float32:
+                tensors[name] = weight.detach().half()
     header = {
         "family": model.family,
         "config": model.config,
@@ -238,7 +245,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, **about) -> Path:
         "torch": torch.__version__,
         **about,
     }
-    return write_tensors(path, model.state_dict(), header)
+    return write_tensors(path, tensors, header)
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:

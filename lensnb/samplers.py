@@ -382,36 +382,80 @@ def exponential(
     Raises:
         ValueError: the denoiser has no Gaussian field ``gaussian``.
     """
-    field = getattr(denoise, "gaussian", None)
-    if not isinstance(field, GaussianModes):
-        raise ValueError(
-            "the exponential sampler needs a denoiser with a Gaussian part, "
-            "such as a GaussianField, as its `gaussian`"
-        )
-    root = field.eigenvalues.sqrt()  # √λ
+    modes = WhitenedModes(denoise, x.dtype)
     levels = sigmas.tolist()
-
-    def size(sigma: float) -> Tensor:
-        return torch.hypot(root, root.new_tensor(sigma))  # √(λ + σ²)
-
-    def force(z: Tensor, sigma: float) -> Tensor:
-        if sigma == 0:
-            return torch.zeros_like(z)
-        here = field.from_modes(z * size(sigma)).to(x.dtype)
-        rest = _at(denoise, here, sigma) - field.denoise(here, sigma)  # r
-        return field.modes(rest, centred=True) * (size(sigma) / (root * sigma))
-
-    z = field.modes(x) / size(levels[0])
-    f = force(z, levels[0])
+    z = modes.of(x, levels[0])
+    f = modes.force(z, levels[0])
     trend = 0.0  # df/dθ, not known before the first step
     for sigma, following in pairwise(levels):
-        turn = torch.atan(following / root) - torch.atan(sigma / root)
+        turn = modes.turn(sigma, following)
         predicted = z - turn * (f + turn / 2 * trend)
-        f_next = force(predicted, following)
+        f_next = modes.force(predicted, following)
         z = z - turn * (f + f_next) / 2
         trend = (f_next - f) / turn
         f = f_next
-    return field.from_modes(z * size(levels[-1])).to(x.dtype)
+    return modes.maps(z, levels[-1])
+
+
+class WhitenedModes:
+    """The modes z, the angle θ and the force f of :func:`exponential`.
+
+    A noise level is a number, or a tensor without axes.
+
+    Args:
+        denoise: a denoiser with a Gaussian field ``gaussian``.
+        dtype: precision of the maps.
+
+    Raises:
+        ValueError: the denoiser has no Gaussian field.
+    """
+
+    def __init__(self, denoise: Denoise, dtype: torch.dtype):
+        field = getattr(denoise, "gaussian", None)
+        if not isinstance(field, GaussianModes):
+            raise ValueError(
+                "the exponential sampler needs a denoiser with a Gaussian part, "
+                "such as a GaussianField, as its `gaussian`"
+            )
+        self.denoise = denoise
+        self.field = field
+        self.dtype = dtype
+        self.root = field.eigenvalues.sqrt()  # √λ
+
+    def _size(self, sigma: float | Tensor) -> Tensor:
+        """√(λ + σ²)"""
+        return torch.hypot(self.root, torch.as_tensor(sigma, dtype=self.root.dtype))
+
+    def of(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Maps at a noise level → z."""
+        return self.field.modes(x) / self._size(sigma)
+
+    def maps(self, z: Tensor, sigma: float | Tensor) -> Tensor:
+        """The inverse of :meth:`of`."""
+        return self.field.from_modes(z * self._size(sigma)).to(self.dtype)
+
+    def turn(self, sigma: float | Tensor, following: float | Tensor) -> Tensor:
+        """The step in θ between two noise levels."""
+        return torch.atan(following / self.root) - torch.atan(sigma / self.root)
+
+    def force(
+        self, z: Tensor, sigma: float | Tensor, told: float | Tensor | None = None
+    ) -> Tensor:
+        """f, which vanishes at σ = 0.
+
+        Args:
+            z: modes.
+            sigma: their noise level.
+            told: the noise level that the network is told, if it is another one.
+        """
+        if sigma == 0:
+            return torch.zeros_like(z)
+        if told is None:
+            told = sigma
+        here = self.maps(z, sigma)
+        level = torch.as_tensor(told, dtype=here.dtype, device=here.device).expand(len(here))
+        rest = self.denoise(here, level) - self.field.denoise(here, told)  # r
+        return self.field.modes(rest, centred=True) * (self._size(sigma) / (self.root * sigma))
 
 
 def _at(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:

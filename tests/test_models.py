@@ -275,6 +275,19 @@ def test_a_checkpoint_needs_nothing_but_its_path(trained, tmp_path):
     assert torch.equal(loaded.sample(3, seeded(16)), trained.sample(3, seeded(16)))
 
 
+def test_weights_may_be_kept_in_half_the_precision(trained, tmp_path):
+    whole = save_checkpoint(tmp_path / "whole.safetensors", trained)
+    half = save_checkpoint(tmp_path / "half.safetensors", trained, half=True)
+    assert half.stat().st_size < whole.stat().st_size
+    loaded = dict(models.load(half).named_parameters())
+    for name, weight in trained.named_parameters():
+        expected = weight
+        if weight.dtype == torch.float32:
+            expected = weight.half().float()
+        assert loaded[name].dtype == weight.dtype
+        assert torch.equal(loaded[name], expected)
+
+
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(

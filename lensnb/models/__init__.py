@@ -2,7 +2,8 @@
 
 * ``contract``: what a model must have, the registry of families, and the checks that they share;
 * ``flow``: :class:`Flow`, a normalizing flow;
-* ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``;
+* ``diffusion``: :class:`Diffusion`, a score-based model, whose denoiser is in ``denoiser``, and
+  whose learned sampler with few calls is in ``few_calls``;
 * ``vae``: :class:`VAE`, a variational autoencoder, whose networks are in ``latents``;
 * ``gan``: :class:`GAN`, generative adversarial networks: ours, whose networks are in ``field_gan``
   and ``discriminator``, and the historic one in ``dcgan``;
@@ -11,6 +12,8 @@
 * ``rank_mapped``: :class:`RankMappedField`, a Gaussian field with the pixels of true maps;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
 * ``synthesis``: :class:`Synthesis`, maps that follow vectors of ``scattering_spectra``;
+* ``refined``: :class:`Refined`, any of them with a discriminant that decides which maps are kept,
+  by the numbers of ``map_numbers``;
 * ``drawing``: :func:`draw`, which writes many maps into a file.
 
 The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey
@@ -30,6 +33,7 @@ from .drawing import draw
 from .flow import Flow
 from .gan import GAN
 from .rank_mapped import RankMappedField
+from .refined import Refined
 from .synthesis import Synthesis
 from .trenf import TRENF
 from .vae import VAE
@@ -37,8 +41,8 @@ from .vectors import VectorFlow
 
 __all__ = [
     "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "Diffusion", "Flow", "RankMappedField",
-    "Synthesis", "VectorFlow", "card", "check_batch", "check_draw", "draw", "families", "load",
-    "register",
+    "Refined", "Synthesis", "VectorFlow", "card", "check_batch", "check_draw", "draw", "families",
+    "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")

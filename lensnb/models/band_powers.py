@@ -141,6 +141,11 @@ class BandPowers(nn.Module):
         return cls(weights, zero, zero + 1, values, largest=largest, field=gaussian)
 
     @property
+    def shape(self) -> list[int | bool]:
+        """What :meth:`of_shape` needs besides the field: maps, numbers, ``largest``."""
+        return [*self.values.shape, self.largest]
+
+    @property
     def numbers(self) -> int:
         """How many numbers a map has: the bands of all channels, and t."""
         return len(self.mean)

@@ -49,6 +49,7 @@ from ..transform import KappaTransform
 from .band_powers import BandPowers
 from .contract import blank_field, channels_of, check_batch, check_draw, map_shape, register
 from .denoiser import PREDICTIONS, Denoiser, Traced, for_each_map
+from .few_calls import FewCalls, learn_few_calls
 
 _FOLLOWED = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which held-out maps are measured
 LEVELS = ("lognormal", "linear", "cosine", "flow")
@@ -93,6 +94,8 @@ class Diffusion(nn.Module):
         obey: whether maps of one channel follow their band powers by construction. The Gaussian
             field follows those of each map (:meth:`BandPowers.field`), and drawn maps get exactly
             the numbers that belong to what they were given (:meth:`BandPowers.enforced`).
+        calls: of a learned sampler with few calls, for a checkpoint to fill; 0 for none. See
+            :meth:`learn_few_calls`.
         conditions: what else the model is conditioned on, fitted to the training set; None for
             nothing.
 
@@ -125,6 +128,7 @@ class Diffusion(nn.Module):
         unet: dict | None = None,
         band_powers: BandPowers | None = None,
         obey: bool = True,
+        calls: int = 0,
         conditions: Conditions | None = None,
     ):
         super().__init__()
@@ -159,10 +163,11 @@ class Diffusion(nn.Module):
             "unet": unet,
             "band_powers": None,
             "obey": obey,
+            "calls": calls,
             "given": conditions.config,
         }
         if band_powers is not None:
-            self.config["band_powers"] = [*band_powers.values.shape, band_powers.largest]
+            self.config["band_powers"] = band_powers.shape
             band_powers.attach(gaussian)
         self.transform = transform
         self.band_powers = band_powers
@@ -175,6 +180,9 @@ class Diffusion(nn.Module):
         self.denoiser = Denoiser(network, gaussian, prediction)
         self.criterion = criterion
         self.sigma_range = tuple(sigma_range)
+        self.few_calls = None
+        if calls:
+            self.few_calls = FewCalls(calls, self.sigma_range).requires_grad_(False)
 
     strength = old_attribute("strength", "band_powers")
 
@@ -205,8 +213,7 @@ class Diffusion(nn.Module):
         powers = None
         shape = config.pop("band_powers", None)
         if shape:
-            maps, numbers, largest = shape
-            powers = BandPowers.of_shape(gaussian, maps, numbers, largest)
+            powers = BandPowers.of_shape(gaussian, *shape)
         return cls(
             transform=KappaTransform.blank(channels),
             gaussian=gaussian,
@@ -355,8 +362,8 @@ class Diffusion(nn.Module):
         self,
         n: int,
         generator: torch.Generator | None = None,
-        steps: int | Tensor = 12,
-        sampler: Callable[..., Tensor] = exponential,
+        steps: int | Tensor | None = None,
+        sampler: Callable[..., Tensor] | None = None,
         batch: int = 64,
         given: Given | None = None,
     ) -> Tensor:
@@ -367,8 +374,10 @@ class Diffusion(nn.Module):
             generator: source of randomness; each map gets its own seed from it.
             steps: number of steps, with the noise levels of
                 :func:`~lensnb.samplers.karras_sigmas`. Or the decreasing levels themselves, such
-                as ``ddpm_sigmas(250)`` or ``flow_sigmas(50)``.
-            sampler: a sampler of :mod:`lensnb.samplers`, or a function with the same arguments.
+                as ``ddpm_sigmas(250)`` or ``flow_sigmas(50)``. By default 12.
+            sampler: a sampler of :mod:`lensnb.samplers`, or a function with the same arguments. By
+                default :func:`~lensnb.samplers.exponential`. Without steps and sampler, a model
+                that has learned a sampler with few calls takes that one.
             batch: maps made at once; it changes the result by rounding only.
             given: conditions, one value for each map or one for all. A model with band powers also
                 takes ``band_powers``, standardised as by ``model.band_powers``. By default they
@@ -380,9 +389,7 @@ class Diffusion(nn.Module):
         given = check_draw(self, n, given)
         powers = given.pop("band_powers", None)
         noise = MapNoise(n, generator)
-        sigmas = steps
-        if not isinstance(steps, Tensor):
-            sigmas = karras_sigmas(steps, *self.sigma_range)
+        sigmas, sampler = self._levels(steps, sampler)
         device = self.transform.mean.device
         drawn = []
         for start in range(0, n, batch):
@@ -394,6 +401,28 @@ class Diffusion(nn.Module):
             drawn.append(self._sample_batch(noise[part], sigmas, sampler, conditions, own))
         return torch.cat(drawn)
 
+    def _levels(
+        self, steps: int | Tensor | None, sampler: Callable[..., Tensor] | None
+    ) -> tuple[Tensor, Callable[..., Tensor]]:
+        """The noise levels and the sampler to use."""
+        if steps is None and sampler is None and self.few_calls is not None:
+            return self.few_calls.sigmas(), self.few_calls
+        if steps is None:
+            steps = 12
+        if not isinstance(steps, Tensor):
+            steps = karras_sigmas(steps, *self.sigma_range)
+        return steps, sampler or exponential
+
+    def learn_few_calls(self, calls: int = 4, **how) -> None:
+        """Learn a sampler with few calls of the network; ``sample`` then uses it by default.
+
+        Args:
+            calls: calls of the network for a map.
+            how: arguments of :func:`lensnb.models.few_calls.learn_few_calls`.
+        """
+        self.few_calls = learn_few_calls(self, calls, **how)
+        self.config["calls"] = calls
+
     def _sample_batch(
         self,
         noise: MapNoise,
@@ -402,24 +431,45 @@ class Diffusion(nn.Module):
         given: Given,
         powers: Tensor | None,
     ) -> Tensor:
+        powers = self._powers(noise, powers)
         settled = None
-        if self.band_powers is not None:
-            # drawn also if they are given, so that one seed always has the same noise
-            drawn = self.band_powers.sample(noise)
-            powers = drawn if powers is None else wide(powers)
         if self._obeys:
-            white = self.band_powers.white(noise)
-            settled = self.band_powers.settled(powers, white)
+            settled = self.band_powers.settled(powers, self.band_powers.white(noise))
+        denoise, x = self._begin(noise, sigmas[0], given, powers)
+        y = sampler(denoise, x, sigmas, noise)
+        if settled is not None:
+            y = self.band_powers.enforced(y, settled)
+        return self.transform.inverse(y).float()
+
+    def _powers(self, noise: MapNoise, powers: Tensor | None) -> Tensor | None:
+        """The band powers of new maps: those that are given, or drawn ones."""
+        if self.band_powers is None:
+            return None
+        # drawn also if they are given, so that one seed always has the same noise
+        drawn = self.band_powers.sample(noise)
+        if powers is None:
+            return drawn
+        return wide(powers)
+
+    def _begin(
+        self, noise: MapNoise, sigma: float | Tensor, given: Given, powers: Tensor | None
+    ) -> tuple[Denoise, Tensor]:
+        """The denoiser of new maps, and the maps at the highest noise level."""
         denoise = self.conditioned(powers, given)
         like = self.transform.mean  # the sampler computes in float64
         shape = map_shape(self)
         # At the highest level maps are almost Gaussian, so the Gaussian field is the start.
         clean = denoise.gaussian.colour(noise(shape, like))
-        x = clean + float(sigmas[0]) * noise(shape, like)
-        y = sampler(denoise, x, sigmas, noise)
-        if settled is not None:
-            y = self.band_powers.enforced(y, settled)
-        return self.transform.inverse(y).float()
+        return denoise, clean + float(sigma) * noise(shape, like)
+
+    def begin(self, noise: MapNoise, sigma: float | Tensor) -> tuple[Denoise, Tensor]:
+        """What a sampler starts from: the denoiser of new maps, and them at a noise level.
+
+        Args:
+            noise: noise of each map, also for the band powers that are drawn.
+            sigma: the highest noise level.
+        """
+        return self._begin(noise, sigma, {}, self._powers(noise, None))
 
     @torch.no_grad()
     def realised(self, maps: Tensor, generator: torch.Generator | None = None) -> Realised:
@@ -631,4 +681,4 @@ def _of_this_version(config: dict) -> dict:
         config["band_powers"] = config.pop("strength")
     if config.get("band_powers") and len(config["band_powers"]) == 2:
         config["band_powers"] = [*config["band_powers"], False]
-    return {"channels": 1, "gaussian": "periodic", "obey": False} | config
+    return {"channels": 1, "gaussian": "periodic", "obey": False, "calls": 0} | config

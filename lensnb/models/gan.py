@@ -134,8 +134,9 @@ class GAN(nn.Module):
                 raise ValueError(
                     "a condition is called band_powers, as the model's own; expected another name"
                 )
-            config["band_powers"] = list(self.band_powers.values.shape)
-            numbers += self.band_powers.bands
+            config["band_powers"] = self.band_powers.shape
+            self.band_powers.attach(gaussian)
+            numbers += self.band_powers.numbers
         maps = channels_of_conditions(self.conditions, self.n)
         return FieldGAN(gaussian, config["widths"], numbers, maps, config["penalty"])
 
@@ -152,7 +153,7 @@ class GAN(nn.Module):
         powers = None
         shape = config.pop("band_powers")
         if shape:
-            powers = BandPowers.of_shape(n, *shape, channels)
+            powers = BandPowers.of_shape(gaussian, *shape)
         given = config.pop("given")
         conditions = None
         if given:
@@ -176,7 +177,7 @@ class GAN(nn.Module):
         """What ``sample`` can be given besides: the band powers, if the model has them."""
         if self.band_powers is None:
             return {}
-        return {"band_powers": Condition((self.band_powers.bands,), "numbers")}
+        return {"band_powers": Condition((self.band_powers.numbers,), "numbers")}
 
     def _known(self, given: Given, powers: Tensor | None) -> Known:
         """The conditions as the networks get them."""
@@ -217,7 +218,7 @@ class GAN(nn.Module):
         y = self.transform(batch)
         powers = None
         if self.band_powers is not None:
-            white = _white((len(y), self.band_powers.bands), generator, y)
+            white = _white((len(y), self.band_powers.numbers), generator, y)
             powers = self.band_powers.blur(self.band_powers(y), white)
         known = self._known(given, powers)
         white = _white((len(y), *self.networks.latent_shape), generator, y)

@@ -1,0 +1,392 @@
+"""Which family of generators is worth most? All of them, on the same maps, for the same time.
+
+    lensnb simulate 0 31 PLANES --sigma8 0.8121 --workers 2      # the 32 training boxes
+    lensnb cut 0 31 PLANES training.zarr --maps 4096
+    python benchmarks/families.py run --training training.zarr               # all, 30 minutes each
+    python benchmarks/families.py run flow GAN --training training.zarr --boxes 4
+    python benchmarks/families.py run flow --training training.zarr --seed 1 --minutes 60
+    python benchmarks/families.py table --output docs/families.md
+
+A *run* is one family, a number of training boxes, a time, and a seed of the weights and of the
+order of the maps. The training lasts the given time on one core (``--threads``), on maps of the
+first boxes of the set, with the 8 symmetries. How many steps fill the time is measured before.
+The κ transform, the Gaussian field and the band powers are fitted to 8,192 maps of these boxes.
+Then 4,096 maps are drawn (of a slow family 1,024) and judged by the fidelity report, against the
+8,192 stored maps of truth and null each. Baselines that are only fitted have no time.
+
+The training maps themselves are judged, too (``"own maps"``): 8,192 of them, by their plain
+covariance, and by three ways to improve a covariance of few simulations. A family is worth its
+training only if its effective number of maps is larger.
+
+Everything is kept in ``--folder``: an interrupted run goes on, and a finished one is not done
+again. So two commands with other names or seeds can run side by side, each on a core of its own.
+``table`` writes the page from all that are finished. It has a table for each number of boxes and
+each time. Where a family has several seeds, it shows their mean, and ± is the scatter of seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
+    sys.path[0] = str(Path(__file__).parents[1])
+
+from benchmarks.family_rows import ENTRIES, Entry
+from benchmarks.generator_tables import answers_in_short
+from lensnb.compare import NULL, FidelityReport, compare
+from lensnb.compare.covariance import eigenvectors
+from lensnb.compare.effective import EffectiveMaps, Worth
+from lensnb.compare.rows import QUANTITIES
+from lensnb.compare.sets import BOTH, TRUTH
+from lensnb.data import MapSet, load_sample, random_symmetry
+from lensnb.ensemble import (
+    Ensemble,
+    nercome_covariance,
+    rotation_invariant_covariance,
+    shrunk_covariance,
+)
+from lensnb.files import atomic_write, write_json
+from lensnb.readers import open_maps
+from lensnb.train import Checks, Settings, fit, watch
+
+FITTED = 8192  # maps that the parts without a training are fitted to
+SHOWN = (
+    "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area",
+    "scatter of the mean of a map", "seam: correlation of opposite edges",
+    "maps with a pixel > 12σ", "classifier on statistics", "classifier on maps", "effective maps",
+)  # fmt: skip
+OWN = "own maps"
+SHRUNK = {
+    "own maps, Ledoit–Wolf": shrunk_covariance,
+    "own maps, rotation-invariant": rotation_invariant_covariance,
+    "own maps, NERCOME": nercome_covariance,
+}
+INTRODUCTION = """Made by `python benchmarks/families.py run` and `… table --output docs/families.md`; its docstring
+explains the method. The columns are explained in the
+[questions](faq.md#what-do-the-rows-of-the-report-mean). ± is one standard error of a report, or the scatter of
+trainings where there are several. A symbol after a number says: = as the simulations, * off, ? cannot tell. Models
+are compared with truth and null together, the null with the truth."""
+
+
+# ---------------------------------------------------------------- one run
+
+
+def folder_of(name: str, options: argparse.Namespace) -> Path:
+    """Where a run keeps what it knows."""
+    words = re.sub(r"\W+", "-", name.lower())
+    run = f"{words}-{options.boxes}-boxes-{options.minutes:g}-minutes-{options.seed}"
+    return options.folder / run
+
+
+def maps_of_boxes(path: Path, boxes: int) -> MapSet:
+    """The maps of the first boxes of a set.
+
+    Raises:
+        ValueError: the set has fewer.
+    """
+    maps = open_maps(path)
+    found = maps.simulations
+    if not 1 <= boxes <= len(found):
+        raise ValueError(f"{path} has maps of {len(found)} boxes, which are not {boxes}")
+    if boxes == len(found):
+        return maps
+    return maps[np.isin(maps.simulation, found[:boxes])]
+
+
+def run(name: str, entry: Entry, options: argparse.Namespace) -> dict:
+    """Build, train, draw and judge one family; what the folder has is not done again."""
+    folder = folder_of(name, options)
+    file = folder / "run.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    maps = maps_of_boxes(options.training, options.boxes)
+    torch.manual_seed(options.seed)
+    model = entry.build(maps[:FITTED].tensor())
+    seconds, images = 0.0, 0
+    if entry.lr:
+        seconds, images = train(name, model, entry, maps, folder, options)
+    model.eval()
+    started = time.perf_counter()
+    drawn = model.sample(entry.drawn, torch.Generator().manual_seed(1 + options.seed))
+    map_s = (time.perf_counter() - started) / entry.drawn
+    report = judged(name, model, drawn, maps[:FITTED], options)
+    with atomic_write(folder / "report.txt") as text:
+        text.write(f"{report}\n".encode())
+    found = {
+        "name": name,
+        "boxes": options.boxes,
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training_s": seconds,
+        "images": images,
+        "drawn": entry.drawn,
+        "map_s": map_s,
+        "bits": bits(model),
+        "found": numbers_of(report, name),
+        "null": numbers_of(report, NULL),
+    }
+    write_json(file, found)
+    return found
+
+
+def run_own(options: argparse.Namespace) -> dict:
+    """Judge the training maps themselves, and their shrunk covariances."""
+    folder = folder_of(OWN, options)
+    file = folder / "run.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    maps = maps_of_boxes(options.training, options.boxes)[:FITTED]
+    truth, null = load_sample("truth"), load_sample("null")
+    report = compare(truth, null, {OWN: maps}, rounds=options.rounds)
+    joint = {
+        name: Ensemble.join(report.ensembles[name].values()) for name in (TRUTH, NULL, BOTH, OWN)
+    }
+    worth = EffectiveMaps(joint[BOTH], eigenvectors([joint[TRUTH], joint[NULL]]))
+    found = {
+        "name": OWN,
+        "boxes": options.boxes,
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "found": numbers_of(report, OWN),
+        "null": numbers_of(report, NULL),
+        "shrunk": {name: worth_of(worth, f, joint[OWN]) for name, f in SHRUNK.items()},
+    }
+    write_json(file, found)
+    return found
+
+
+def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> str:
+    """The effective number of maps of a shrunk covariance; a dash if it cannot be made."""
+    varying = np.flatnonzero(np.ptp(own.vectors, axis=0) > 0)  # a rare peak may be in no map
+    covariance = np.zeros((own.vectors.shape[1],) * 2)
+    found = Worth(np.nan, np.nan)
+    try:
+        covariance[np.ix_(varying, varying)] = estimator(
+            Ensemble(own.vectors[:, varying], own.simulation)
+        )
+        found = worth.of_covariance(covariance)
+    except ValueError as error:  # too few simulations for it
+        print(f"{estimator.__name__}: {error}")
+    quantity = next(one for one in QUANTITIES if one.name == "effective maps")
+    return quantity.text(found)
+
+
+def train(
+    name: str,
+    model: nn.Module,
+    entry: Entry,
+    maps: MapSet,
+    folder: Path,
+    options: argparse.Namespace,
+) -> tuple[float, int]:
+    """Train for the time of the options; gives the seconds, and the images that were seen."""
+    settings = Settings(
+        steps_of(model, entry, maps, folder, options),
+        batch=options.batch,
+        lr=entry.lr,
+        ema=entry.ema,
+        augment=random_symmetry,
+        seed=options.seed,
+    )
+    every = max(1, settings.steps // 20)
+    records = fit(model, maps, settings, checks=Checks(every=every), folder=folder)
+    last = watch(records, settings.steps, name)[-1]
+    if last.get("stopped") == "interrupted":
+        raise KeyboardInterrupt
+    return last["seconds"], last["images"]
+
+
+def steps_of(
+    model: nn.Module, entry: Entry, maps: MapSet, folder: Path, options: argparse.Namespace
+) -> int:
+    """How many steps fill the time, measured once, on a copy of the model."""
+    plan = folder / "plan.json"
+    if plan.exists():
+        return json.loads(plan.read_text(encoding="utf-8"))["steps"]
+    settings = Settings(24, batch=options.batch, lr=entry.lr, augment=random_symmetry)
+    records = fit(copy.deepcopy(model), maps, settings, checks=Checks(every=1))
+    spent = [record["seconds"] for record in records]
+    steps = max(2, round(60 * options.minutes / float(np.median(np.diff(spent)))))
+    write_json(plan, {"steps": steps})
+    return steps
+
+
+def judged(
+    name: str, model: nn.Module, drawn: Tensor, train: MapSet, options: argparse.Namespace
+) -> FidelityReport:
+    """The report on the maps that a model made."""
+    given = {}
+    if getattr(model, "band_powers", None) is not None:
+        generator = torch.Generator().manual_seed(1 + options.seed)
+        given[name] = model.realised(drawn, generator)
+    truth, null = load_sample("truth"), load_sample("null")
+    return compare(truth, null, {name: drawn}, train, given=given, rounds=options.rounds)
+
+
+@torch.no_grad()
+def bits(model: nn.Module) -> float | None:
+    """Bits per dimension of the truth; None without a density."""
+    if not hasattr(model, "log_prob") or hasattr(model, "denoiser"):
+        return None
+    truth = load_sample("truth").tensor()
+    log_prob = torch.cat([model.log_prob(part).double() for part in truth.split(64)])
+    return float(-log_prob.mean() / (math.log(2) * truth[0].numel()))
+
+
+def numbers_of(report: FidelityReport, name: str) -> dict[str, dict]:
+    """All numbers of one set: value, text, symbol of the answer."""
+    found = {}
+    for row in report.rows():
+        estimate = row.estimates[name]
+        found[row.quantity.name] = estimate.as_json() | {
+            "text": row.quantity.text(estimate),
+            "symbol": row.answers[name].symbol,
+        }
+    found["answers"] = {"text": answers_in_short(report.rows(), name)}
+    return found
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page(runs: list[dict]) -> Iterator[str]:
+    """The page, with a table for each number of boxes and each time."""
+    yield "# Which generator?"
+    yield ""
+    yield INTRODUCTION
+    kinds = sorted({(run["boxes"], run["minutes"]) for run in runs}, reverse=True)
+    for boxes, minutes in kinds:
+        here = [run for run in runs if (run["boxes"], run["minutes"]) == (boxes, minutes)]
+        yield ""
+        yield f"## {boxes} training boxes, {minutes:g} minutes on one core"
+        yield ""
+        yield from fidelity_table(here)
+        yield ""
+        yield from cost_table(here)
+
+
+def fidelity_table(runs: list[dict]) -> Iterator[str]:
+    """What the report says of each family."""
+    columns = [*SHOWN, "all rows"]
+    yield f"| | {' | '.join(columns)} |"
+    yield "|---|" + "--:|" * len(columns)
+    null = runs[0]["null"]
+    yield f"| null | {' | '.join(cell(column, [null]) for column in columns)} |"
+    for name in [OWN, *ENTRIES]:
+        found = [run["found"] for run in runs if run["name"] == name]
+        if found:
+            yield f"| {name} | {' | '.join(cell(column, found) for column in columns)} |"
+    for run in runs:
+        for name, text in run.get("shrunk", {}).items():
+            cells = [text if column == "effective maps" else "" for column in columns]
+            yield f"| {name} | {' | '.join(cells)} |"
+
+
+def cell(column: str, found: list[dict]) -> str:
+    """A number of one family, of one seed or of several."""
+    key = {"all rows": "answers"}.get(column, column)
+    if any(key not in one for one in found):
+        return "–"
+    first = found[0][key]
+    if key == "answers" or len(found) == 1:
+        return f"{first['text']} {first.get('symbol', '')}".rstrip()
+    values = np.array([one[key]["value"] for one in found], float)
+    symbols = "".join(one[key]["symbol"] for one in found)
+    if column == "effective maps":
+        return f"{' / '.join(one[key]['text'] for one in found)} {symbols}"
+    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f} {symbols}"
+
+
+def cost_table(runs: list[dict]) -> Iterator[str]:
+    """What each family costs."""
+    columns = ["what it is", "parameters", "training", "images", "bits per dimension", "a map"]
+    yield f"| | {' | '.join(columns)} | seeds |"
+    yield "|---|---|" + "--:|" * len(columns)
+    for name, entry in ENTRIES.items():
+        found = [run for run in runs if run["name"] == name]
+        if not found:
+            continue
+        first = found[0]
+        density = "–"
+        if first["bits"] is not None:
+            density = f"{np.mean([run['bits'] for run in found]):.4f}"
+        cells = [
+            entry.text,
+            f"{first['parameters']:,}",
+            f"{np.mean([run['training_s'] for run in found]) / 60:.0f} min",
+            f"{np.mean([run['images'] for run in found]):,.0f}",
+            density,
+            f"{1000 * np.mean([run['map_s'] for run in found]):.1f} ms",
+        ]
+        yield f"| {name} | {' | '.join(cells)} | {len(found)} |"
+
+
+# ---------------------------------------------------------------- the command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = options.add_argument
+    add("what", choices=["run", "table"])
+    add("names", nargs="*", help="families; without: all")
+    add("--training", type=Path, help="set of training maps, as by lensnb cut")
+    add("--folder", type=Path, default=Path("runs/families"), help="all that was found")
+    add("--boxes", type=int, default=32, help="training boxes, the first of the set")
+    add("--minutes", type=float, default=30, help="of training, each")
+    add("--seed", type=int, default=0, help="of the weights and of the order of the maps")
+    add("--batch", type=int, default=32, help="maps a step")
+    add("--threads", type=int, default=1, help="cores of a run")
+    add("--rounds", type=int, default=200, help="of the bootstrap, for the errors")
+    add("--output", type=Path, help="Markdown file to write; printed in any case")
+    return options
+
+
+def finished(folder: Path) -> list[dict]:
+    """All finished runs."""
+    files = sorted(folder.glob("*/run.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def main() -> None:
+    """Run families, or write the page."""
+    parse = parser()
+    options = parse.parse_args()
+    known = [OWN, *ENTRIES]
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parse.error(f"there is no family {unknown[0]!r}; there are {', '.join(known)}")
+    if options.what == "table":
+        text = "\n".join(page(finished(options.folder))) + "\n"
+        if options.output:
+            options.output.write_text(text, encoding="utf-8")
+        print(text)
+        return
+    if options.training is None:
+        parse.error("run needs --training, a set as lensnb cut makes it")
+    torch.set_num_threads(options.threads)
+    for name in options.names or known:
+        if name == OWN:
+            found = run_own(options)
+        else:
+            found = run(name, ENTRIES[name], options)
+        print(f"{name}: {found['found']['answers']['text']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

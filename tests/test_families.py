@@ -1,0 +1,85 @@
+"""The comparison of families, at a size that takes seconds."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_experiments import small_sample
+
+from benchmarks import families
+from lensnb.store import MapWriter
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """The command on small maps, which keeps what it finds in a folder of the test."""
+    train = small_sample("train")
+    with MapWriter(tmp_path / "training.zarr", train.side_deg, 1.0) as writer:
+        writer.append(train.maps, train.simulation)
+    monkeypatch.setattr(families, "load_sample", small_sample)
+    few = {name: replace(entry, drawn=24) for name, entry in families.ENTRIES.items()}
+    monkeypatch.setattr(families, "ENTRIES", few)
+    tiny = ["--folder", str(tmp_path / "runs"), "--minutes", "0.001", "--batch", "4"]
+    tiny += ["--rounds", "20", "--training", str(tmp_path / "training.zarr"), "--boxes", "12"]
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["families.py", *tiny, *words])
+        families.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_families_are_run_once_and_told(command, tmp_path):
+    out = command("run", "lognormal", "TRENF")
+    assert "lognormal: " in out and "TRENF: " in out
+    runs = tmp_path / "runs"
+    files = sorted(runs.glob("*/run.json"))
+    assert [file.parent.name for file in files] == [
+        f"{name}-12-boxes-0.001-minutes-0" for name in ("lognormal", "trenf")
+    ]
+    before = [file.stat().st_mtime_ns for file in files]
+    command("run", "lognormal", "TRENF")
+    assert [file.stat().st_mtime_ns for file in files] == before
+    found = json.loads(files[1].read_text())
+    assert found["images"] > 0 and found["parameters"] > 100 and found["bits"] is not None
+    text = command("table", "--output", str(tmp_path / "page.md"))
+    assert (tmp_path / "page.md").read_text() in text
+    assert "## 12 training boxes, 0.001 minutes on one core" in text
+    assert text.count("| TRENF | ") == 2 and "| null | " in text
+
+
+def test_the_training_maps_are_judged_beside_the_families(command, tmp_path):
+    command("run", "own maps")
+    found = json.loads((tmp_path / "runs/own-maps-12-boxes-0.001-minutes-0/run.json").read_text())
+    assert set(found["shrunk"]) == set(families.SHRUNK)
+    text = command("table")
+    assert "| own maps | " in text and "| own maps, Ledoit–Wolf | " in text
+
+
+def test_several_seeds_show_their_scatter(command, tmp_path):
+    command("run", "TRENF")
+    command("run", "TRENF", "--seed", "1")
+    files = (tmp_path / "runs").glob("*/run.json")
+    values = [json.loads(file.read_text())["found"]["C_ℓ mean"]["value"] for file in files]
+    assert values[0] != values[1]
+    expected = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    assert f"| TRENF | {expected} " in command("table")
+
+
+@pytest.mark.parametrize("name", families.ENTRIES)
+def test_every_family_is_made(name):
+    model = families.ENTRIES[name].build(small_sample("train").tensor())
+    assert model.sample(2).shape == (2, 16, 16)
+
+
+def test_a_family_that_does_not_exist(command, capsys):
+    with pytest.raises(SystemExit):
+        command("run", "cosmogan")
+    assert "there is no family 'cosmogan'; there are own maps, Gaussian" in capsys.readouterr().err
+
+
+def test_more_boxes_than_the_set_has(command):
+    with pytest.raises(ValueError, match="has maps of 12 boxes, which are not 13"):
+        command("run", "Gaussian", "--boxes", "13")
