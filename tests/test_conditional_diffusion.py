@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_samplers import DOUBLE, cut_out_field, red_field, seeded
+from test_samplers import DOUBLE, GRID, cut_out_field, red_field, seeded
 
 from lensnb import models
 from lensnb.data import MapSet, random_symmetry
@@ -124,6 +124,30 @@ def test_inputs_of_the_network_have_unit_size():
     assert known.channels.shape == (400, 2, N, N)  # m and the standardised map
     for one in (*inputs.unbind(1), known.channels[:, 1]):
         assert float(one.square().mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_noise_levels_are_in_units_of_what_is_left_open(monkeypatch):
+    """Of a field with unit variance and noise of 0.05, which leaves almost 0.05 open."""
+    one = red_field().variance
+    joint = GaussianField(torch.stack([one, one, one, one + 0.05**2]).reshape(2, 2, *one.shape))
+    model, seen = untrained(ConditionalField(joint, {"noisy": 1}, torch.tensor([0.01]))), []
+    denoiser = model.denoiser
+    residual = denoiser.residual
+
+    def spy(y, x, sigma, *known):
+        seen.append(sigma)
+        return residual(y, x, sigma, *known)
+
+    monkeypatch.setattr(denoiser, "residual", spy)
+    kappa, noisy = pairs(denoiser.gaussian, 200, 19)
+    model.loss(kappa, seeded(20), {"noisy": noisy})
+    model.losses(kappa, seeded(20), {"noisy": noisy})
+    left = float((one * 0.05**2 / (one + 0.05**2) * GRID.multiplicity).sum() / N**2) ** 0.5
+    assert 0.9 * 0.05 < left < 0.05
+    assert float(seen[0].log().mean()) == pytest.approx(math.log(left) - 0.5, abs=0.02)
+    assert [float(one[0]) / left for one in seen[1:]] == pytest.approx([0.1, 0.3, 1, 3, 10])
+    levels, _ = model._levels(5, None)
+    assert float(levels[0]) / left == pytest.approx(20)
 
 
 def test_a_map_of_two_channels_can_be_given_another_map():

@@ -77,7 +77,8 @@ class Diffusion(nn.Module):
             the posterior mean, which samplers need. The reference study uses ``F.l1_loss``.
             ``F.huber_loss`` is also known to checkpoints.
         sigma_range: lowest and highest noise level of the samplers, in units of the standard
-            deviation of transformed maps.
+            deviation of transformed maps; with a conditional field, of what the condition leaves
+            open. Levels of the training have the same unit.
         prediction: what the network predicts: ``"residual"``, ``"noise"``, ``"data"``, ``"v"`` or
             ``"velocity"``.
         levels: noise levels of the training: ``"lognormal"`` (as in EDM; also the logit-normal t
@@ -288,6 +289,14 @@ class Diffusion(nn.Module):
         return isinstance(self.denoiser.gaussian, ConditionalField)
 
     @property
+    def _unit(self) -> float:
+        """The unit of noise levels: the scatter of what a condition leaves open, or 1."""
+        if not self._follows:
+            return 1.0
+        rest = self.denoiser.gaussian.rest
+        return math.sqrt(float(rest.mode_mean(lambda variance: variance)))
+
+    @property
     def _obeys(self) -> bool:
         """Whether maps follow their band powers by construction."""
         return self.band_powers is not None and self.config["obey"] and self.channels == 1
@@ -307,7 +316,7 @@ class Diffusion(nn.Module):
             generator: source of noise levels and noise.
             given: conditions of the maps.
         """
-        sigma = self._training_sigmas(len(batch), generator)
+        sigma = self._unit * self._training_sigmas(len(batch), generator)
         return self._loss(batch, sigma, generator, given)
 
     def losses(
@@ -322,7 +331,7 @@ class Diffusion(nn.Module):
         """
         found = {}
         for sigma in _FOLLOWED:
-            sigmas = torch.full((len(batch),), sigma)
+            sigmas = torch.full((len(batch),), sigma * self._unit)
             found[f"σ = {sigma:g}"] = self._loss(batch, sigmas, generator, given)
         return found
 
@@ -410,7 +419,7 @@ class Diffusion(nn.Module):
         if steps is None:
             steps = 12
         if not isinstance(steps, Tensor):
-            steps = karras_sigmas(steps, *self.sigma_range)
+            steps = self._unit * karras_sigmas(steps, *self.sigma_range)
         return steps, sampler or exponential
 
     def learn_few_calls(self, calls: int = 4, **how) -> None:
@@ -546,7 +555,7 @@ class Diffusion(nn.Module):
         """
         given = check_batch(self, kappa, given)
         noise = MapNoise(len(kappa), generator)
-        sigmas = karras_sigmas(steps, *self.sigma_range).flip(0)
+        sigmas = self._unit * karras_sigmas(steps, *self.sigma_range).flip(0)
         found = []
         for start in range(0, len(kappa), batch):
             part = slice(start, start + batch)
