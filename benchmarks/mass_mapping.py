@@ -102,11 +102,17 @@ def trained(model: Diffusion, pairs: MapSet, survey: ShearSurvey, options) -> di
     """Train the model in its folder; returns the last record."""
     augment = partial(survey.renewed, side_deg=pairs.side_deg)
     settings = Settings(1, batch=options.batch, augment=augment, seed=options.seed)
-    plan = options.folder / "plan.json"
-    if not plan.exists():  # a training that resumes keeps its steps
+    file = options.folder / "plan.json"
+    if not file.exists():  # a training that resumes keeps its steps
         steps = steps_in(options.minutes, model, pairs, settings)
-        write_json(plan, {"steps": steps})
-    steps = json.loads(plan.read_text())["steps"]
+        write_json(file, {"minutes": options.minutes, "steps": steps})
+    plan = json.loads(file.read_text())
+    if plan["minutes"] != options.minutes:
+        raise SystemExit(
+            f"{options.folder} has a training of {plan['minutes']:g} minutes; expected the same "
+            "--minutes, or another --folder"
+        )
+    steps = plan["steps"]
     settings = Settings(steps, batch=options.batch, augment=augment, seed=options.seed)
     folder = Folder(options.folder / "training", save_every=100)
     records = watch(fit(model, pairs, settings, folder=folder), steps, "mass mapping")
@@ -230,7 +236,7 @@ PAGE = """# Mass mapping: what may lie behind noisy shear
 Made by `python benchmarks/mass_mapping.py {command}`; its docstring explains the method.
 
 Shear of {n_gal:g} galaxies per square arcminute, with a mask that hides {hidden:.0%} of {pixels}² pixels over {side:g}°. The model was
-trained on {train:,} maps of 32 boxes with noise that is new at every step: {images:,} images in {minutes:.0f} minutes. It is judged on {maps}
+trained on {train:,} maps of 32 boxes with noise that is new at every step: {images:,} images in {minutes:.3g} minutes. It is judged on {maps}
 maps of {boxes} other boxes, with {draws} samples of each and {steps} calls of the network a sample. Errors are those between boxes.
 
 ## What is recovered
