@@ -271,7 +271,10 @@ def _checked(words: str, condition: Condition, values, count: int) -> Tensor:
             f"{words} of the type {values.dtype}; expected {condition.kind}, and shear is complex"
         )
     if not torch.isfinite(values).all():
-        raise ValueError(f"{words} with values that are NaN or infinite; expected finite ones")
+        advice = "finite ones"
+        if condition.kind != "numbers":
+            advice = "finite ones, such as 0 behind a mask"
+        raise ValueError(f"{words} with values that are NaN or infinite; expected {advice}")
     return values
 
 

@@ -405,3 +405,23 @@ def test_boxes_are_divided_without_rest(monkeypatch):
     parts = divided(boxes, 24, seed=3)
     assert [len(part) for part in parts] == [24, 37, 36]
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), boxes)
+
+
+@pytest.mark.nightly
+def test_mass_mapping_is_judged_on_true_maps(tmp_path):
+    """On maps of 16²: rows for all reconstructions and for all checks; an interrupted run goes on."""
+    output = tmp_path / "page.md"
+    options = "--minutes 0.02 --pixels 16 --maps 80 --draws 5 --steps 2 --batch 8".split()
+    command = [sys.executable, str(ROOT / "benchmarks/mass_mapping.py"), *options]
+    command += ["--folder", str(tmp_path / "run"), "--output", str(output)]
+    pages = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        pages.append(tables(output.read_text(encoding="utf-8")))
+    recovered, calibrated = pages[0]
+    assert [row[0] for row in recovered[1:3]] == ["Kaiser–Squires", "Wiener filter"]
+    assert len(recovered) == 9
+    for table in (recovered, calibrated):
+        assert {len(row) for row in table} == {len(table[0])}, table
+    assert pages[0] == pages[1]

@@ -25,11 +25,21 @@ from lensnb.data import SAMPLE, load_sample
 from lensnb.files import write_json
 from lensnb.maps import MapGrid
 from lensnb.readers import open_maps
-from lensnb.sims import LightCone, boxes, cut_maps, cutting, kappa_maps, nbody, simulate_boxes
+from lensnb.sims import (
+    LightCone,
+    boxes,
+    cut_maps,
+    cutting,
+    kappa_maps,
+    nbody,
+    simulate_boxes,
+    simulation_pairs,
+)
 from lensnb.sims.born import born_map, born_weights, pixel_weights, shot_noise
 from lensnb.sims.boxes import plane_file
 from lensnb.sims.cone import cone_from
 from lensnb.sims.nbody import particle_positions, project, simulate_box
+from lensnb.sims.pairs import cheap_cone
 from lensnb.sims.sample import boxes_of, make_sample, maps_of_box, sample_cone, shipped_boxes
 from lensnb.stats import band_averages, cutout_power, power_spectrum
 from lensnb.store import MapWriter
@@ -413,6 +423,23 @@ def test_angles_and_distances_meet_in_the_spectrum(tmp_path):
         assert abs(found[:, i].mean() - expected) < 4 * found[:, i].std(ddof=1) / math.sqrt(24)
 
 
+def test_pairs_share_their_lines_of_sight(tmp_path, monkeypatch):
+    """With planes that do not depend on the steps, the two maps are equal."""
+
+    def noise(box, cone):
+        return np.random.default_rng(box).normal(size=(2, 3, 256, 256)).astype(np.float16)
+
+    monkeypatch.setattr(boxes, "simulate_box", noise)
+    pairs = simulation_pairs([3, 5], tmp_path, 4, (TWO, cheap_cone(TWO)), 0.1, n_pix=16)
+    assert np.array_equal(pairs.maps, pairs.given["cheap"]) and len(pairs) == 8
+    assert pairs.provenance["cheap_cone"]["mesh_factor"] == 1
+    assert plane_file(tmp_path / "cheap", 5).exists()
+    assert len(LightCone().steps()) == 18 and len(cheap_cone().steps()) == 12
+    other = (TWO, replace(cheap_cone(TWO), seed=1))
+    with pytest.raises(ValueError, match="expected another max_step and mesh_factor only"):
+        simulation_pairs([3], tmp_path, 4, other, 0.1, n_pix=16)
+
+
 @pytest.fixture
 def with_cone(folder):
     """The planes of three boxes with the record of their light cone."""
@@ -702,6 +729,17 @@ def test_another_seed_is_another_suite(tiny_boxes):
     ]
     assert not np.allclose(*white)
     assert replace(TINY, seed=1) != TINY
+
+
+@pytest.mark.nightly
+def test_a_cheap_simulation_follows_the_full_one(pmpp, tmp_path):
+    """The same structure, not the same numbers; other lines of sight have another one."""
+    cone = replace(TINY, n_particles=16, max_step=0.1)
+    pairs = simulation_pairs([0], tmp_path, 6, (cone, cheap_cone(cone)), 0.2, n_pix=16)
+    full, cheap = pairs.maps.reshape(6, -1), pairs.given["cheap"].reshape(6, -1)
+    own = [np.corrcoef(a, b)[0, 1] for a, b in zip(full, cheap)]
+    others = [np.corrcoef(a, b)[0, 1] for a, b in zip(full, np.roll(cheap, 1, 0))]
+    assert 0.5 < min(own) < 0.9999 and np.mean(own) > np.mean(others) + 0.3
 
 
 def test_maps_of_a_real_box(tiny_boxes, tmp_path):

@@ -16,7 +16,7 @@ pixels they take a second, and each map about a millisecond.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -31,7 +31,82 @@ _LARGEST = 4096
 _DEFAULT_SIDE = 64  # up to here a cut-out costs little
 
 
-class CutOutField(GaussianModes):
+class MirrorModes(GaussianModes):
+    """A field whose covariance is that of its mirror images: independent even and odd parts.
+
+    Attributes:
+        eigenvalues: variances of the modes, in the shape of a map.
+    """
+
+    kind = "cut-out"
+
+    def _place_for_modes(self) -> None:
+        """Make room for what follows from the covariance, which is not in checkpoints."""
+        for name in ("parity", "multiplicity", *BLOCKS):
+            self.register_buffer(name, None, persistent=False)
+
+    def _set_modes(self, blocks: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        """Keep the eigenvectors of the blocks.
+
+        Args:
+            blocks: eigenvalues and eigenvectors by name.
+
+        Returns:
+            The eigenvalues, in the shape of a map.
+        """
+        self.parity = _parity(self.n).to(self.mean)
+        self.multiplicity = torch.ones_like(self.parity)
+        values = {}
+        for name, (found, vectors) in blocks.items():
+            setattr(self, name, vectors)
+            half = _sizes(self.n, BLOCKS[name])
+            values[name] = found.reshape(*self.map_shape[:-2], *half)
+        parts = Quarters(**values, odd_even=values["even_odd"].mT)
+        return parts.joined()
+
+    # ------------------------------------------------------------ modes
+
+    def to_plain(self, x: Tensor) -> Tensor:
+        quarters = Quarters.of(wide(self.parity) @ wide(x) @ wide(self.parity).T)
+        return self._each(quarters, lambda vectors: vectors)
+
+    def from_plain(self, plain: Tensor) -> Tensor:
+        folded = self._each(Quarters.of(plain), lambda vectors: vectors.T)
+        return wide(self.parity).T @ folded @ wide(self.parity)
+
+    def _each(self, quarters: Quarters, matrix: Callable[[Tensor], Tensor]) -> Tensor:
+        """Multiply every quarter by the matrix of its block."""
+        axes = len(self.map_shape)
+
+        def product(part: Tensor, vectors: Tensor) -> Tensor:
+            flat = part.flatten(-axes)
+            with torch.autocast(part.device.type, enabled=False):
+                return (flat @ matrix(vectors).to(flat)).view_as(part)
+
+        return Quarters(
+            product(quarters.even_even, self.even_even),
+            product(quarters.even_odd, self.even_odd),
+            product(quarters.odd_odd, self.odd_odd),
+            product(quarters.odd_even.mT.contiguous(), self.even_odd).mT,
+        ).joined()
+
+    def radius(self) -> Tensor:
+        """|ℓ| / ℓ_min of each mode as a whole number, in the shape of a map.
+
+        The modes of a cut-out have no |ℓ|. They are sorted by their variance, as many in each
+        annulus as there are modes of Fourier in it.
+        """
+        grid = MapGrid(self.n, 1.0)
+        annulus = (grid.ell / grid.ell_min).round().long().flatten()
+        every = annulus.repeat_interleave(grid.multiplicity.long().flatten())
+        sorted_annuli = every.repeat(self.channels).sort().values
+        order = self.eigenvalues.flatten().argsort(descending=True, stable=True).cpu()
+        found = torch.empty_like(sorted_annuli)
+        found[order] = sorted_annuli
+        return found.reshape(self.map_shape).double()
+
+
+class CutOutField(MirrorModes):
     """A stationary Gaussian field on a square that is cut out of a larger sky.
 
     Args:
@@ -50,8 +125,6 @@ class CutOutField(GaussianModes):
             numbers in a map than the method can take.
     """
 
-    kind = "cut-out"
-
     def __init__(self, correlation: Tensor, mean: float | Tensor = 0.0):
         super().__init__()
         correlation = torch.as_tensor(correlation, dtype=torch.float64)
@@ -66,9 +139,7 @@ class CutOutField(GaussianModes):
             mean = mean.expand(self.channels)
         self.register_buffer("correlation", correlation.clone())
         self.register_buffer("mean", mean.clone())
-        # What follows from the correlation is not in checkpoints.
-        for name in ("parity", "multiplicity", *_BLOCKS):
-            self.register_buffer(name, None, persistent=False)
+        self._place_for_modes()
         self.register_buffer("eigenvalues", self._diagonalised())
         self.register_load_state_dict_post_hook(_rediagonalise)
 
@@ -156,63 +227,11 @@ class CutOutField(GaussianModes):
 
     def _diagonalised(self) -> Tensor:
         """Set the eigenvectors of the blocks, and return the eigenvalues in the shape of a map."""
-        self.parity = _parity(self.n).to(self.correlation)
-        self.multiplicity = torch.ones_like(self.parity)
-        white = not self.correlation.flatten(-2)[..., 1:].any()
-        values = {}
-        for name, parities in _BLOCKS.items():
-            covariance = _block(self.correlation, *parities)
-            if white and self.channels == 1:  # a field that a checkpoint fills: any basis will do
-                found, vectors = covariance.diagonal(), torch.eye(len(covariance)).to(covariance)
-            else:
-                found, vectors = torch.linalg.eigh(covariance)
-            setattr(self, name, vectors)
-            half = _sizes(self.n, parities)
-            values[name] = found.reshape(*self.map_shape[:-2], *half)
-        parts = _Quarters(**values, odd_even=values["even_odd"].mT)
-        eigenvalues = parts.joined()
+        blocks = {}
+        for name, parities in BLOCKS.items():
+            blocks[name] = diagonal_of(_block(self.correlation, *parities))
+        eigenvalues = self._set_modes(blocks)
         return eigenvalues.clamp(min=FLOOR * float(eigenvalues.max()))
-
-    # ------------------------------------------------------------ modes
-
-    def to_plain(self, x: Tensor) -> Tensor:
-        quarters = _Quarters.of(wide(self.parity) @ wide(x) @ wide(self.parity).T)
-        return self._each(quarters, lambda vectors: vectors)
-
-    def from_plain(self, plain: Tensor) -> Tensor:
-        folded = self._each(_Quarters.of(plain), lambda vectors: vectors.T)
-        return wide(self.parity).T @ folded @ wide(self.parity)
-
-    def _each(self, quarters: _Quarters, matrix: Callable[[Tensor], Tensor]) -> Tensor:
-        """Multiply every quarter by the matrix of its block."""
-        axes = len(self.map_shape)
-
-        def product(part: Tensor, vectors: Tensor) -> Tensor:
-            flat = part.flatten(-axes)
-            with torch.autocast(part.device.type, enabled=False):
-                return (flat @ matrix(vectors).to(flat)).view_as(part)
-
-        return _Quarters(
-            product(quarters.even_even, self.even_even),
-            product(quarters.even_odd, self.even_odd),
-            product(quarters.odd_odd, self.odd_odd),
-            product(quarters.odd_even.mT.contiguous(), self.even_odd).mT,
-        ).joined()
-
-    def radius(self) -> Tensor:
-        """|ℓ| / ℓ_min of each mode as a whole number, in the shape of a map.
-
-        The modes of a cut-out have no |ℓ|. They are sorted by their variance, as many in each
-        annulus as there are modes of Fourier in it.
-        """
-        grid = MapGrid(self.n, 1.0)
-        annulus = (grid.ell / grid.ell_min).round().long().flatten()
-        every = annulus.repeat_interleave(grid.multiplicity.long().flatten())
-        sorted_annuli = every.repeat(self.channels).sort().values
-        order = self.eigenvalues.flatten().argsort(descending=True, stable=True).cpu()
-        found = torch.empty_like(sorted_annuli)
-        found[order] = sorted_annuli
-        return found.reshape(self.map_shape).double()
 
 
 def fit_field(maps: Tensor) -> GaussianModes:
@@ -282,10 +301,10 @@ def correlation(maps: Tensor, mean: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------- even and odd parts
 
-_BLOCKS = {"even_even": (1, 1), "even_odd": (1, -1), "odd_odd": (-1, -1)}
+BLOCKS = {"even_even": (1, 1), "even_odd": (1, -1), "odd_odd": (-1, -1)}
 
 
-class _Quarters(NamedTuple):
+class Quarters(NamedTuple):
     """The parts of folded maps, even or odd along rows and columns, ``(..., rows, columns)``."""
 
     even_even: Tensor
@@ -294,7 +313,7 @@ class _Quarters(NamedTuple):
     odd_even: Tensor
 
     @classmethod
-    def of(cls, folded: Tensor) -> _Quarters:
+    def of(cls, folded: Tensor) -> Quarters:
         """The quarters of folded maps."""
         half = (folded.shape[-1] + 1) // 2
         even, odd = folded[..., :half, :], folded[..., half:, :]
@@ -321,6 +340,17 @@ def _sizes(n: int, parities: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of a block."""
     sizes = {1: (n + 1) // 2, -1: n // 2}
     return sizes[parities[0]], sizes[parities[1]]
+
+
+def diagonal_of(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of a symmetric matrix, at once if it is diagonal already.
+
+    A field that a checkpoint fills is white, for example.
+    """
+    values = matrix.diagonal()
+    if torch.equal(matrix, values.diag()):
+        return values, torch.eye(len(matrix)).to(matrix)
+    return torch.linalg.eigh(matrix)
 
 
 def _block(xi: Tensor, rows: int, columns: int) -> Tensor:

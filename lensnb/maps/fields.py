@@ -84,10 +84,13 @@ class GaussianModes(nn.Module):
         mean: mean of the field, a number; for several channels one each.
         eigenvalues: variances of the modes, with the axes of their array.
         multiplicity: how many modes each of them stands for.
+        centre: what is subtracted from maps before a network sees them: 0, or for a field that
+            follows another map the mean of each map of a batch.
         given: the conditions that the field needs: none.
     """
 
     given: dict = {}
+    centre: Tensor | float = 0.0
     kind: str
     channels: int
     mean: Tensor

@@ -21,7 +21,9 @@ The default, ``residual``, starts from the exact denoiser of a Gaussian field wi
 the data, where C is the covariance of that field. Its scale is c_out² = mean over the modes of λ
 σ² / (λ + σ²), with the variances λ of the modes. So the target of F has unit variance at every σ,
 and F learns only what is not Gaussian. Remy et al. (2022, arXiv:2201.05561) also add a learned
-residual to the analytic Gaussian score.
+residual to the analytic Gaussian score. The field can follow a condition: then C and the mean are
+those of the maps with this condition, which are the Wiener posterior of a noisy map
+(:class:`lensnb.maps.ConditionalField`).
 
 If the field is white with unit variance, ``residual`` is EDM's preconditioning (Karras et al.
 2022, arXiv:2206.00364, table 1, σ_data = 1). That is "v" with the opposite sign of F.
@@ -35,7 +37,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..maps import GaussianModes
+from ..maps import ConditionalField, GaussianModes
 from ..samplers import Denoise, MapNoise
 
 PREDICTIONS = ("residual", "noise", "data", "v", "velocity")
@@ -61,11 +63,17 @@ class Denoiser(nn.Module):
             estimate, each with all channels, and then the channels of conditions. The output has
             the channels of a map. If the model is conditioned on numbers, it is called as
             ``network(inputs, level, numbers)``.
-        gaussian: the field whose exact denoiser gives the Gaussian estimate.
+        gaussian: the field whose exact denoiser gives the Gaussian estimate. If it is a
+            :class:`~lensnb.maps.ConditionalField`, each call needs the field of its maps.
         prediction: what the network predicts, one of ``PREDICTIONS``.
     """
 
-    def __init__(self, network: nn.Module, gaussian: GaussianModes, prediction: str = "residual"):
+    def __init__(
+        self,
+        network: nn.Module,
+        gaussian: GaussianModes | ConditionalField,
+        prediction: str = "residual",
+    ):
         super().__init__()
         self.network = network
         self.gaussian = gaussian
@@ -75,6 +83,8 @@ class Denoiser(nn.Module):
         self, x: Tensor, sigma: Tensor, gaussian: GaussianModes | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Start and scale of D, and the inputs of the network, scaled to unit variance.
+
+        The mean of maps that follow a condition is subtracted from the inputs.
 
         Args:
             x: noised maps, ``(batch, n, n)`` or ``(batch, channels, n, n)``.
@@ -92,7 +102,9 @@ class Denoiser(nn.Module):
         else:
             skip, scale = _skip_and_scale(self.prediction, sigma)
             start = for_each_map(skip, x) * x
-        inputs = [x / for_each_map(size_x, x), estimate / for_each_map(size_estimate, x)]
+        of_x = (x - field.centre).to(x.dtype)
+        of_estimate = (estimate - field.centre).to(x.dtype)
+        inputs = [of_x / for_each_map(size_x, x), of_estimate / for_each_map(size_estimate, x)]
         if x.ndim == 3:
             together = torch.stack(inputs, 1)
         else:

@@ -8,19 +8,31 @@ The denoiser D(x; σ), which estimates E[y | x], and the choices of what its net
 * Flow matching is ``prediction="velocity", levels="flow"`` with :func:`~lensnb.samplers.euler`.
 
 Every sampler works with every prediction.
+
+A model can be given a map, such as a noisy map of the same sky. It then draws what the true map
+may be. Its denoiser starts from the Gaussian field of y given this map:
+
+    field = ConditionalField.fit(transform(kappa), {"noisy": noisy})
+    Diffusion(n, transform, field, conditions=Conditions.fit({"noisy": noisy}))
+
+Untrained, such a model is the posterior of the Wiener filter for y. The field is stationary, so
+behind a mask this is an approximation: give the mask as a second condition, and the network learns
+what differs from place to place. :mod:`lensnb.sims.mass_mapping` and
+:mod:`lensnb.sims.pairs` make such sets.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..given import Condition, Conditions, Given, Realised
-from ..maps import GaussianField, GaussianModes
+from ..maps import ConditionalField, GaussianField, GaussianModes
 from ..maps.grid import check_shape, wide
 from ..nets import UNet
 from ..renamed import old_attribute, renamed
@@ -56,13 +68,17 @@ class Diffusion(nn.Module):
         gaussian: Gaussian field fitted to the *transformed* maps, such as by
             :func:`lensnb.maps.fit_field`. It preconditions the denoiser, and the samplers start
             from it. By default a white field of unit variance, which gives EDM's preconditioning.
+            Or a :class:`~lensnb.maps.ConditionalField`, for a model that is given a map: it must
+            be fitted to transformed maps and to conditions among ``conditions``. Other conditions,
+            such as a mask, are inputs of the network only.
         widths: channels of the levels of the default U-Net.
         network: another network for the :class:`~lensnb.models.denoiser.Denoiser`.
         criterion: loss between prediction and target. With ``F.mse_loss`` (L2) the minimiser is
             the posterior mean, which samplers need. The reference study uses ``F.l1_loss``.
             ``F.huber_loss`` is also known to checkpoints.
         sigma_range: lowest and highest noise level of the samplers, in units of the standard
-            deviation of transformed maps.
+            deviation of transformed maps; with a conditional field, of what the condition leaves
+            open. Levels of the training have the same unit.
         prediction: what the network predicts: ``"residual"``, ``"noise"``, ``"data"``, ``"v"`` or
             ``"velocity"``.
         levels: noise levels of the training: ``"lognormal"`` (as in EDM; also the logit-normal t
@@ -75,6 +91,7 @@ class Diffusion(nn.Module):
         band_powers: band powers to condition the network on, which restores the scatter of
             spectra. They are measured from each map in training, and drawn for new maps. None for
             a network without them.
+            Not with a conditional field, whose maps follow the map that they are given.
         obey: whether maps of one channel follow their band powers by construction. The Gaussian
             field follows those of each map (:meth:`BandPowers.field`), and drawn maps get exactly
             the numbers that belong to what they were given (:meth:`BandPowers.enforced`).
@@ -91,14 +108,15 @@ class Diffusion(nn.Module):
     Raises:
         ValueError: a side that the U-Net cannot halve; an unknown prediction or unknown levels;
             ``transform`` and ``gaussian`` with different channels; a condition with more pixels
-            than the maps.
+            than the maps; a conditional field with band powers, or whose conditions are not among
+            ``conditions``.
     """
 
     def __init__(
         self,
         n: int,
         transform: KappaTransform | None = None,
-        gaussian: GaussianModes | None = None,
+        gaussian: GaussianModes | ConditionalField | None = None,
         widths: Sequence[int] = (48, 64, 96),
         network: nn.Module | None = None,
         criterion: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
@@ -135,7 +153,7 @@ class Diffusion(nn.Module):
         self.config = {
             "n": n,
             "channels": self.channels,
-            "gaussian": gaussian.kind,
+            "gaussian": _of_gaussian(gaussian),
             "widths": list(widths),
             "sigma_range": list(sigma_range),
             "criterion": getattr(criterion, "__name__", type(criterion).__name__),
@@ -156,8 +174,10 @@ class Diffusion(nn.Module):
         self.band_powers = band_powers
         self.conditions = conditions
         _check_maps(conditions.maps, n)
+        if isinstance(gaussian, ConditionalField):
+            _check_conditional(gaussian, conditions, band_powers)
         if network is None:
-            network = self._default_network(tuple(widths), unet)
+            network = self._default_network(tuple(widths), unet, gaussian)
         self.denoiser = Denoiser(network, gaussian, prediction)
         self.criterion = criterion
         self.sigma_range = tuple(sigma_range)
@@ -167,8 +187,12 @@ class Diffusion(nn.Module):
 
     strength = old_attribute("strength", "band_powers")
 
-    def _default_network(self, widths: tuple[int, ...], unet: dict) -> UNet:
+    def _default_network(
+        self, widths: tuple[int, ...], unet: dict, gaussian: GaussianModes | ConditionalField
+    ) -> UNet:
         inputs = 2 * self.channels  # the noised map and its Gaussian estimate
+        if isinstance(gaussian, ConditionalField):
+            inputs += self.channels  # the mean of the field
         inputs += sum(condition.channels for condition in self.conditions.maps.values())
         numbers = self.conditions.numbers
         if self.band_powers is not None:
@@ -186,7 +210,7 @@ class Diffusion(nn.Module):
         channels = config.pop("channels")
         criterion = _CRITERIA.get(config.pop("criterion"), F.mse_loss)
         conditions = Conditions.from_config(config.pop("given", {}))
-        gaussian = blank_field(config.pop("gaussian"), n, channels)
+        gaussian = _blank_gaussian(config.pop("gaussian"), n, channels)
         powers = None
         shape = config.pop("band_powers", None)
         if shape:
@@ -223,13 +247,19 @@ class Diffusion(nn.Module):
 
     # ------------------------------------------------------------ conditions
 
-    def _known(self, given: Given) -> tuple[Tensor | None, Tensor | None]:
-        """The conditions as numbers and as input channels of the network, without band powers."""
+    def _known(self, powers: Tensor | None, given: Given) -> _Known:
+        """The conditions of maps as the denoiser takes them."""
         numbers = self.conditions.as_numbers(given)
+        if powers is not None:
+            numbers = _joined(powers, numbers)
+        field = self._field(powers, given)
         maps = [_at_side(values, self.n) for values in self.conditions.as_maps(given)]
-        if not maps:
-            return numbers, None
-        return numbers, torch.cat(maps, 1)
+        if self._follows:
+            maps.insert(0, field.centre.reshape(len(field.centre), self.channels, self.n, self.n))
+        channels = None
+        if maps:
+            channels = torch.cat(maps, 1)
+        return _Known(numbers, channels, field)
 
     def conditioned(self, powers: Tensor | None = None, given: Given | None = None) -> Denoise:
         """The denoiser of maps with these conditions, ``(x, sigma)`` → clean maps.
@@ -239,19 +269,32 @@ class Diffusion(nn.Module):
                 model without them.
             given: the other conditions that the model needs.
         """
-        numbers, channels = self._known(given or {})
-        if powers is not None:
-            numbers = _joined(powers, numbers)
-        if numbers is None and channels is None:
+        known = self._known(powers, given or {})
+        if known.numbers is None and known.channels is None:
             return self.denoiser
-        return self.denoiser.conditioned(numbers, channels, self._field(powers))
+        return self.denoiser.conditioned(*known)
 
-    def _field(self, powers: Tensor | None) -> GaussianModes:
-        """The Gaussian field of maps with these band powers."""
+    def _field(self, powers: Tensor | None, given: Given) -> GaussianModes:
+        """The Gaussian field of maps with these conditions."""
         field = self.denoiser.gaussian
+        if self._follows:
+            return field.given(given)
         if powers is None or not self._obeys:
             return field
         return self.band_powers.field(powers)
+
+    @property
+    def _follows(self) -> bool:
+        """Whether the Gaussian field follows a map that the model is given."""
+        return isinstance(self.denoiser.gaussian, ConditionalField)
+
+    @property
+    def _unit(self) -> float:
+        """The unit of noise levels: the scatter of what a condition leaves open, or 1."""
+        if not self._follows:
+            return 1.0
+        rest = self.denoiser.gaussian.rest
+        return math.sqrt(float(rest.mode_mean(lambda variance: variance)))
 
     @property
     def _obeys(self) -> bool:
@@ -273,7 +316,7 @@ class Diffusion(nn.Module):
             generator: source of noise levels and noise.
             given: conditions of the maps.
         """
-        sigma = self._training_sigmas(len(batch), generator)
+        sigma = self._unit * self._training_sigmas(len(batch), generator)
         return self._loss(batch, sigma, generator, given)
 
     def losses(
@@ -288,7 +331,7 @@ class Diffusion(nn.Module):
         """
         found = {}
         for sigma in _FOLLOWED:
-            sigmas = torch.full((len(batch),), sigma)
+            sigmas = torch.full((len(batch),), sigma * self._unit)
             found[f"σ = {sigma:g}"] = self._loss(batch, sigmas, generator, given)
         return found
 
@@ -304,15 +347,13 @@ class Diffusion(nn.Module):
         y = self.transform(batch)
         sigma = sigma.to(y.device, wide(y[:0]).dtype)
         noise = _white(y.shape, generator, y.device)
-        numbers, channels = self._known(given)
         powers = None
         if self.band_powers is not None:
             white = _white((len(y), self.band_powers.numbers), generator, y.device)
             powers = self.band_powers.blur(self.band_powers(y), white)
-            numbers = _joined(powers, numbers)
         x = y + for_each_map(sigma, y) * noise
-        field = self._field(powers)
-        predicted, target = self.denoiser.residual(y, x, sigma, numbers, channels, field)
+        known = self._known(powers, given)
+        predicted, target = self.denoiser.residual(y, x, sigma, *known)
         return self.criterion(predicted, target)
 
     def _training_sigmas(self, n: int, generator: torch.Generator | None) -> Tensor:
@@ -378,7 +419,7 @@ class Diffusion(nn.Module):
         if steps is None:
             steps = 12
         if not isinstance(steps, Tensor):
-            steps = karras_sigmas(steps, *self.sigma_range)
+            steps = self._unit * karras_sigmas(steps, *self.sigma_range)
         return steps, sampler or exponential
 
     def learn_few_calls(self, calls: int = 4, **how) -> None:
@@ -514,7 +555,7 @@ class Diffusion(nn.Module):
         """
         given = check_batch(self, kappa, given)
         noise = MapNoise(len(kappa), generator)
-        sigmas = karras_sigmas(steps, *self.sigma_range).flip(0)
+        sigmas = self._unit * karras_sigmas(steps, *self.sigma_range).flip(0)
         found = []
         for start in range(0, len(kappa), batch):
             part = slice(start, start + batch)
@@ -547,6 +588,14 @@ class Diffusion(nn.Module):
         # Between 0 and the lowest level r grows as σ², because D = x + σ² ∇ ln p.
         volume = traces[0] / 2 + torch.trapezoid(traces, log_sigmas, dim=0)
         return gaussian - volume + log_ratio + self.transform.log_det(kappa)
+
+
+class _Known(NamedTuple):
+    """The conditions of maps, as the denoiser takes them."""
+
+    numbers: Tensor | None
+    channels: Tensor | None
+    gaussian: GaussianModes
 
 
 def _white(
@@ -589,6 +638,42 @@ def _check_maps(maps: Mapping[str, Condition], n: int) -> None:
                 f"the condition {name} has {side} pixels a side; expected those of the maps, {n}, "
                 "or a divisor of it"
             )
+
+
+def _check_conditional(
+    field: ConditionalField, conditions: Conditions, powers: BandPowers | None
+) -> None:
+    """Refuse a conditional field with band powers, or with conditions that the model lacks."""
+    if powers is not None:
+        raise ValueError(
+            "a model with a conditional field takes no band powers: its maps follow the map that "
+            "they are given; expected one of the two"
+        )
+    for name, channels in field.known.items():
+        shape = (field.n, field.n)
+        if channels > 1:
+            shape = (channels, *shape)
+        expected = Condition(shape, "map")
+        found = conditions.known.get(name)
+        if found != expected:
+            raise ValueError(
+                f"the conditional field was fitted to the condition {name}, a map of the shape "
+                f"{shape}; expected it among the conditions of the model, found {found}"
+            )
+
+
+def _of_gaussian(gaussian: GaussianModes | ConditionalField) -> str | dict:
+    """What a checkpoint says about a field."""
+    if isinstance(gaussian, ConditionalField):
+        return gaussian.config
+    return gaussian.kind
+
+
+def _blank_gaussian(about: str | dict, n: int, channels: int) -> GaussianModes | ConditionalField:
+    """The field for a checkpoint to fill."""
+    if isinstance(about, dict):
+        return ConditionalField.from_config(about, n, channels)
+    return blank_field(about, n, channels)
 
 
 def _check_choice(name: str, found: str, expected: Sequence[str]) -> None:

@@ -13,6 +13,9 @@ longer than a box.
 
 Units: lengths in comoving Mpc/h, angles in degrees; planes are projected density contrasts and κ,
 both dimensionless. PM++ (package ``pmpp``) is the extra ``sims``; only running a box imports it.
+
+Two modules make sets with conditions, for models that are given a map: :mod:`lensnb.sims.pairs`
+(a cheap simulation) and :mod:`lensnb.sims.mass_mapping` (noisy, masked shear).
 """
 
 from ..renamed import moved
@@ -20,9 +23,14 @@ from .born import kappa_maps
 from .boxes import simulate_boxes
 from .cone import LightCone
 from .cutting import cut_maps
+from .mass_mapping import ShearSurvey
+from .pairs import simulation_pairs
 from .separate_universe import SeparateUniverse
 
-__all__ = ["LightCone", "SeparateUniverse", "cut_maps", "kappa_maps", "simulate_boxes"]
+__all__ = [
+    "LightCone", "SeparateUniverse", "ShearSurvey", "cut_maps", "kappa_maps", "simulate_boxes",
+    "simulation_pairs",
+]  # fmt: skip
 
 __getattr__ = moved(
     __name__,
