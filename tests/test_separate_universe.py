@@ -198,7 +198,7 @@ def test_contrast_and_angles_of_a_regions_plane():
         check_field(cone, 1.01 * side)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_boxes_of_a_region_grow_as_linear_theory_says():
     """Boxes of σ₈ = 0.05 with the same seed in a dense and in an empty region: the ratio of the
     same modes, at each step, is that of linear theory in the two curved universes.

@@ -167,6 +167,8 @@ class Diffusion(nn.Module):
             "calls": calls,
             "given": conditions.config,
         }
+        if isinstance(gaussian, ConditionalField):
+            _check_conditional(gaussian, conditions, band_powers)
         if band_powers is not None:
             self.config["band_powers"] = band_powers.shape
             band_powers.attach(gaussian)
@@ -174,8 +176,6 @@ class Diffusion(nn.Module):
         self.band_powers = band_powers
         self.conditions = conditions
         _check_maps(conditions.maps, n)
-        if isinstance(gaussian, ConditionalField):
-            _check_conditional(gaussian, conditions, band_powers)
         if network is None:
             network = self._default_network(tuple(widths), unet, gaussian)
         self.denoiser = Denoiser(network, gaussian, prediction)
