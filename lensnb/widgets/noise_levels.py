@@ -152,21 +152,22 @@ def _make_from_noise(model: Diffusion, sigmas: Tensor, seed: int) -> dict[str, T
     recorder = _Recorder(denoise)
     end = exponential(recorder, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
 
-    def one_by_one(x: Tensor, sigma: Tensor) -> Tensor:
-        # What the denoiser is conditioned on belongs to one map.
-        return torch.cat([denoise(x[[i]], sigma[[i]]) for i in range(len(x))])
-
-    x = torch.cat(recorder.given)
-    finished = model.transform.inverse(end).float()
-    return _estimates(model, one_by_one, x, sigmas) | {"map": finished}
+    # What the denoiser is conditioned on belongs to one map.
+    levels = zip(recorder.given, sigmas.split(1))
+    found = [_estimates(model, denoise, x, sigma) for x, sigma in levels]
+    joined = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+    return joined | {"map": model.transform.inverse(end).float()}
 
 
 def _estimates(model: Diffusion, denoise, x: Tensor, sigmas: Tensor) -> dict[str, Tensor]:
-    """Noised maps in units of their own scatter, and the estimates of both denoisers as κ."""
+    """Noised maps in units of their own scatter, and the estimates of both denoisers as κ.
+
+    The Gaussian denoiser knows the same numbers of the map as the network.
+    """
     levels = sigmas.to(x)
     mean, spread = x.mean((-2, -1), keepdim=True), x.std((-2, -1), keepdim=True)
     found = {
-        "Gaussian": model.denoiser.gaussian.denoise(x, levels),
+        "Gaussian": denoise.gaussian.denoise(x, levels),
         "network": denoise(x, levels),
     }
     kappa = {name: model.transform.inverse(y).float().cpu() for name, y in found.items()}
