@@ -1,7 +1,7 @@
 """The families that :mod:`benchmarks.families` compares, each with the settings of its training.
 
-Settings were chosen on maps of the training boxes, in trainings of a few minutes, or are those of
-the reference of the family. All models see the same κ-maps, without conditions.
+Settings are those of the shipped models, or of the reference of the family. None was tuned for
+this comparison. All models see the same κ-maps, without conditions.
 """
 
 from __future__ import annotations

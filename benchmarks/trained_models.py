@@ -7,11 +7,11 @@
     python benchmarks/trained_models.py judge --training training.zarr  # writes models and cards
 
 **Data**: 131,072 lines of sight through the 32 training boxes of the shipped sample, which
-contains the first 32 of each box. So the training never sees the same map twice. The κ transform,
-the Gaussian field and the band powers are fitted to the first 8,192 maps of the set. Truth and
-null are those of the sample, from other boxes. The loss on 256 maps of the truth is recorded
-during the training; no setting was changed because of it. Without ``--training``, only the
-training maps of the sample are used.
+contains the first 32 of each box. So the training sees a map about twice, each time in one of its
+8 orientations. The κ transform, the Gaussian field and the band powers are fitted to the first
+8,192 maps of the set. Truth and null are those of the sample, from other boxes. The loss on 256
+maps of the truth is recorded during the training; no setting was changed because of it. Without
+``--training``, only the training maps of the sample are used.
 
 Ctrl-C stops the training, and the same command resumes it. Judging draws the maps with one fixed
 seed and writes ``lensnb/trained/*.safetensors`` and the cards. A family that was not trained in
@@ -263,7 +263,7 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
         asked = f"{ASKED}\n\n{asked}\n\n## What was tried\n\n{FORMER}\n\n{TRIED[family]}"
         _, header = read_checkpoint(_shipped(family))
         text = f"{told[family]}\n\n## Targets\n\n{asked}"
-        text = card(family, header["settings"], maps, report, n_maps, text)
+        text = card(family, header["settings"], maps, report, n_maps, max(n_maps, drawn), text)
         with atomic_write(TRAINED / f"{family}.md") as file:
             file.write(text.encode())
 
@@ -329,7 +329,7 @@ def listed(sentences: list[str]) -> str:
 
 
 def card(
-    family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, told: str
+    family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, drawn: int, told: str
 ) -> str:  # fmt: skip
     """The model card: what it is for, its data, its training, and what the report says of it."""
     failures, undecided = listed(report.failures(family)), listed(report.undecided(family))
@@ -354,7 +354,7 @@ they do.
 ## What the fidelity report says
 
 {n_maps:,} generated maps were compared with the truth and the null of the sample, which are both true maps. Command:
-`python benchmarks/trained_models.py judge --training training.zarr`. What is off, worst first:
+`python benchmarks/trained_models.py judge --training training.zarr --drawn {drawn}`. What is off, worst first:
 
 {failures}
 

@@ -6,8 +6,8 @@ A discriminant t(κ) estimates the ratio of two densities,
 
 from numbers f of a map (:mod:`lensnb.models.map_numbers`). It is a logistic regression between
 training maps and maps of the model. A map of the model is kept with the probability
-min(1, e^(t − t₀)) (rejection sampling with a discriminator: Azadi et al. 2019, arXiv:1810.06758,
-eq. 4), so that the maps that are kept have the density of the data, as far as t knows it. Maps
+min(1, e^(t − t₀)) (rejection sampling with a discriminator: Azadi et al. 2019, arXiv:1810.06758),
+so that the maps that are kept have the density of the data, as far as t knows it. Maps
 beyond t₀, one in a hundred, are always kept. Instead, all maps can be kept and weighted by e^t.
 
 The discriminant sees training maps only. So what a report finds on other simulations is a test of

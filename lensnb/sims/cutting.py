@@ -1,4 +1,4 @@
-"""Cut many maps from the planes of boxes into a set on disk, for a training that sees each once.
+"""Cut many maps from the planes of boxes into a set on disk, for trainings that need many.
 
 The maps come in rounds: some of each box, then some more of each box. So any first part of the set
 holds maps of all boxes, and a training that reads the set in large pieces meets all of them.
