@@ -37,7 +37,7 @@ from lensnb.compare.map_copies import copies_in_maps
 from lensnb.compare.progress import EXPLODED
 from lensnb.data import MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
-from lensnb.maps import fit_field
+from lensnb.maps import BandField, fit_field
 from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
 from lensnb.readers import open_maps
 from lensnb.train import Checks, Folder, Settings, fit, watch
@@ -112,7 +112,8 @@ def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     gaussian = fit_field(transform(kappa))
     torch.manual_seed(seed)
     if family == "flow":
-        return Flow(train.grid.n, transform, gaussian, **MODELS[family])
+        base = BandField.fit(transform(kappa), gaussian)
+        return Flow(train.grid.n, transform, base, **MODELS[family])
     powers = BandPowers.fit(transform(kappa), gaussian)
     return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **MODELS[family])
 
