@@ -30,8 +30,9 @@ A family may also decide how it is trained. :mod:`lensnb.train` looks for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor, nn
 
 from ..given import Given, check_given
@@ -95,6 +96,15 @@ def check_draw(model: nn.Module, n: int, given: Given | None = None) -> dict[str
         raise ValueError(f"the number of maps to draw must be positive, found {n}")
     optional = getattr(model, "optional", {})
     return check_given(f"this {owner}", model.given, given, n, optional)
+
+
+def in_batches(
+    n: int, batch: int, given: Given, device: torch.device
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """The batches of a draw: which of the ``n`` maps, and their conditions on a device."""
+    for start in range(0, n, batch):
+        part = slice(start, start + batch)
+        yield part, {name: values[part].to(device) for name, values in given.items()}
 
 
 def map_shape(model: nn.Module) -> tuple[int, ...]:

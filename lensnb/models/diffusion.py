@@ -47,7 +47,15 @@ from ..samplers import (
 )
 from ..transform import KappaTransform
 from .band_powers import BandPowers
-from .contract import blank_field, channels_of, check_batch, check_draw, map_shape, register
+from .contract import (
+    blank_field,
+    channels_of,
+    check_batch,
+    check_draw,
+    in_batches,
+    map_shape,
+    register,
+)
 from .denoiser import PREDICTIONS, Denoiser, Traced, for_each_map
 from .few_calls import FewCalls, learn_few_calls
 
@@ -396,18 +404,13 @@ class Diffusion(nn.Module):
             κ, float32, shape ``(n, pixels, pixels)`` or ``(n, channels, pixels, pixels)``.
         """
         given = check_draw(self, n, given)
-        powers = given.pop("band_powers", None)
         noise = MapNoise(n, generator)
         sigmas, sampler = self._levels(steps, sampler)
         device = self.transform.mean.device
         drawn = []
-        for start in range(0, n, batch):
-            part = slice(start, start + batch)
-            conditions = {name: values[part].to(device) for name, values in given.items()}
-            own = None
-            if powers is not None:
-                own = powers[part].to(device)
-            drawn.append(self._sample_batch(noise[part], sigmas, sampler, conditions, own))
+        for part, conditions in in_batches(n, batch, given, device):
+            powers = conditions.pop("band_powers", None)
+            drawn.append(self._sample_batch(noise[part], sigmas, sampler, conditions, powers))
         return torch.cat(drawn)
 
     def _levels(

@@ -50,7 +50,15 @@ from ..maps import BandField, GaussianModes
 from ..maps.grid import wide
 from ..nets import CouplingNet
 from ..transform import KappaTransform
-from .contract import blank_field, channels_of, check_batch, check_draw, map_shape, register
+from .contract import (
+    blank_field,
+    channels_of,
+    check_batch,
+    check_draw,
+    in_batches,
+    map_shape,
+    register,
+)
 from .haar_bands import cells_of, log_prob_of_bands, log_prob_of_cut_out_bands
 
 SCALES = ("fine", "middle", "coarse")  # of the latents, in the order in which they are split off
@@ -447,9 +455,7 @@ class Flow(nn.Module):
         white = torch.randn(n, *map_shape(self), generator=generator, device=source)
         z = self._coloured(temperature * white.to(device))
         drawn = []
-        for start in range(0, n, batch):
-            part = slice(start, start + batch)
-            conditions = {name: values[part].to(device) for name, values in given.items()}
+        for part, conditions in in_batches(n, batch, given, device):
             drawn.append(self.to_data(z[part], conditions))
         return torch.cat(drawn)
 

@@ -34,7 +34,7 @@ from ..maps.grid import check_shape
 from ..samplers import MapNoise
 from ..transform import KappaTransform
 from .band_powers import BandPowers
-from .contract import blank_field, channels_of, check_batch, check_draw, register
+from .contract import blank_field, channels_of, check_batch, check_draw, in_batches, register
 from .dcgan import DCGAN
 from .field_gan import FieldGAN, Known, channels_of_conditions
 
@@ -249,21 +249,17 @@ class GAN(nn.Module):
         """
         given = check_draw(self, n, given)
         like = self.transform.mean
-        given = {name: values.to(like.device) for name, values in given.items()}
-        powers = given.pop("band_powers", None)
         noise = MapNoise(n, generator)
         make = self.networks.maker()
         drawn = []
-        for start in range(0, n, batch):
-            part = slice(start, start + batch)
+        for part, conditions in in_batches(n, batch, given, like.device):
             own = noise[part]
             chosen = None
             if self.band_powers is not None:
                 # drawn also if they are given, so that one seed always has the same noise
-                chosen = self.band_powers.sample(own)
-                if powers is not None:
-                    chosen = powers[part]
-            known = self._known({name: values[part] for name, values in given.items()}, chosen)
+                drawn_powers = self.band_powers.sample(own)
+                chosen = conditions.pop("band_powers", drawn_powers)
+            known = self._known(conditions, chosen)
             y = make(own(self.networks.latent_shape, like), known)
             drawn.append(self.transform.inverse(y).float())
         return torch.cat(drawn)

@@ -29,7 +29,15 @@ from ..maps import GaussianField, GaussianModes
 from ..maps.grid import wide
 from ..samplers import MapNoise
 from ..transform import KappaTransform
-from .contract import blank_field, channels_of, check_batch, check_draw, families, register
+from .contract import (
+    blank_field,
+    channels_of,
+    check_batch,
+    check_draw,
+    families,
+    in_batches,
+    register,
+)
 from .scattering_spectra import ScatteringSpectra
 
 _HISTORY = 20  # steps that L-BFGS remembers
@@ -186,20 +194,17 @@ class Synthesis(nn.Module):
         given = check_draw(self, n, given)
         noise = MapNoise(n, generator)
         drawn = []
-        for start in range(0, n, batch):
-            part = slice(start, start + batch)
+        for part, conditions in in_batches(n, batch, given, self.annuli.device):
             own = noise[part]
-            targets = self._targets(own, {name: values[part] for name, values in given.items()})
+            targets = self._targets(own, conditions)
             drawn.append(self._followed(targets, own))
         return torch.cat(drawn)
 
     @torch.no_grad()
     def _targets(self, noise: MapNoise, given: Given) -> Tensor:
         """Coefficients from the flow, float64."""
-        device = self.annuli.device
         latents = noise((self.bins,), self.annuli)
-        conditions = {name: values.to(device) for name, values in given.items()}
-        return wide(self.vectors.to_data(latents, conditions))
+        return wide(self.vectors.to_data(latents, given))
 
     def _followed(self, targets: Tensor, noise: MapNoise) -> Tensor:
         """A map for each target, one after the other: a map must not depend on its batch."""
