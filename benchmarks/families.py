@@ -3,9 +3,10 @@
     lensnb simulate 0 31 PLANES --sigma8 0.8121 --workers 2      # the 32 training boxes
     lensnb cut 0 31 PLANES training.zarr --maps 4096
     python benchmarks/families.py run --training training.zarr               # all, 30 minutes each
-    python benchmarks/families.py run flow GAN --training training.zarr --boxes 4
+    python benchmarks/families.py run flow gan --training training.zarr --boxes 4
     python benchmarks/families.py run flow --training training.zarr --seed 1 --minutes 60
     python benchmarks/families.py table --output docs/families.md
+    python benchmarks/families.py ship gan multiscale --training training.zarr
 
 A *run* is one family, a number of training boxes, a time, and a seed of the weights and of the
 order of the maps. The training lasts the given time on one core (``--threads``), on maps of the
@@ -23,6 +24,8 @@ Everything is kept in ``--folder``: an interrupted run goes on, and a finished o
 again. So two commands with other names or seeds can run side by side, each on a core of its own.
 ``table`` writes the page from all that are finished. It has a table for each number of boxes and
 each time. Where a family has several seeds, it shows their mean, and ± is the scatter of seeds.
+``ship`` copies trained models into the package, and writes their cards. Models are judged with
+the weights in float16 with which they are shipped.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import copy
 import json
 import math
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,8 +48,9 @@ from torch import Tensor, nn
 if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
     sys.path[0] = str(Path(__file__).parents[1])
 
-from benchmarks.family_rows import ENTRIES, Entry
 from benchmarks.generator_tables import answers_in_short
+from benchmarks.model_cards import card, copies, how_trained
+from lensnb import models
 from lensnb.compare import NULL, FidelityReport, compare
 from lensnb.compare.covariance import eigenvectors
 from lensnb.compare.effective import EffectiveMaps, Worth
@@ -58,10 +63,13 @@ from lensnb.ensemble import (
     rotation_invariant_covariance,
     shrunk_covariance,
 )
-from lensnb.files import atomic_write, write_json
+from lensnb.files import atomic_write, read_checkpoint, save_checkpoint, write_json
+from lensnb.models.recipes import RECIPES, Recipe, recipe_of
 from lensnb.readers import open_maps
 from lensnb.train import Checks, Settings, fit, watch
 
+DRAWN = 4096  # maps that are judged
+DRAWN_BY_SLOW = {"synthesis": 1024}
 FITTED = 8192  # maps that the parts without a training are fitted to
 SHOWN = (
     "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area",
@@ -106,7 +114,7 @@ def maps_of_boxes(path: Path, boxes: int) -> MapSet:
     return maps[np.isin(maps.simulation, found[:boxes])]
 
 
-def run(name: str, entry: Entry, options: argparse.Namespace) -> dict:
+def run(name: str, recipe: Recipe, options: argparse.Namespace) -> dict:
     """Build, train, draw and judge one family; what the folder has is not done again."""
     folder = folder_of(name, options)
     file = folder / "run.json"
@@ -114,17 +122,17 @@ def run(name: str, entry: Entry, options: argparse.Namespace) -> dict:
         return json.loads(file.read_text(encoding="utf-8"))
     maps = maps_of_boxes(options.training, options.boxes)
     torch.manual_seed(options.seed)
-    model = entry.build(maps[:FITTED].tensor())
+    model = recipe.build(maps[:FITTED].tensor())
     images = 0
-    if entry.lr:
-        images = train(name, model, entry, maps, folder, options)
-    model.eval()
+    if recipe.lr:
+        images = train(name, model, recipe, maps, folder, options)
+        model = rounded(folder)
+    n = DRAWN_BY_SLOW.get(name, DRAWN)
     started = time.process_time()
-    drawn = model.sample(entry.drawn, torch.Generator().manual_seed(1 + options.seed))
-    map_s = (time.process_time() - started) / options.threads / entry.drawn
+    drawn = model.sample(n, torch.Generator().manual_seed(1 + options.seed))
+    map_s = (time.process_time() - started) / options.threads / n
     report = judged(name, model, drawn, maps[:FITTED], options)
-    with atomic_write(folder / "report.txt") as text:
-        text.write(f"{report}\n".encode())
+    report.save(folder / "report.json")
     found = {
         "name": name,
         "boxes": options.boxes,
@@ -132,7 +140,7 @@ def run(name: str, entry: Entry, options: argparse.Namespace) -> dict:
         "seed": options.seed,
         "parameters": sum(p.numel() for p in model.parameters()),
         "images": images,
-        "drawn": entry.drawn,
+        "drawn": n,
         "map_s": map_s,
         "bits": bits(model),
         "found": numbers_of(report, name),
@@ -140,6 +148,34 @@ def run(name: str, entry: Entry, options: argparse.Namespace) -> dict:
     }
     write_json(file, found)
     return found
+
+
+def rounded(folder: Path) -> nn.Module:
+    """The trained model of a run as it could be shipped, with its weights in float16."""
+    trained, file = folder / "model.safetensors", folder / "shipped.safetensors"
+    _, header = read_checkpoint(trained)
+    about = {"step": header["step"], "settings": header["settings"]}
+    save_checkpoint(file, models.load(trained), half=True, **about)
+    return models.load(file)
+
+
+def ship(name: str, options: argparse.Namespace) -> None:
+    """Put the model of a finished run into the package, with its card."""
+    folder = folder_of(name, options)
+    if not (folder / "run.json").exists():
+        raise ValueError(f"{folder} has no finished run of {name}; expected run to come before")
+    report = FidelityReport.load(folder / "report.json")
+    maps = maps_of_boxes(options.training, options.boxes)
+    file = models.TRAINED / f"{name}.safetensors"
+    shutil.copyfile(folder / "shipped.safetensors", file)
+    model, (_, header) = models.load(file), read_checkpoint(file)
+    n = DRAWN_BY_SLOW.get(name, DRAWN)
+    drawn = model.sample(n, torch.Generator().manual_seed(1 + options.seed))
+    command = f"python benchmarks/families.py run {name} --training training.zarr"
+    trained = f"{how_trained(header['settings'])}Command: `{command}`."
+    text = card(file, maps, report, n, trained, command, copies(drawn, maps))
+    with atomic_write(file.with_suffix(".md")) as written:
+        written.write(text.encode())
 
 
 def run_own(options: argparse.Namespace) -> dict:
@@ -187,17 +223,17 @@ def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> str:
 def train(
     name: str,
     model: nn.Module,
-    entry: Entry,
+    recipe: Recipe,
     maps: MapSet,
     folder: Path,
     options: argparse.Namespace,
 ) -> int:
     """Train for the time of the options; gives the number of images that were seen."""
     settings = Settings(
-        steps_of(model, entry, maps, folder, options),
+        steps_of(model, recipe, maps, folder, options),
         batch=options.batch,
-        lr=entry.lr,
-        ema=entry.ema,
+        lr=recipe.lr,
+        ema=recipe.ema,
         augment=random_symmetry,
         seed=options.seed,
     )
@@ -210,13 +246,13 @@ def train(
 
 
 def steps_of(
-    model: nn.Module, entry: Entry, maps: MapSet, folder: Path, options: argparse.Namespace
+    model: nn.Module, recipe: Recipe, maps: MapSet, folder: Path, options: argparse.Namespace
 ) -> int:
     """How many steps fill the time, measured once, on a copy of the model."""
     plan = folder / "plan.json"
     if plan.exists():
         return json.loads(plan.read_text(encoding="utf-8"))["steps"]
-    settings = Settings(24, batch=options.batch, lr=entry.lr, augment=random_symmetry)
+    settings = Settings(24, batch=options.batch, lr=recipe.lr, augment=random_symmetry)
     records = fit(copy.deepcopy(model), maps, settings, checks=Checks(every=1))
     cpu_s = [time.process_time() for _ in records]
     step_s = float(np.median(np.diff(cpu_s))) / options.threads
@@ -286,7 +322,7 @@ def fidelity_table(runs: list[dict]) -> Iterator[str]:
     yield "|---|" + "--:|" * len(columns)
     null = runs[0]["null"]
     yield f"| null | {' | '.join(cell(column, [null]) for column in columns)} |"
-    for name in [OWN, *ENTRIES]:
+    for name in [OWN, *RECIPES]:
         found = [run["found"] for run in runs if run["name"] == name]
         if found:
             yield f"| {name} | {' | '.join(cell(column, found) for column in columns)} |"
@@ -316,7 +352,7 @@ def cost_table(runs: list[dict]) -> Iterator[str]:
     columns = ["what it is", "parameters", "images", "bits per dimension", "a map"]
     yield f"| | {' | '.join(columns)} | seeds |"
     yield "|---|---|" + "--:|" * len(columns)
-    for name, entry in ENTRIES.items():
+    for name, recipe in RECIPES.items():
         found = [run for run in runs if run["name"] == name]
         if not found:
             continue
@@ -325,7 +361,7 @@ def cost_table(runs: list[dict]) -> Iterator[str]:
         if first["bits"] is not None:
             density = f"{np.mean([run['bits'] for run in found]):.4f}"
         cells = [
-            entry.text,
+            recipe.text,
             f"{first['parameters']:,}",
             f"{np.mean([run['images'] for run in found]):,.0f}",
             density,
@@ -343,7 +379,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = options.add_argument
-    add("what", choices=["run", "table"])
+    add("what", choices=["run", "table", "ship"])
     add("names", nargs="*", help="families; without: all")
     add("--training", type=Path, help="set of training maps, as by lensnb cut")
     add("--folder", type=Path, default=Path("runs/families"), help="all that was found")
@@ -367,7 +403,7 @@ def main() -> None:
     """Run families, or write the page."""
     parse = parser()
     options = parse.parse_args()
-    known = [OWN, *ENTRIES]
+    known = [OWN, *RECIPES]
     unknown = [name for name in options.names if name not in known]
     if unknown:
         parse.error(f"there is no family {unknown[0]!r}; there are {', '.join(known)}")
@@ -378,13 +414,17 @@ def main() -> None:
         print(text)
         return
     if options.training is None:
-        parse.error("run needs --training, a set as lensnb cut makes it")
+        parse.error(f"{options.what} needs --training, a set as lensnb cut makes it")
     torch.set_num_threads(options.threads)
+    if options.what == "ship":
+        for name in options.names:
+            ship(name, options)
+        return
     for name in options.names or known:
         if name == OWN:
             found = run_own(options)
         else:
-            found = run(name, ENTRIES[name], options)
+            found = run(name, recipe_of(name), options)
         print(f"{name}: {found['found']['answers']['text']}", flush=True)
 
 

@@ -22,30 +22,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
+    sys.path[0] = str(Path(__file__).parents[1])
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.model_cards import card, copies, how_trained
 from lensnb import models
 from lensnb.compare import NULL, Cost, Estimate, FidelityReport, answers, compare
-from lensnb.compare.map_copies import copies_in_maps
 from lensnb.compare.progress import EXPLODED
 from lensnb.data import MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
-from lensnb.maps import BandField, fit_field
-from lensnb.models import TRAINED, BandPowers, Diffusion, Flow
+from lensnb.models import TRAINED
+from lensnb.models.recipes import recipe_of
 from lensnb.readers import open_maps
 from lensnb.train import Checks, Folder, Settings, fit, watch
-from lensnb.transform import KappaTransform
 
 SETTINGS = {
-    "flow": Settings(8000, batch=32, lr=2e-3, augment=random_symmetry),
-    "diffusion": Settings(8000, batch=32, lr=1e-3, augment=random_symmetry),
+    family: Settings(8000, batch=32, lr=recipe_of(family).lr, augment=random_symmetry)
+    for family in ("flow", "diffusion")
 }
 ASKED = (
     "A target is met if the 95 % interval lies within its limits, and missed if it lies outside. "
@@ -92,7 +95,6 @@ OVERVIEW = (  # rows of the report
     "peaks > 4σ", "maps with a pixel > 12σ", "classifier on statistics", "classifier on maps",
     "effective maps",
 )  # fmt: skip
-MODELS = {"flow": {"hidden": 96}, "diffusion": {"log_mean": -0.4, "log_std": 1.2}}
 
 
 FITTED = 8192  # maps that the transform, the Gaussian field and the band powers are fitted to
@@ -107,15 +109,8 @@ def training_maps(path: Path | None) -> MapSet:
 
 def build(family: str, train: MapSet, seed: int = 0) -> nn.Module:
     """An untrained model with the transform and the Gaussian field of the training maps."""
-    kappa = train[:FITTED].tensor()
-    transform = KappaTransform.fit(kappa)
-    gaussian = fit_field(transform(kappa))
     torch.manual_seed(seed)
-    if family == "flow":
-        base = BandField.fit(transform(kappa), gaussian)
-        return Flow(train.grid.n, transform, base, **MODELS[family])
-    powers = BandPowers.fit(transform(kappa), gaussian)
-    return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **MODELS[family])
+    return recipe_of(family).build(train[:FITTED].tensor())
 
 
 def train(
@@ -252,7 +247,7 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
         samples[family] = all_maps[:n_maps].clone()
         whole = all_maps.abs().amax((-2, -1)) <= limit  # NaN compares as False
         exploded[family] = int((~whole).sum())
-        told[family] = extremes(all_maps, truth.tensor()) + copies(samples[family], maps)
+        told[family] = extremes(all_maps, truth.tensor()) + " " + copies(samples[family], maps)
         if getattr(model, "band_powers", None) is not None:
             given[family] = model.realised(samples[family], torch.Generator().manual_seed(1))
         costs[family] = cost(model, folder / family, seconds / len(all_maps))
@@ -263,8 +258,18 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
         asked = "\n".join(targets(report, family, exploded[family], max(n_maps, drawn)))
         asked = f"{ASKED}\n\n{asked}\n\n## What was tried\n\n{FORMER}\n\n{TRIED[family]}"
         _, header = read_checkpoint(_shipped(family))
-        text = f"{told[family]}\n\n## Targets\n\n{asked}"
-        text = card(family, header["settings"], maps, report, n_maps, max(n_maps, drawn), text)
+        config = json.dumps(header["settings"]["config"])
+        text = card(
+            _shipped(family),
+            maps,
+            report,
+            n_maps,
+            how_trained(header["settings"])
+            + f"Command: `python benchmarks/trained_models.py train {family} --training training.zarr`; "
+            f"`config` = `{config}`.",
+            f"python benchmarks/trained_models.py judge --training training.zarr --drawn {drawn}",
+            f"{told[family]}\n\n## Targets\n\n{asked}",
+        )
         with atomic_write(TRAINED / f"{family}.md") as file:
             file.write(text.encode())
 
@@ -297,18 +302,6 @@ def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
     )
 
 
-def copies(maps: Tensor, train: MapSet) -> str:
-    """A sentence about maps that are copies of any of the training maps."""
-    found = set()
-    for start in range(0, len(train), FITTED):
-        part = train[start : start + FITTED]
-        found |= set(copies_in_maps(maps, part.tensor(), part.simulation).which.tolist())
-    return (
-        f" Of {len(maps):,} maps, {len(found)} are copies of one of the {len(train):,} training "
-        "maps, under all shifts and symmetries."
-    )
-
-
 def _shipped(family: str) -> Path:
     """The file of the shipped model."""
     return TRAINED / f"{family}.safetensors"
@@ -322,53 +315,6 @@ def ship(family: str, folder: Path) -> None:
     _, header = read_checkpoint(file)
     about = {"step": header["step"], "settings": header["settings"]}
     save_checkpoint(_shipped(family), models.load(file), half=True, **about)
-
-
-def listed(sentences: list[str]) -> str:
-    """A list in Markdown."""
-    return "\n".join(f"- {line}" for line in sentences or ["nothing"])
-
-
-def card(
-    family: str, settings: dict, maps: MapSet, report: FidelityReport, n_maps: int, drawn: int, told: str
-) -> str:  # fmt: skip
-    """The model card: what it is for, its data, its training, and what the report says of it."""
-    failures, undecided = listed(report.failures(family)), listed(report.undecided(family))
-    boxes = maps.simulations
-    size = _shipped(family).stat().st_size / 1e6
-    return f"""# The {family} model that comes with lensnb
-
-`lensnb.models.load("{family}")`, {size:.1f} MB. κ-maps of {maps.grid.n}² pixels over {maps.side_deg:g}°, sources at
-z = {maps.z_source:g}, noise-free.
-
-**Use it for** lessons, tests, and comparisons with other generators on the same sample. **Do not use it for** a
-covariance matrix that an analysis depends on (see the failures below), or for other cosmologies, source
-redshifts, fields or resolutions.
-
-**Data**: {len(maps):,} maps from {len(boxes)} N-body boxes (numbers {boxes[0]} to {boxes[-1]}), augmented by the 8 symmetries of the
-square. Truth and null come from 256 other boxes each. A generator trained on 32 boxes contains no more information than
-they do.
-
-**Training**: {settings["steps"]:,} steps of {settings["batch"]} maps, highest learning rate {settings["lr"]:g}. Command:
-`python benchmarks/trained_models.py train {family} --training training.zarr`; `config` = `{json.dumps(settings["config"])}`.
-
-## What the fidelity report says
-
-{n_maps:,} generated maps were compared with the truth and the null of the sample, which are both true maps. Command:
-`python benchmarks/trained_models.py judge --training training.zarr --drawn {drawn}`. What is off, worst first:
-
-{failures}
-
-Where the maps are too few to tell:
-
-{undecided}
-
-```
-{report}
-```
-
-{told}
-"""
 
 
 def main() -> None:

@@ -1,7 +1,11 @@
-"""The families that :mod:`benchmarks.families` compares, each with the settings of its training.
+"""How to build and to train every family: one recipe each, by name.
 
-Settings are those of the shipped models, or of the reference of the family. None was tuned for
-this comparison. All models see the same κ-maps, without conditions.
+    recipe = recipe_of("gan")
+    model = recipe.build(maps)
+    fit(model, maps, Settings(steps, lr=recipe.lr, ema=recipe.ema, augment=random_symmetry))
+
+Settings are those of the shipped models, or of the reference of the family. None was tuned to win
+the comparison of ``benchmarks/families.py`` or of notebook 10. No model has conditions.
 """
 
 from __future__ import annotations
@@ -12,39 +16,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lensnb.maps import BandField, GaussianModes, LognormalField, fit_field
-from lensnb.models import (
-    GAN,
-    TRENF,
-    VAE,
-    BandPowers,
-    Diffusion,
-    Flow,
-    Multiscale,
-    RankMappedField,
-    Synthesis,
-)
-from lensnb.models.vectors import VectorFlow, Whitening
-from lensnb.transform import KappaTransform
+from ..maps import BandField, GaussianModes, LognormalField, fit_field
+from ..transform import KappaTransform
+from .band_powers import BandPowers
+from .diffusion import Diffusion
+from .flow import Flow
+from .gan import GAN
+from .multiscale import Multiscale
+from .rank_mapped import RankMappedField
+from .synthesis import Synthesis
+from .trenf import TRENF
+from .vae import VAE
+from .vectors import VectorFlow, Whitening
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A family as it is compared.
+class Recipe:
+    """How a family is built and trained.
 
     Attributes:
-        text: what it is, for the table.
+        text: what it is, in a few words.
         build: makes the untrained model from κ-maps, ``(maps, n, n)``.
         lr: highest learning rate; 0 for a model that is fitted, and not trained.
         ema: decay of the moving average of its weights.
-        drawn: maps that are judged; a slow family has fewer.
     """
 
     text: str
     build: Callable[[Tensor], nn.Module]
     lr: float = 0.0
     ema: float = 0.999
-    drawn: int = 4096
 
 
 def parts(kappa: Tensor) -> tuple[int, KappaTransform, GaussianModes]:
@@ -124,21 +124,32 @@ def synthesis(kappa: Tensor) -> Synthesis:
     return Synthesis(*start, VectorFlow(blank.bins, Whitening.fit(coefficients)))
 
 
-ENTRIES = {
-    "Gaussian": Entry("Gaussian field", fit_field),
-    "lognormal": Entry("lognormal field", LognormalField.fit),
-    "rank-mapped": Entry("Gaussian field with the pixels of true maps", RankMappedField.fit),
-    "TRENF": Entry("isotropic flow of 155 parameters", trenf, lr=1e-3),
-    "synthesis": Entry("scattering spectra → maps", synthesis, lr=1e-3, drawn=1024),
-    "DCGAN": Entry("cosmoGAN", dcgan, lr=2e-4, ema=0.0),
-    "DCGAN, spectral": Entry("cosmoGAN with its spectral loss", spectral_dcgan, lr=2e-4, ema=0.0),
-    "GAN": Entry("GAN on a Gaussian field", gan, lr=2e-4),
-    "VAE": Entry("variational autoencoder", vae, lr=1e-3),
-    "VAE, hierarchical": Entry("latents at every scale", hierarchical_vae, lr=1e-3),
-    "multiscale": Entry("cascade of flows, 16² → 32² → 64²", multiscale, lr=2e-3),
-    "flow": Entry("normalizing flow", flow, lr=2e-3),
-    "flow, Gaussian base": Entry("the same on a Gaussian field", gaussian_flow, lr=2e-3),
-    "flow, spline": Entry("the same with spline couplings", spline_flow, lr=2e-3),
-    "diffusion": Entry("diffusion model that is given band powers", diffusion, lr=1e-3),
-    "diffusion, free": Entry("the same without band powers", free_diffusion, lr=1e-3),
+RECIPES = {
+    "gaussian": Recipe("Gaussian field", fit_field),
+    "lognormal": Recipe("lognormal field", LognormalField.fit),
+    "rank-mapped": Recipe("Gaussian field with the pixels of true maps", RankMappedField.fit),
+    "trenf": Recipe("isotropic flow of 155 parameters", trenf, lr=1e-3),
+    "synthesis": Recipe("scattering spectra → maps", synthesis, lr=1e-3),
+    "dcgan": Recipe("cosmoGAN", dcgan, lr=2e-4, ema=0.0),
+    "spectral-dcgan": Recipe("cosmoGAN, spectral loss", spectral_dcgan, lr=2e-4, ema=0.0),
+    "gan": Recipe("GAN on a Gaussian field", gan, lr=2e-4),
+    "vae": Recipe("variational autoencoder", vae, lr=1e-3),
+    "hierarchical-vae": Recipe("the same, latents at every scale", hierarchical_vae, lr=1e-3),
+    "multiscale": Recipe("cascade of flows, scale by scale", multiscale, lr=2e-3),
+    "flow": Recipe("normalizing flow", flow, lr=2e-3),
+    "gaussian-flow": Recipe("the same on a plain Gaussian field", gaussian_flow, lr=2e-3),
+    "spline-flow": Recipe("the same with spline couplings", spline_flow, lr=2e-3),
+    "diffusion": Recipe("diffusion model given band powers", diffusion, lr=1e-3),
+    "free-diffusion": Recipe("the same without band powers", free_diffusion, lr=1e-3),
 }
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a family.
+
+    Raises:
+        ValueError: there is no such family.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no family {name!r}; expected one of {', '.join(RECIPES)}")
+    return RECIPES[name]
