@@ -5,7 +5,7 @@
     python benchmarks/families.py run --training training.zarr               # all, 30 minutes each
     python benchmarks/families.py run flow gan --training training.zarr --boxes 4
     python benchmarks/families.py run flow --training training.zarr --seed 1 --minutes 60
-    python benchmarks/families.py table --output docs/families.md
+    python benchmarks/families.py table --output docs/families.md --csv notebooks/which_generator.csv
     python benchmarks/families.py ship gan multiscale --training training.zarr
 
 A *run* is one family, a number of training boxes, a time, and a seed of the weights and of the
@@ -38,7 +38,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ from torch import Tensor, nn
 if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
     sys.path[0] = str(Path(__file__).parents[1])
 
+from benchmarks.family_pages import OWN, numbers_table, page
 from benchmarks.generator_tables import answers_in_short
 from benchmarks.model_cards import card, copies, how_trained
 from lensnb import models
@@ -71,22 +72,11 @@ from lensnb.train import Checks, Settings, fit, watch
 DRAWN = 4096  # maps that are judged
 DRAWN_BY_SLOW = {"synthesis": 1024}
 FITTED = 8192  # maps that the parts without a training are fitted to
-SHOWN = (
-    "C_ℓ mean", "C_ℓ scatter", "C_ℓ slope", "slope of all bins", "contour area",
-    "scatter of the mean of a map", "seam: correlation of opposite edges",
-    "maps with a pixel > 12σ", "classifier on statistics", "classifier on maps", "effective maps",
-)  # fmt: skip
-OWN = "own maps"
 SHRUNK = {
     "own maps, Ledoit–Wolf": shrunk_covariance,
     "own maps, rotation-invariant": rotation_invariant_covariance,
     "own maps, NERCOME": nercome_covariance,
 }
-INTRODUCTION = """Made by `python benchmarks/families.py run` and `… table --output docs/families.md`; its docstring
-explains the method. The columns are explained in the
-[questions](faq.md#what-do-the-rows-of-the-report-mean). ± is one standard error of a report, or the scatter of
-trainings where there are several. A symbol after a number says: = as the simulations, * off, ? cannot tell. Models
-are compared with truth and null together, the null with the truth."""
 
 
 # ---------------------------------------------------------------- one run
@@ -204,8 +194,8 @@ def run_own(options: argparse.Namespace) -> dict:
     return found
 
 
-def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> str:
-    """The effective number of maps of a shrunk covariance; a dash if it cannot be made."""
+def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> dict:
+    """1/N of a shrunk covariance, and N in words; a dash if it cannot be made."""
     varying = np.flatnonzero(np.ptp(own.vectors, axis=0) > 0)  # a rare peak may be in no map
     covariance = np.zeros((own.vectors.shape[1],) * 2)
     found = Worth(np.nan, np.nan)
@@ -217,7 +207,7 @@ def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> str:
     except ValueError as error:  # too few simulations for it
         print(f"{estimator.__name__}: {error}")
     quantity = next(one for one in QUANTITIES if one.name == "effective maps")
-    return quantity.text(found)
+    return found.as_json() | {"text": quantity.text(found)}
 
 
 def train(
@@ -296,80 +286,6 @@ def numbers_of(report: FidelityReport, name: str) -> dict[str, dict]:
     return found
 
 
-# ---------------------------------------------------------------- the page
-
-
-def page(runs: list[dict]) -> Iterator[str]:
-    """The page, with a table for each number of boxes and each time."""
-    yield "# Which generator?"
-    yield ""
-    yield INTRODUCTION
-    kinds = sorted({(run["boxes"], run["minutes"]) for run in runs}, reverse=True)
-    for boxes, minutes in kinds:
-        here = [run for run in runs if (run["boxes"], run["minutes"]) == (boxes, minutes)]
-        yield ""
-        yield f"## {boxes} training boxes, {minutes:g} minutes on one core"
-        yield ""
-        yield from fidelity_table(here)
-        yield ""
-        yield from cost_table(here)
-
-
-def fidelity_table(runs: list[dict]) -> Iterator[str]:
-    """What the report says of each family."""
-    columns = [*SHOWN, "all rows"]
-    yield f"| | {' | '.join(columns)} |"
-    yield "|---|" + "--:|" * len(columns)
-    null = runs[0]["null"]
-    yield f"| null | {' | '.join(cell(column, [null]) for column in columns)} |"
-    for name in [OWN, *RECIPES]:
-        found = [run["found"] for run in runs if run["name"] == name]
-        if found:
-            yield f"| {name} | {' | '.join(cell(column, found) for column in columns)} |"
-    for run in runs:
-        for name, text in run.get("shrunk", {}).items():
-            cells = [text if column == "effective maps" else "" for column in columns]
-            yield f"| {name} | {' | '.join(cells)} |"
-
-
-def cell(column: str, found: list[dict]) -> str:
-    """A number of one family, of one seed or of several."""
-    key = {"all rows": "answers"}.get(column, column)
-    if any(key not in one for one in found):
-        return "–"
-    first = found[0][key]
-    if key == "answers" or len(found) == 1:
-        return f"{first['text']} {first.get('symbol', '')}".rstrip()
-    values = np.array([one[key]["value"] for one in found], float)
-    symbols = "".join(one[key]["symbol"] for one in found)
-    if column == "effective maps":
-        return f"{' / '.join(one[key]['text'] for one in found)} {symbols}"
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f} {symbols}"
-
-
-def cost_table(runs: list[dict]) -> Iterator[str]:
-    """What each family costs."""
-    columns = ["what it is", "parameters", "images", "bits per dimension", "a map"]
-    yield f"| | {' | '.join(columns)} | seeds |"
-    yield "|---|---|" + "--:|" * len(columns)
-    for name, recipe in RECIPES.items():
-        found = [run for run in runs if run["name"] == name]
-        if not found:
-            continue
-        first = found[0]
-        density = "–"
-        if first["bits"] is not None:
-            density = f"{np.mean([run['bits'] for run in found]):.4f}"
-        cells = [
-            recipe.text,
-            f"{first['parameters']:,}",
-            f"{np.mean([run['images'] for run in found]):,.0f}",
-            density,
-            f"{1000 * np.mean([run['map_s'] for run in found]):.1f} ms",
-        ]
-        yield f"| {name} | {' | '.join(cells)} | {len(found)} |"
-
-
 # ---------------------------------------------------------------- the command
 
 
@@ -390,6 +306,7 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="cores of a run")
     add("--rounds", type=int, default=200, help="of the bootstrap, for the errors")
     add("--output", type=Path, help="Markdown file to write; printed in any case")
+    add("--csv", type=Path, help="file for the numbers of all runs")
     return options
 
 
@@ -411,6 +328,8 @@ def main() -> None:
         text = "\n".join(page(finished(options.folder))) + "\n"
         if options.output:
             options.output.write_text(text, encoding="utf-8")
+        if options.csv:
+            numbers_table(finished(options.folder)).to_csv(options.csv, index=False)
         print(text)
         return
     if options.training is None:

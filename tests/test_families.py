@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas
 import pytest
 from test_experiments import small_sample
 from torch.nn.functional import avg_pool2d
@@ -61,7 +62,10 @@ def test_the_training_maps_are_judged_beside_the_families(command, tmp_path):
     command("run", "own maps")
     found = json.loads((tmp_path / "runs/own-maps-12-boxes-0.001-minutes-0/run.json").read_text())
     assert set(found["shrunk"]) == set(families.SHRUNK)
-    text = command("table")
+    text = command("table", "--csv", str(tmp_path / "numbers.csv"))
+    numbers = pandas.read_csv(tmp_path / "numbers.csv").set_index("set")
+    assert {"own maps", *families.SHRUNK} < set(numbers.index)
+    assert numbers.loc["own maps", "C_ℓ slope"] == found["found"]["C_ℓ slope"]["value"]
     assert "| own maps | " in text and "| own maps, Ledoit–Wolf | " in text
 
 
