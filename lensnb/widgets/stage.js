@@ -1,0 +1,73 @@
+// What the widgets share that are shown to a room: sizes that follow the window, so that a widget
+// fits a laptop without scrolling and grows on a projector; and playing through a slider.
+
+/**
+ * The styles of a widget that grows. `--map` is the largest side of a map, `--plot` the height of
+ * a plot. On wide pages the text grows as well.
+ */
+const stage = (name, map = "30vh") => `
+.lensnb-${name} {
+  max-width: 1840px; --map: max(150px, ${map}); --plot: clamp(180px, 29vh, 420px);
+}
+.lensnb-${name} .note { color: var(--soft); font-size: 12px; }
+.lensnb-${name} .plots p, .lensnb-${name} .maps p { font-weight: 600; }
+.lensnb-${name} .plots svg { width: 100%; height: var(--plot); display: block; }
+.lensnb-${name} .maps canvas { display: block; width: 100%; aspect-ratio: 1; }
+.lensnb-${name} .legend { display: flex; flex-wrap: wrap; gap: 0 14px; min-height: 1.5em; }
+.lensnb-${name} .legend > span { display: inline-flex; gap: 6px; align-items: center; }
+.lensnb-${name} sub { font-size: 75%; vertical-align: baseline; position: relative; top: 0.3em; }
+.lensnb-${name} .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
+.lensnb-${name} .step output { min-width: 9em; text-align: right; white-space: nowrap; }
+@container (min-width: 1400px) {
+  .lensnb-${name} :is(p, label, legend, select, button, output, dt, dd, td, th, .legend) {
+    font-size: 16px;
+  }
+  .lensnb-${name} .controls > label, .lensnb-${name} .note { font-size: 15px; }
+  .lensnb-${name} svg text { font-size: 14px; }
+  .lensnb-${name} .controls select { font-size: 16px; }
+  .lensnb-${name} :is(select, button) { height: 34px; }
+}
+@container (max-width: 560px) {
+  .lensnb-${name} .step { flex-wrap: wrap; }
+  .lensnb-${name} .step input[type=range] { flex: 1 0 100%; order: -1; }
+}
+`;
+
+CHART.left = 76; // labels grow with the page
+
+const FRAME = 140; // ms between two steps while it plays
+
+/**
+ * A button that plays through the steps of a slider: `next()` goes one step on, and says whether
+ * there are more. `begin()` goes back to the start if it stands at the end. `stop` ends it.
+ */
+function playThrough(next, begin) {
+  const node = button("▶ play", { "aria-pressed": "false" });
+  let timer = null;
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    node.textContent = "▶ play";
+    node.setAttribute("aria-pressed", "false");
+  };
+  const start = () => {
+    begin();
+    timer = setInterval(() => next() || stop(), FRAME);
+    node.textContent = "❚❚ pause";
+    node.setAttribute("aria-pressed", "true");
+  };
+  node.onclick = () => (timer === null ? start() : stop());
+  return { node, stop };
+}
+
+/** Text in which the letter after an underscore is a subscript, C_ℓ, as nodes of a page. */
+function lowered(text) {
+  const node = element("span");
+  for (const [k, part] of text.split(/_(\S)/).entries())
+    node.append(k % 2 ? element("sub", {}, part) : part);
+  return node;
+}
+
+/** The entries of a legend above a plot: [name, colour] of each curve. */
+const legendOf = (entries) =>
+  entries.map(([name, colour]) => element("span", {}, swatch(colour), lowered(name)));
