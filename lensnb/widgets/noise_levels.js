@@ -7,17 +7,10 @@ const STYLE = stage("diffuse", "27vh") + `
 }
 .lensnb-diffuse .title { min-height: 30px; display: flex; align-items: center; gap: 7px; }
 .lensnb-diffuse .title select { width: 100%; font-weight: 600; }
-.lensnb-diffuse .bar { display: block; width: 100%; height: 8px; margin-top: 4px; }
-.lensnb-diffuse .ends { display: flex; justify-content: space-between; }
-.lensnb-diffuse .ends, .lensnb-diffuse .ends span { font-size: 12px; color: var(--soft); }
 .lensnb-diffuse .plots {
   display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px;
 }
-.lensnb-diffuse .legend span.dashed .swatch {
-  height: 0; border-top: 3px dashed; background: none; border-radius: 0;
-}
 @container (min-width: 1400px) {
-  .lensnb-diffuse .ends, .lensnb-diffuse .ends span { font-size: 14px; }
   .lensnb-diffuse .title { min-height: 36px; }
 }
 @container (max-width: 760px) {
@@ -33,16 +26,11 @@ function upEnds(values) {
   return [Math.min(...good) / 8, Math.max(...good) * 3];
 }
 
-/** A map with its title above and its colour scale below; `name` is what stands in the title. */
+/** A map with its title above and its colour scale below. */
 function mapPanel(n, ...title) {
-  const canvas = element("canvas", { width: n, height: n, role: "img" });
-  const bar = element("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
-  const ends = [0, 1, 2].map(() => element("span"));
-  const node = element(
-    "div", {}, element("p", { class: "title" }, ...title), canvas, bar,
-    element("div", { class: "ends" }, ...ends),
-  );
-  return { node, canvas, image: blankImage(canvas), bar, ends };
+  const canvas = element("canvas", { width: n, height: n, role: "img" }), scale = colourScale();
+  const node = element("div", {}, element("p", { class: "title" }, ...title), canvas, scale.node);
+  return { node, canvas, image: blankImage(canvas), scale };
 }
 
 /** Everything on the page, and the parts that change by name. */
@@ -113,12 +101,6 @@ function render({ model, el }) {
     vectors = sent.vectors.map((some) => Object.fromEntries(Object.entries(some).map(floats)));
   }
 
-  function scaleBelow(panel, table, [low, high], unit) {
-    drawBar(panel.bar, table);
-    const texts = [words(low, 2), unit, words(high, 2)];
-    panel.ends.forEach((node, k) => (node.textContent = texts[k]));
-  }
-
   function drawMaps() {
     const table = chosenTable(model, about);
     for (const kind of kinds) {
@@ -127,7 +109,7 @@ function render({ model, el }) {
       const unit = kind === "noised" ? "of its own scatter" : "κ";
       const one = kind === "map" ? 0 : level();
       drawMap(panel.canvas, panel.image, set, one, pixelColours(set, table, limits));
-      scaleBelow(panel, table, limits, unit);
+      panel.scale.draw(table, limits, unit);
       const what = kind === "map" ? titleOfMap() : `${about.titles[kind]} at σ = ${sigma()}`;
       const scatter = `standard deviation ${words(set.std[one])}`;
       panel.canvas.setAttribute("aria-label", `${what}, in ${unit}: ${scatter}`);
@@ -146,7 +128,7 @@ function render({ model, el }) {
       const place = Math.round(127.5 * (1 + (one(k) - other(k)) / span));
       return diverging[Math.max(0, Math.min(255, place))];
     });
-    scaleBelow(panel, diverging, [-span, span], "κ");
+    panel.scale.draw(diverging, [-span, span], "κ");
     const share = inPercent(sent.apart[name][level()]);
     const text = `${name} at σ = ${sigma()}: its scatter is ${share} of the map's`;
     panel.canvas.setAttribute("aria-label", text);

@@ -13,8 +13,14 @@ const stage = (name, map = "30vh") => `
 .lensnb-${name} .plots p, .lensnb-${name} .maps p { font-weight: 600; }
 .lensnb-${name} .plots svg { width: 100%; height: var(--plot); display: block; }
 .lensnb-${name} .maps canvas { display: block; width: 100%; aspect-ratio: 1; }
+.lensnb-${name} canvas.bar { height: 8px; margin-top: 4px; aspect-ratio: auto; }
+.lensnb-${name} .ends { display: flex; justify-content: space-between; }
+.lensnb-${name} .ends span { font-size: 12px; color: var(--soft); }
 .lensnb-${name} .legend { display: flex; flex-wrap: wrap; gap: 0 14px; min-height: 1.5em; }
 .lensnb-${name} .legend > span { display: inline-flex; gap: 6px; align-items: center; }
+.lensnb-${name} .legend > .dashed .swatch {
+  height: 0; border-top: 3px dashed; background: none; border-radius: 0;
+}
 .lensnb-${name} sub { font-size: 75%; vertical-align: baseline; position: relative; top: 0.3em; }
 .lensnb-${name} .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
 .lensnb-${name} .step output { min-width: 9em; text-align: right; white-space: nowrap; }
@@ -23,7 +29,7 @@ const stage = (name, map = "30vh") => `
     font-size: 16px;
   }
   .lensnb-${name} .controls > label, .lensnb-${name} .note { font-size: 15px; }
-  .lensnb-${name} svg text { font-size: 14px; }
+  .lensnb-${name} svg text, .lensnb-${name} .ends span { font-size: 14px; }
   .lensnb-${name} .controls select { font-size: 16px; }
   .lensnb-${name} :is(select, button) { height: 34px; }
 }
@@ -71,3 +77,16 @@ function lowered(text) {
 /** The entries of a legend above a plot: [name, colour] of each curve. */
 const legendOf = (entries) =>
   entries.map(([name, colour]) => element("span", {}, swatch(colour), lowered(name)));
+
+/** A colour scale with its ends and its unit in words; `draw` fills it. */
+function colourScale() {
+  const bar = element("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
+  const texts = [0, 1, 2].map(() => element("span"));
+  const node = element("div", {}, bar, element("div", { class: "ends" }, ...texts));
+  const draw = (table, [low, high], unit) => {
+    drawBar(bar, table);
+    const said = [words(low, 2), unit, words(high, 2)];
+    texts.forEach((text, k) => (text.textContent = said[k]));
+  };
+  return { node, draw };
+}
