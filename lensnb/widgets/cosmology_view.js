@@ -10,7 +10,7 @@ const STYLE = stage("cosmology", "44vh") + `
 .lensnb-cosmology .sliders label b { font-weight: 600; }
 .lensnb-cosmology .sliders input { width: 100%; }
 .lensnb-cosmology .space {
-  display: grid; gap: 4px 18px; align-items: stretch;
+  display: grid; gap: 4px 18px;
   grid-template-columns: min(calc(2 * var(--map) + 12px), 56cqw) minmax(0, 1fr);
 }
 .lensnb-cosmology .maps {
@@ -18,14 +18,14 @@ const STYLE = stage("cosmology", "44vh") + `
   align-content: start;
 }
 .lensnb-cosmology .maps .scale { grid-column: 1 / -1; }
-.lensnb-cosmology .plots { display: flex; flex-direction: column; min-width: 0; }
-.lensnb-cosmology .plots svg { flex: 1; height: 0; min-height: max(165px, 23vh); }
+.lensnb-cosmology .plots { display: flex; flex-direction: column; justify-content: space-between; }
+.lensnb-cosmology .plots svg { height: max(165px, 22vh); }
 .lensnb-cosmology .note { min-height: 3em; margin-top: 4px; }
 @container (max-width: 760px) {
   .lensnb-cosmology .sliders { grid-template-columns: auto auto auto; justify-content: start; }
   .lensnb-cosmology .sliders label:has(input) { grid-column: 1 / -1; justify-self: stretch; }
   .lensnb-cosmology .space { grid-template-columns: minmax(0, 1fr); }
-  .lensnb-cosmology .plots svg { flex: none; height: 220px; }
+  .lensnb-cosmology .plots svg { height: 220px; }
 }
 `;
 
@@ -111,7 +111,8 @@ function render({ model, el }) {
     const sum = new Float64Array(size);
     for (let b = 0; b < bins; b++) {
       const from = (first + b) * size, a = factors[b];
-      for (let i = 0; i < size; i++) sum[i] += a * (parts.low + parts.step * parts.pixels[from + i]);
+      for (let i = 0; i < size; i++)
+        sum[i] += a * (parts.low + parts.step * parts.pixels[from + i]);
     }
     const scale = 255 / (high - low);
     drawPixels(part.maps[k], images[k], [0, 0, n], (i) =>

@@ -227,11 +227,21 @@ class VaryCosmology(Pictured):
         """Measured spectrum, and theory's for both cosmologies."""
         mean, error = self.measured
         factor = 1e5 * self.ell**2 / (2 * math.pi)
-        measured = {"fmt": "o", "color": plot.TRUTH, "ms": 4, "label": "measured, mean of all maps"}
+        measured = {
+            "fmt": "o",
+            "color": plot.TRUTH,
+            "ms": 4,
+            "label": "measured, mean of all maps",
+        }
         ax.errorbar(self.ell, factor * mean, factor * error, **measured)
         own = factor * self.expected(self._cosmology)
         ax.plot(self.ell, own, "--", color=_COLOURS["own"], label="theory of the simulations")
-        ax.plot(self.ell, factor * self.expected(), color=_COLOURS["theory"], label="theory of the sliders")
+        ax.plot(
+            self.ell,
+            factor * self.expected(),
+            color=_COLOURS["theory"],
+            label="theory of the sliders",
+        )
         ax.set(xscale="log", xlabel="multipole ℓ", ylim=(0, None))
         ax.set_ylabel(typeset("10⁵ ℓ² C_ℓ / 2π"))
         ax.legend(frameon=False, fontsize=8)

@@ -3,7 +3,7 @@
 
 const STYLE = stage("walk", "44vh") + `
 .lensnb-walk .space {
-  display: grid; gap: 4px 18px; align-items: stretch;
+  display: grid; gap: 4px 18px;
   grid-template-columns: min(calc(1.5 * var(--map) + 12px), 58cqw) minmax(0, 1fr);
 }
 .lensnb-walk .maps {
@@ -13,13 +13,12 @@ const STYLE = stage("walk", "44vh") + `
 .lensnb-walk .maps p { min-height: 1.6em; }
 .lensnb-walk .maps > :nth-child(2) { grid-column: 2; grid-row: 1 / 3; }
 .lensnb-walk .maps > :nth-child(3) { align-self: end; }
-.lensnb-walk .plots { display: flex; flex-direction: column; min-width: 0; }
-.lensnb-walk .plots > div { flex: 1; min-height: 0; display: flex; flex-direction: column; }
-.lensnb-walk .plots svg { flex: 1; height: 0; min-height: max(170px, 23vh); }
+.lensnb-walk .plots { display: flex; flex-direction: column; justify-content: space-between; }
+.lensnb-walk .plots svg { height: max(170px, 22.5vh); }
 .lensnb-walk .note { min-height: 3em; }
 @container (max-width: 760px) {
   .lensnb-walk .space { grid-template-columns: minmax(0, 1fr); }
-  .lensnb-walk .plots svg { flex: none; height: 210px; }
+  .lensnb-walk .plots svg { height: 210px; }
 }
 `;
 

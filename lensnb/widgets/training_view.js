@@ -85,7 +85,8 @@ function panel(svg, steps, [first, last], curves, label, lines = []) {
   const y_ends = holding([...seen, ...lines], log_y);
   if (!y_ends) return;
   const room = 0.02 * (last - first); // so that a point at the edge is whole
-  const spec = { x_label: "step", y_label: label, x_ends: [first - room, last + room], y_ends, log_y };
+  const x_ends = [first - room, last + room];
+  const spec = { x_label: "step", y_label: label, x_ends, y_ends, log_y };
   chart(svg, spec, (across, up) => {
     const [left, right] = spec.x_ends.map(across.at);
     const drawn = lines.map((value) => {
