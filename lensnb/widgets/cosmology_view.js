@@ -3,7 +3,7 @@
 
 const STYLE = stage("cosmology", "44vh") + `
 .lensnb-cosmology .sliders {
-  display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) auto auto auto;
+  display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) auto auto auto auto;
   gap: 6px 18px; align-items: end; margin-bottom: 8px;
 }
 .lensnb-cosmology .sliders label { display: flex; flex-direction: column; }
@@ -81,7 +81,7 @@ function build(about) {
     "cosmology", "Theory's power spectrum for other cosmologies", STYLE,
     element(
       "div", { class: "sliders" },
-      ...moved, labelled("Colours", part.colours), part.own, part.other,
+      ...moved, labelled("Colours", part.colours), part.own, part.other, largerButton(),
     ),
     element(
       "div", { class: "space" },

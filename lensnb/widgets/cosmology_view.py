@@ -212,7 +212,7 @@ class VaryCosmology(Pictured):
 
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
-        figure = blank_figure(10, 3.3)
+        figure = blank_figure(9, 3.2)
         axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
         shown = {"map of the simulations": self._kappa[self.which], self._words(): self.kappa()}
         for ax, (title, kappa) in zip(axes, shown.items()):

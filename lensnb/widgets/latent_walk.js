@@ -64,7 +64,7 @@ function build(about, scales, colour, player) {
       labelled("To", part.last),
       labelled("Temperature", part.temperature),
       labelled("Colours", part.colours),
-      ticked.node,
+      ticked.node, largerButton(),
     ),
     element("div", { class: "space" }, element("div", { class: "maps" }, ...figures), part.plots),
     element("div", { class: "step" }, player.node, part.back, part.slider, part.forth, part.count),

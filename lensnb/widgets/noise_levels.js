@@ -5,13 +5,10 @@ const STYLE = stage("diffuse", "27vh") + `
 .lensnb-diffuse .maps {
   display: grid; grid-template-columns: repeat(5, minmax(0, var(--map))); gap: 4px 12px;
 }
-.lensnb-diffuse .title { min-height: 30px; display: flex; align-items: center; gap: 7px; }
+.lensnb-diffuse .title { min-height: calc(30px * var(--size)); display: flex; align-items: center; gap: 7px; }
 .lensnb-diffuse .title select { width: 100%; font-weight: 600; }
 .lensnb-diffuse .plots {
   display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px;
-}
-@container (min-width: 1400px) {
-  .lensnb-diffuse .title { min-height: 36px; }
 }
 @container (max-width: 760px) {
   .lensnb-diffuse .plots { grid-template-columns: minmax(0, 1fr); }
@@ -82,7 +79,7 @@ function render({ model, el }) {
       "div", { class: "controls" },
       labelled("What happens", part.way),
       labelled("Colours", part.colours),
-      part.other,
+      part.other, largerButton(),
     ),
     element("div", { class: "maps" }, ...Object.values(part.panels).map(({ node }) => node)),
     element("div", { class: "step" }, player.node, part.less, part.slider, part.more, part.count),

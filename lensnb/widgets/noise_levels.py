@@ -42,16 +42,16 @@ _TITLES = {
     "Gaussian": "Gaussian estimate",
     "network": "network's estimate",
 }
+_COLOURS = {"Gaussian": plot.CYCLE[0], "network": plot.CYCLE[1]}
+_NOISED_LIMITS = (-2.5, 3.5)  # ends of the colour scale, in units of the map's own scatter
+_MAPS = 64  # true maps that bins and colour limits are made from
 _FINISHED = "finished map"  # what "map" is while one is made
 _DIFFERENCES = {
     "network − Gaussian": ("network", "Gaussian"),
     "Gaussian − map": ("Gaussian", "map"),
     "network − map": ("network", "map"),
 }
-_COLOURS = {"Gaussian": plot.CYCLE[0], "network": plot.CYCLE[1]}
-_NOISED_LIMITS = (-2.5, 3.5)  # ends of the colour scale, in units of the map's own scatter
 _DIVERGING = "RdBu_r"
-_MAPS = 64  # true maps that bins and colour limits are made from
 
 
 def diffuse(
@@ -296,7 +296,7 @@ class Diffuse(Pictured):
 
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
-        figure = blank_figure(9.2, 6.2)
+        figure = blank_figure(9, 6.2)
         way = _WAYS[self.way].capitalize()
         figure.suptitle(f"{way}: noise level σ = {self.sigmas[self.level]:.2g}", fontsize=11)
         upper, lower = figure.subplots(2, 3)

@@ -9,7 +9,7 @@ const STYLE = stage("runs") + `
 .lensnb-runs .side { display: flex; flex-direction: column; gap: 6px; min-width: 0; }
 .lensnb-runs .side input[type=search] {
   font: inherit; color: var(--fg); background: var(--bg); width: 100%;
-  border: 1px solid var(--edge); border-radius: 3px; height: 28px; padding: 0 6px;
+  border: 1px solid var(--edge); border-radius: 3px; height: calc(28px * var(--size)); padding: 0 6px;
 }
 .lensnb-runs input::placeholder { color: var(--soft); opacity: 1; }
 .lensnb-runs .list {
@@ -21,12 +21,12 @@ const STYLE = stage("runs") + `
   align-items: center; cursor: pointer;
 }
 .lensnb-runs .list label b { font-weight: 600; overflow-wrap: anywhere; }
-.lensnb-runs .list small { grid-column: 3; color: var(--soft); font-size: 12px; }
+.lensnb-runs .list small { grid-column: 3; }
 .lensnb-runs .losses { display: grid; gap: 0 14px; }
 .lensnb-runs .losses p { font-weight: 600; overflow-wrap: anywhere; }
 .lensnb-runs .losses svg { width: 100%; height: var(--plot); display: block; }
 .lensnb-runs .card { overflow: auto; max-height: 40vh; border: 1px solid var(--line); }
-.lensnb-runs table { border-collapse: separate; border-spacing: 0; margin: 0; font-size: 13px; }
+.lensnb-runs table { border-collapse: separate; border-spacing: 0; margin: 0; font-size: inherit; }
 .lensnb-runs :is(th, td) {
   padding: 2px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; text-align: left;
   font-weight: normal; background: var(--bg); color: var(--fg); max-width: 22em; overflow: hidden;
@@ -97,7 +97,7 @@ function build(about) {
     element(
       "div", { class: "controls" },
       labelled("Losses of", part.losses), labelled("Rows", part.rows),
-      labelled("Sets", part.only), nulls, part.again,
+      labelled("Sets", part.only), nulls, part.again, largerButton(),
     ),
     element(
       "div", { class: "space" },

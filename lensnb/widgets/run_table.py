@@ -111,7 +111,7 @@ class CompareRuns(Pictured):
 
     def figure(self) -> plot.Figure:
         """Losses of the chosen runs, and the rows of their scorecards that are 1 for true maps."""
-        figure = blank_figure(10, 3.8)
+        figure = blank_figure(9, 3.8)
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
         self._draw_losses(left)
         self._draw_scores(right)
@@ -153,7 +153,7 @@ class CompareRuns(Pictured):
                     ax.errorbar(
                         value, place + shift, xerr=error or 0.0, fmt="o", ms=3, color=colour
                     )
-        ax.axvline(1, color=plot.GREY, lw=1)
+        ax.axvline(1, color=plot.TRUTH, lw=1)
         ax.set_yticks(range(len(_ABOUT_ONE)), [typeset(row) for row in _ABOUT_ONE])
         ax.invert_yaxis()
         ax.set(xlabel="1 for true maps")

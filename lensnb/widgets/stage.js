@@ -2,20 +2,28 @@
 // fits a laptop without scrolling and grows on a projector; and playing through a slider.
 
 /**
- * The styles of a widget that grows. `--map` is the largest side of a map, `--plot` the height of
- * a plot. On wide pages the text grows as well.
+ * The styles of a widget that grows with the window. `--map` is the largest side of a map,
+ * `--plot` the height of a plot, and `--size` how much larger than usual letters are: on a
+ * projector by themselves, and more at the press of a button.
  */
 const stage = (name, map = "30vh") => `
 .lensnb-${name} {
-  max-width: 1840px; --map: max(150px, ${map}); --plot: clamp(180px, 29vh, 420px);
+  max-width: 1860px; --map: max(150px, ${map}); --plot: clamp(180px, 29vh, 420px);
+  --size: 1; font-size: calc(13px * var(--size));
 }
-.lensnb-${name} .note { color: var(--soft); font-size: 12px; }
+@media (min-width: 1700px) and (min-height: 900px) { .lensnb-${name} { --size: 1.2; } }
+.lensnb-${name}.large { --size: 1.45; }
+.lensnb-${name} .controls select { font-size: inherit; }
+.lensnb-${name} :is(select, button) { height: calc(28px * var(--size)); }
+.lensnb-${name} :is(.note, small, legend, .ends span, .controls > label) {
+  font-size: calc(12px * var(--size)); color: var(--soft);
+}
+.lensnb-${name} .controls > label > * { font-size: calc(13px * var(--size)); }
 .lensnb-${name} .plots p, .lensnb-${name} .maps p { font-weight: 600; }
 .lensnb-${name} .plots svg { width: 100%; height: var(--plot); display: block; }
 .lensnb-${name} .maps canvas { display: block; width: 100%; aspect-ratio: 1; }
-.lensnb-${name} canvas.bar { height: 8px; margin-top: 4px; aspect-ratio: auto; }
+.lensnb-${name} canvas.bar { height: calc(8px * var(--size)); margin-top: 4px; aspect-ratio: auto; }
 .lensnb-${name} .ends { display: flex; justify-content: space-between; }
-.lensnb-${name} .ends span { font-size: 12px; color: var(--soft); }
 .lensnb-${name} .legend { display: flex; flex-wrap: wrap; gap: 0 14px; min-height: 1.5em; }
 .lensnb-${name} .legend > span { display: inline-flex; gap: 6px; align-items: center; }
 .lensnb-${name} .legend > .dashed .swatch {
@@ -24,20 +32,23 @@ const stage = (name, map = "30vh") => `
 .lensnb-${name} sub { font-size: 75%; vertical-align: baseline; position: relative; top: 0.3em; }
 .lensnb-${name} .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
 .lensnb-${name} .step output { min-width: 9em; text-align: right; white-space: nowrap; }
-@container (min-width: 1400px) {
-  .lensnb-${name} :is(p, label, legend, select, button, output, dt, dd, td, th, .legend) {
-    font-size: 16px;
-  }
-  .lensnb-${name} .controls > label, .lensnb-${name} .note { font-size: 15px; }
-  .lensnb-${name} svg text, .lensnb-${name} .ends span { font-size: 14px; }
-  .lensnb-${name} .controls select { font-size: 16px; }
-  .lensnb-${name} :is(select, button) { height: 34px; }
-}
 @container (max-width: 560px) {
   .lensnb-${name} .step { flex-wrap: wrap; }
   .lensnb-${name} .step input[type=range] { flex: 1 0 100%; order: -1; }
+  .lensnb-${name} .larger { display: none; }
 }
 `;
+
+/** A button that makes letters larger, for a projector. */
+function largerButton() {
+  const title = "Larger letters, for a projector";
+  const node = button("Large", { class: "larger", title, "aria-pressed": "false" });
+  node.onclick = () => {
+    const large = node.closest(".lensnb-widget").classList.toggle("large");
+    node.setAttribute("aria-pressed", large);
+  };
+  return node;
+}
 
 CHART.left = 76; // labels grow with the page
 

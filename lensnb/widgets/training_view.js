@@ -6,7 +6,7 @@ const STYLE = stage("training", "22vh") + `
   display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; margin-bottom: 6px;
 }
 .lensnb-training .head p { font-weight: 600; flex: 1 1 12em; }
-.lensnb-training .how { color: var(--soft); font-size: 12px; }
+.lensnb-training .how { color: var(--soft); font-size: 92%; }
 .lensnb-training progress { width: 100%; height: 8px; accent-color: var(--focus); }
 .lensnb-training .plots {
   display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 4px 14px;
@@ -173,7 +173,7 @@ function build(about) {
   );
   part.checked = areas[1];
   part.plots = element("div", { class: "plots" }, ...areas);
-  const head = [part.said, labelled("Steps shown ", part.span), part.how, part.stop];
+  const head = [part.said, labelled("Steps shown ", part.span), part.how, part.stop, largerButton()];
   part.root = frame(
     "training", `Training: ${about.name}`, STYLE,
     element("div", { class: "head" }, ...head),

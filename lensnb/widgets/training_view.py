@@ -19,7 +19,8 @@ from torch import Tensor
 from .. import plot
 from ..compare import Fidelity
 from ..compare.progress import NUMBERS
-from ..plot.losses import fidelity, learning_rate
+from ..plot.fidelity_curves import fidelity
+from ..plot.losses import learning_rate
 from ..plot.style import blank_figure
 from ..ramps import ramp
 from ..train import watch as print_lines
@@ -179,7 +180,7 @@ class TrainingView(Pictured):
         widths = [2, 1]
         if self._checks:
             widths = [2, 2, 1]
-        figure = blank_figure(3 * sum(widths), 3)
+        figure = blank_figure(9, 3)
         figure.suptitle(f"{name}: {self.state}", fontsize=11)
         axes = figure.subplots(1, len(widths), width_ratios=widths)
         plot.training(axes[0], self.history, label, name)
