@@ -207,6 +207,7 @@ function render({ model, el }) {
   part.own.onclick = () => Object.entries(own).forEach(([name, value]) => moving.set(name, value));
   part.other.onclick = () => moving.set("which", (moving.get("which") + 1) % about.count);
   part.colours.onchange = () => choose(model, "colours", part.colours.value);
+  part.root.addEventListener("larger", drawPlots);
   const end = live(model, el, part.root, { "change:colours": show }, part.plots, drawPlots);
   show();
   return () => {

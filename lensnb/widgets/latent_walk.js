@@ -222,6 +222,7 @@ function render({ model, el }) {
   const kept = () => scales.filter((name) => part.boxes[name].checked);
   for (const name of scales) part.boxes[name].onchange = () => ask("scales", kept());
   const heard = { "change:_path": arrived, "change:colours": show };
+  part.root.addEventListener("larger", drawPlots);
   const end = live(model, el, part.root, heard, part.plots, drawPlots);
   arrived();
   return () => {

@@ -232,6 +232,7 @@ function render({ model, el }) {
     "change:colours": show,
     "change:difference": show,
   };
+  part.root.addEventListener("larger", drawPlots);
   const end = live(model, el, part.root, heard, part.space, drawPlots);
   arrived();
   return () => {

@@ -298,6 +298,7 @@ function render({ model, el }) {
     drawLosses();
     drawTable();
   };
+  part.root.addEventListener("larger", show);
   const end = live(model, el, part.root, heard, part.panels, resized);
   show();
   return end;

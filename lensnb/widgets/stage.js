@@ -39,13 +39,14 @@ const stage = (name, map = "30vh") => `
 }
 `;
 
-/** A button that makes letters larger, for a projector. */
+/** A button that makes letters larger, for a projector; the event "larger" asks for new plots. */
 function largerButton() {
   const title = "Larger letters, for a projector";
   const node = button("Large", { class: "larger", title, "aria-pressed": "false" });
   node.onclick = () => {
     const large = node.closest(".lensnb-widget").classList.toggle("large");
     node.setAttribute("aria-pressed", large);
+    node.dispatchEvent(new Event("larger", { bubbles: true }));
   };
   return node;
 }

@@ -297,6 +297,7 @@ function render({ model, el }) {
     "change:state": drawNumbers,
     "change:_maps": drawSamples,
   };
+  part.root.addEventListener("larger", drawCurves);
   const end = live(model, el, part.root, heard, part.plots, drawCurves);
   drawNumbers();
   drawSamples();
