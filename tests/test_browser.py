@@ -118,6 +118,9 @@ WIDGETS = {
     "diffuse": "scrub = diffuse(Diffusion(32, kappa, fitted, widths=(8, 8)), truth, 5.0, levels=12)\nscrub",
     "inspector": "inspector = inspect(report)\ninspector",
     "walk": "walked = walk(Flow(32, kappa, fitted, steps=2, hidden=8), truth, 5.0, steps=9)\nwalked",
+    "cosmology": "from lensnb.data import load_sample\nfrom lensnb.widgets import vary_cosmology\n"
+    "varied = vary_cosmology(load_sample('truth')[:64])\nvaried",
+    "runs": "from lensnb.widgets import compare_runs\nruns = compare_runs('.')\nruns",
 }
 CELLS = (MAKE, MODELS, *WIDGETS.values())
 
@@ -164,12 +167,18 @@ def takes_an_answer(page, selector: str) -> None:
     assert page.locator(f"{selector} .said").inner_text().split(":")[0] in ("Right", "Wrong")
 
 
+def chooses_rows(page, selector: str) -> None:
+    page.locator(selector).get_by_label("Rows").select_option("all")
+
+
 USED = {
     "explorer": lambda page, at: moves_by_key_and_comes_back(page, at, "Map"),
     "quiz": takes_an_answer,
     "diffuse": lambda page, at: moves_by_key_and_comes_back(page, at, "Noise level"),
     "inspector": answers_a_choice_and_comes_back,
     "walk": lambda page, at: moves_by_key_and_comes_back(page, at, "Step of the walk"),
+    "cosmology": lambda page, at: moves_by_key_and_comes_back(page, at, "Ωm"),
+    "runs": chooses_rows,
 }
 
 
@@ -295,6 +304,8 @@ HEARD = {
     "diffuse": ("scrub.level", "1"),
     "inspector": ("inspector.statistic", "pdf"),
     "walk": ("walked.step", "1"),
+    "cosmology": ("varied.omega_m", "0.2025"),
+    "runs": ("runs.rows", "all"),
 }
 
 

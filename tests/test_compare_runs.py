@@ -20,7 +20,7 @@ def headline(value: float, answer: str) -> list[dict]:
     rows = []
     for name, of_null in (("C_ℓ slope", 1.01), ("seam", 0.0)):
         sets = {
-            NULL: {"value": of_null, "error": 0.02, "answer": "as the simulations"},
+            NULL: {"value": of_null or -1e-4, "error": 0.02, "answer": "as the simulations"},
             "flow": {"value": value, "error": 0.05, "answer": answer},
         }
         rows.append({"name": name, "inverse": False, "sets": sets})
@@ -56,7 +56,7 @@ def test_runs_are_read_with_their_losses_and_scorecards(root):
     first = widget.runs["first"]
     assert first["status"] == "done" and first["parameters"] == {"steps": 100, "seed": 0}
     assert first["sets"]["flow"]["C_ℓ slope"] == [0.7, 0.05, "off"]
-    assert first["sets"][NULL]["seam"] == [0, 0.02, "as the simulations"]
+    assert first["sets"][NULL]["seam"] == [-1e-4, 0.02, "as the simulations"]
     losses = first["losses"]["flow"]  # the last line is being written
     assert losses["step"] == [10, 20, 30] and losses["validation"] == [0.2, None, 0.0666667]
     json.dumps(widget._runs, allow_nan=False)
@@ -102,7 +102,7 @@ def test_scorecards_and_losses_stand_side_by_side(show, root):
     shown.root.get_by_label("Rows").select_option("all")
     assert [row[0] for row in table_of(shown)][-1] == "seam"
     shown.root.get_by_label("true maps (null)").check()
-    assert len(table_of(shown)[1]) == 7
+    assert len(table_of(shown)[1]) == 7 and "0.00 ± 0.02 =" in table_of(shown)[-1]
     shown.root.get_by_label("Sets").select_option("flow")
     assert len(table_of(shown)[1]) == 4
     shown.root.get_by_label("Find runs").fill("fir")

@@ -15,11 +15,11 @@ const STYLE = stage("cosmology", "44vh") + `
 }
 .lensnb-cosmology .maps {
   display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 12px;
-  align-content: start;
+  align-content: start; align-items: end;
 }
 .lensnb-cosmology .maps .scale { grid-column: 1 / -1; }
 .lensnb-cosmology .plots { display: flex; flex-direction: column; justify-content: space-between; }
-.lensnb-cosmology .plots svg { height: max(165px, 22vh); }
+.lensnb-cosmology .plots svg { height: calc(max(165px, 22vh) * var(--taller)); }
 .lensnb-cosmology .note { min-height: 3em; margin-top: 4px; }
 @container (max-width: 760px) {
   .lensnb-cosmology .sliders { grid-template-columns: auto auto auto; justify-content: start; }
@@ -165,7 +165,7 @@ function render({ model, el }) {
     const all = [expected, expectedOwn, about.mean, about.error];
     drawPanel(part.power, power, ...all.map(scaled));
     const highest = Math.max(1.5, 1.05 * Math.max(...over(expected)));
-    const ratio = { y_label: "over their theory", y_ends: [0, highest] };
+    const ratio = { y_label: "ratio", y_ends: [0, highest] };
     drawPanel(part.ratio, ratio, ...all.map(over));
     const [low, high] = [over(expected)[0], over(expected).at(-1)].map((v) => v.toFixed(2));
     const text = `Theory for ${inWords(now())} over that of the simulations' cosmology`;
@@ -184,7 +184,7 @@ function render({ model, el }) {
     part.colours.value = model.get("colours");
     const legend = legendOf([
       ["theory of the sliders", ink.theory],
-      [`theory of the simulations, ${inWords(own)}`, ink.own],
+      [`theory of the simulations, ${inWords(own)} (1 in the ratio)`, ink.own],
       ["● measured: mean of all maps, with its error", "transparent"],
     ]);
     legend[1].className = "dashed";

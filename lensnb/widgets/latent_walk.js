@@ -14,7 +14,7 @@ const STYLE = stage("walk", "44vh") + `
 .lensnb-walk .maps > :nth-child(2) { grid-column: 2; grid-row: 1 / 3; }
 .lensnb-walk .maps > :nth-child(3) { align-self: end; }
 .lensnb-walk .plots { display: flex; flex-direction: column; justify-content: space-between; }
-.lensnb-walk .plots svg { height: max(170px, 22.5vh); }
+.lensnb-walk .plots svg { height: calc(max(170px, 22.5vh) * var(--taller)); }
 .lensnb-walk .note { min-height: 3em; }
 @container (max-width: 760px) {
   .lensnb-walk .space { grid-template-columns: minmax(0, 1fr); }

@@ -64,7 +64,9 @@ function cell([value, error, answer]) {
   const size = Math.max(Math.abs(value), error ?? 0);
   const digits = size >= 100 ? 0 : (error ?? 1) < 0.01 && size < 10 ? 3 : 2;
   const bar = error == null ? "" : ` ± ${error.toFixed(digits)}`;
-  return minus(`${value.toFixed(digits)}${bar} ${SYMBOLS[answer] ?? ""}`);
+  const rounded = value.toFixed(digits), unsigned = Number(rounded) === 0;
+  const text = unsigned ? rounded.replace("-", "") : rounded; // no −0.00
+  return minus(`${text}${bar} ${SYMBOLS[answer] ?? ""}`);
 }
 
 function build(about) {

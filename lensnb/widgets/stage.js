@@ -8,8 +8,8 @@
  */
 const stage = (name, map = "30vh") => `
 .lensnb-${name} {
-  max-width: 1860px; --map: max(150px, ${map}); --plot: clamp(180px, 29vh, 420px);
-  --size: 1; font-size: calc(13px * var(--size));
+  max-width: 1860px; --map: max(150px, ${map}); --size: 1; --taller: calc(0.4 + 0.6 * var(--size));
+  --plot: calc(clamp(180px, 29vh, 420px) * var(--taller)); font-size: calc(13px * var(--size));
 }
 @media (min-width: 1700px) and (min-height: 900px) { .lensnb-${name} { --size: 1.2; } }
 .lensnb-${name}.large { --size: 1.45; }
