@@ -161,14 +161,14 @@ def answers_a_choice_and_comes_back(page, selector: str) -> None:
     statistic.select_option("pdf")
 
 
+def chooses_rows(page, selector: str) -> None:
+    page.locator(selector).get_by_label("Rows").select_option("all")
+
+
 def takes_an_answer(page, selector: str) -> None:
     button = page.locator(selector).get_by_role("button", name="The left one")
     during(page, "pointerup", button.click)
     assert page.locator(f"{selector} .said").inner_text().split(":")[0] in ("Right", "Wrong")
-
-
-def chooses_rows(page, selector: str) -> None:
-    page.locator(selector).get_by_label("Rows").select_option("all")
 
 
 USED = {
