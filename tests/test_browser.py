@@ -118,6 +118,9 @@ WIDGETS = {
     "diffuse": "scrub = diffuse(Diffusion(32, kappa, fitted, widths=(8, 8)), truth, 5.0, levels=12)\nscrub",
     "inspector": "inspector = inspect(report)\ninspector",
     "walk": "walked = walk(Flow(32, kappa, fitted, steps=2, hidden=8), truth, 5.0, steps=9)\nwalked",
+    "cosmology": "from lensnb.data import load_sample\nfrom lensnb.widgets import vary_cosmology\n"
+    "varied = vary_cosmology(load_sample('truth')[:64])\nvaried",
+    "runs": "from lensnb.widgets import compare_runs\nruns = compare_runs('.')\nruns",
 }
 CELLS = (MAKE, MODELS, *WIDGETS.values())
 
@@ -158,6 +161,10 @@ def answers_a_choice_and_comes_back(page, selector: str) -> None:
     statistic.select_option("pdf")
 
 
+def chooses_rows(page, selector: str) -> None:
+    page.locator(selector).get_by_label("Rows").select_option("all")
+
+
 def takes_an_answer(page, selector: str) -> None:
     button = page.locator(selector).get_by_role("button", name="The left one")
     during(page, "pointerup", button.click)
@@ -170,6 +177,8 @@ USED = {
     "diffuse": lambda page, at: moves_by_key_and_comes_back(page, at, "Noise level"),
     "inspector": answers_a_choice_and_comes_back,
     "walk": lambda page, at: moves_by_key_and_comes_back(page, at, "Step of the walk"),
+    "cosmology": lambda page, at: moves_by_key_and_comes_back(page, at, "Ωm"),
+    "runs": chooses_rows,
 }
 
 
@@ -295,6 +304,8 @@ HEARD = {
     "diffuse": ("scrub.level", "1"),
     "inspector": ("inspector.statistic", "pdf"),
     "walk": ("walked.step", "1"),
+    "cosmology": ("varied.omega_m", "0.2025"),
+    "runs": ("runs.rows", "all"),
 }
 
 

@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
 pytest.importorskip("playwright", reason="no playwright: pip install 'lensnb[test]'")
 
-from pages import serious
+from pages import TWO_FRAMES, serious
 from playwright.sync_api import expect
 
 from lensnb.compare import compare
@@ -37,6 +37,22 @@ def lognormal(n: int, seed: int) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def truth() -> torch.Tensor:
     return lognormal(40, 0)
+
+
+LAPTOP = 660  # pixels of height that JupyterLab leaves to a cell's output at 1366 × 768
+
+
+def fits_a_laptop(shown) -> None:
+    """At 1366 × 768 all of the widget is seen at once, and on a projector it is larger."""
+    page, size = shown.page, {}
+    for width, height in ((1040, 768), (1366, 768), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        shown.until("s => document.querySelector(s).clientWidth > 0", shown.selector)
+        page.evaluate(TWO_FRAMES)
+        size[width] = shown.root.bounding_box()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert size[1040]["height"] <= LAPTOP and size[1366]["height"] <= LAPTOP, size
+    assert size[1920]["width"] > 1700 and size[1920]["height"] > size[1366]["height"], size
 
 
 # ---------------------------------------------------------------- lensnb.widgets.spot_the_fake
@@ -144,31 +160,94 @@ def curves(shown) -> list[str]:
     return [path.get_attribute("d") for path in shown.root.locator("path.curve").element_handles()]
 
 
+def scrubbed_maps(shown) -> list[str]:
+    """The true map, the noised one, both estimates and their difference, without colour bars."""
+    return shown.pictures(".maps canvas:not(.bar)")
+
+
 def test_the_noise_level_is_scrubbed_by_key_and_mouse(scrub):
     shown = scrub()
     root = shown.root
     root.get_by_role("slider", name="Noise level").focus()
     shown.key("Home")
-    first, drawn = shown.pictures(), curves(shown)
-    assert len(set(first)) >= 2 and len(drawn) == 6
+    first, drawn = scrubbed_maps(shown), curves(shown)
+    assert len(first) == 5 and len(drawn) == 6
     shown.key("End")
     assert root.get_by_text("(12 of 12)").is_visible()
-    last, noised = shown.pictures(), curves(shown)
-    assert all(a != b for a, b in zip(first, last))
+    last, noised = scrubbed_maps(shown), curves(shown)
+    assert last[0] == first[0] and all(a != b for a, b in zip(first[1:4], last[1:4]))
     # the true map's spectrum stays, the guess loses power
     assert noised[0] == drawn[0] and noised[1] != drawn[1]
     shown.click(root.get_by_role("button", name="Less noise"))
-    assert root.get_by_text("(11 of 12)").is_visible() and shown.pictures() != last
+    assert root.get_by_text("(11 of 12)").is_visible() and scrubbed_maps(shown) != last
     shown.click(root.get_by_role("button", name="More noise"))
-    assert shown.pictures() == last
+    assert scrubbed_maps(shown) == last
     root.get_by_label("What happens").select_option("make")
-    assert shown.pictures()[0] != last[0]
+    assert scrubbed_maps(shown)[0] != last[0]
+    assert root.get_by_text("finished map (seed 0)").is_visible()
     root.get_by_label("Colours").select_option("grey")
     root.get_by_label("What happens").select_option("noise")
     root.get_by_label("Colours").select_option("magma")
     root.get_by_role("slider", name="Noise level").focus()
     shown.key("Home")
-    assert shown.pictures() == first and curves(shown) == drawn
+    assert scrubbed_maps(shown) == first and curves(shown) == drawn
+
+
+def test_a_difference_has_its_own_scale(scrub):
+    """Of an untrained model both estimates are the same; beside the true map they are not."""
+    shown = scrub()
+    before = scrubbed_maps(shown)
+    ends = shown.root.locator(".ends").last.inner_text().split()
+    assert ends[0] == f"−{ends[2]}"  # as far below zero as above
+    shown.root.get_by_label("Difference on view").select_option("network − map")
+    after = scrubbed_maps(shown)
+    assert after[:4] == before[:4] and after[4] != before[4]
+    assert float(shown.root.locator(".ends").last.inner_text().split()[2]) > 1e3 * _number(ends[2])
+    shown.heard("difference", "network − map")
+
+
+def _number(text: str) -> float:
+    """The value of 1.2×10⁻⁹ or 0.012."""
+    mantissa, _, power = text.partition("×10")
+    plain = power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    return float(mantissa) * 10.0 ** int(plain or 0)
+
+
+def test_another_map_is_asked_of_the_kernel(scrub):
+    shown = scrub()
+    first = scrubbed_maps(shown)
+    shown.occupy()
+    shown.click(shown.root.get_by_role("button", name="another map"))
+    assert shown.root.get_attribute("aria-busy") == "true" and scrubbed_maps(shown) == first
+    shown.read()
+    assert shown.root.get_attribute("aria-busy") == "false" and shown.widget.which == 1
+    assert shown.root.get_by_text("true map 2 of 40").is_visible()
+    assert scrubbed_maps(shown)[0] != first[0]
+    shown.root.get_by_label("What happens").select_option("make")
+    made = scrubbed_maps(shown)
+    shown.click(shown.root.get_by_role("button", name="make another map"))
+    shown.idle()
+    assert shown.widget.seed == 1 and scrubbed_maps(shown)[0] != made[0]
+
+
+def test_a_map_is_played_from_noise_to_the_end(scrub):
+    shown = scrub(clock=True)
+    shown.freeze()
+    play = shown.root.get_by_role("button", name="play")
+    shown.root.get_by_role("slider", name="Noise level").focus()
+    shown.key("End")
+    shown.click(play)
+    shown.pass_time(500)
+    assert shown.root.get_by_text("(9 of 12)").is_visible()
+    assert shown.root.get_by_role("button", name="pause").is_visible()
+    shown.pass_time(3000)
+    assert shown.root.get_by_text("(1 of 12)").is_visible() and play.is_visible()
+    shown.click(play)  # from the beginning, and paused
+    shown.pass_time(200)
+    shown.click(shown.root.get_by_role("button", name="pause"))
+    shown.pass_time(3000)
+    assert shown.root.get_by_text("(11 of 12)").is_visible()
+    shown.close()
 
 
 def test_python_hears_of_the_noise_level_and_sets_it(scrub):
@@ -192,7 +271,8 @@ def test_the_scrubber_is_legible_and_narrow_windows_lose_nothing(scrub, theme, t
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
     assert serious(shown.page, shown.selector) == []
     shown.root.screenshot(path=tmp_path / f"diffuse {theme}.png")
-    shown.narrow()
+    fits_a_laptop(shown)
+    shown.narrow(390)
 
 
 # ---------------------------------------------------------------- lensnb.widgets.inspect
@@ -314,7 +394,8 @@ def test_a_walk_is_gone_by_key_and_mouse(path):
     shown.key("End")
     assert root.get_by_text("9 of 9", exact=True).is_visible()
     last = shown.pictures()
-    assert last[1] != first[1] and last[0] == first[0] and last[2] == first[2]
+    changed = [a != b for a, b in zip(first, last)]
+    assert changed == [False, True, False, False]  # the start, the step, its scale, the end
     assert shown.plots() != drawn
     shown.click(root.get_by_role("button", name="Towards the start"))
     assert root.get_by_text("8 of 9", exact=True).is_visible()
@@ -368,7 +449,8 @@ def test_the_walk_is_legible_and_narrow_windows_lose_nothing(path, theme, tmp_pa
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
     assert serious(shown.page, shown.selector) == []
     shown.root.screenshot(path=tmp_path / f"walk {theme}.png")
-    shown.narrow()
+    fits_a_laptop(shown)
+    shown.narrow(390)
 
 
 # ---------------------------------------------------------------- lensnb.widgets.follow_training
@@ -384,14 +466,18 @@ def record(step: int, **more) -> dict:
     return {"step": step, "loss": 2.0 / step, "validation": 2.1 / step} | told | more
 
 
+def checked(slope: float) -> dict:
+    return {"power_slope": slope, "power_slope_error": 0.05, "power_worst": 1.2}
+
+
 @pytest.fixture
 def training(show):
     """training(…) → a training of a hundred steps on a page, of which two are made."""
 
     def training(**how):
-        widget = TrainingView(100, "flow")
+        widget = TrainingView(100, "flow", "bits per pixel", drawn=8)
         widget.add(record(2))
-        widget.add(record(4, power_slope=0.87), lognormal(4, 3))
+        widget.add(record(4, **checked(0.87)), lognormal(4, 3))
         return show(widget, "training", **how)
 
     return training
@@ -401,11 +487,13 @@ def test_a_training_is_seen_while_it_runs(training):
     shown = training()
     root, said = shown.root, shown.root.locator(".head p")
     assert said.inner_text().startswith("flow: running at step 4 of 100, about ")
-    for word in ("loss", "validation", "learning rate", "images a second", "C_ℓ slope"):
-        assert root.locator("dl dt").get_by_text(word, exact=True).is_visible()
+    numbers = dict(one.inner_text().split("\n") for one in root.locator("dl div").all())
+    assert numbers["loss"] == "0.50000 bits per pixel" and numbers["speed"] == "80.0 maps/s"
+    assert numbers["Cℓ slope"] == "0.87 ± 0.05" and numbers["Cℓ mean, worst bin"] == "1.20"
+    assert root.get_by_text("loss [bits per pixel]").count() == 1
     first, samples = shown.plots(), shown.pictures(".samples canvas")
-    assert len(samples) == 4 and root.locator("svg path.curve").count() == 3
-    shown.widget.add(record(50, power_slope=0.9), lognormal(4, 4))
+    assert len(samples) == 4 and root.locator("svg path.curve").count() == 4
+    shown.widget.add(record(50, **checked(0.9)), lognormal(4, 4))
     shown.tell()
     assert root.locator("progress").evaluate("bar => bar.value") == 50
     assert shown.plots() != first and shown.pictures(".samples canvas") != samples
@@ -415,9 +503,40 @@ def test_a_training_is_seen_while_it_runs(training):
     shown.close()
 
 
+def test_fidelity_is_drawn_with_its_errors_once_there_is_a_check(show):
+    widget = TrainingView(100, "flow")
+    widget.add(record(10))
+    shown = show(widget, "training")
+    panel = shown.root.locator(".plots > div").nth(1)
+    assert not panel.is_visible() and not shown.root.locator(".note").inner_text()
+    for step, slope in ((20, 0.6), (30, 0.9)):
+        widget.add(record(step, **checked(slope)))
+    widget.tell()
+    shown.tell()
+    expect(panel).to_be_visible()
+    shown.page.evaluate(TWO_FRAMES)
+    bars = panel.locator("path.error").evaluate_all("all => all.map(p => p.getAttribute('d'))")
+    ends = [[float(y) for y in re.findall(r"[ V]([\d.]+)", bar)] for bar in bars]
+    expected = panel.locator("path[stroke-dasharray='5 4']").get_attribute("d")  # of true maps
+    one = float(re.search(r" ([\d.]+)H", expected)[1])
+    assert len(ends) == 2 and all(foot > top > one for foot, top in ends)  # below 1, and inside
+    # both errors are as long, and three times that is what the slope has risen
+    (foot, top), (later, above) = ends
+    assert foot - top == pytest.approx(later - above, abs=0.1)
+    assert foot - later == pytest.approx(3 * (foot - top), abs=0.3)
+    assert "0.90 ± 0.05" in panel.locator("svg").get_attribute("aria-label")
+
+
 def curve_of(shown, number: int) -> np.ndarray:
     """The points of a curve, (x, y) in pixels."""
     return np.array(re.findall(r"([\d.]+) ([\d.-]+)", curves(shown)[number]), float)
+
+
+def inside(shown, points: np.ndarray) -> bool:
+    """Whether all of a curve lies inside its panel."""
+    box = shown.root.locator(".plots svg").first.bounding_box()
+    x, y = points.T
+    return 76 <= x.min() and x.max() <= box["width"] and 8 <= y.min() and y.max() <= box["height"]
 
 
 @pytest.mark.parametrize("records", [2, 3, 12])
@@ -427,34 +546,36 @@ def test_the_axis_of_a_short_training_reaches_every_loss(show, records):
         widget.add(record(step))
     widget.tell()
     shown = show(widget, "training")
-    heights = curve_of(shown, 0)[:, 1]
-    assert len(set(heights)) == records  # none is drawn at the edge
-    assert 8 < heights.min() and heights.max() < 210 - 42
-    assert shown.root.get_by_text("at first").count() == 0
+    points = curve_of(shown, 0)
+    assert len(set(points[:, 1])) == records and inside(shown, points)
 
 
-def test_the_axis_of_a_training_leaves_out_the_first_losses_only_and_says_so(show):
-    """The first loss of 40 is far off; one in the middle as well, and the axis reaches that."""
+@pytest.mark.parametrize("lowest", [1.0, -1.0])
+def test_no_loss_is_cut_off_and_the_end_can_be_seen_alone(show, lowest):
+    """The first loss of 40 is far off: a positive loss has a logarithmic axis, the other steps are chosen."""
     widget = TrainingView(40, "flow")
-    losses = [9e4, *np.linspace(2, 1, 39)]
+    losses = [9e4, *np.linspace(2, lowest, 39)]
     for step, loss in enumerate(losses, 1):
         widget.add(record(step, loss=loss, validation=None))
     widget.tell()
     shown = show(widget, "training")
-    heights = curve_of(shown, 0)[:, 1]
-    assert heights[0] < 0 < heights[1:].min()
-    assert shown.root.get_by_text("↑ up to 90000 at first").is_visible()
-    widget.add(record(41, loss=7.0, validation=None))
-    widget.tell()
-    shown.tell()
-    assert curve_of(shown, 0)[-1, 1] > 8
+    whole = curve_of(shown, 0)
+    assert len(whole) == 40 and inside(shown, whole)
+    shown.root.get_by_label("Steps shown").select_option("0.5")
+    end = curve_of(shown, 0)
+    assert len(end) == 21 and inside(shown, end)
+    assert np.ptp(end[:, 1]) > 0.8 * np.ptp(whole[:, 1])  # the panel is theirs
 
 
-def test_a_single_record_is_a_point(show):
+def test_a_single_record_is_a_whole_point(show):
     widget = TrainingView(100, "flow")
     widget.add(record(100))
     shown = show(widget, "training")
-    assert shown.root.locator("svg circle").count() == 3
+    points = shown.root.locator("svg circle")
+    assert points.count() == 3
+    middle = float(points.first.get_attribute("cx"))
+    width = shown.root.locator(".plots svg").first.bounding_box()["width"]
+    assert middle + 3 < width - 10  # of the last step, and yet inside the panel
 
 
 def test_the_button_interrupts_the_kernel_where_the_page_lets_it(training):
@@ -483,4 +604,5 @@ def test_the_training_is_legible_and_narrow_windows_lose_nothing(training, theme
     assert len(found) > 20 and min(found)[0] > 4.5, min(found)
     assert serious(shown.page, shown.selector) == []
     shown.root.screenshot(path=tmp_path / f"training {theme}.png")
-    shown.narrow()
+    fits_a_laptop(shown)
+    shown.narrow(390)

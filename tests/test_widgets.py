@@ -516,9 +516,28 @@ def test_a_map_that_is_made_is_the_samplers(scrubbed, model):
     torch.testing.assert_close(scrubbed.shown["make"]["map"], expected)
 
 
+def test_another_map_and_how_far_the_estimates_are_apart(model, maps):
+    scrub = widgets.diffuse(model, maps["truth"], 5.0, levels=4)
+    one = {name: some.clone() for name, some in scrub.shown["noise"].items()}
+    made = scrub.shown["make"]["map"].clone()
+    apart = (one["network"] - one["map"]).flatten(1).std(1) / one["map"].std()
+    np.testing.assert_allclose(scrub._noise["apart"]["network − map"], apart, rtol=1e-5)
+    scrub.which = 2
+    assert torch.equal(scrub.shown["noise"]["map"][0], maps["truth"][2].float())
+    assert torch.equal(scrub.shown["make"]["map"], made)
+    scrub.seed = 5
+    assert not torch.equal(scrub.shown["make"]["map"], made)
+    scrub.which, scrub.seed = 0, 0
+    for name, some in one.items():
+        assert torch.equal(scrub.shown["noise"][name], some), name
+    assert torch.equal(scrub.shown["make"]["map"], made)
+    with pytest.raises(traitlets.TraitError, match="which must lie between 0 and 11, found 12"):
+        scrub.which = 12
+
+
 def test_a_picture_of_the_level_stays(scrubbed):
     data, metadata = scrubbed._repr_mimebundle_()
-    assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith("A map under noise")
+    assert WIDGET_VIEW in data and metadata["image/png"]["alt"].startswith("A map, the same")
     scrubbed.level, scrubbed.way = 1, "make"
     assert scrubbed.png() != base64.b64decode(data["image/png"]) and "level 2 of 6" in repr(
         scrubbed
@@ -766,7 +785,7 @@ def test_a_training_is_followed_to_its_end(shown):
     data, metadata = widget._repr_mimebundle_()
     assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).width > 500
     assert metadata["image/png"]["alt"].startswith(
-        "Loss and learning rate of a training. Training flow: finished"
+        "Loss, fidelity of drawn maps and learning rate of a training. Training flow: finished"
     )
 
 

@@ -95,6 +95,37 @@ def judge(sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0) -
     return verdicts["truth"]["sample"]["only"]
 
 
+def judge_briefly(
+    sample: Ensemble, truth: Ensemble, rounds: int = 200, seed: int = 0
+) -> dict[str, Estimate]:
+    """Mean, scatter and slope alone: the same numbers as :func:`judge` has, in milliseconds.
+
+    Args:
+        sample: vectors of the maps to judge, ``(maps, bins)``.
+        truth: vectors of the true maps, same bins.
+        rounds: bootstrap rounds.
+        seed: of the bootstrap.
+
+    Returns:
+        The estimates ``mean``, ``scatter``, ``slope`` and the others of a verdict that need
+        neither eigenvectors nor halves of the simulations.
+
+    Raises:
+        ValueError: all maps of a set are of one simulation, which has no bootstrap.
+    """
+    sets = Resampled(sample, False, seed), Resampled(truth, False, seed)
+    reference = Reference(truth, None, 0, None)
+    drawn = []
+    for k, one in enumerate(sets):
+        weights = one.ensemble.bootstrap_weights(rounds, seed + 1 + k)
+        drawn.append(one.moments(weights))
+    found = reference.numbers(*[one.whole() for one in sets], enough=False)
+    in_rounds = reference.numbers(*drawn, enough=False)
+    least = reference.least.of(len(sample), len(sample.simulations))
+    whole = {name: value[0] for name, value in found.items()}
+    return _estimates(whole, in_rounds, least, degrees(sample, truth))
+
+
 def parts_of(ensembles: Mapping[str, Ensemble]) -> dict[str, slice]:
     """Where each statistic lies in the joint vector; ``"joint"`` is the whole of several."""
     parts, start = {}, 0
@@ -252,17 +283,12 @@ def _verdict(
     pair: _Pair, found: Mapping[str, np.ndarray], rounds: Mapping[str, np.ndarray], dof: int
 ) -> Verdict:
     """The verdict on a pair from the numbers of all maps and of the bootstrap rounds."""
-    estimates = _estimates(found, rounds)
-    for name, least in pair.least.items():
-        estimates[name].error = np.fmax(estimates[name].error, least)
-    for estimate in estimates.values():
-        # The variance of a bootstrap over S simulations is low by (S − 1)/S.
-        estimate.error = estimate.error * np.sqrt((dof + 1) / dof)
-        estimate.dof = dof
-    return Verdict(**estimates, **pair.beside)
+    return Verdict(**_estimates(found, rounds, pair.least, dof), **pair.beside)
 
 
-def _estimates(found: Mapping, rounds: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+def _estimates(
+    found: Mapping, rounds: Mapping[str, np.ndarray], least: Mapping[str, np.ndarray], dof: int
+) -> dict[str, Estimate]:
     """The numbers of a verdict from those of all maps and of the bootstrap rounds."""
     estimates = {name: Estimate(found[name], rounds[name]) for name in _PER_BIN}
     for name, per_bin in (("mean", "mean_ratio"), ("scatter", "scatter_ratio")):
@@ -271,6 +297,12 @@ def _estimates(found: Mapping, rounds: Mapping[str, np.ndarray]) -> dict[str, Es
     estimates["shift"] = _shift(found["mean_shift"], rounds["mean_shift"])
     estimates["slope"] = _slope(found, rounds)
     estimates["area"] = _area(found["log_area"], rounds["log_area"])
+    for name, error in least.items():
+        estimates[name].error = np.fmax(estimates[name].error, error)
+    for estimate in estimates.values():
+        # The variance of a bootstrap over S simulations is low by (S − 1)/S.
+        estimate.error = estimate.error * np.sqrt((dof + 1) / dof)
+        estimate.dof = dof
     return estimates
 
 

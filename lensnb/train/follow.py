@@ -116,9 +116,17 @@ def _loss_and_speed(record: dict) -> str:
 
 
 def _numbers(record: dict) -> str:
-    """The numbers that a check added to a record."""
+    """The numbers that a check added to a record, each with its error if that is there."""
     more = {key: value for key, value in record.items() if key not in _OWN}
-    return "".join(f", {key} {_short(value)}" for key, value in more.items())
+    errors = {f"{key}_error" for key in more}
+    text = ""
+    for key, value in more.items():
+        if key in errors:
+            continue
+        text += f", {key} {_short(value)}"
+        if more.get(f"{key}_error") is not None:
+            text += f" ± {more[f'{key}_error']:.1g}"
+    return text
 
 
 def _short(value: float | None) -> str:

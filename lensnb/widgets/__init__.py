@@ -5,7 +5,9 @@
 * :func:`inspect`: look into a fidelity report;
 * :func:`walk`: walk through the latents of a flow;
 * :func:`diffuse`: scrub the noise level of a diffusion model;
-* :func:`follow_training`: follow a training while it runs.
+* :func:`follow_training`: follow a training while it runs;
+* :func:`compare_runs`: compare the losses and scorecards of many runs;
+* :func:`vary_cosmology`: move σ₈ and Ω_m, and see theory's spectrum beside the maps.
 
 They draw in the browser, on canvases, from data that the kernel sends once. A stored notebook
 keeps a still picture of each.
@@ -20,19 +22,23 @@ except ModuleNotFoundError as error:
     ) from None
 
 from ..renamed import moved
+from .cosmology_view import vary_cosmology
 from .explorer import explore
 from .inspector import inspect
 from .latent_walk import walk
 from .noise_levels import diffuse
 from .quiz import spot_the_fake
+from .run_table import compare_runs
 from .training_view import follow_training
 
 __all__ = [
+    "compare_runs",
     "diffuse",
     "explore",
     "follow_training",
     "inspect",
     "spot_the_fake",
+    "vary_cosmology",
     "walk",
 ]
 

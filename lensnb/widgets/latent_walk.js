@@ -1,26 +1,24 @@
-// The browser's part of lensnb.widgets.walk. The whole walk is here, so that stepping needs no
-// kernel. Another temperature, other scales or other maps ask the kernel for another walk.
+// The browser's part of lensnb.widgets.walk. The whole walk is here, so that stepping and playing
+// need no kernel. Another temperature, other scales or other maps ask the kernel for another walk.
 
-const STYLE = `
-.lensnb-walk { max-width: 1100px; }
+const STYLE = stage("walk", "44vh") + `
+.lensnb-walk .space {
+  display: grid; gap: 4px 18px;
+  grid-template-columns: min(calc(1.5 * var(--map) + 12px), 58cqw) minmax(0, 1fr);
+}
 .lensnb-walk .maps {
-  display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr) minmax(0, 2fr);
-  gap: 0 12px; align-items: end; max-width: 860px;
+  display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 2fr); gap: 0 12px;
+  align-content: start;
 }
-.lensnb-walk .maps p { font-weight: 600; min-height: 1.6em; }
-.lensnb-walk canvas { width: 100%; aspect-ratio: 1; }
-.lensnb-walk .step { display: flex; gap: 8px; align-items: center; margin: 6px 0; }
-.lensnb-walk output { min-width: 7em; text-align: right; white-space: nowrap; }
-.lensnb-walk .note { color: var(--soft); font-size: 12px; min-height: 3em; }
-.lensnb-walk .plots {
-  display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 14px;
-}
-.lensnb-walk .plots p { font-weight: 600; }
-.lensnb-walk .plots svg { width: 100%; height: 240px; display: block; }
-@container (max-width: 560px) {
-  .lensnb-walk .plots { grid-template-columns: minmax(0, 1fr); }
-  .lensnb-walk .maps { gap: 0 6px; }
-  .lensnb-walk .maps p { font-size: 12px; }
+.lensnb-walk .maps p { min-height: 1.6em; }
+.lensnb-walk .maps > :nth-child(2) { grid-column: 2; grid-row: 1 / 3; }
+.lensnb-walk .maps > :nth-child(3) { align-self: end; }
+.lensnb-walk .plots { display: flex; flex-direction: column; justify-content: space-between; }
+.lensnb-walk .plots svg { height: calc(max(170px, 22.5vh) * var(--taller)); }
+.lensnb-walk .note { min-height: 3em; }
+@container (max-width: 760px) {
+  .lensnb-walk .space { grid-template-columns: minmax(0, 1fr); }
+  .lensnb-walk .plots svg { height: 210px; }
 }
 `;
 
@@ -28,7 +26,7 @@ const CHOICES = ["first", "last", "temperature"];
 const THICK = "stroke-width:2.4";
 
 /** Everything on the page, and the parts that change by name. */
-function build(about, scales, colour) {
+function build(about, scales, colour, player) {
   const { n, steps } = about;
   const numbered = Array.from({ length: about.maps }, (_, k) => [k, `map ${k + 1}`]);
   const part = {
@@ -42,6 +40,7 @@ function build(about, scales, colour) {
     back: button("‹", { "aria-label": "Towards the start" }),
     forth: button("›", { "aria-label": "Towards the end" }),
     count: element("output"),
+    scale: colourScale(),
     power: plotArea(),
     likelihood: plotArea(),
     note: element("p", { class: "note", role: "status" }),
@@ -53,9 +52,10 @@ function build(about, scales, colour) {
   part.plots = element(
     "div", { class: "plots" },
     plot("this map, over true maps ± their scatter", part.power),
-    plot("log-likelihood: all scales (thick), and each", part.likelihood),
+    plot("ln p less that of true maps: all scales (thick), and each", part.likelihood),
   );
   const figures = part.maps.map((canvas, k) => element("div", {}, part.titles[k], canvas));
+  figures[1].append(part.scale.node);
   part.root = frame(
     "walk", "A walk through the latents of a flow", STYLE,
     element(
@@ -64,11 +64,10 @@ function build(about, scales, colour) {
       labelled("To", part.last),
       labelled("Temperature", part.temperature),
       labelled("Colours", part.colours),
-      ticked.node,
+      ticked.node, largerButton(),
     ),
-    element("div", { class: "maps" }, ...figures),
-    element("div", { class: "step" }, part.back, part.slider, part.forth, part.count),
-    part.plots,
+    element("div", { class: "space" }, element("div", { class: "maps" }, ...figures), part.plots),
+    element("div", { class: "step" }, player.node, part.back, part.slider, part.forth, part.count),
     part.note,
   );
   return part;
@@ -90,9 +89,13 @@ function render({ model, el }) {
   const scales = about.scales.map(([name]) => name);
   const colour = {};
   for (const name of scales) colour[name] = inked(about.colours[name]);
-  const part = build(about, scales, colour);
-  const images = part.maps.map(blankImage);
   const walked = stepping(model, { step: show }), step = () => walked.get("step");
+  const player = playThrough(
+    () => go(step() + 1) && step() < steps - 1,
+    () => step() === steps - 1 && go(0),
+  );
+  const part = build(about, scales, colour, player);
+  const images = part.maps.map(blankImage);
   let path;
 
   // ---- maps and plots
@@ -112,6 +115,7 @@ function render({ model, el }) {
       canvas.setAttribute("aria-label", label);
     });
     part.titles[1].textContent = here;
+    part.scale.draw(table, about.limits, "κ");
   }
 
   function drawPower() {
@@ -139,7 +143,7 @@ function render({ model, el }) {
     const low = Math.min(...values), high = Math.max(...values), room = 0.06 * (high - low);
     const spec = {
       x_label: "step",
-      y_label: "ln p − true maps'  [nats]",
+      y_label: "Δ ln p  [nats]",
       x_ends: [0.5, steps + 0.5],
       y_ends: [low - room, high + room],
     };
@@ -190,9 +194,12 @@ function render({ model, el }) {
 
   // ---- what the user does, and what the kernel answers
 
+  /** Go to another step; whether there is one. */
   function go(to) {
     to = Math.max(0, Math.min(steps - 1, to));
-    if (to !== step()) walked.set("step", to);
+    const other = to !== step();
+    if (other) walked.set("step", to);
+    return other;
   }
 
   function ask(trait, value) {
@@ -215,9 +222,11 @@ function render({ model, el }) {
   const kept = () => scales.filter((name) => part.boxes[name].checked);
   for (const name of scales) part.boxes[name].onchange = () => ask("scales", kept());
   const heard = { "change:_path": arrived, "change:colours": show };
+  part.root.addEventListener("larger", drawPlots);
   const end = live(model, el, part.root, heard, part.plots, drawPlots);
   arrived();
   return () => {
+    player.stop();
     walked.end();
     end();
   };

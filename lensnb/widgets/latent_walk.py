@@ -61,8 +61,8 @@ def walk(
     """Walk from one map to another through the latents of a flow.
 
     The widget shows the maps, their power spectrum and their likelihood. The arrow keys, Home and
-    End move along the walk, which the browser holds completely. Another temperature, other scales
-    or other maps ask the kernel.
+    End move along the walk, and a button plays it; the browser holds all of it. Another
+    temperature, other scales or other maps ask the kernel.
 
     Args:
         model: a trained flow.
@@ -112,7 +112,7 @@ class Walk(Pictured):
         log_prob: ln p of these maps by scale (fine, middle, coarse), nats, shape ``(steps, 3)``.
     """
 
-    _esm = script("common.js", "latent_walk.js")
+    _esm = script("common.js", "stage.js", "latent_walk.js")
 
     step = traitlets.Int(0).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)

@@ -17,7 +17,7 @@ from .. import plot, stats
 from ..data import MapSet
 from ..models import Diffusion
 from ..plot.style import blank_figure, typeset
-from ..ramps import SEQUENTIAL
+from ..ramps import SEQUENTIAL, ramp
 from ..samplers import MapNoise, exponential, karras_sigmas
 from .pictures import (
     Maps,
@@ -37,6 +37,7 @@ from .pictures import (
 
 _WAYS = {"noise": "put noise on a true map", "make": "make a map from noise"}
 _TITLES = {
+    "map": "true map",
     "noised": "under noise",
     "Gaussian": "Gaussian estimate",
     "network": "network's estimate",
@@ -44,6 +45,13 @@ _TITLES = {
 _COLOURS = {"Gaussian": plot.CYCLE[0], "network": plot.CYCLE[1]}
 _NOISED_LIMITS = (-2.5, 3.5)  # ends of the colour scale, in units of the map's own scatter
 _MAPS = 64  # true maps that bins and colour limits are made from
+_FINISHED = "finished map"  # what "map" is while one is made
+_DIFFERENCES = {
+    "network − Gaussian": ("network", "Gaussian"),
+    "Gaussian − map": ("Gaussian", "map"),
+    "network − map": ("network", "map"),
+}
+_DIVERGING = "RdBu_r"
 
 
 def diffuse(
@@ -57,9 +65,10 @@ def diffuse(
 ) -> Diffuse:
     """Scrub the noise level: a true map under noise, or a new map while it is made from noise.
 
-    The widget shows the noised map, the estimates of both denoisers, their spectra and their PDFs.
-    The arrow keys, Home and End move through the levels. The model draws one map, along the levels
-    of its sampler; nothing is computed while one scrubs.
+    The widget shows the map, the noised map, the estimates of both denoisers, the difference of
+    two of these, spectra and PDFs. The arrow keys, Home and End move through the levels, and a
+    button plays them. The model draws one map, along the levels of its sampler; nothing is
+    computed while one scrubs. Another map asks the kernel.
 
     Args:
         model: a trained diffusion model.
@@ -67,12 +76,12 @@ def diffuse(
             bins are made from them.
         side_deg: side of the field, degrees; not needed for a :class:`~lensnb.data.MapSet`.
         levels: noise levels to show, at least four.
-        which: the true map that is put under noise.
-        seed: of the noise.
+        which: the true map that is put under noise first.
+        seed: of the noise, and of the first map that is made.
 
     Returns:
-        A widget; make it the last value of a cell. Its traits ``way`` (``"noise"`` or ``"make"``)
-        and ``level`` (0 is the lowest) can be read and set.
+        A widget; make it the last value of a cell. Its traits ``way`` (``"noise"`` or ``"make"``),
+        ``level`` (0 is the lowest), ``which``, ``seed`` and ``difference`` can be read and set.
 
     Raises:
         ValueError: the maps have another size than the model's, several source bins or NaN; the
@@ -87,32 +96,24 @@ def diffuse(
     if not 0 <= which < total:
         raise ValueError(f"there is no map {which} among {total}")
     reference = pick("the set of true maps", maps, _MAPS, model.n).kappa
-    one = maps[which : which + 1]
-    if isinstance(one, MapSet):
-        kappa = one.tensor()
-    else:
-        kappa = torch.as_tensor(np.asarray(one)).float()
-    sigmas = karras_sigmas(levels, *model.sigma_range)[:-1]  # falling; without the 0 at the end
-    found = {
-        "noise": _put_under_noise(model, kappa, sigmas, seed),
-        "make": _make_from_noise(model, sigmas, seed),
-    }
-    return Diffuse(found, reference, side_deg, sigmas)
+    return Diffuse(model, maps, reference, side_deg, levels, which, seed)
 
 
 # ---------------------------------------------------------------- compute
 
 
 class _Recorder:
-    """A denoiser that keeps the maps it is given."""
+    """A denoiser that keeps the maps it is given and its estimates."""
 
     def __init__(self, denoise):
         self.denoise, self.gaussian = denoise, denoise.gaussian
         self.given: list[Tensor] = []
+        self.found: list[Tensor] = []
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         self.given.append(x)
-        return self.denoise(x, sigma)
+        self.found.append(self.denoise(x, sigma))
+        return self.found[-1]
 
 
 @torch.no_grad()
@@ -131,7 +132,9 @@ def _put_under_noise(
     denoise = model.denoiser
     if model.band_powers is not None:
         denoise = model.conditioned(model.band_powers(y).expand(len(x), -1))
-    return _estimates(model, denoise, x, sigmas) | {"map": kappa}
+    levels = sigmas.to(x)
+    gaussian = denoise.gaussian.denoise(x, levels)
+    return _as_kappa(model, x, gaussian, denoise(x, levels)) | {"map": kappa}
 
 
 @torch.no_grad()
@@ -151,26 +154,25 @@ def _make_from_noise(model: Diffusion, sigmas: Tensor, seed: int) -> dict[str, T
     start = start + float(sigmas[0]) * noise(model.n, like)
     recorder = _Recorder(denoise)
     end = exponential(recorder, start, torch.cat([sigmas, sigmas.new_zeros(1)]))
-
     # What the denoiser is conditioned on belongs to one map.
-    levels = zip(recorder.given, sigmas.split(1))
-    found = [_estimates(model, denoise, x, sigma) for x, sigma in levels]
-    joined = {name: torch.cat([one[name] for one in found]) for name in found[0]}
-    return joined | {"map": model.transform.inverse(end).float()}
+    gaussian = [
+        denoise.gaussian.denoise(x, sigma.to(x))
+        for x, sigma in zip(recorder.given, sigmas.split(1))
+    ]
+    sets = (torch.cat(some) for some in (recorder.given, gaussian, recorder.found))
+    return _as_kappa(model, *sets) | {"map": model.transform.inverse(end).float().cpu()}
 
 
-def _estimates(model: Diffusion, denoise, x: Tensor, sigmas: Tensor) -> dict[str, Tensor]:
+def _as_kappa(model: Diffusion, x: Tensor, gaussian: Tensor, network: Tensor) -> dict[str, Tensor]:
     """Noised maps in units of their own scatter, and the estimates of both denoisers as κ.
 
     The Gaussian denoiser knows the same numbers of the map as the network.
     """
-    levels = sigmas.to(x)
     mean, spread = x.mean((-2, -1), keepdim=True), x.std((-2, -1), keepdim=True)
-    found = {
-        "Gaussian": denoise.gaussian.denoise(x, levels),
-        "network": denoise(x, levels),
+    kappa = {
+        name: model.transform.inverse(y).float().cpu()
+        for name, y in (("Gaussian", gaussian), ("network", network))
     }
-    kappa = {name: model.transform.inverse(y).float().cpu() for name, y in found.items()}
     return {"noised": ((x - mean) / spread).float().cpu()} | kappa
 
 
@@ -183,106 +185,161 @@ class Diffuse(Pictured):
     Attributes:
         way: ``"noise"``, a true map under noise, or ``"make"``, a new map while it is made.
         level: the noise level on view, 0 the lowest.
+        which: the true map that is put under noise.
+        seed: of the map that is made.
+        difference: ``"network − Gaussian"``, ``"Gaussian − map"`` or ``"network − map"``.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
         sigmas: the noise levels, rising.
         shown: ``shown[way]`` has ``"noised"`` maps in units of their own scatter, and the
-            estimates ``"Gaussian"`` and ``"network"`` as κ, each ``(levels, n, n)``; and the true
-            or finished ``"map"``, ``(1, n, n)``.
+            estimates ``"Gaussian"`` and ``"network"`` as κ, each of shape ``(levels, n, n)``, and
+            the ``"map"``, ``(1, n, n)``: the true one, or the finished one.
     """
 
-    _esm = script("common.js", "noise_levels.js")
+    _esm = script("common.js", "stage.js", "noise_levels.js")
 
     way = traitlets.Enum(list(_WAYS), "noise").tag(sync=True)
     level = traitlets.Int(0).tag(sync=True)
+    which = traitlets.Int(0).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+    difference = traitlets.Enum(list(_DIFFERENCES), "network − Gaussian").tag(sync=True)
     colours = traitlets.Enum(list(SEQUENTIAL), "magma").tag(sync=True)
 
-    _about = traitlets.Dict().tag(sync=True)  # everything: nothing changes later
+    _about = traitlets.Dict().tag(sync=True)  # what never changes
+    _noise = traitlets.Dict().tag(sync=True)  # maps and statistics of each way
+    _make = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
-        found: dict[str, dict[str, Tensor]],
+        model: Diffusion,
+        maps: Maps,
         reference: Tensor,
         side_deg: float,
-        sigmas: Tensor,
+        levels: int,
+        which: int,
+        seed: int,
     ):
-        self.sigmas = sigmas.flip(0).tolist()
-        self.shown = {way: _rising(sets) for way, sets in found.items()}
+        falling = karras_sigmas(levels, *model.sigma_range)[:-1]  # without the 0 at the end
+        self.sigmas = falling.flip(0).tolist()
+        self.shown: dict[str, dict[str, Tensor]] = {}
+        self._model, self._maps, self._falling = model, maps, falling
         self._side_deg = side_deg
         self._limits = colour_limits(reference)
         self._statistics = stats.suite(reference, side_deg, ["power", "pdf"])
-        self._vectors = {name: self._measure(name) for name in self._statistics}
-        super().__init__(level=len(sigmas) // 2, _about=self._describe(reference.shape[-1]))
+        self._vectors: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+        self._seed_of_noise = seed
+        about = self._describe(reference.shape[-1])
+        super().__init__(level=levels // 2, which=which, seed=seed, _about=about)
+        self._put()
+        self._sample()
+        self.observe(self._put, "which")
+        self.observe(self._sample, "seed")
 
-    def _measure(self, name: str) -> dict[tuple[str, str], np.ndarray]:
-        """Vectors of a statistic by way and kind of map, each ``(levels, bins)``."""
-        statistic, vectors = self._statistics[name], {}
-        for way, sets in self.shown.items():
-            for kind, maps in sets.items():
-                if kind != "noised":  # it is not κ
-                    vectors[way, kind] = statistic(maps)
-        return vectors
+    def _put(self, _change=None) -> None:
+        """Put the chosen true map under noise."""
+        kappa = _one_map(self._maps, self.which)
+        found = _put_under_noise(self._model, kappa, self._falling, self._seed_of_noise)
+        self._noise = self._found("noise", found) | {"number": self.which}
+
+    def _sample(self, _change=None) -> None:
+        """Make a new map."""
+        found = _make_from_noise(self._model, self._falling, self.seed)
+        self._make = self._found("make", found) | {"number": self.seed}
+
+    def _found(self, way: str, found: dict[str, Tensor]) -> dict:
+        """Keep the maps of a way with the lowest noise first; what the browser gets of them."""
+        sets = {kind: maps if kind == "map" else maps.flip(0) for kind, maps in found.items()}
+        self.shown[way] = sets
+        kappa = {kind: maps for kind, maps in sets.items() if kind != "noised"}
+        self._vectors[way] = {
+            name: {kind: statistic(maps) for kind, maps in kappa.items()}
+            for name, statistic in self._statistics.items()
+        }
+        apart, spans = {}, {}
+        for name, (one, other) in _DIFFERENCES.items():
+            difference = (sets[one] - sets[other]).flatten(1)
+            apart[name] = (difference.std(1) / sets["map"].std()).tolist()
+            spans[name] = float(difference.abs().quantile(0.997, 1).max()) or 1e-12
+        vectors = [
+            {kind: float32(some) for kind, some in self._vectors[way][name].items()}
+            for name in self._statistics
+        ]
+        maps = {kind: quantise(some) for kind, some in sets.items()}
+        return {"sets": maps, "vectors": vectors, "apart": apart, "spans": spans}
 
     def _describe(self, n: int) -> dict:
-        """What the browser has to know."""
-        maps = {}
-        for way, sets in self.shown.items():
-            maps |= {f"{way} {kind}": quantise(kappa) for kind, kappa in sets.items()}
-        statistics = []
-        for name, statistic in self._statistics.items():
-            vectors = {
-                f"{way} {kind}": float32(v) for (way, kind), v in self._vectors[name].items()
-            }
-            statistics.append(axes_of(statistic) | {"log_y": True, "vectors": vectors})
+        """What the browser has to know once."""
         return {
             "n": n,
-            "side_deg": self._side_deg,
+            "total": len(self._maps),
             "sigmas": self.sigmas,
             "limits": self._limits,
             "ways": [[key, title] for key, title in _WAYS.items()],
             "titles": _TITLES,
+            "finished": _FINISHED,
+            "differences": {name: list(pair) for name, pair in _DIFFERENCES.items()},
             "noised_limits": _NOISED_LIMITS,
             "colours": _COLOURS,
             "tables": colour_tables(),
-            "sets": maps,
-            "statistics": statistics,
+            "diverging": ramp(_DIVERGING).tobytes(),
+            "statistics": [axes_of(one) | {"log_y": True} for one in self._statistics.values()],
         }
 
-    @traitlets.validate("level")
-    def _check_level(self, proposal):
-        value, last = proposal["value"], len(self.sigmas) - 1
+    @traitlets.validate("level", "which")
+    def _check_number(self, proposal):
+        name, value = proposal["trait"].name, proposal["value"]
+        last = len(self.sigmas if name == "level" else self._maps) - 1
         if not 0 <= value <= last:
-            raise traitlets.TraitError(f"level must lie between 0 and {last}, found {value}")
+            raise traitlets.TraitError(f"{name} must lie between 0 and {last}, found {value}")
         return value
 
     # ------------------------------------------------------------ the still picture
 
     def figure(self) -> plot.Figure:
         """What the widget shows now."""
-        figure = blank_figure(11.5, 3.4)
+        figure = blank_figure(9, 6.2)
         way = _WAYS[self.way].capitalize()
         figure.suptitle(f"{way}: noise level σ = {self.sigmas[self.level]:.2g}", fontsize=11)
-        axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.25))
-        self._draw_maps(figure, axes[:3])
-        self._draw_power(axes[3])
+        upper, lower = figure.subplots(2, 3)
+        self._draw_maps(figure, [*upper[:2], *lower[:2]])
+        self._draw_power(upper[2])
+        self._draw_difference(figure, lower[2])
         return figure
 
     def _draw_maps(self, figure, axes) -> None:
-        """The noised map and both estimates."""
+        """The map, the noised map and both estimates."""
         for ax, (kind, title) in zip(axes, _TITLES.items()):
             limits = _NOISED_LIMITS if kind == "noised" else self._limits
-            kappa = self.shown[self.way][kind][self.level]
-            image = draw_map(ax, kappa, self._side_deg, limits, self.colours, title)
+            if kind == "map" and self.way == "make":
+                title = _FINISHED
+            maps = self.shown[self.way][kind]
+            one = maps[0] if kind == "map" else maps[self.level]
+            image = draw_map(ax, one, self._side_deg, limits, self.colours, title)
+            ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
             if kind != "noised":
-                ax.set(ylabel="", yticklabels=[])
-        draw_colour_bar(figure, image, axes[1:])
+                scale = image
+        draw_colour_bar(figure, scale, axes[2:])
+
+    def _draw_difference(self, figure, ax) -> None:
+        """The difference of two maps, on a scale of its own."""
+        one, other = (self.shown[self.way][kind] for kind in _DIFFERENCES[self.difference])
+        if len(other) > 1:
+            other = other[self.level]
+        difference = (one[self.level] - other).squeeze()
+        way = self._noise if self.way == "noise" else self._make
+        span = way["spans"][self.difference]
+        limits = (-span, span)
+        image = draw_map(ax, difference, self._side_deg, limits, _DIVERGING, self.difference)
+        ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
+        below = {"orientation": "horizontal", "aspect": 20, "extend": "both", "format": "%.2g"}
+        figure.colorbar(image, ax=ax, label="difference of κ", ticks=[-span, 0, span], **below)
 
     def _draw_power(self, ax) -> None:
         """Spectra of the true or finished map and of both estimates."""
-        statistic, vectors = self._statistics["power"], self._vectors["power"]
-        target = "true map" if self.way == "noise" else "finished map"
-        plot.curve(ax, statistic, vectors[self.way, "map"][0], plot.TRUTH, target)
+        statistic, vectors = self._statistics["power"], self._vectors[self.way]["power"]
+        target = _TITLES["map"] if self.way == "noise" else _FINISHED
+        plot.curve(ax, statistic, vectors["map"][0], plot.TRUTH, target)
         for kind, colour in _COLOURS.items():
-            plot.curve(ax, statistic, vectors[self.way, kind][self.level], colour, kind)
+            plot.curve(ax, statistic, vectors[kind][self.level], colour, kind)
         ax.set(xscale="log", yscale="log", xlabel=statistic.x_label)
         ax.set_ylabel(typeset(statistic.y_label))
         ax.legend(frameon=False, fontsize=9)
@@ -294,11 +351,14 @@ class Diffuse(Pictured):
     def alt(self) -> str:
         """One sentence that says what the picture shows."""
         return (
-            "A map under noise, the estimates of a Gaussian and of a trained denoiser, "
-            "and their power spectra."
+            "A map, the same under noise, the estimates of a Gaussian and of a trained denoiser, "
+            "their difference, and power spectra."
         )
 
 
-def _rising(sets: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The maps with the lowest noise level first; the single ``"map"`` has no level."""
-    return {kind: maps if kind == "map" else maps.flip(0) for kind, maps in sets.items()}
+def _one_map(maps: Maps, which: int) -> Tensor:
+    """One map of a set as it is, shape ``(1, n, n)``."""
+    one = maps[which : which + 1]
+    if isinstance(one, MapSet):
+        return one.tensor()
+    return torch.as_tensor(np.asarray(one)).float()

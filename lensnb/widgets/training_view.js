@@ -1,18 +1,20 @@
 // The browser's part of lensnb.widgets.follow_training: curves, numbers and maps of a training
 // while it runs.
 
-const STYLE = `
-.lensnb-training { max-width: 980px; }
+const STYLE = stage("training", "22vh") + `
 .lensnb-training .head {
   display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; margin-bottom: 6px;
 }
 .lensnb-training .head p { font-weight: 600; flex: 1 1 12em; }
-.lensnb-training .how { color: var(--soft); font-size: 12px; }
+.lensnb-training .how { color: var(--soft); font-size: 92%; }
 .lensnb-training progress { width: 100%; height: 8px; accent-color: var(--focus); }
 .lensnb-training .plots {
-  display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 0 14px;
+  display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 4px 14px;
+  align-items: end;
 }
-.lensnb-training .plots svg { width: 100%; height: 210px; display: block; }
+.lensnb-training.checked .plots {
+  grid-template-columns: minmax(0, 2fr) minmax(0, 2fr) minmax(0, 1.2fr);
+}
 .lensnb-training dl { display: flex; flex-wrap: wrap; gap: 2px 22px; margin: 6px 0; }
 .lensnb-training dl div { display: flex; gap: 6px; }
 .lensnb-training dl :is(dt, dd) {
@@ -20,94 +22,138 @@ const STYLE = `
   font-weight: normal;
 }
 .lensnb-training dl dt { color: var(--soft); }
-.lensnb-training .samples {
-  display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px; max-width: 620px;
+.lensnb-training .below {
+  display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 4px 20px; align-items: start;
 }
-.lensnb-training canvas { width: 100%; aspect-ratio: 1; }
-@container (max-width: 560px) {
-  .lensnb-training .plots { grid-template-columns: minmax(0, 1fr); }
+.lensnb-training .samples:empty { display: none; }
+.lensnb-training .samples {
+  display: grid; grid-template-columns: repeat(4, min(var(--map), 15cqw)); gap: 8px;
+}
+.lensnb-training .samples canvas { display: block; width: 100%; aspect-ratio: 1; }
+.lensnb-training .samples p { grid-column: 1 / -1; margin-bottom: -4px; }
+.lensnb-training .samples:empty + div { grid-column: 1 / -1; }
+@container (max-width: 1000px) {
+  .lensnb-training .below { grid-template-columns: minmax(0, 1fr); }
+  .lensnb-training .samples { grid-template-columns: repeat(4, minmax(0, var(--map))); order: 2; }
+}
+@container (max-width: 760px) {
+  .lensnb-training .plots, .lensnb-training.checked .plots {
+    grid-template-columns: minmax(0, 1fr);
+  }
 }
 `;
 
 const INK = ["#0072b2", "#d55e00", "#009e73"].map(inked);
-const HOW_TO_STOP = "■ (interrupt) stops it and keeps the checkpoint";
-const NAMES_OF_CHECKS = {
-  power_mean: "C_ℓ mean",
-  power_worst: "worst bin",
-  power_scatter: "C_ℓ scatter",
-  power_slope: "C_ℓ slope",
-  broken_maps: "broken maps",
+const FIDELITY = { // of lensnb.compare.Fidelity: [name, colour, width of the line]
+  power_slope: ["C_ℓ slope", inked("#cc79a7"), 2.6],
+  power_scatter: ["C_ℓ scatter", inked("#e69f00"), 1.4],
+  power_mean: ["C_ℓ mean", inked("#56b4e9"), 1.4],
 };
+const HOW_TO_STOP = "■ (interrupt) stops it and keeps the checkpoint";
+const SPANS = [["1", "all"], ["0.5", "the last half"], ["0.1", "the last tenth"]];
+const WIDE = 30; // a positive loss that falls by this factor gets a logarithmic axis
+const NAMES_OF_CHECKS = { power_worst: "C_ℓ mean, worst bin", broken_maps: "broken maps" };
+
+/** The ends of an axis that holds all of these values with a little room; null if there is none. */
+function holding(values, log) {
+  const known = values.filter(Number.isFinite);
+  if (!known.length) return null;
+  const low = Math.min(...known), high = Math.max(...known);
+  if (log) {
+    const factor = Math.max((high / low) ** 0.08, 1.05);
+    return [low / factor, high * factor];
+  }
+  const room = high > low ? 0.08 * (high - low) : 0.01 * Math.abs(low) + 1e-12;
+  return [low - room, high + room];
+}
 
 /**
- * The ends of the y axis, and the largest value above it or null. The losses of the first records
- * may be far off: the axis need not reach those of the first 5 %. It has all others.
+ * One panel of curves against the step, whole: no value of the steps on view lies outside.
+ * A curve is {name, values, colour} and may have errors and a width. `lines` are values that the
+ * axis holds as well, dashed.
  */
-function upEnds(curves) {
-  const all = curves.flatMap(([, v]) => v).filter(Number.isFinite);
-  if (!all.length) return {};
-  const later = curves.flatMap(([, v]) => v.slice(Math.floor(v.length / 20)));
-  const values = later.filter(Number.isFinite);
-  if (!values.length) values.push(...all);
-  const low = Math.min(...all), bulk = Math.max(...values);
-  const high = bulk > low ? bulk : low + Math.abs(low) * 0.01 + 1e-12;
-  const room = 0.08 * (high - low), most = Math.max(...all);
-  return { y_ends: [low - room, high + room], above: most > high + room ? most : null };
+function panel(svg, steps, [first, last], curves, label, lines = []) {
+  const inside = steps.map((step) => step >= first);
+  const seen = curves.flatMap(({ values, errors }) =>
+    values.flatMap((y, i) => {
+      if (!inside[i] || !Number.isFinite(y)) return [];
+      const error = errors?.[i];
+      return Number.isFinite(error) ? [y - error, y + error] : [y];
+    }),
+  );
+  const low = Math.min(...seen), log_y = low > 0 && Math.max(...seen) > WIDE * low;
+  const y_ends = holding([...seen, ...lines], log_y);
+  if (!y_ends) return;
+  const room = 0.02 * (last - first); // so that a point at the edge is whole
+  const x_ends = [first - room, last + room];
+  const spec = { x_label: "step", y_label: label, x_ends, y_ends, log_y };
+  chart(svg, spec, (across, up) => {
+    const [left, right] = spec.x_ends.map(across.at);
+    const drawn = lines.map((value) => {
+      const d = `M${left} ${up.at(value)}H${right}`;
+      return `<path d="${d}" stroke="var(--edge)" stroke-dasharray="5 4" fill="none"/>`;
+    });
+    for (const one of curves) drawn.push(curveOf(one, steps, inside, across, up));
+    return drawn.join("");
+  });
 }
 
-/** One panel of curves [name, values, colour] against the step. */
-function panel(svg, steps, last, curves, label) {
-  const { y_ends, above } = upEnds(curves);
-  if (!y_ends) return;
-  const spec = { x_label: "step", y_label: label, x_ends: [0, last], y_ends };
-  const draw = ([name, values, colour], k, across, up) => {
-    const known = values.map((y, i) => [steps[i], y]).filter(([, y]) => Number.isFinite(y));
-    const x = known.map(([step]) => across.at(step));
-    const y = known.map(([, v]) => up.at(v)); // what is above the panel is cut off there
-    let out = `<path class="curve" style="stroke:${colour}" d="${line(x, y)}"/>`;
-    if (known.length === 1) out += point(x[0], y[0], colour, 0); // a line would not be seen
-    if (known.length && curves.length > 1) {
-      const right = svg.clientWidth - CHART.right - 6, top = CHART.top + 16 + 15 * k;
-      const place = `x="${right}" y="${top}" text-anchor="end"`;
-      out += `<text ${place} style="fill:${colour}">${name}</text>`;
-    }
-    return out;
-  };
-  const marks = (across, up) => {
-    const drawn = curves.map((c, k) => draw(c, k, across, up)).join("");
-    if (above === null) return drawn;
-    const place = `x="${(CHART.left + svg.clientWidth) / 2}" y="${CHART.top + 16}"`;
-    return `${drawn}<text ${place} text-anchor="middle">↑ up to ${words(above)} at first</text>`;
-  };
-  chart(svg, spec, marks);
+/** A curve with its errors; where it has few points, or errors, they are marked. */
+function curveOf({ values, errors, colour, width = 1.8, aside = 0 }, steps, inside, across, up) {
+  const known = [...values.keys()].filter((i) => inside[i] && Number.isFinite(values[i]));
+  const x = known.map((i) => across.at(steps[i]) + aside), y = known.map((i) => up.at(values[i]));
+  const style = `stroke:${colour};stroke-width:${width}`;
+  let out = `<path class="curve" style="${style}" d="${line(x, y)}"/>`;
+  if (known.length === 1 || errors) out += x.map((at, k) => point(at, y[k], colour, 0)).join("");
+  known.forEach((i, k) => {
+    const error = errors?.[i];
+    if (!Number.isFinite(error)) return;
+    const [foot, head] = [values[i] - error, values[i] + error].map(up.at);
+    out += `<path class="error" stroke="${colour}" fill="none" d="M${x[k]} ${foot}V${head}"/>`;
+  });
+  return out;
 }
+
+const withError = (value, error) =>
+  error == null ? words(value, 3) : `${value.toFixed(2)} ± ${error.toFixed(2)}`;
 
 /** The numbers of the last record and of the last check, as [name, text]. */
-function numbersInWords({ record = {}, check = {} }) {
+function numbersInWords({ record = {}, check = {} }, unit) {
   const entries = [];
-  const add = (name, value, digits) => value != null && entries.push([name, words(value, digits)]);
-  add("loss", record.loss, 5);
-  add("validation", record.validation, 5);
-  add("learning rate", record.lr, 2);
-  add("images a second", record.images_per_second, 3);
-  if (record.images != null) entries.push(["images seen", record.images.toLocaleString("en")]);
-  for (const [key, value] of Object.entries(check)) add(NAMES_OF_CHECKS[key] ?? key, value, 3);
+  const add = (name, value, text) => value != null && entries.push([name, text(value)]);
+  const loss = (value) => words(value, 5) + (unit ? ` ${unit}` : "");
+  add("loss", record.loss, loss);
+  add("validation", record.validation, loss);
+  add("learning rate", record.lr, (v) => words(v, 2));
+  add("speed", record.images_per_second, (v) => `${words(v, 3)} maps/s`);
+  add("seen", record.images, (v) => `${v.toLocaleString("en")} maps`);
+  add("time", record.seconds, inTime);
+  const fidelity = Object.keys(FIDELITY).filter((key) => key in check);
+  for (const key of [...fidelity, ...Object.keys(check).filter((key) => !(key in FIDELITY))]) {
+    if (key.endsWith("_error") && key.slice(0, -6) in check) continue;
+    const name = FIDELITY[key]?.[0] ?? NAMES_OF_CHECKS[key] ?? key;
+    add(name, check[key], (v) => minus(withError(v, check[`${key}_error`])));
+  }
   return entries;
+}
+
+function inTime(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return `${Math.round(seconds / 60)} min`;
 }
 
 /** How long the rest of a training takes; nothing where that is not known. */
 function timeLeft({ step, images, images_per_second: speed }, steps) {
   if (!speed || !step) return "";
   const seconds = ((steps - step) * (images / step)) / speed;
-  if (!Number.isFinite(seconds)) return "";
-  const time = seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
-  return `, about ${time} to go`;
+  return Number.isFinite(seconds) ? `, about ${inTime(seconds)} to go` : "";
 }
 
 function build(about) {
   const part = {
     said: element("p", { role: "status" }),
     how: element("span", { class: "how" }, HOW_TO_STOP),
+    span: chooser(SPANS),
     stop: button("Stop, and keep the checkpoint", {
       title: "Interrupts the kernel, as ■ in the toolbar does",
     }),
@@ -115,18 +161,25 @@ function build(about) {
       max: about.steps, value: 0, "aria-label": `Progress of ${about.name}`,
     }),
     loss: plotArea(),
+    fidelity: plotArea(),
     rate: plotArea(),
+    legends: [0, 1, 2].map(() => element("div", { class: "legend" })),
     numbers: element("dl"),
+    note: element("p", { class: "note" }),
     samples: element("div", { class: "samples" }),
   };
-  part.plots = element("div", { class: "plots" }, part.loss, part.rate);
+  const areas = [part.loss, part.fidelity, part.rate].map((svg, k) =>
+    element("div", {}, part.legends[k], svg),
+  );
+  part.checked = areas[1];
+  part.plots = element("div", { class: "plots" }, ...areas);
+  const head = [part.said, labelled("Steps shown ", part.span), part.how, part.stop, largerButton()];
   part.root = frame(
     "training", `Training: ${about.name}`, STYLE,
-    element("div", { class: "head" }, part.said, part.how, part.stop),
+    element("div", { class: "head" }, ...head),
     part.bar,
     part.plots,
-    part.numbers,
-    part.samples,
+    element("div", { class: "below" }, part.samples, element("div", {}, part.numbers, part.note)),
   );
   return part;
 }
@@ -137,28 +190,68 @@ function render({ model, el }) {
   const manager = model.widget_manager;
   const kernel = manager?.kernel?.interrupt ? manager.kernel : null;
 
+  /** The steps on view; the last part of those that were made. */
+  function spanOf(steps) {
+    const share = Number(part.span.value), now = steps.at(-1);
+    return share === 1 ? [0, about.steps] : [now * (1 - share), Math.max(now, 1)];
+  }
+
   function drawCurves() {
     const sent = model.get("_curves");
     if (!sent.step?.length) return;
+    const span = spanOf(sent.step);
     const column = (key) => (sent[key] ?? []).map((v) => v ?? NaN);
     const curves = [
-      ["training", column("loss"), INK[0]],
-      ["validation", column("validation"), INK[1]],
-    ];
-    const shown = curves.filter(([, values]) => values.some(Number.isFinite));
-    panel(part.loss, sent.step, about.steps, shown, "loss");
-    const rates = column("lr");
-    panel(part.rate, sent.step, about.steps, [["learning rate", rates, INK[2]]], "learning rate");
-    const last = shown.map(([name, v]) => `${name} ${words(v.filter(Number.isFinite).at(-1), 4)}`);
-    part.loss.setAttribute("aria-label", `Loss against step: ${last.join(", ")}`);
-    const now = words(rates.at(-1) ?? NaN, 2);
+      { name: "training maps", values: column("loss"), colour: INK[0] },
+      { name: "unseen maps", values: column("validation"), colour: INK[1] },
+    ].filter(({ values }) => values.some(Number.isFinite));
+    const rate = { name: "learning rate", values: column("lr"), colour: INK[2] };
+    panel(part.loss, sent.step, span, curves, about.unit ? `loss  [${about.unit}]` : "loss");
+    panel(part.rate, sent.step, span, [rate], "learning rate");
+    const legend = (some) => legendOf(some.map(({ name, colour }) => [name, colour]));
+    part.legends[0].replaceChildren("Loss of", ...legend(curves));
+    part.legends[2].replaceChildren(...legend([rate]));
+    const last = ({ name, values }) => `${name} ${words(values.filter(Number.isFinite).at(-1), 4)}`;
+    part.loss.setAttribute("aria-label", `Loss against step: ${curves.map(last).join(", ")}`);
+    const now = words(rate.values.at(-1) ?? NaN, 2);
     part.rate.setAttribute("aria-label", `Learning rate against step, now ${now}`);
+    drawFidelity(span);
+  }
+
+  function drawFidelity(span) {
+    const sent = model.get("_fidelity"), known = Boolean(sent.step?.length);
+    part.checked.hidden = !known;
+    part.root.classList.toggle("checked", known);
+    if (!known) return;
+    const column = (key) => (sent[key] ?? []).map((v) => v ?? NaN);
+    const all = Object.entries(FIDELITY).map(([key, [name, colour, width]], k) => {
+      const errors = column(`${key}_error`), aside = 4 * (k - 1); // so that bars do not overlap
+      return { name, values: column(key), errors, colour, width, aside };
+    });
+    const curves = all.filter(({ values }) => values.some(Number.isFinite));
+    // a check may be older than the steps on view
+    const from = Math.min(span[0], sent.step.at(-1));
+    panel(part.fidelity, sent.step, [from, span[1]], curves, "drawn / true", [1]);
+    const legend = legendOf(curves.map(({ name, colour }) => [name, colour]));
+    part.legends[1].replaceChildren("Drawn maps:", ...legend);
+    const said = curves.map(({ name, values, errors }) => {
+      const i = values.findLastIndex(Number.isFinite);
+      return `${name} ${withError(values[i], errors[i])}`;
+    });
+    const text = `Drawn over true against step, 1 for true maps: ${said.join(", ")}`;
+    part.fidelity.setAttribute("aria-label", text);
+    const drawn = about.drawn ? `${about.drawn} drawn maps` : "the drawn maps";
+    const meaning =
+      "Mean and scatter of C_ℓ over those of true maps, and the slope of its correlations on " +
+      `theirs; true maps have 1 (dashed). Bars: standard errors, of ${drawn} and of the true ` +
+      "simulations. Each check draws with the same noise, so points scatter less than their bars.";
+    part.note.replaceChildren(lowered(meaning));
   }
 
   function drawNumbers() {
     const now = model.get("_now"), record = now.record ?? {};
-    const rows = numbersInWords(now).map(([name, text]) =>
-      element("div", {}, element("dt", {}, name), element("dd", {}, text)),
+    const rows = numbersInWords(now, about.unit).map(([name, text]) =>
+      element("div", {}, element("dt", {}, lowered(name)), element("dd", {}, text)),
     );
     part.numbers.replaceChildren(...rows);
     part.bar.value = record.step ?? 0;
@@ -178,7 +271,8 @@ function render({ model, el }) {
     const { one } = readMaps({ sets: { one: sent } });
     const sorted = Float32Array.from(one.pixels).sort();
     const quantile = (q) => sent.low + sent.step * sorted[Math.floor(q * (sorted.length - 1))];
-    const colours = pixelColours(one, table, [quantile(0.005), quantile(0.997)]);
+    const limits = [quantile(0.005), quantile(0.997)];
+    const colours = pixelColours(one, table, limits);
     const canvases = Array.from({ length: sent.count }, (_, k) => {
       const label = `Map ${k + 1} that the model draws now`;
       const size = { width: sent.n, height: sent.n };
@@ -186,19 +280,24 @@ function render({ model, el }) {
       drawMap(canvas, blankImage(canvas), one, k, colours);
       return canvas;
     });
-    part.samples.replaceChildren(...canvases);
+    const [low, high] = limits.map((kappa) => words(kappa, 2));
+    const title = element("p", {}, `Maps of the last check, κ from ${low} (dark) to ${high}`);
+    part.samples.replaceChildren(title, ...canvases);
   }
 
+  part.span.onchange = drawCurves;
   part.stop.onclick = () => {
     part.stop.disabled = true;
     kernel.interrupt();
   };
   const heard = {
     "change:_curves": drawCurves,
+    "change:_fidelity": drawCurves,
     "change:_now": drawNumbers,
     "change:state": drawNumbers,
     "change:_maps": drawSamples,
   };
+  part.root.addEventListener("larger", drawCurves);
   const end = live(model, el, part.root, heard, part.plots, drawCurves);
   drawNumbers();
   drawSamples();

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from .. import plot
 from ..compare import Fidelity
+from ..compare.progress import NUMBERS
+from ..plot.fidelity_curves import fidelity
 from ..plot.losses import learning_rate
 from ..plot.style import blank_figure
 from ..ramps import ramp
@@ -29,12 +31,17 @@ _MOST = 400  # records that are drawn; of more, every second one is left out unt
 _PAUSE = 0.1  # seconds between two messages to the browser, which needs time to draw
 _SAMPLES = 4  # maps of the last check that are shown
 _CURVES = ("step", "loss", "validation", "lr")
+_FIDELITY = ("step", *NUMBERS, *(f"{name}_error" for name in NUMBERS))
 _NUMBERS = ("step", "loss", "lr", "seconds", "images", "images_per_second", "validation")
 _OWN = (*_NUMBERS, "stopped", "kept")  # anything else in a record comes from a check
 
 
 def follow_training(
-    records: Iterator[dict], steps: int, name: str = "training", check: Fidelity | None = None
+    records: Iterator[dict],
+    steps: int,
+    name: str = "training",
+    check: Fidelity | None = None,
+    unit: str = "",
 ) -> list[dict]:
     """Show a training in a widget until it ends or is interrupted, and return its records.
 
@@ -45,7 +52,9 @@ def follow_training(
         records: of :func:`lensnb.train.fit`.
         steps: of the whole training.
         name: what is trained.
-        check: the ``check`` that was given to the training; the maps that it drew last are shown.
+        check: the ``check`` that was given to the training; the maps that it drew last are shown,
+            and how mean, scatter and correlations of their spectra compare with true maps.
+        unit: of the loss, for example ``"bits per pixel"``.
 
     Returns:
         All records; of a resumed training the earlier ones, too.
@@ -56,7 +65,7 @@ def follow_training(
         return print_lines(records, steps, name)
     from IPython.display import display
 
-    view = TrainingView(steps, name)
+    view = TrainingView(steps, name, unit, getattr(check, "n", None))
     handle = display(view, display_id=True)
     drawn = None
 
@@ -104,23 +113,26 @@ class TrainingView(Pictured):
             ``"failed"``.
     """
 
-    _esm = script("common.js", "training_view.js")
+    _esm = script("common.js", "stage.js", "training_view.js")
 
     state = traitlets.Unicode("running").tag(sync=True)
 
     _about = traitlets.Dict().tag(sync=True)  # what never changes
     _curves = traitlets.Dict().tag(sync=True)  # steps, losses, validation losses, learning rates
+    _fidelity = traitlets.Dict().tag(sync=True)  # numbers of all checks with their errors
     _now = traitlets.Dict().tag(sync=True)  # numbers of the last record and of the last check
     _maps = traitlets.Dict().tag(sync=True)  # maps of the last check
 
-    def __init__(self, steps: int, name: str):
+    def __init__(self, steps: int, name: str, unit: str = "", drawn: int | None = None):
         self.history: list[dict] = []
         self._kept: list[dict] = []  # the records that are drawn
         self._every = 1  # one record in so many is drawn
+        self._checks: list[dict] = []  # the records of checks
         self._checked: dict[str, float | None] = {}
         self._told = -math.inf  # when the browser was sent something
         table = ramp("magma").tobytes()
-        super().__init__(_about={"steps": steps, "name": name, "table": table})
+        about = {"steps": steps, "name": name, "unit": unit, "drawn": drawn, "table": table}
+        super().__init__(_about=about)
 
     def add(self, record: dict, samples: Tensor | None = None) -> None:
         """Show one more record.
@@ -138,6 +150,8 @@ class TrainingView(Pictured):
             self._every *= 2
         checked = {key: _number(value) for key, value in record.items() if key not in _OWN}
         self._checked = checked or self._checked
+        if any(record.get(name) is not None for name in NUMBERS):
+            self._checks.append(record)
         if samples is not None or time.monotonic() - self._told > _PAUSE:
             self.tell(samples)
 
@@ -147,7 +161,8 @@ class TrainingView(Pictured):
             return
         last = self.history[-1]
         with self.hold_sync():
-            self._curves = {key: self._column(key) for key in _CURVES}
+            self._curves = _columns(self._kept, _CURVES)
+            self._fidelity = _columns(self._checks[-_MOST:], _FIDELITY)
             record = {key: _number(last.get(key)) for key in _NUMBERS}
             self._now = {"record": record, "check": self._checked}
             if samples is not None:
@@ -157,18 +172,21 @@ class TrainingView(Pictured):
                 self._maps = quantise(few) | {"n": few.shape[-1], "count": len(few)}
         self._told = time.monotonic()
 
-    def _column(self, key: str) -> list[float | None]:
-        """One number of the records that are drawn."""
-        return [_number(record.get(key)) for record in self._kept]
-
     def figure(self) -> plot.Figure:
-        """Loss and learning rate so far."""
-        name = self._about["name"]
+        """Loss, fidelity and learning rate so far."""
+        name, label = self._about["name"], "loss"
+        if self._about["unit"]:
+            label = f"loss  [{self._about['unit']}]"
+        widths = [2, 1]
+        if self._checks:
+            widths = [2, 2, 1]
         figure = blank_figure(9, 3)
         figure.suptitle(f"{name}: {self.state}", fontsize=11)
-        loss, rate = figure.subplots(1, 2, width_ratios=(2, 1))
-        plot.training(loss, self.history, name=name)
-        learning_rate(rate, self.history)
+        axes = figure.subplots(1, len(widths), width_ratios=widths)
+        plot.training(axes[0], self.history, label, name)
+        if self._checks:
+            fidelity(axes[1], self._checks)
+        learning_rate(axes[-1], self.history)
         return figure
 
     def __repr__(self) -> str:
@@ -179,7 +197,15 @@ class TrainingView(Pictured):
 
     def alt(self) -> str:
         """One sentence that says what the picture shows."""
-        return f"Loss and learning rate of a training. {self!r}."
+        shown = "Loss and learning rate of a training."
+        if self._checks:
+            shown = "Loss, fidelity of drawn maps and learning rate of a training."
+        return f"{shown} {self!r}."
+
+
+def _columns(records: list[dict], names: tuple[str, ...]) -> dict[str, list[float | None]]:
+    """Some numbers of records by name."""
+    return {name: [_number(record.get(name)) for record in records] for name in names}
 
 
 def _number(value) -> float | None:
