@@ -195,4 +195,5 @@ def _panel(
     draw(ax, report, *what)
     if ax.get_legend() is not None:
         ax.get_legend().remove()
-    return Picture(plot.inline_svg(figure, caption, key), caption)
+    spoken = caption.replace("C_ℓ", "C ℓ")  # an alternative text has no indices
+    return Picture(plot.inline_svg(figure, spoken, key), caption)

@@ -109,7 +109,7 @@ def typeset(text: str) -> Markup:
     """Words as HTML: indices below the line, a true minus, and errors beside their numbers."""
     safe = str(escape(text))
     safe = re.sub(r"\b(C|Ω)_(\w)", r"\1<sub>\2</sub>", safe)
-    safe = safe.replace(" ± ", "\u00a0±\u00a0")
+    safe = re.sub(r" (?=[±σ%])|(?<=±) ", "\u00a0", safe)
     return Markup(re.sub(r"(?<![\w.)-])-(?=\d)", "−", safe))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+_JOINS = "stroke-linejoin: round; stroke-linecap: butt"  # as matplotlib draws lines
 _TIGHT = {"bbox_inches": "tight", "facecolor": "white"}
 
 
@@ -87,6 +88,8 @@ def _for_a_page(text: str, alt: str, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)  # TeX of labels
+    # In a page it would hold for everything.
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.S)
     used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", text))
 
     def renamed(found: re.Match) -> str:
@@ -102,7 +105,7 @@ def _for_a_page(text: str, alt: str, name: str) -> str:
     label = html.escape(alt)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'{view} role="img" aria-label="{label}">{rest}'
+        f'{view} role="img" aria-label="{label}" style="{_JOINS}">{rest}'
     )
 
 
