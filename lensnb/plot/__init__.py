@@ -12,14 +12,14 @@ Which file to open:
 * ``galleries``: maps;
 * ``curves``: statistics against their bins, with the scatter and the ratio to the truth;
 * ``matrices``: correlation matrices;
-* ``contours``: contours of two parameters;
+* ``ellipses``: contours of two parameters;
 * ``verdicts``: numbers of a fidelity report, and the whole report in one figure;
 * ``losses``: a training.
 """
 
 from ..renamed import moved
-from .contours import contours
 from .curves import against_known, band, comparison, curve, ratio
+from .ellipses import contours
 from .galleries import gallery, kappa_map
 from .losses import training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
