@@ -362,8 +362,13 @@ print(42)
 
 @pytest.fixture
 def notebook_page(run_folder) -> Path:
-    code = nbformat.v4.new_code_cell("secret = 6 * 7\nprint(secret)", execution_count=1)
-    code.outputs = [nbformat.v4.new_output("stream", name="stdout", text="42\n")]
+    code = nbformat.v4.new_code_cell(
+        "# a comment\nsecret = 6 * 7\nprint(f'{secret}')", execution_count=1
+    )
+    wide = "<table><tr>" + "<td>a wide cell</td>" * 40 + "</tr></table>"
+    bar = ["\rdrawing 10%", "\rdrawing 99%", "\n42\n"]
+    code.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in bar]
+    code.outputs.append(nbformat.v4.new_output("display_data", {"text/html": wide}))
     latex = nbformat.v4.new_code_cell("latex", execution_count=2)
     latex.outputs = [nbformat.v4.new_output("display_data", {"text/latex": r"$\kappa^2$"})]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(TEXT), code, latex])
@@ -394,6 +399,7 @@ def test_an_executed_notebook_is_converted_properly(notebook_page):
     assert "<strong>answer</strong>" in solution and "42" in solution
     code = re.search(r'<details class="code">.*?</details>', body, re.S)[0]
     assert "secret" in code and "secret" not in body.replace(code, "")
+    assert "drawing 99%" in body and "10%" not in body, "a progress bar is one line"
 
 
 def test_links_to_the_web_and_within_a_page_stay(tmp_path):
@@ -459,6 +465,9 @@ def test_the_page_fits_every_screen_and_axe_finds_nothing_serious(browser, page,
     assert not answer.is_visible()
     tab.get_by_text("Solution").click()
     answer.wait_for(state="visible")
-    assert pages.serious(tab, "main") == []
+    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        assert pages.serious(tab, "main") == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == [] == problems
     context.close()

@@ -138,7 +138,9 @@ def _item_cell(report: FidelityReport, found: ItemAnswer, name: str) -> Cell:
         more.append(f"{found.worst.quantity.name} {_distance(found.worst, name)}")
     row = found.worst_bin
     if row is not None and row.answers[name].kind != SAME:
-        more.append(f"worst bin: {report.worst_bin(row, name)}")
+        # A worst number that has a name is no bin: a parameter, or a place in the field.
+        label = "worst" if row.estimates[name].name else "worst bin"
+        more.append(f"{label}: {report.worst_bin(row, name)}")
     return Cell(_CLASSES[found.kind], text, tuple(more))
 
 

@@ -54,19 +54,21 @@ def write_html(
     exporter = _exporter(start.resolve(), Path(path).resolve().parent)
     resources = {"metadata": {"name": title}, "style_sheet": _style_sheet(), "report": report}
     body, _ = exporter.from_notebook_node(book, resources)
+    # A wide table scrolls, so that whoever has no mouse must be able to get there.
+    body = body.replace("<table", '<table tabindex="0"')
     with atomic_write(path) as file:
         file.write(body.encode())
     return Path(path)
 
 
 def _style_sheet() -> str:
-    """That of all pages, and the colours of code on light and on dark paper."""
+    """That of all pages, and colours of code with enough contrast on light and on dark paper."""
     from pygments.formatters import HtmlFormatter
 
     from ..pages.report_page import style_sheet
 
-    light = HtmlFormatter(style="default").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    light = HtmlFormatter(style="xcode").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="monokai").get_style_defs(".highlight")
     clear = ".highlight { background: none; }"
     return (
         f"{style_sheet()}\n{light}\n{clear}\n"
@@ -83,6 +85,7 @@ def _exporter(start: Path, folder: Path):
     """
     from nbconvert import HTMLExporter
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     from ..pages.report_page import environment
 
@@ -125,6 +128,7 @@ def _exporter(start: Path, folder: Path):
     return Exporter(
         template_name="classic",
         raw_template=template,
+        preprocessors=[CoalesceStreamsPreprocessor],  # a progress bar is one line, not hundreds
         exclude_output_prompt=True,
         exclude_input_prompt=True,
         **dict.fromkeys(_FROM_THE_WEB, ""),
