@@ -16,7 +16,7 @@ import numpy as np
 from .. import plot
 from ..compare import NULL, FidelityReport
 from ..compare.sets import TRUTH
-from ..plot.curves import means
+from ..plot.curves import means, parts
 from ..plot.galleries import colour_limits
 from ..plot.style import blank_figure
 from ..plot.verdicts import pdf_ratio, tail_numbers
@@ -68,6 +68,7 @@ class Gallery:
         scale: the colour bar, PNG in base64, from the lowest κ to the highest.
         low, high: κ at its ends.
         pixelated: whether pixels stay sharp.
+        first_of: how many source bins there are, of which the first is shown.
     """
 
     maps: dict[str, list[str]]
@@ -75,6 +76,7 @@ class Gallery:
     low: float
     high: float
     pixelated: bool
+    first_of: int
 
 
 def gallery(report: FidelityReport) -> Gallery | None:
@@ -89,7 +91,9 @@ def gallery(report: FidelityReport) -> Gallery | None:
     for name, maps in few.items():
         pictures[name] = [_base64(map_png(one, low, high)) for one in maps]
     scale = _base64(map_png(np.linspace(low, high, 256)[None], low, high))
-    return Gallery(pictures, scale, low, high, few[TRUTH].shape[-1] <= 128)
+    truth = report.examples[TRUTH]
+    bins = 1 if truth.ndim == 3 else truth.shape[1]
+    return Gallery(pictures, scale, low, high, truth.shape[-1] <= 128, bins)
 
 
 def _base64(png: bytes) -> str:
@@ -188,12 +192,21 @@ def _extremes(report: FidelityReport) -> Group:
 def _panel(
     key: str, draw: Callable, report: FidelityReport, caption: str, statistic: str = ""
 ) -> Picture:
-    """One panel without a legend."""
+    """One panel. Its legend names only the parts of a statistic, such as source bins."""
     figure = blank_figure(_WIDTH, _HEIGHT)
     ax = figure.subplots()
     what = (statistic,) if statistic else ()
     draw(ax, report, *what)
     if ax.get_legend() is not None:
         ax.get_legend().remove()
+    if statistic:
+        _name_parts(ax, list(parts(report.statistics[statistic])))
     spoken = caption.replace("C_ℓ", "C ℓ")  # an alternative text has no indices
     return Picture(plot.inline_svg(figure, spoken, key), caption)
+
+
+def _name_parts(ax, names: list[str]) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    known = {label: handle for handle, label in zip(handles, labels) if label in names}
+    if known:
+        ax.legend(known.values(), known.keys(), fontsize=8, frameon=False)

@@ -90,11 +90,15 @@ def _second_sentence(report: FidelityReport, rows: list[Row], name: str) -> str:
     off = [row for row in rows if row.answers[name].kind == OFF]
     if off:
         return _worst_sentence(report, off, name)
-    faults = report.smallest_faults().get(name, "")
-    if not faults:
+    open_rows = [row for row in rows if row.answers[name].kind == OPEN]
+    if not open_rows:
         return "Every number that was measured lies within its margin."
-    first = faults.split("; ")[0]
-    return f"Smaller faults than these would not be seen, for example: {first}."
+    quantity = open_rows[0].quantity
+    seen = quantity.seen_text(open_rows[0].estimates[name], open_rows[0].answers[name])
+    return (
+        f"More maps could still show faults: in {quantity.name}, for example, these would show "
+        f"one of {seen}."
+    )
 
 
 def _worst_sentence(report: FidelityReport, off: list[Row], name: str) -> str:
