@@ -27,7 +27,7 @@ from lensnb.data import MapSet
 from lensnb.ensemble import Ensemble
 from lensnb.files import write_json
 from lensnb.maps import GaussianField, MapGrid
-from lensnb.pages import words, write_page
+from lensnb.pages import figures, words, write_page
 from lensnb.pages.report_page import typeset
 from lensnb.ramps import map_png, ramp
 from lensnb.runs import save_results
@@ -292,6 +292,14 @@ def test_a_map_is_drawn_pixel_by_pixel_from_the_bottom():
     colours = ramp("magma")[:, :3]
     np.testing.assert_array_equal(picture[1, 0], colours[0])  # row 0 is the lowest
     np.testing.assert_array_equal(picture[0, 1], colours[255])
+
+
+def test_large_maps_are_averaged_for_the_page():
+    maps = np.arange(2 * 600 * 600, dtype=float).reshape(2, 600, 600)
+    found = figures._averaged(maps)
+    assert found.shape == (2, 300, 300)
+    np.testing.assert_allclose(found[1, 3, 4], maps[1, 6:8, 8:10].mean())
+    assert figures._averaged(maps[:, :64, :64]).shape == (2, 64, 64)
 
 
 # -------------------- runs, and executed notebooks

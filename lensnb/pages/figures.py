@@ -25,6 +25,7 @@ from ..ramps import map_png
 _WIDTH, _HEIGHT = 4.2, 3.2  # inches of a panel
 _MATRIX = 2.6  # inches of a correlation matrix, with its labels
 _SHOWN = 2  # maps of each set
+_PIXELS = 256  # of a side, that a map on the page has at least if it is averaged
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def gallery(report: FidelityReport) -> Gallery | None:
         return None
     few = {}
     for name, maps in report.examples.items():
-        few[name] = maps[:_SHOWN] if maps.ndim == 3 else maps[:_SHOWN, 0]
+        first_bin = maps if maps.ndim == 3 else maps[:, 0]
+        few[name] = _averaged(first_bin[:_SHOWN])
     low, high = colour_limits(few[TRUTH])
     pictures = {}
     for name, maps in few.items():
@@ -94,6 +96,17 @@ def gallery(report: FidelityReport) -> Gallery | None:
     truth = report.examples[TRUTH]
     bins = 1 if truth.ndim == 3 else truth.shape[1]
     return Gallery(pictures, scale, low, high, truth.shape[-1] <= 128, bins)
+
+
+def _averaged(maps: np.ndarray) -> np.ndarray:
+    """Large maps with fewer pixels, so that the page stays small."""
+    n = maps.shape[-1]
+    block = n // _PIXELS
+    if block < 2:
+        return maps
+    kept = n // block
+    whole = maps[:, : kept * block, : kept * block]
+    return whole.reshape(len(maps), kept, block, kept, block).mean((2, 4))
 
 
 def _base64(png: bytes) -> str:
