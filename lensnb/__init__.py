@@ -17,6 +17,7 @@ _MODULES = (
     "maps",
     "models",
     "nets",
+    "pages",
     "plot",
     "ramps",
     "readers",

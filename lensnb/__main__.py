@@ -231,6 +231,7 @@ def _add_run(commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from . import runs
     from .runs.parameters import read_parameters
+    from .runs.records import NOTEBOOK_PAGE, REPORT_PAGE
 
     given = {}
     if options.f is not None:
@@ -240,7 +241,9 @@ def _run(options: argparse.Namespace) -> int:
     table = folder / "report.txt"
     if table.exists():
         print(f"\n{table.read_text(encoding='utf-8')}")
-    print(f"report: {(folder / 'report.html').resolve()}")
+    for name in (REPORT_PAGE, NOTEBOOK_PAGE):
+        if (folder / name).exists():
+            print(f"{name.removesuffix('.html')}: {(folder / name).resolve()}")
     return 0
 
 

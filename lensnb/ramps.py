@@ -81,6 +81,28 @@ def _colours_of(values: np.ndarray, low: float, high: float, name: str = "magma"
     return colours
 
 
+def map_png(values: np.ndarray, low: float, high: float, name: str = "magma") -> bytes:
+    """One map as a PNG image of 256 colours, a pixel for each pixel.
+
+    Row 0 of the map is at the bottom of the picture, as in figures.
+
+    Args:
+        values: shape ``(rows, columns)``, without NaN.
+        low: the value at the first colour; smaller ones have this colour, too.
+        high: the value at the last colour; larger ones have this colour, too.
+        name: a ramp, as in :func:`ramp`.
+    """
+    from PIL import Image
+
+    level = (np.asarray(values, float) - low) / max(high - low, 1e-12)
+    index = (np.clip(level, 0, 1) * (STEPS - 1)).round().astype(np.uint8)
+    picture = Image.fromarray(index[::-1], "L")
+    picture.putpalette(ramp(name)[:, :3].tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
 def strip_png(maps: np.ndarray, name: str = "magma", gap: int = 2) -> bytes:
     """Maps side by side as a PNG image, on one colour scale, with transparent gaps between them.
 

@@ -80,7 +80,7 @@ def test_one_command_leaves_a_report_and_the_next_one_opens_it(
     assert len(card) <= 10 + 1 and card[-1].startswith("report: ")
     (folder,) = (tmp_path / "reports").iterdir()
     assert folder.name.startswith("my_one_dark-") and card[-1].endswith(
-        f"{folder.name}/report.txt"
+        f"{folder.name}/report.html"
     )
 
     report = FidelityReport.load(folder / "report.json")
@@ -88,6 +88,11 @@ def test_one_command_leaves_a_report_and_the_next_one_opens_it(
     assert any("was split by simulation" in note for note in report.notes)
     text = (folder / "report.txt").read_text(encoding="utf-8")
     assert text.startswith(str(report)) and "Where they fail" in text and "- dark: " in text
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    command = (
+        "lensnb compare mine.npy dark.npy --name &#39;my one&#39; --name dark --truth sims.npz"
+    )
+    assert command in page and "my one" in page
     for name in (
         "report.csv",
         "report.tex",
@@ -114,6 +119,7 @@ def test_other_options_and_other_files_are_another_comparison(files, monkeypatch
         return quick(*sets, **how)
 
     monkeypatch.setattr(lensnb.compare, "compare", counted)
+    monkeypatch.setattr("lensnb.commands.report_folder.write_page", lambda *_, **__: None)
     monkeypatch.setattr("lensnb.commands.report_folder._figures", lambda report: [])
     words = ["compare", "mine.npy", "--truth", "sims.npz", "--null", "null.npz", "--out", "here"]
     survey = ["--smooth", "20", "--noise", "30"]
@@ -149,6 +155,7 @@ def test_what_was_half_written_is_written_again(files, monkeypatch, capsys, tmp_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(lensnb.compare, "compare", quick)
+    monkeypatch.setattr("lensnb.commands.report_folder.write_page", lambda *_, **__: None)
     monkeypatch.setattr("lensnb.commands.report_folder._figures", full)
     words = ["compare", "mine.npy", "--truth", "sims.npz", "--out", "here"]
     assert main(words) == 1 and "No space left" in capsys.readouterr().err

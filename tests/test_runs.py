@@ -172,11 +172,12 @@ def test_a_run_leaves_notebook_report_and_results(notebook, tmp_path):
         and results["versions"]["torch"]
     )
     assert results["parameters"]["rate"] == 1e-4 and set(results["parameters"]) == set(out)
-    page = (folder / "report.html").read_text()
+    page = (folder / "notebook.html").read_text()
     links = _Links()
     links.feed(page)
-    assert links.fetched == [], "the report must open offline"
-    assert "hello" in page and "check_parameters" not in page
+    assert links.fetched == [], "the page must open offline"
+    assert "hello" in page and "Parameters of this run" in page
+    assert not (folder / "report.html").exists()  # nothing was compared
 
 
 def test_a_widget_is_a_picture_in_the_report(notebook, tmp_path):

@@ -213,7 +213,7 @@ def test_the_results_of_an_earlier_run_are_not_those_of_one_that_fails(
     """Other parameters under the name, by ``again``: what is listed belongs to them, or is not."""
     folder = runs.run(notebook(), "q", {"seed": 1}, root=tmp_path / "runs")
     (folder / "figures").mkdir()
-    for old in ("results.json", "report.txt", "report.html", "figures/a.png"):
+    for old in ("results.json", "report.txt", "report.html", "notebook.html", "figures/a.png"):
         (folder / old).write_text("{}")
     (folder / "training.safetensors").write_text("kept")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,6 +25,11 @@ examples:
 Run again with the same files and options, it opens the report that is there. In Python:
 lensnb.compare.FidelityReport.load("FOLDER/report.json")."""
 
+# What decides the numbers, in the order in which a command names it.
+_OPTIONS = (
+    "truth", "null", "truth_simulation", "train", "side_deg", "z_source", "simulation", "pixels",
+    "smooth", "noise", "out",
+)  # fmt: skip
 _SIGMA_E = 0.4  # of both components together
 
 
@@ -126,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare, or open what is there; print the scorecard and where the report is."""
     from ..compare import FidelityReport
     from .own_sets import set_names
-    from .report_folder import REPORT, default_folder, is_done, wanted
+    from .report_folder import PAGE, REPORT, default_folder, is_done, wanted
 
     asked = asked_of(options)
     names = set_names(asked)
@@ -138,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
         _compare(asked, options, what, folder)
     report = FidelityReport.load(folder / REPORT)
     print(f"\n{report.scorecard()}")
-    print(f"report: {(folder / 'report.txt').resolve()}")
+    print(f"report: {(folder / PAGE).resolve()}")
     return 0
 
 
@@ -175,4 +182,27 @@ def _compare(asked, options: argparse.Namespace, what: dict, folder: Path) -> No
             true.truth, true.null, mine, true.train, smooth=options.smooth, noise=noise
         )
         report.notes += true.notes  # a report that is passed on says what was assumed
-        write(report)
+        write(report, command_of(options), _sources(asked, mine, true.name))
+
+
+def command_of(options: argparse.Namespace) -> str:
+    """The command with these options, as one would type it."""
+    words = ["lensnb", "compare", *options.mine]
+    flags = {"names": "--name"} | {name: f"--{name.replace('_', '-')}" for name in _OPTIONS}
+    for name, flag in flags.items():
+        value = getattr(options, name)
+        several = value if isinstance(value, list) else [value]
+        for one in several:
+            if one not in (None, 0.0):
+                words += [flag, str(one)]
+    return shlex.join(words)
+
+
+def _sources(asked, mine: Mapping, true_name: str) -> dict[str, str]:
+    """Where the maps of each set come from."""
+    from ..compare import NULL
+
+    true = {"truth": true_name, NULL: asked.null or true_name}
+    if asked.train or asked.truth is None:
+        true["train"] = asked.train or true_name
+    return true | dict(zip(mine, asked.mine))

@@ -19,13 +19,23 @@ import numpy as np
 
 from .. import __version__, plot
 from ..compare import FidelityReport
+from ..compare.sets import TRUTH
 from ..files import atomic_write, locked, write_json
+from ..pages import write_page
 from ..runs.inputs import fingerprints
 from ..runs.records import as_json, read_record
 from ..runs.results import versions
 
 RECORD = "compare.json"
 REPORT = "report.json"
+PAGE = "report.html"
+_BESIDE = {
+    "report.csv": "the numbers as a table",
+    "report.tex": "the same for LaTeX",
+    "report.txt": "the same as text",
+    REPORT: "to load the report in Python",
+    "figures": "as SVG",
+}
 
 
 def wanted(files: Mapping, options: Mapping) -> dict:
@@ -76,12 +86,12 @@ def is_done(folder: Path, what: Mapping, again: bool) -> bool:
 
 
 @contextmanager
-def writing(folder: Path, what: Mapping) -> Iterator[Callable[[FidelityReport], None]]:
+def writing(folder: Path, what: Mapping) -> Iterator[Callable[..., None]]:
     """Hold a folder, which one process writes at a time.
 
     Yields:
         A function that writes a report in all its forms, its figures, and the record of what it
-        is of.
+        is of. It takes the report, the command that repeats it, and the files of its sets.
     """
     start = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,12 +106,20 @@ def writing(folder: Path, what: Mapping) -> Iterator[Callable[[FidelityReport], 
                 folder.rmdir()  # only if nothing else is there
 
 
-def _write(folder: Path, what: Mapping, start: float, report: FidelityReport) -> None:
+def _write(
+    folder: Path,
+    what: Mapping,
+    start: float,
+    report: FidelityReport,
+    command: str,
+    sources: Mapping[str, str],
+) -> None:
     with atomic_write(folder / "report.txt") as file:
         file.write(_text(report).encode())
     report.to_csv(folder / "report.csv")
     report.to_latex(folder / "report.tex")
     report.save(folder / REPORT)
+    write_page(report, folder / PAGE, command=command, sources=sources, beside=_BESIDE)
     for name, figure in _figures(report):
         plot.save(figure, folder / "figures" / f"{name}.svg")
     date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -131,6 +149,8 @@ def _figures(report: FidelityReport) -> Iterator[tuple[str, plot.Figure]]:
     yield "slopes", _single(plot.slopes, report)
     if np.isfinite(report.verdicts[report.names[0]]["joint"].eigenvalues.value).any():
         yield "eigenvalues", _single(plot.eigenvalues, report)
+    if TRUTH in report.contours:
+        yield "contours", _single(plot.contours, report)
     if report.neighbours:
         yield "nearest_training_maps", _single(plot.neighbours, report)
 

@@ -16,6 +16,7 @@ from .. import stats
 from ..data import MapSet
 from ..ensemble import Ensemble, measured
 from ..given import Realised
+from .contours import Contour, contour
 from .cosmology_responses import Responses, kappa_responses, known_responses
 from .cost import Cost
 from .covariance import eigenvectors
@@ -23,6 +24,7 @@ from .estimate import Estimate
 from .inference import Inferred, infer
 from .ks import ks_p
 from .memorisation import Nearest, copies, nearest
+from .origin import Origin, example_maps
 from .per_map import per_map_statistics
 from .realised import checked_given, of_maps
 from .report import FidelityReport
@@ -138,12 +140,33 @@ class Comparison:
     @cached_property
     def inferred(self) -> dict[str, Inferred | None]:
         """What parameters are inferred from true maps with each set; None if that is too small."""
-        responses = np.concatenate([self.responses.values[name] for name in self.ensembles[TRUTH]])
         found = {}
         for name in self.judged:
             truth = self.joint[self.reference_of(name)]
-            found[name] = infer(self.joint[name], truth, self.eigenvectors, responses, self.seed)
+            found[name] = infer(
+                self.joint[name], truth, self.eigenvectors, self.joint_responses, self.seed
+            )
         return found
+
+    @property
+    def joint_responses(self) -> np.ndarray:
+        """∂μ/∂θ of the joint vector, shape ``(bins, parameters)``."""
+        return np.concatenate([self.responses.values[name] for name in self.ensembles[TRUTH]])
+
+    @property
+    def contours(self) -> dict[str, Contour]:
+        """What an analysis with each set would draw, the truth first; without those too small."""
+        found = {}
+        for name in (TRUTH, *self.judged):
+            sample, truth = self.joint[name], self.joint[BOTH]
+            if name == TRUTH:
+                sample = None
+            elif name == NULL:
+                truth = self.joint[TRUTH]
+            found[name] = contour(
+                sample, truth, self.eigenvectors, self.joint_responses, self.seed
+            )
+        return {name: one for name, one in found.items() if one is not None}
 
     @cached_property
     def ks(self) -> dict[str, np.ndarray]:
@@ -298,6 +321,7 @@ def compare(
             for name, estimate in row.measure(comparison).items():
                 extras[name][row.name] = estimate
             bar.update()
+        contours = comparison.contours
     return FidelityReport(
         statistics=dict(statistics),
         ensembles=ensembles,
@@ -310,6 +334,9 @@ def compare(
         per_map=beside,
         parameters=responses.symbols,
         notes=[note for note in notes if note],
+        contours=contours,
+        examples=example_maps(sets),
+        origin=Origin.of(truth, seed, rounds),
         counts={name: _counts(one, ensembles.get(name)) for name, one in everything.items()},
     )
 

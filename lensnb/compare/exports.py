@@ -14,6 +14,7 @@ import numpy as np
 from ..files import atomic_write
 from . import tables
 from .answers import OFF, OPEN, SAME, SYMBOLS
+from .items import ItemAnswer, item_answers
 from .quantities import ITEMS
 
 if TYPE_CHECKING:
@@ -97,34 +98,27 @@ def write_latex(report: FidelityReport, path: str | Path) -> Path:
 
 def scorecard(report: FidelityReport) -> str:
     """Ten lines at most: an answer for each item and set, and the worst number where it is off."""
-    by_item: dict[int, list[Row]] = {}
-    for row in report.rows():
-        by_item.setdefault(row.quantity.item, []).append(row)
     cells = [["item", *report.names]]
-    for item, rows in by_item.items():
-        answers = [_item_answer(rows, name) for name in report.names]
-        cells.append([f"{item} {ITEMS[item]}", *answers])
+    for item, answers in item_answers(report).items():
+        texts = [_item_text(one, name) for name, one in answers.items()]
+        cells.append([f"{item} {ITEMS[item]}", *texts])
     widths = [max(len(cell) for cell in column) for column in zip(*cells)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in cells]
     return "\n".join([*lines, _legend()])
 
 
-def _item_answer(rows: Sequence[Row], name: str) -> str:
-    """The worst answer of some rows about one set."""
-    kinds = [row.answers[name].kind for row in rows]
-    known = len(kinds) - kinds.count("")
-    if OFF in kinds:
-        off = [row for row in rows if row.answers[name].kind == OFF]
-        worst = max(off, key=lambda row: abs(row.answers[name].sigmas))
-        return f"{SYMBOLS[OFF]} {len(off)} of {known}, {_distance(worst, name)}"
-    if OPEN in kinds:
-        return f"{SYMBOLS[OPEN]} {kinds.count(OPEN)} of {known}"
-    if known:
-        return SYMBOLS[SAME]
-    return "–"
+def _item_text(found: ItemAnswer, name: str) -> str:
+    """The answer of an item about one set."""
+    if found.kind == OFF:
+        distance = _distance(found.worst, name)
+        return f"{SYMBOLS[OFF]} {found.count} of {found.known}, {distance}"
+    if found.kind == OPEN:
+        return f"{SYMBOLS[OPEN]} {found.count} of {found.known}"
+    return SYMBOLS.get(found.kind, "–")
 
 
 def _distance(row: Row, name: str) -> str:
+    """How far a number is off."""
     sigmas = abs(row.answers[name].sigmas)
     if np.isinf(sigmas):
         return "found"  # copies: one is enough

@@ -126,7 +126,9 @@ def _numbers(sets: list[_Moments], independent: list[float], responses: np.ndarr
     """
     sample = sets[0]
     true_mean = (sets[1].mean + sets[2].mean) / 2
-    shift, error = _best_fit((true_mean - sample.mean)[None], sample.covariance, responses)
+    residual = (true_mean - sample.mean)[None]
+    shift, covariance = best_fit(residual, sample.covariance, responses)
+    error = np.sqrt(covariance.diagonal())
     covered, truly_covered = [], []
     for half, other in ((1, 2), (2, 1)):
         residuals = sets[half].vectors - true_mean
@@ -137,13 +139,19 @@ def _numbers(sets: list[_Moments], independent: list[float], responses: np.ndarr
     return np.array([*(shift[0] / error), np.mean(covered), np.mean(truly_covered)])
 
 
-def _best_fit(
+def best_fit(
     residuals: np.ndarray, covariance: np.ndarray, responses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """F⁻¹ Rᵀ C⁻¹ (d − μ), shape ``(maps, parameters)``, and the standard errors √(F⁻¹)."""
+    """F⁻¹ Rᵀ C⁻¹ (d − μ), shape ``(maps, parameters)``, and its covariance F⁻¹.
+
+    Args:
+        residuals: d − μ, shape ``(maps, k)``.
+        covariance: C, shape ``(k, k)``.
+        responses: R, shape ``(k, parameters)``.
+    """
     weights = np.linalg.solve(covariance, responses)
     inverse_fisher = np.linalg.inv(responses.T @ weights)
-    return residuals @ weights @ inverse_fisher, np.sqrt(inverse_fisher.diagonal())
+    return residuals @ weights @ inverse_fisher, inverse_fisher
 
 
 def _inside(
@@ -152,7 +160,7 @@ def _inside(
     """Whether the true parameters are in the region of 68 %, for each data vector."""
     bins, parameters = responses.shape
     weighted = residuals @ np.linalg.inv(covariance)
-    best, _ = _best_fit(residuals, covariance, responses)
+    best, _ = best_fit(residuals, covariance, responses)
     # χ² falls by this much from the true parameters to the best fit
     fall = np.einsum("ip,ip->i", weighted @ responses, best)
     chi2 = np.einsum("ik,ik->i", weighted, residuals)

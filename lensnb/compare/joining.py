@@ -42,6 +42,8 @@ def join(one: FidelityReport, other: FidelityReport) -> FidelityReport:
         costs=other.costs | one.costs,
         counts=other.counts | one.counts,
         notes=list(dict.fromkeys(one.notes + other.notes)),
+        contours=one.contours | _of(other.contours, new),
+        examples=one.examples | _of(other.examples, new),
     )
 
 

@@ -20,9 +20,11 @@ from ..files import write_json
 from . import exports, joining, saving, tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
 from .classifiers import ALL_MAPS, sizes_in_words
+from .contours import Contour
 from .cost import Cost
 from .estimate import Estimate, WorstBin, plain, threshold
 from .memorisation import Nearest
+from .origin import Origin
 from .per_map import bin_name
 from .quantities import Quantity
 from .ratios import undefined
@@ -90,6 +92,11 @@ class FidelityReport:
         parameters: names of the parameters that are inferred.
         notes: what was done to the maps before they were measured, and why stored vectors of more
             maps were not used, in sentences.
+        contours: of two parameters, as an analysis with each set would draw them, and with the
+            truth; a set with too few maps has none.
+        examples: a few maps of each set but the training maps, ``(maps, n, n)`` or
+            ``(maps, channels, n, n)``.
+        origin: when and how the comparison was made; None for a report of an older version.
     """
 
     statistics: dict[str, stats.Statistic]
@@ -104,6 +111,9 @@ class FidelityReport:
     per_map: dict[str, stats.Statistic] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    contours: dict[str, Contour] = field(default_factory=dict)
+    examples: dict[str, np.ndarray] = field(default_factory=dict)
+    origin: Origin | None = None
 
     @property
     def names(self) -> list[str]:
@@ -134,6 +144,10 @@ class FidelityReport:
         if quantity.of is not None:
             return quantity.of(self.verdicts[name])
         return self.extras[name].get(quantity.name)
+
+    def worst_bin(self, row: Row, name: str) -> str:
+        """Which bin of a set a row is about, if it is about the worst one; empty otherwise."""
+        return self._bin(row.quantity, row.estimates[name]).removeprefix(" (").removesuffix(")")
 
     def _bin(self, quantity: Quantity, estimate: Estimate) -> str:
         """The worst bin in words, with brackets; empty for other numbers."""

@@ -1,10 +1,11 @@
 """A fidelity report on disk: all that its plots and the inspector need, in one ``.npz``.
 
-The file has two parts, and no pickle:
+The file has three parts, and no pickle:
 
 * ``about`` is JSON: every number with its error, the statistics with their bins, the remarks;
 * the vectors of every set, in float32 and bin after bin, so that they pack well. Counts and zeros
-  stay exact, and any other value to 6e-8 of itself.
+  stay exact, and any other value to 6e-8 of itself;
+* a few maps of every set, to show them.
 
 A thousand maps of about 200 bins take half a megabyte. The rounds of the bootstrap are not kept,
 and statistics forget their functions: a report that was loaded can be drawn, inspected and joined
@@ -28,10 +29,12 @@ from .. import __version__
 from ..ensemble import Ensemble
 from ..files import atomic_write
 from ..stats import Statistic
+from .contours import Contour
 from .cost import Cost
 from .effective import Worth
 from .estimate import BesideTruth, Estimate, Share, WorstBin
 from .memorisation import Nearest
+from .origin import Origin
 from .sets import BOTH, NULL, TRUTH, pooled
 from .verdict import Verdict
 
@@ -79,6 +82,8 @@ def write_vectors_of(report: FidelityReport, path: Path, json_file: Path) -> Pat
         joint = Ensemble.join(report.ensembles[name][one] for one in report.statistics)
         arrays[f"{number}.bins"] = np.ascontiguousarray(joint.vectors.T, np.float32)
         arrays[f"{number}.simulation"] = joint.simulation
+        if name in report.examples:
+            arrays[f"{number}.examples"] = np.asarray(report.examples[name], np.float32)
     with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
     return path
@@ -134,6 +139,8 @@ def _about(report: FidelityReport) -> dict:
         "counts": report.counts,
         "parameters": list(report.parameters),
         "notes": report.notes,
+        "contours": {name: _arrays_json(one) for name, one in report.contours.items()},
+        "origin": None if report.origin is None else asdict(report.origin),
     }
 
 
@@ -164,8 +171,8 @@ def _statistic_json(statistic: Statistic) -> dict:
     return kept
 
 
-def _arrays_json(nearest: Nearest) -> dict:
-    return {name: _plain(values) for name, values in vars(nearest).items()}
+def _arrays_json(one: Nearest | Contour) -> dict:
+    return {name: _plain(values) for name, values in vars(one).items()}
 
 
 def _plain(value):
@@ -226,7 +233,22 @@ def _parts(about: dict, arrays: dict[str, np.ndarray]) -> dict:
         "per_map": {name: _statistic(one) for name, one in about["per_map"].items()},
         "parameters": tuple(about["parameters"]),
         "notes": about["notes"],
-    }
+    } | _parts_of_later_versions(about, arrays)
+
+
+def _parts_of_later_versions(about: dict, arrays: dict[str, np.ndarray]) -> dict:
+    """What the first reports that were saved did not have."""
+    contours = {}
+    for name, one in about.get("contours", {}).items():
+        contours[name] = Contour(**{key: np.array(values) for key, values in one.items()})
+    examples = {}
+    for number, name in enumerate(about["sets"]):
+        if f"{number}.examples" in arrays:
+            examples[name] = arrays[f"{number}.examples"]
+    origin = about.get("origin")
+    if origin is not None:
+        origin = Origin(**origin | {"z_source": tuple(origin["z_source"])})
+    return {"contours": contours, "examples": examples, "origin": origin}
 
 
 def _ensembles(

@@ -12,16 +12,18 @@ Which file to open:
 * ``galleries``: maps;
 * ``curves``: statistics against their bins, with the scatter and the ratio to the truth;
 * ``matrices``: correlation matrices;
+* ``ellipses``: contours of two parameters;
 * ``verdicts``: numbers of a fidelity report, and the whole report in one figure;
 * ``losses``: a training.
 """
 
 from ..renamed import moved
 from .curves import against_known, band, comparison, curve, ratio
+from .ellipses import contours
 from .galleries import gallery, kappa_map
 from .losses import training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
-from .output import save, show
+from .output import inline_svg, save, show
 from .style import CYCLE, GREY, TRUTH, colours, panels
 from .style import Figure as Figure  # the type that widgets return; matplotlib documents it
 from .verdicts import eigenvalues, neighbours, scorecard, slopes, summary, tails
@@ -34,6 +36,7 @@ __all__ = [
     "band",
     "colours",
     "comparison",
+    "contours",
     "correlation",
     "correlation_ratio",
     "correlation_ratios",
@@ -41,6 +44,7 @@ __all__ = [
     "curve",
     "eigenvalues",
     "gallery",
+    "inline_svg",
     "kappa_map",
     "neighbours",
     "panels",

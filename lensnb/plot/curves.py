@@ -193,7 +193,7 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
         height_ratios=(1.35, 1, 1),
     )
     for (top, middle, bottom), name in zip(axes.T, names):
-        _draw_means(top, report, name)
+        means(top, report, name)
         top.set_xlabel("")
         ratio(middle, report, name, "mean_ratio").set_xlabel("")
         ratio(bottom, report, name, "scatter_ratio")
@@ -212,8 +212,14 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
     return figure
 
 
-def _draw_means(ax: Axes, report: FidelityReport, name: str) -> None:
-    """Means of a statistic: the truth with the scatter of one map, and every generator."""
+def means(ax: Axes, report: FidelityReport, name: str) -> Axes:
+    """Means of a statistic: the truth with the scatter of one map, and every generator.
+
+    Args:
+        ax: where to draw.
+        report: from :func:`lensnb.compare.compare`.
+        name: which statistic.
+    """
     statistic = report.statistics[name]
     palette = colours(report.names)
     truth = report.ensembles["truth"][name]
@@ -224,6 +230,7 @@ def _draw_means(ax: Axes, report: FidelityReport, name: str) -> None:
     ax.set_ylabel(typeset(statistic.y_label))
     if statistic.log_y:
         cut_off_empty_bins(ax, truth)
+    return ax
 
 
 def _legend_of(ax: Axes) -> dict[str, object]:

@@ -102,16 +102,22 @@ def tails(report: FidelityReport) -> Figure:
     """The tails of the distribution of κ: the PDF, its ratio to the truth, and three numbers."""
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.0, 3.6), layout="constrained")
     _draw_pdf(left, report)
-    _draw_pdf_ratio(middle, report)
+    pdf_ratio(middle, report)
+    tail_numbers(right, report)
+    return figure
+
+
+def tail_numbers(ax: Axes, report: FidelityReport) -> Axes:
+    """Numbers of the tails over those of the truth: high peaks, and both ends of the PDF."""
     of_tails = [row for row in report.rows() if row.quantity.item == _TAILS]
     # Shares of extreme maps have errors too large for this picture.
     rows = [row for row in of_tails if row.quantity.margin is not None]
     estimates = [row.estimates for row in rows]
     labels = [row.quantity.name for row in rows]
-    _draw_estimates(right, report, estimates, labels)
-    right.set(ylabel="ratio to truth", yscale="log")
-    plain_ticks(right.yaxis)
-    return figure
+    _draw_estimates(ax, report, estimates, labels)
+    ax.set(ylabel="ratio to truth", yscale="log")
+    plain_ticks(ax.yaxis)
+    return ax
 
 
 def _draw_pdf(ax: Axes, report: FidelityReport) -> None:
@@ -125,7 +131,8 @@ def _draw_pdf(ax: Axes, report: FidelityReport) -> None:
     ax.legend(frameon=False, fontsize=9)
 
 
-def _draw_pdf_ratio(ax: Axes, report: FidelityReport) -> None:
+def pdf_ratio(ax: Axes, report: FidelityReport) -> Axes:
+    """The PDF of every generator over the truth's, on a logarithmic axis."""
     palette = colours(report.names)
     statistic = report.statistics["pdf"]
     low, high = report.verdicts[NULL]["pdf"].mean_ratio.interval
@@ -137,6 +144,7 @@ def _draw_pdf_ratio(ax: Axes, report: FidelityReport) -> None:
     ax.set(xlabel=statistic.x_label, ylabel="P(κ) / truth", yscale="log", ylim=(0.1, 10))
     plain_ticks(ax.yaxis)
     ax.grid(alpha=0.25)
+    return ax
 
 
 def neighbours(ax: Axes, report: FidelityReport) -> Axes:

@@ -8,9 +8,10 @@ and the next cell calls :func:`check_parameters`, which converts the values that
 on to those types. The runner, :func:`run`, refuses unknown names and wrong types before anything
 starts (papermill accepts both silently) and executes the notebook. It leaves in the run folder:
 
-* the executed notebook, and an HTML report that opens offline;
+* the executed notebook, and ``notebook.html``, the same as a page that opens offline;
 * the figures;
-* ``results.json``, which the notebook writes by :func:`save_results`;
+* ``results.json``, and ``report.html``, the page of a comparison, which the notebook writes by
+  :func:`save_results`;
 * ``run.json``: what was run, on what machine, and how it ended.
 
 A run that is done is not run again, and an interrupted run resumes. :func:`sweep` runs a whole

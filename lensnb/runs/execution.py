@@ -18,7 +18,7 @@ from ..files import atomic_write, write_json
 from .declared import declared
 from .html import write_html
 from .parameters import all_parameters
-from .records import RESULTS, as_json
+from .records import NOTEBOOK_PAGE, REPORT_PAGE, RESULTS, as_json
 from .results import versions
 
 
@@ -30,7 +30,7 @@ class Unfinished(RuntimeError):
 
 
 def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
-    """Execute a notebook into a run folder and write its report.
+    """Execute a notebook into a run folder and write it as a page.
 
     Args:
         notebook: the notebook.
@@ -85,7 +85,9 @@ def execute(notebook: Path, folder: Path, given: Mapping) -> Path:
                 f"and free space in {_kernel_folder()} and {tempfile.gettempdir()}"
             ) from None
     _check_finished(executed)
-    write_html(executed, folder / "report.html", f"lensnb – {folder.name}")
+    report = REPORT_PAGE if (folder / REPORT_PAGE).exists() else ""
+    page = folder / NOTEBOOK_PAGE
+    write_html(executed, page, f"lensnb – {folder.name}", notebook.parent, report)
     return executed
 
 

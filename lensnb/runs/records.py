@@ -11,6 +11,8 @@ from ..maps.arrays import plain_json
 
 RECORD = "run.json"  # how a run stands: running, done, failed or unfinished
 RESULTS = "results.json"  # the numbers of a run
+REPORT_PAGE = "report.html"  # of a run that compares maps
+NOTEBOOK_PAGE = "notebook.html"  # the executed notebook as a page
 
 
 # What a record must be to be of use. A file of somebody else may have anything under these names.

@@ -1,40 +1,23 @@
-"""What a run leaves: its numbers as JSON and as text."""
+"""What a run leaves: its numbers as JSON and as text, and the page of its report."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from .. import __version__
 from ..compare import FidelityReport
+from ..compare.origin import versions
+from ..compare.sets import NULL, TRAIN, TRUTH
 from ..files import atomic_write, write_json
-from .records import RESULTS, as_json
-
-
-def versions() -> dict:
-    """Versions of what the numbers depend on, the processor and the threads."""
-    gpu = None
-    if torch.cuda.is_available():
-        gpu = torch.cuda.get_device_name()
-    return {
-        "lensnb": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-    }
+from .records import NOTEBOOK_PAGE, REPORT_PAGE, RESULTS, as_json
+from .repeating import is_running, repeated_by
 
 
 def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport, **more) -> Path:
-    """Write ``results.json`` and the table of the comparison as ``report.txt``.
+    """Write ``results.json``, and the comparison as ``report.txt`` and as ``report.html``.
 
     ``results.json`` has the parameters, the versions and every number of the comparison.
+    ``report.html`` is the page of :func:`lensnb.pages.write_page`.
 
     Args:
         folder: the run folder.
@@ -48,6 +31,7 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
     table = str(report)
     with atomic_write(Path(folder) / "report.txt") as file:
         file.write((table + "\n").encode())
+    _write_page(Path(folder), parameters, report)
     results = {
         "parameters": dict(parameters),
         "versions": versions(),
@@ -56,3 +40,20 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
         "comparison": report.as_json(),
     }
     return write_json(Path(folder) / RESULTS, as_json(results))
+
+
+def _write_page(folder: Path, parameters: Mapping, report: FidelityReport) -> Path:
+    from ..pages import write_page
+
+    beside = {RESULTS: "every number, for other programs", "report.txt": "the table"}
+    if is_running(folder):
+        beside = {NOTEBOOK_PAGE: "the executed notebook"} | beside
+    maps = parameters.get("maps") or "the shipped sample"
+    return write_page(
+        report,
+        folder / REPORT_PAGE,
+        command=repeated_by(folder, parameters),
+        parameters={name: one for name, one in parameters.items() if name != "folder"},
+        sources=dict.fromkeys((TRUTH, NULL, TRAIN), maps),
+        beside=beside,
+    )

@@ -19,7 +19,7 @@ from .execution import Unfinished, complete, execute
 from .inputs import fingerprints, found_below
 from .ownership import check_owner, is_done, run_folder
 from .parameters import all_parameters, check_names
-from .records import RECORD, RESULTS, as_json, read_record
+from .records import NOTEBOOK_PAGE, RECORD, REPORT_PAGE, RESULTS, as_json, read_record
 from .results import versions
 
 
@@ -50,8 +50,8 @@ def run(
             parameters or other code, which it replaces.
 
     Returns:
-        The run folder: the executed notebook, ``report.html``, ``figures/``, ``results.json``,
-        ``run.json``, trained models.
+        The run folder: the executed notebook, the same as ``notebook.html``, ``figures/``,
+        ``results.json``, ``run.json``, trained models, and ``report.html`` if it compares maps.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`~lensnb.runs.parameters.check_names`, or the
@@ -140,7 +140,7 @@ def _clear(folder: Path) -> None:
 
     Trainings stay. They resume, or refuse other settings by themselves.
     """
-    for name in ("done", RESULTS, "report.txt", "report.html"):
+    for name in ("done", RESULTS, "report.txt", REPORT_PAGE, NOTEBOOK_PAGE):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)
 
