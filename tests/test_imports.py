@@ -23,7 +23,9 @@ FLOORS = [
     {"models"},
     {"readers", "sims", "ensemble"},
     {"compare"},
-    {"plot", "runs"},  # runs writes down what compare found
+    {"plot"},
+    {"pages"},
+    {"runs"},  # runs writes down what compare found, and its page
     {"widgets", "doctor", "commands"},
     {"__main__"},
 ]
