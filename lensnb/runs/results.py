@@ -5,18 +5,22 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from .. import __version__
-from ..compare import FidelityReport
 from ..files import atomic_write, write_json
 from .records import RESULTS, as_json
+
+if TYPE_CHECKING:
+    from ..compare import FidelityReport
 
 
 def versions() -> dict:
     """Versions of what the numbers depend on, the processor and the threads."""
+    import torch
+
     gpu = None
     if torch.cuda.is_available():
         gpu = torch.cuda.get_device_name()
