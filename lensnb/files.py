@@ -13,19 +13,22 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import torch
+import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
-from safetensors.torch import load, save
-from torch import Tensor, nn
 
 from . import __version__
+
+# A run reads and writes records only, and should start at once; torch takes two seconds to import.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _MACHINE = re.sub(r"[^\w-]", "-", platform.node())
 
@@ -208,6 +211,27 @@ def optional(path: str | Path, module: str) -> ModuleType:
         ) from None
 
 
+def plain_json(values):
+    """Values that JSON can hold; what it cannot, such as a path or a date, becomes text."""
+    if isinstance(values, dict):
+        return {str(name): plain_json(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [plain_json(value) for value in values]
+    has_unit = hasattr(values, "unit") and hasattr(values, "to_value")
+    if _is_tensor(values) or (isinstance(values, np.ndarray | np.generic) and not has_unit):
+        return plain_json(values.tolist())
+    if isinstance(values, bytes):
+        return values.decode("utf-8", "replace")
+    if values is None or isinstance(values, bool | int | float | str):
+        return values
+    return str(values)
+
+
+def _is_tensor(value) -> bool:
+    torch = sys.modules.get("torch")  # where it is not imported, nothing is a tensor
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
 def write_json(path: str | Path, values) -> Path:
     """Write plain JSON values atomically."""
     with atomic_write(path) as file:
@@ -217,6 +241,8 @@ def write_json(path: str | Path, values) -> Path:
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict) -> Path:
     """Write tensors as safetensors with a header of plain JSON values, atomically."""
+    from safetensors.torch import save
+
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as file:
         file.write(save(tensors, {"lensnb": json.dumps(header)}))
@@ -233,6 +259,8 @@ def save_checkpoint(path: str | Path, model: nn.Module, half: bool = False, **ab
             loaded from it has the rounded weights.
         about: further plain JSON values (step, settings, provenance).
     """
+    import torch
+
     tensors = model.state_dict()
     if half:
         for name, weight in model.named_parameters():
@@ -255,6 +283,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         FileNotFoundError: there is no such file.
         ValueError: it is no file, is corrupt, or was not written by lensnb.
     """
+    from safetensors.torch import load
+
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; expected a checkpoint written by lensnb")

@@ -66,11 +66,9 @@ def show(browser):
 LONGEST = {
     "test_browser.py": 60,
     "test_page_widgets.py": 30,
-    "test_sweep.py::test_failures": 20,
     "test_notebooks.py::test_runs_with_tiny_parameters": 20,
     "test_page_explorer.py": 15,
     "test_interrupt.py": 15,
-    "test_notebooks.py::test_the_stored_outputs": 15,
 }
 
 

@@ -98,19 +98,22 @@ truth = LognormalField.from_correlation(field.variance, 0.03).sample(40, seeded(
 sets = {"truth": truth, "a flow": field.sample(30, seeded(1))}
 """
 MODELS = """
-from lensnb.compare import compare
 from lensnb.data import MapSet
 from lensnb.models import Diffusion, Flow
 from lensnb.transform import KappaTransform
 
 kappa = KappaTransform.fit(truth)
 fitted = GaussianField.fit(kappa(truth))
+"""
+REPORT = """
+from lensnb.compare import compare
+
 numbered = lambda k, first: MapSet(
-    LognormalField.from_correlation(field.variance, 0.03).sample(200, seeded(k)).numpy(), 5.0,
-    simulation=first + torch.arange(200).numpy() // 10,
+    LognormalField.from_correlation(field.variance, 0.03).sample(80, seeded(k)).numpy(), 5.0,
+    simulation=first + torch.arange(80).numpy() // 10,
 )
-report = compare(numbered(0, 0), numbered(1, 100), {"a flow": field.sample(200, seeded(2))},
-                 look_at_maps=False, rounds=40)
+report = compare(numbered(0, 0), numbered(1, 100), {"a flow": field.sample(80, seeded(2))},
+                 look_at_maps=False, rounds=20)
 """
 WIDGETS = {
     "explorer": "explorer = explore(sets, 5.0)\nexplorer",
@@ -122,7 +125,7 @@ WIDGETS = {
     "varied = vary_cosmology(load_sample('truth')[:64])\nvaried",
     "runs": "from lensnb.widgets import compare_runs\nruns = compare_runs('.')\nruns",
 }
-CELLS = (MAKE, MODELS, *WIDGETS.values())
+CELLS = (MAKE, MODELS, REPORT, *WIDGETS.values())
 
 
 def canvases(page, selector: str) -> list[str]:

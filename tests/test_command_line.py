@@ -1,5 +1,6 @@
 """What the command line says and returns: a sentence for what a user can mend, a report for a bug, any encoding."""
 
+import io
 import json
 import os
 import signal
@@ -25,17 +26,6 @@ from lensnb.runs.records import read_record
 from lensnb.runs.study import read_study
 from lensnb.theory import Cosmology
 from lensnb.transform import KappaTransform
-
-
-def lensnb(*words, **environment):
-    """The finished process of ``lensnb ...``."""
-    return subprocess.run(
-        [sys.executable, "-m", "lensnb", *map(str, words)],
-        capture_output=True,
-        env=os.environ | environment,
-        timeout=HANGS,
-    )
-
 
 # -------------------- sentences and bugs
 
@@ -173,12 +163,14 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
-def test_any_encoding_of_the_output_will_do(tmp_path, encoding):
+def test_any_encoding_of_the_output_will_do(tmp_path, monkeypatch, encoding):
     rows = [{"name": "C_ℓ mean", "inverse": False, "sets": {"κ": {"value": 1.0, "error": 0.1}}}]
     record(tmp_path, "Δ", json.dumps({"status": "done"}))
     record(tmp_path, "Δ", json.dumps({"comparison": {"headline": rows}}), "results.json")
-    done = lensnb("runs", tmp_path, PYTHONIOENCODING=encoding)
-    assert done.returncode == 0 and b"1.000" in done.stdout, done.stderr
+    said = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, encoding, write_through=True))
+    assert main(["runs", str(tmp_path)]) == 0
+    assert b"1.000" in said.getvalue()
 
 
 # -------------------- studies

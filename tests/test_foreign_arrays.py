@@ -11,11 +11,11 @@ import torch
 from lensnb import plot
 from lensnb.compare import compare
 from lensnb.data import MapSet
+from lensnb.files import plain_json
 from lensnb.given import as_arrays
 from lensnb.maps import MapGrid
 from lensnb.maps.arrays import (
     plain_array,
-    plain_json,
     plain_labels,
     plain_number,
     plain_tensor,

@@ -37,7 +37,7 @@ CELLS = {  # each would take much longer than it is let
     "sample": "maps = diffusion.sample(20_000)",
     "draw": "models.draw(diffusion, 100_000, 'drawn.npy')",
     "measure": "for _ in rounds(): measure(statistics, truth[::8])",
-    "compare": "for _ in rounds(): compare(truth[::8], null[::8], {'maps': train.tensor()[::8]}, rounds=50)",
+    "compare": "for _ in rounds(): compare(truth[::32], null[::32], {'maps': train.tensor()[::32]}, rounds=20)",
     "save": "for _ in rounds(): MapSet(truth.maps, 5.0).save('maps.npz')",
     # the set before moves away in one step, to a name that nothing has: a removal that is interrupted
     # leaves half a folder, by no fault of convert

@@ -256,12 +256,12 @@ def test_what_is_expected_of_a_diffusion_model():
 def test_the_shipped_diffusion_model_obeys():
     """Its maps have the numbers that they were given, in each band and in the largest mode.
 
-    192 maps have errors of 0.015 in a slope and 0.01 in a scatter; within 4 errors.
+    64 maps have errors of 0.026 in a slope and 0.017 in a scatter; within 4 errors.
     """
     model = models.load("diffusion")
-    maps = model.sample(192, torch.Generator().manual_seed(1))
+    maps = model.sample(64, torch.Generator().manual_seed(1))
     found = model.realised(maps, torch.Generator().manual_seed(1))
-    slope, scatter = regression(found, np.arange(192))
+    slope, scatter = regression(found, np.arange(64))
     assert found.slope == pytest.approx(0.9615, abs=1e-4)
     assert (abs(slope.value - found.slope) < 4 * slope.error).all()
     assert (slope.value > 0.9).all() and (scatter.value < 0.26).all()

@@ -256,38 +256,26 @@ history = watch(records(), 10_000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path, name):
-    """A signal of batch systems: a training saves, nothing after it runs, and the run resumes."""
-    book = notebook(STOPPED, "Path(folder, 'after').touch()")
-    command = [
-        sys.executable,
-        "-m",
-        "lensnb",
-        "run",
-        str(book),
-        "--root",
-        str(tmp_path / "runs"),
-        "--name",
-        "one",
-    ]
-    folder = tmp_path / "runs" / "one"
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until((folder / "started").exists)
-        process.send_signal(getattr(signal, name))
-        out, err = process.communicate(timeout=HANGS)
-    assert process.returncode == 75, err
-    # a kernel that ends in a hurry lets ZeroMQ print a line of its own
-    said = [line for line in err.splitlines() if "signaler.cpp" not in line]
-    assert len(said) == 1 and f"was stopped by {name} in cell" in said[0], err
-    assert (
-        (folder / "checkpoint").exists()
-        and not (folder / "after").exists()
-        and not (folder / "done").exists()
-    )
-    assert read_record(folder)["status"] == "unfinished"
+def test_a_time_limit_makes_a_run_save_and_end_as_unfinished(notebook, tmp_path):
+    """The signals of batch systems: a training saves, nothing after it runs, and the run resumes."""
+    book, folder = notebook(STOPPED, "Path(folder, 'after').touch()"), tmp_path / "runs" / "one"
+    command = [sys.executable, "-m", "lensnb", "run", str(book)]
+    command += ["--root", str(folder.parent), "--name", folder.name]
+    for name in ("SIGTERM", "SIGUSR1"):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            wait_until((folder / "started").exists)
+            process.send_signal(getattr(signal, name))
+            _, err = process.communicate(timeout=HANGS)
+        assert process.returncode == 75, err
+        # a kernel that ends in a hurry lets ZeroMQ print a line of its own
+        said = [line for line in err.splitlines() if "signaler.cpp" not in line]
+        assert len(said) == 1 and f"was stopped by {name} in cell" in said[0], err
+        left = {path.name for path in folder.iterdir()}
+        assert "checkpoint" in left and not left & {"after", "done"}
+        assert read_record(folder)["status"] == "unfinished"
+        for file in ("started", "checkpoint"):
+            (folder / file).unlink()
+    (folder / "started").touch()  # now the training comes to its end
     subprocess.run(command, check=True, capture_output=True)
     assert (folder / "after").exists() and read_record(folder)["status"] == "done"
 

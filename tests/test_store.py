@@ -583,9 +583,15 @@ def write_files(folder: Path) -> list[Path]:
     return [folder / name for name in ("a.npy", "b.npy", "c.zarr", "d.npz")]
 
 
-@pytest.mark.parametrize("pixels, tile", [(None, None), (8, None), (8, 4), (None, 5)])
 @pytest.mark.parametrize(
-    "labels", [None, np.arange(19) // 2, [f"box {i // 4}" for i in range(19)], "each"]
+    "pixels, tile, labels",
+    [
+        (None, None, None),
+        (8, None, np.arange(19) // 2),
+        (None, 5, "each"),
+        (8, 4, None),
+        (8, 4, [f"box {i // 4}" for i in range(19)]),
+    ],
 )
 def test_convert_gives_what_open_maps_gives(tmp_path, pixels, tile, labels):
     files = write_files(tmp_path)

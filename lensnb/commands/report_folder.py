@@ -24,7 +24,7 @@ from ..files import atomic_write, locked, write_json
 from ..pages import write_page
 from ..runs.inputs import fingerprints
 from ..runs.records import as_json, read_record
-from ..runs.results import versions
+from ..versions import versions
 
 RECORD = "compare.json"
 REPORT = "report.json"

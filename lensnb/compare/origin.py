@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import torch
 
-from .. import __version__
 from ..data import MapSet
+from ..versions import versions
 from .sets import TRAIN, FiniteMaps
 
 _MAPS = 4  # of each set that a report keeps, to show them
@@ -47,22 +45,6 @@ class Origin:
         redshifts = np.broadcast_to(np.asarray(truth.z_source, float), truth.channels)
         z_source = tuple(float(z) for z in redshifts)
         return cls(date, seed, rounds, truth.side_deg, z_source, truth.grid.n, versions())
-
-
-def versions() -> dict:
-    """Versions of what the numbers depend on, the processor and the threads."""
-    gpu = None
-    if torch.cuda.is_available():
-        gpu = torch.cuda.get_device_name()
-    return {
-        "lensnb": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-    }
 
 
 def example_maps(sets: Mapping[str, FiniteMaps]) -> dict[str, np.ndarray]:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..files import atomic_write
+from ..files import atomic_write, plain_json
 from ..given import Batch, as_arrays, check_values
 from ..maps import MapGrid
-from ..maps.arrays import plain_array, plain_json, plain_labels
+from ..maps.arrays import plain_array, plain_labels
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..ramps import strip_png
 from ..renamed import old_attribute, renamed

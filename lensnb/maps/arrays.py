@@ -140,21 +140,3 @@ def plain_whole(owner: str, value) -> int:
         return operator.index(value)
     except TypeError:
         raise ValueError(f"{owner} must be a whole number, found {value!r}") from None
-
-
-def plain_json(values):
-    """Values that JSON can hold; what it cannot, such as a path or a date, becomes text."""
-    if isinstance(values, dict):
-        return {str(name): plain_json(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [plain_json(value) for value in values]
-    if isinstance(values, Tensor):
-        return plain_json(values.tolist())
-    has_unit = hasattr(values, "unit") and hasattr(values, "to_value")
-    if isinstance(values, np.ndarray | np.generic) and not has_unit:
-        return plain_json(values.tolist())
-    if isinstance(values, bytes):
-        return values.decode("utf-8", "replace")
-    if values is None or isinstance(values, bool | int | float | str):
-        return values
-    return str(values)

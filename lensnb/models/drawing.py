@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..files import atomic_write, locked, write_json
+from ..files import atomic_write, locked, plain_json, write_json
 from ..given import Given
-from ..maps.arrays import plain_json, plain_whole
+from ..maps.arrays import plain_whole
 from .contract import check_draw, map_shape
 
 

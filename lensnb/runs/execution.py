@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..files import atomic_write, write_json
+from ..versions import versions
 from .declared import declared
 from .html import write_html
 from .parameters import all_parameters
 from .records import NOTEBOOK_PAGE, REPORT_PAGE, RESULTS, as_json
-from .results import versions
 
 
 class Unfinished(RuntimeError):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 
-from ..maps.arrays import plain_json
+from ..files import plain_json
 
 _MOST_DIGITS = 27  # of a whole number in text; those of Decimal, exactly
 _NOT_OF_TYPE = (ValueError, TypeError, KeyError, OverflowError)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..compare.answers import SYMBOLS
 from .parameters import present_names
 from .records import RECORD, RESULTS, is_float, read_record
 
@@ -151,7 +150,7 @@ def text(root: str | Path = "runs") -> str:
             lines.append(f"    {record['error']}")
     if len(lines) == 1:
         return f"there are no runs below {root}"
-    meanings = ", ".join(f"{symbol} {kind}" for kind, symbol in SYMBOLS.items())
+    meanings = ", ".join(f"{symbol} {kind}" for kind, symbol in _symbols().items())
     lines.append(f"after a number: {meanings}; runs of older versions have no answers")
     return "\n".join(lines)
 
@@ -201,13 +200,21 @@ def _rows(root: Path) -> Iterator[dict]:
 
 def _cells(numbers: Mapping, answered: Mapping) -> str:
     """The shown numbers of one set, each with the symbol of its answer, as wide as their heads."""
-    cells = []
+    cells, symbols = [], _symbols()
     for name in _SHOWN:
         cell = _number(numbers, name)
         if cell:
-            cell += SYMBOLS.get(answered.get(name), " ")
+            cell += symbols.get(answered.get(name), " ")
         cells.append(f"{cell:>{max(17, len(name))}s}")
     return " ".join(cells)
+
+
+def _symbols() -> dict[str, str]:
+    """The symbol of each answer."""
+    # Late, since it brings torch: most runs list nothing.
+    from ..compare.answers import SYMBOLS
+
+    return SYMBOLS
 
 
 def _number(numbers: Mapping, name: str) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..maps.arrays import plain_json
+from ..files import plain_json
 
 RECORD = "run.json"  # how a run stands: running, done, failed or unfinished
 RESULTS = "results.json"  # the numbers of a run

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..compare import FidelityReport
-from ..compare.origin import versions
-from ..compare.sets import NULL, TRAIN, TRUTH
 from ..files import atomic_write, write_json
+from ..versions import versions
 from .records import NOTEBOOK_PAGE, REPORT_PAGE, RESULTS, as_json
 from .repeating import is_running, repeated_by
+
+if TYPE_CHECKING:
+    from ..compare import FidelityReport
 
 
 def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport, **more) -> Path:
@@ -43,6 +45,7 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
 
 
 def _write_page(folder: Path, parameters: Mapping, report: FidelityReport) -> Path:
+    from ..compare.sets import NULL, TRAIN, TRUTH
     from ..pages import write_page
 
     beside = {RESULTS: "every number, for other programs", "report.txt": "the table"}

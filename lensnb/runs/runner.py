@@ -14,13 +14,13 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from ..files import locked, write_json
+from ..versions import versions
 from .declared import read_notebook
 from .execution import Unfinished, complete, execute
 from .inputs import fingerprints, found_below
 from .ownership import check_owner, is_done, run_folder
 from .parameters import all_parameters, check_names
 from .records import NOTEBOOK_PAGE, RECORD, REPORT_PAGE, RESULTS, as_json, read_record
-from .results import versions
 
 
 def run(

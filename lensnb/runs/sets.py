@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from ..data import MapSet, block_average, load_sample
-from ..readers import open_maps
 from ..renamed import renamed
+
+if TYPE_CHECKING:
+    from ..data import MapSet
 
 # Fewest simulations: a quarter of them, at least two, are for the truth, and another for the null.
 _LEAST = 8
@@ -40,6 +42,10 @@ def load_sets(
         ValueError: fewer than two simulations a set, or anything that
             :func:`lensnb.readers.open_maps` refuses.
     """
+    # Late, since these bring torch: without them the command line and a kernel start at once.
+    from ..data import block_average, load_sample
+    from ..readers import open_maps
+
     if maps:
         whole = open_maps(maps, side_deg or None, z_source or math.nan, simulation or None)
         if len(whole.simulations) < _LEAST:

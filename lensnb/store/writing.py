@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_folder, lock, optional, unlock
+from ..files import atomic_folder, lock, optional, plain_json, unlock
 from ..given import as_arrays, check_values
-from ..maps.arrays import plain_array, plain_json, plain_labels
+from ..maps.arrays import plain_array, plain_labels
 from ..maps.grid import check_shape, check_side, checked_redshifts
 from ..renamed import old_attribute, renamed
 from .reading import StoredMaps, check_pixels, maps_a_piece, read_simulation, simulation_name
