@@ -30,6 +30,7 @@ _MODULES = (
     "theory",
     "train",
     "transform",
+    "versions",
     "widgets",
 )
 

@@ -46,7 +46,9 @@ def test_a_run_keeps_its_results_whatever_its_parameters_are(tmp_path, capfd, ca
     assert found["parameters"]["z"] == "nan"
 
 
-def test_results_are_saved_with_parameters_and_numbers_of_any_kind(tmp_path):
+def test_results_are_saved_with_parameters_and_numbers_of_any_kind(monkeypatch, tmp_path):
+    monkeypatch.setattr("lensnb.pages.write_page", lambda *_, **__: None)
+
     class Report:
         def as_json(self):
             return {"headline": []}
