@@ -17,6 +17,7 @@ RESULTS = "results.json"  # the numbers of a run
 _KINDS = {
     "notebook": str,
     "status": str,
+    "started": str,
     "error": str,
     "path": str,
     "code": str,
