@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import ipywidgets
+import numpy as np
 
 from ..compare import compare
 from ..data import MapSet, load_sample
@@ -64,7 +65,7 @@ class OwnFile(ipywidgets.VBox):
             placeholder="/home/me/maps.npy, or 'run/*.fits'",
             continuous_update=False,
             style=wide,
-            layout={"width": "26em", "max_width": "100%"},
+            layout={"width": "38em", "max_width": "100%"},
         )
         self._start = ipywidgets.Button(
             description="Compare", button_style="primary", disabled=True, layout={"width": "auto"}
@@ -73,7 +74,7 @@ class OwnFile(ipywidgets.VBox):
         self._form = ipywidgets.Box([self._upload, self._path, self._start], layout=row)
         self._upload.observe(self._uploaded, "value")
         self._path.observe(self._named, "value")
-        self._start.on_click(self._compare)
+        self._start.on_click(self._judge)
 
     # ------------------------------------------------------------ a file comes
 
@@ -124,7 +125,7 @@ class OwnFile(ipywidgets.VBox):
         self._check(maps)
         if len(maps) > _MOST:
             note += f" {_MOST:,} of {len(maps):,} are used."
-            maps = maps[:: math.ceil(len(maps) / _MOST)]
+            maps = maps[np.linspace(0, len(maps) - 1, _MOST).round().astype(int)]
         return MapSet(maps.tensor().numpy(), maps.side_deg, maps.z_source, maps.simulation), note
 
     def _check(self, maps: MapSet) -> None:
@@ -143,7 +144,7 @@ class OwnFile(ipywidgets.VBox):
 
     # ------------------------------------------------------------ the comparison
 
-    def _compare(self, _button) -> None:
+    def _judge(self, _button) -> None:
         self._start.disabled = True
         self._say("Comparing: one to two minutes …", busy=True)
         null, train = load_sample("null"), load_sample("train")
@@ -155,7 +156,7 @@ class OwnFile(ipywidgets.VBox):
         finally:
             self._start.disabled = False
         table = ipywidgets.HTML(self.report._repr_html_())
-        self._show(inspect(self.report), table)
+        self._show(table, inspect(self.report))
         self._say(self._verdict())
 
     def _verdict(self) -> str:
