@@ -228,7 +228,7 @@ def _cells(numbers: Mapping, answered: Mapping) -> str:
     """The shown numbers of one set, each with the symbol of its answer, as wide as their heads."""
     cells = []
     for name in _SHOWN:
-        number = clipped(_number(numbers, name), _CELL - 1)
+        number = _number(numbers, name)
         symbol = " "
         if number:
             symbol = SYMBOLS.get(answered.get(name), " ")
@@ -237,7 +237,11 @@ def _cells(numbers: Mapping, answered: Mapping) -> str:
 
 
 def _number(numbers: Mapping, name: str) -> str:
+    """A number with its error, with as many digits as a cell has room for."""
     value, error = numbers.get(name, (None, None))
     if value is None:
         return ""
-    return f"{value:.2f} ± {error or 0:.2f}"
+    text = f"{value:.2f} ± {error or 0:.2f}"
+    if len(text) < _CELL:
+        return text
+    return clipped(f"{value:.3g} ± {error or 0:.2g}", _CELL - 1)

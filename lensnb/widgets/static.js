@@ -115,7 +115,16 @@ function apart(panel) {
   return el;
 }
 
+/** A page that shows this one inside, such as one of the book, may say its theme. */
+function listenToTheme() {
+  addEventListener("message", ({ data }) => {
+    if (["light", "dark"].includes(data?.theme))
+      document.documentElement.style.colorScheme = data.theme;
+  });
+}
+
 async function start() {
+  listenToTheme();
   listenToTabs();
   if (!window.DecompressionStream) {
     failed("This page needs a browser of 2023 or newer.");
