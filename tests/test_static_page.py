@@ -44,11 +44,13 @@ def unpacked(page: str):
 
 def test_a_page_holds_every_answer_to_the_rounding_that_is_stated():
     explorer = small_explorer()
+    explorer.statistic = "power"
     page = static_page({"Explorer": record(explorer, CHOICES)}, "A & B", "what <it> is")
     assert "A &amp; B" in page and "what &lt;it&gt; is" in page
     header, bytes_of = unpacked(page)
     (shown,) = header["widgets"]
     assert shown["choices"] == list(CHOICES) and len(shown["answers"]) == 4
+    assert header["values"][shown["state"]["statistic"]] == "power"  # what it showed before
     for (statistic, smoothing), answer in shown["answers"]:
         assert "index" not in answer  # the user's own: an answer must not put it back
         explorer.statistic, explorer.smoothing_arcmin = statistic, smoothing

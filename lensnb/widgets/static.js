@@ -32,7 +32,10 @@ function decoded(value, bytes) {
   return Object.fromEntries(entries);
 }
 
-/** What a widget takes for its model: traits, events, and Python's answers. */
+/**
+ * What a widget takes for its model: traits, events, and Python's answers. It has no `send`: a
+ * widget sees from this that there is no kernel, and leaves out what needs one.
+ */
 class StaticModel {
   constructor({ state, choices, answers }, value) {
     this.choices = choices;
@@ -40,7 +43,6 @@ class StaticModel {
     this.value = value;
     this.state = {};
     this.heard = new Map();
-    this.isStatic = true; // there is no kernel: a widget may leave out what needs one
     for (const [name, number] of Object.entries(state)) this.state[name] = value(number);
   }
   get(name) {
@@ -61,7 +63,6 @@ class StaticModel {
     if (callback === undefined) this.heard.delete(event);
     else this.heard.get(event)?.delete(callback);
   }
-  send() {} // nobody listens
   save_changes() {
     const chosen = this.choices.map((name) => this.state[name]);
     const answer = this.answers.get(JSON.stringify(chosen)) ?? {};
@@ -109,9 +110,8 @@ function listenToTabs() {
 
 /** A place in a panel where the styles of one widget do not reach another one. */
 function apart(panel) {
-  const style = document.createElement("style"), el = document.createElement("div");
-  style.textContent = ".needs-kernel { display: none !important; }";
-  panel.attachShadow({ mode: "open" }).append(style, el);
+  const el = document.createElement("div");
+  panel.attachShadow({ mode: "open" }).append(el);
   return el;
 }
 

@@ -54,15 +54,16 @@ def record(widget: anywidget.AnyWidget, choices: Mapping[str, Sequence] | None =
     """Ask a widget for every combination of its choices, and keep what it answers.
 
     Args:
-        widget: the widget; it shows the first choices afterwards.
+        widget: the widget; the page opens on what it shows now.
         choices: trait → all values that a user can choose.
     """
     choices = {name: list(values) for name, values in (choices or {}).items()}
+    before = [getattr(widget, name) for name in choices]
     answers = []
     for values in itertools.product(*choices.values()):
         _choose(widget, choices, values)
         answers.append((list(values), _state(widget)))
-    _choose(widget, choices, [values[0] for values in choices.values()])
+    _choose(widget, choices, before)
     state = _state(widget)
     changing = [name for name in state if name not in choices and _changes(name, answers)]
     kept = [(values, {name: one[name] for name in changing}) for values, one in answers]
