@@ -179,7 +179,7 @@ def test_any_encoding_of_the_output_will_do(tmp_path, encoding):
     record(tmp_path, "Δ", json.dumps({"status": "done"}))
     record(tmp_path, "Δ", json.dumps({"comparison": {"headline": rows}}), "results.json")
     done = lensnb("runs", tmp_path, PYTHONIOENCODING=encoding)
-    assert done.returncode == 0 and b"1.000" in done.stdout, done.stderr
+    assert done.returncode == 0 and b"1.00" in done.stdout, done.stderr
 
 
 # -------------------- studies
