@@ -247,15 +247,16 @@ lensnb share quiz.html --questions 20 --seed 7
     command.add_argument(
         "--seed", type=int, default=0, help="of the questions and the drawn maps (default: 0)"
     )
+    compare.add_sky(command)
     command.set_defaults(command=_share)
 
 
 def _share(options: argparse.Namespace) -> int:
-    from .commands.own_sets import Asked, own_sets, true_sets
+    from .commands.own_sets import own_sets, true_sets
     from .widgets.sharing import share
     from .widgets.small_sets import small_sets
 
-    asked = Asked(mine=options.mine)
+    asked = compare.asked_of(options)
     true = true_sets(asked)
     mine = own_sets(asked, true)
     for note in true.notes:

@@ -13,8 +13,9 @@ pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'
 from pages import key, serious
 
 from lensnb import widgets
+from lensnb.__main__ import main
 from lensnb.data import load_sample
-from lensnb.widgets import own_file, sharing
+from lensnb.widgets import own_file, sharing, small_sets
 from lensnb.widgets.sharing import share
 from lensnb.widgets.static_page import record, static_page
 
@@ -79,6 +80,20 @@ def test_a_page_that_is_too_large_is_refused_and_not_written(tmp_path, monkeypat
     with pytest.raises(ValueError, match="expected at most 0 MB, with fewer maps"):
         share(tmp_path / "a.html", SMALL, questions=2, maps=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_adds_files_to_the_sets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(small_sets, "small_sets", lambda maps, seed: SMALL)
+    monkeypatch.setattr(sharing, "STATISTICS", {"pdf": ()})
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(0, 0.01, (4, 128, 128)))
+    words = ["share", str(tmp_path / "a.html"), str(tmp_path / "mine.npy"), "--pixels", "64"]
+    assert main([*words, "--questions", "3", "--maps", "2", "--seed", "5"]) == 0
+    assert "mine.npy does not say how large its field is" in capsys.readouterr().out
+    header, _ = unpacked((tmp_path / "a.html").read_text(encoding="utf-8"))
+    quiz, explorer = header["widgets"]
+    about = [header["values"][one["state"]["_about"]] for one in (quiz, explorer)]
+    assert about[0]["names"] == ["truth", "a flow", "mine"] and len(about[0]["questions"]) == 3
+    assert [one["name"] for one in about[1]["sets"]] == about[0]["names"]
 
 
 @pytest.mark.browser
