@@ -56,6 +56,9 @@ lensnb run notebooks/00_quickstart.ipynb -f settings.yml --again
     command.set_defaults(command=run)
 
 
+_PAGES = ("report.html", "notebook.html")  # what a run may leave to read
+
+
 def run(options: argparse.Namespace) -> int:
     """Execute a notebook, or list its parameters."""
     from .. import runs
@@ -73,7 +76,9 @@ def run(options: argparse.Namespace) -> int:
     table = folder / "report.txt"
     if table.exists():
         print(f"\n{table.read_text(encoding='utf-8')}")
-    print(f"report: {(folder / 'report.html').resolve()}")
+    for name in _PAGES:
+        if (folder / name).exists():
+            print(f"{name.removesuffix('.html')}: {(folder / name).resolve()}")
     return 0
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..compare.answers import SYMBOLS
 from .parameters import present_names
 from .progress import under_way
 from .records import RECORD, RESULTS, is_float, read_record
@@ -153,7 +152,7 @@ def text(root: str | Path = "runs") -> str:
             lines.append(f"  {clipped(name, _SET - 3):{_SET - 2}s}{cells}".rstrip())
     if len(lines) == 1:
         return f"there are no runs below {root}"
-    meanings = ", ".join(f"{symbol} {kind}" for kind, symbol in SYMBOLS.items())
+    meanings = ", ".join(f"{symbol} {kind}" for kind, symbol in _symbols().items())
     lines.append(f"after a number: {meanings}; runs of older versions have no answers")
     return "\n".join(lines)
 
@@ -226,14 +225,22 @@ def _rows(root: Path) -> Iterator[dict]:
 
 def _cells(numbers: Mapping, answered: Mapping) -> str:
     """The shown numbers of one set, each with the symbol of its answer, as wide as their heads."""
-    cells = []
+    cells, symbols = [], _symbols()
     for name in _SHOWN:
         number = _number(numbers, name)
         symbol = " "
         if number:
-            symbol = SYMBOLS.get(answered.get(name), " ")
+            symbol = symbols.get(answered.get(name), " ")
         cells.append(f"{number:>{_CELL - 1}s}{symbol}")
     return "".join(cells)
+
+
+def _symbols() -> dict[str, str]:
+    """The symbol of each answer."""
+    # Late, since it brings torch: most runs list nothing.
+    from ..compare.answers import SYMBOLS
+
+    return SYMBOLS
 
 
 def _number(numbers: Mapping, name: str) -> str:
