@@ -9,6 +9,7 @@ import pytest
 
 from lensnb import __version__
 from lensnb.__main__ import _options, _parser, main
+from lensnb.commands import app
 from lensnb.files import write_json
 from lensnb.runs.listing import WIDTH
 
@@ -60,6 +61,15 @@ def test_an_example_with_a_wrong_option_would_be_found(capsys):
     with pytest.raises(SystemExit):
         _options(["draw", "flow", "3", "a.npy", "--nothing"])
     assert "--nothing" in capsys.readouterr().err
+
+
+def test_the_app_stays_on_this_machine_behind_a_token(monkeypatch):
+    asked = []
+    monkeypatch.setattr(app, "start", lambda folder, more: asked.append((folder, more)))
+    assert main(["app", "--port", "8000", "--no-browser"]) == 0
+    ((folder, more),) = asked
+    assert more == ["--Voila.auto_token=True", "--port=8000", "--no-browser"]
+    assert {path.stem for path in folder.glob("*.ipynb")} == {"quiz", "explorer", "compare"}
 
 
 # -------------------- the parameters of a notebook

@@ -65,7 +65,7 @@ class OwnFile(ipywidgets.VBox):
             placeholder="/home/me/maps.npy, or 'run/*.fits'",
             continuous_update=False,
             style=wide,
-            layout={"width": "38em", "max_width": "100%"},
+            layout={"width": "38em", "max_width": "100%", "margin": "0"},
         )
         self._start = ipywidgets.Button(
             description="Compare", button_style="primary", disabled=True, layout={"width": "auto"}
