@@ -6,7 +6,12 @@ import argparse
 
 
 def add_command(
-    commands, name: str, help: str, examples: str, description: str | None = None, **more
+    commands,
+    name: str,
+    help: str,
+    examples: str,
+    description: str | None = None,
+    usage: str | None = None,
 ) -> argparse.ArgumentParser:
     """Add a command to the parser of ``lensnb``.
 
@@ -16,7 +21,7 @@ def add_command(
         help: what it does, in the list of all commands.
         examples: command lines, one a line, each with a few words beside it.
         description: what it does, at the top of its own help; by default the same sentence.
-        more: what :class:`argparse.ArgumentParser` takes besides.
+        usage: its form, where argparse would not know all of it.
     """
     if description is None:
         description = help[0].upper() + help[1:] + "."
@@ -26,7 +31,7 @@ def add_command(
         description=description,
         epilog=f"examples:\n{indented(examples)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        **more,
+        usage=usage,
     )
 
 
