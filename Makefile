@@ -44,9 +44,8 @@ lab: $(STAMP) ## JupyterLab on notebooks/, on this machine only and with its tok
 	$(PYTHON) -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-# Small sets, so that a page comes sooner. The address that is printed holds the token.
-app: $(STAMP) ## the quiz and the comparison (05) as pages without code, on this machine only and with a token
-	LENSNB_PARAMETERS='{"n_maps": 128}' $(PYTHON) -m voila notebooks --Voila.ip=127.0.0.1 --Voila.auto_token=True $(ARGS)
+app: $(STAMP) ## quiz, explorer and comparison as pages without code, on this machine only and with a token
+	@$(PYTHON) -m lensnb app $(ARGS)
 
 # A warning fails, such as a link to a page or a name that is not there.
 SPHINX := $(PYTHON) -m sphinx --quiet --fail-on-warning -c docs

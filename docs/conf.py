@@ -217,6 +217,15 @@ def prepare_docstring(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = text
 
 
+def add_played_page(app, exception) -> None:
+    """The quiz and the explorer without a kernel, which docs/play.md shows; drawn at every build."""
+    if exception is None and app.builder.format == "html":
+        from lensnb.widgets.sharing import share
+        from lensnb.widgets.small_sets import small_sets
+
+        share(Path(app.outdir, "docs", "generated_or_true.html"), small_sets())
+
+
 def add_front_door(app, exception) -> None:
     """A page at the root of the book that leads to docs/index.html."""
     if exception is None and app.builder.format == "html":
@@ -230,3 +239,4 @@ def setup(app) -> None:
     app.connect("source-read", prepare_notebook)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=100)  # before napoleon
     app.connect("build-finished", add_front_door)
+    app.connect("build-finished", add_played_page)

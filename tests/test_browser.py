@@ -27,7 +27,7 @@ pytest.importorskip("jupyterlab", reason="no JupyterLab: pip install 'lensnb[lab
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'lensnb[lab]'")
 
 import nbformat
-from pages import PATIENCE, count_events, during, key
+from pages import PATIENCE, count_events, during, key, serious
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -428,30 +428,27 @@ def test_a_notebook_runs_in_jupyterlab_and_its_widgets_work(
 
 # ---------------------------------------------------------------- Voilà, as in `make app`
 
+SERVE = "import sys; from lensnb.commands.app import start; start(sys.argv[1], sys.argv[2:])"
+
 
 @pytest.fixture(scope="module")
-def voila(tmp_path_factory, small_maps):
-    """(url, token) of notebooks as pages without code, on loopback: the apps, and one with all widgets."""
+def voila(tmp_path_factory):
+    """(url, token) of what `make app` serves, on loopback, and of two more pages."""
     pytest.importorskip("voila", reason="no Voilà: pip install 'lensnb[lab]'")
     place = tmp_path_factory.mktemp("voila")
     root, port, token, log = place / "root", free_port(), secrets.token_hex(16), place / "log"
     root.mkdir()
-    for name in ("app_spot_the_fake", "05_compare_generated_with_true"):
-        shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", root)
+    for path in (ROOT / "lensnb" / "apps").glob("*.*"):
+        shutil.copy(path, root)
     write_notebook(root / "widgets.ipynb", notebook_of(*CELLS))
     plain = notebook_of("print('it runs')")
     plain.cells.insert(0, nbformat.v4.new_markdown_cell("Mathematics: $\\kappa^2$"))
     write_notebook(root / "plain.ipynb", plain)
-    given = TINY | {"maps": str(small_maps), "folder": str(place / "out"), "questions": 2}
-    command = [
-        sys.executable, "-m", "voila", str(root), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
-        f"--Voila.token={token}",
-    ]  # fmt: skip
+    options = ["--no-browser", f"--port={port}", f"--Voila.token={token}"]
     with open(log, "w") as file:
         server = subprocess.Popen(
-            command,
-            cwd=ROOT,  # where `make app` finds voila.json
-            env=throw_away(place) | {"LENSNB_PARAMETERS": json.dumps(given)},
+            [sys.executable, "-c", SERVE, str(root), *options],
+            env=throw_away(place),
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -477,25 +474,47 @@ def shows_no_code(page) -> bool:
     return code == 0
 
 
-def test_the_quiz_is_an_app_on_a_phone_with_a_token_and_no_code(phone, voila, tmp_path):
+def fits(page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+FIRST_PICTURE = {"Quiz": "quiz", "Explorer": "explorer", "Your own maps": "explorer"}
+
+
+def test_three_cards_lead_to_pages_that_open_soon(phone, voila, tmp_path):
+    """The times are printed, and measure nothing here: on two idle cores they are ten seconds at most."""
     url, token = voila
-    quiz = phone.locator(".lensnb-quiz")
-    phone.goto(f"{url}/voila/render/app_spot_the_fake.ipynb")
-    assert "login" in phone.url and quiz.count() == 0  # nothing without the token
-    phone.goto(f"{url}/voila/render/app_spot_the_fake.ipynb?token={token}")
-    quiz.get_by_text("Question 1 of 2").wait_for()
-    count_events(phone)
-    assert shows_no_code(phone)
-    use(phone, "quiz")
-    for name in ("Next", "The right one"):
-        during(phone, "pointerup", quiz.get_by_role("button", name=name).click)
-    assert quiz.locator("tbody tr").last.inner_text().split("\t")[1].endswith("of 2")
-    assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    phone.screenshot(path=tmp_path / "app.png", full_page=True)
+    phone.goto(url)
+    assert (
+        "login" in phone.url and phone.locator(".cards").count() == 0
+    )  # nothing without the token
+    phone.goto(f"{url}/?token={token}")
+    cards = phone.locator(".cards a")
+    assert cards.locator("h2").all_inner_texts() == list(FIRST_PICTURE)
+    assert phone.locator("a").count() == 3 and ".ipynb" not in phone.locator("body").inner_text()
+    assert cards.locator("img").evaluate_all("all => all.every(one => one.naturalWidth === 64)")
+    assert fits(phone) and serious(phone, "body") == []
+    for name, widget in FIRST_PICTURE.items():
+        phone.goto(f"{url}/?token={token}")
+        start = time.perf_counter()
+        cards.filter(has=phone.get_by_role("heading", name=name)).click()
+        phone.locator(f".lensnb-{widget} canvas").first.wait_for()
+        print(f"{name}: the first picture after {time.perf_counter() - start:.1f} s")
+        count_events(phone)
+        use(phone, widget)
+        assert shows_no_code(phone) and fits(phone)
+        phone.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+    # the last page takes a file, and shows its maps beside true ones
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(0, 0.01, (4, 64, 64)))
+    with phone.expect_file_chooser() as asked:
+        phone.get_by_role("button", name="Choose a file").click()
+    asked.value.set_files(tmp_path / "mine.npy")
+    phone.get_by_text("mine: 4 maps. The file does not say its field").wait_for()
+    phone.locator(".lensnb-explorer").get_by_text("mine", exact=True).first.wait_for()
+    assert phone.get_by_role("button", name="Compare").is_enabled() and fits(phone)
 
 
-@pytest.mark.parametrize("what", ["plain", "app_spot_the_fake"])
-def test_a_network_that_drops_packets_does_not_keep_a_page_blank(phone, voila, what):
+def test_a_network_that_drops_packets_does_not_keep_a_page_blank(phone, voila):
     """Whatever goes to another host is never answered, as behind a firewall. Nothing must wait for it.
 
     Without ``voila.json`` the page waits for stylesheets of a CDN, and this test for its limit.
@@ -504,17 +523,15 @@ def test_a_network_that_drops_packets_does_not_keep_a_page_blank(phone, voila, w
     failed = []
     phone.route(lambda to: not to.startswith(url), lambda route: None)  # no answer, no error
     phone.on("requestfailed", lambda request: failed.append(request.url))
-    phone.goto(f"{url}/voila/render/{what}.ipynb?token={token}", wait_until="load")
-    shown = {"plain": "text=it runs", "app_spot_the_fake": ".lensnb-quiz"}[what]
-    phone.locator(shown).wait_for()
-    if what == "plain":
-        phone.locator("mjx-container").wait_for()  # MathJax comes from this machine
+    phone.goto(f"{url}/voila/render/plain.ipynb?token={token}", wait_until="load")
+    phone.get_by_text("it runs").wait_for()
+    phone.locator("mjx-container").wait_for()  # MathJax comes from this machine
     ours = [one for one in failed if one.startswith(url)]
     assert ours == []
 
 
 def test_no_page_may_load_from_another_host(phone, voila):
-    """The list of notebooks and the pages have the rule; scripts, styles, pictures, requests keep it."""
+    """The first page and the others have the rule; scripts, styles, pictures, requests keep it."""
     url, token = voila
     phone.route(lambda to: not to.startswith(url), lambda route: route.fulfill(body="a"))
     for page in ("", "voila/render/plain.ipynb"):
@@ -547,16 +564,3 @@ def test_every_widget_works_in_voila(phone, voila, tmp_path):
         use(phone, name)
     assert shows_no_code(phone)
     phone.screenshot(path=tmp_path / "widgets.png", full_page=True)
-
-
-@pytest.mark.nightly
-def test_the_comparison_is_an_app_on_a_phone(phone, voila, tmp_path):
-    url, token = voila
-    phone.goto(f"{url}/voila/render/05_compare_generated_with_true.ipynb?token={token}")
-    count_events(phone)
-    for name in ("explorer", "quiz", "inspector"):
-        use(phone, name)
-    phone.get_by_text("Where they fail, worst first").last.wait_for(state="attached")
-    assert shows_no_code(phone)
-    assert phone.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    phone.screenshot(path=tmp_path / "comparison.png", full_page=True)

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from waiting import HANGS, wait_until
 
-from lensnb import __main__ as command_line
 from lensnb.__main__ import main
+from lensnb.commands import running
 from lensnb.files import save_checkpoint
 from lensnb.maps import GaussianField, MapGrid
 from lensnb.maps.grid import check_side
@@ -46,7 +46,7 @@ def test_errors_are_said_by_their_type(monkeypatch, capsys, tmp_path, error, sta
     def fail(options):
         raise error
 
-    monkeypatch.setattr(command_line, "_runs", fail)
+    monkeypatch.setattr(running, "list_runs", fail)
     assert main(["runs", str(tmp_path)]) == status
     said = capsys.readouterr().err
     assert words in said and ("Traceback" in said) == (status == 70)
@@ -68,7 +68,7 @@ def in_another_process():
     ids=["own", "own, in another process", "numpy", "torch"],
 )
 def test_only_own_errors_are_one_sentence(monkeypatch, capsys, tmp_path, command, words):
-    monkeypatch.setattr(command_line, "_runs", lambda options: command())
+    monkeypatch.setattr(running, "list_runs", lambda options: command())
     status = main(["runs", str(tmp_path)])
     said = capsys.readouterr().err
     assert words in said
@@ -79,11 +79,12 @@ def test_a_command_that_is_terminated_leaves_no_parts(tmp_path):
     code = (
         "import sys, time\n"
         "from lensnb import __main__ as m\n"
+        "from lensnb.commands import running\n"
         "from lensnb.files import atomic_write\n"
         "def slow(options):\n"
         "    with atomic_write(options.root / 'a') as file:\n"
         "        while True: time.sleep(0.05)\n"
-        "m._runs = slow\n"
+        "running.list_runs = slow\n"
         "sys.exit(m.main(['runs', sys.argv[1]]))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.PIPE)
@@ -170,7 +171,7 @@ def test_any_encoding_of_the_output_will_do(tmp_path, monkeypatch, encoding):
     said = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, encoding, write_through=True))
     assert main(["runs", str(tmp_path)]) == 0
-    assert b"1.000" in said.getvalue()
+    assert b"1.00" in said.getvalue()
 
 
 # -------------------- studies

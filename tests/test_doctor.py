@@ -14,9 +14,12 @@ pytest.importorskip("papermill", reason="no papermill: pip install 'lensnb[lab]'
 def quick(monkeypatch):
     """Without training: a step of a flow takes half a second, one of a diffusion model a second."""
     seconds = {"flow": 0.5, "diffusion": 1.0}
-    monkeypatch.setattr(
-        doctor, "_seconds_a_step", lambda model, kappa, device: seconds.get(model.family, 1.0)
-    )
+
+    def seconds_a_step(model, kappa, device) -> float:
+        assert not model.given, "the maps of the sample have no conditions to train with"
+        return seconds.get(model.family, 1.0)
+
+    monkeypatch.setattr(doctor, "_seconds_a_step", seconds_a_step)
 
 
 def findings() -> dict[str, doctor._Finding]:

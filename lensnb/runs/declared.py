@@ -7,8 +7,11 @@ The cell is parsed and never run. A default may be a literal, arithmetic of numb
 from __future__ import annotations
 
 import ast
+import io
 import math
 import operator
+import textwrap
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +35,12 @@ class Declared:
         kind: its type, as declared; that of its default where none is declared; empty where that
             tells nothing: None, or an expression that is known when it runs.
         default: its default value; the text of such an expression.
+        comment: what the cell says about it, in the same line.
     """
 
     kind: str
     default: object
+    comment: str = ""
 
 
 def declared(notebook: str | Path) -> dict[str, Declared]:
@@ -49,6 +54,45 @@ def declared(notebook: str | Path) -> dict[str, Declared]:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ()):
             return _of_cell(notebook, cell.source)
     return {}
+
+
+def described(notebook: str | Path, width: int = 100) -> str:
+    """The parameters of a notebook for a terminal: name, type, default and comment of each.
+
+    Args:
+        notebook: the notebook.
+        width: of the lines, characters.
+
+    Raises:
+        FileNotFoundError: there is no such notebook.
+        ValueError: it is no notebook, or the cell is no Python.
+    """
+    known = declared(notebook)
+    if not known:
+        return f"{notebook} has no cell tagged 'parameters', so it takes none"
+    lines = [f"{notebook} takes these parameters (-p NAME VALUE):", ""]
+    for name, one in known.items():
+        lines += _beside(f"  {name}{_with_default(one)}", one.comment, width)
+    return "\n".join(lines)
+
+
+def _with_default(one: Declared) -> str:
+    """Type and default as a cell has them."""
+    if one.kind:
+        return f": {one.kind} = {one.default!r}"
+    return f" = {one.default}"  # None, or the text of an expression
+
+
+_LEFT = 38  # characters for a parameter; its comment stands beside it
+
+
+def _beside(left: str, comment: str, width: int) -> list[str]:
+    """A parameter and, beside it, its comment; below it, where it is long."""
+    wrapped = textwrap.wrap(comment, width - _LEFT) or [""]
+    if len(left) >= _LEFT:
+        return [left, *(" " * _LEFT + line for line in wrapped if line)]
+    first = f"{left:{_LEFT}s}{wrapped[0]}".rstrip()
+    return [first, *(" " * _LEFT + line for line in wrapped[1:])]
 
 
 def read_notebook(notebook: str | Path):
@@ -92,6 +136,7 @@ def _of_cell(notebook: str | Path, source: str) -> dict[str, Declared]:
         raise ValueError(
             f"{notebook}: the cell tagged 'parameters' cannot be read ({type(error).__name__})"
         ) from None
+    comments = _comments("\n".join(lines))
     found = {}
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -103,7 +148,17 @@ def _of_cell(notebook: str | Path, source: str) -> dict[str, Declared]:
         default, own_kind = _value(node.value)
         for target in targets:
             if isinstance(target, ast.Name):
-                found[target.id] = Declared(kind or own_kind, default)
+                comment = comments.get(node.end_lineno, "")
+                found[target.id] = Declared(kind or own_kind, default, comment)
+    return found
+
+
+def _comments(source: str) -> dict[int, str]:
+    """The comments of Python source by their line, from 1."""
+    found = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            found[token.start[0]] = token.string.lstrip("# ").rstrip()
     return found
 
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .parameters import present_names
+from .progress import under_way
 from .records import RECORD, RESULTS, is_float, read_record
 
 if TYPE_CHECKING:
     import pandas
 
-# The columns of `lensnb runs`, which has no room for more.
-_SHOWN = (
-    "C_ℓ mean",
-    "C_ℓ scatter",
-    "C_ℓ slope",
-    "slope of all bins",
-    "contour area",
-    "classifier on statistics",
-)
+# The columns of `lensnb runs`, which has no room for more, and their heads there.
+_SHOWN = {
+    "C_ℓ mean": "C_ℓ mean",
+    "C_ℓ scatter": "C_ℓ scatter",
+    "C_ℓ slope": "C_ℓ slope",
+    "slope of all bins": "all slopes",
+    "contour area": "contour area",
+    "classifier on statistics": "classifier",
+}
+WIDTH = 100  # characters in a line of it
+_CELL = 13  # characters of a column
+_SET = WIDTH - _CELL * len(_SHOWN)  # characters of the name of a set, with two before it
 
 
 def headline(folder: str | Path) -> dict[str, dict[str, tuple[float, float]]]:
@@ -125,34 +130,54 @@ def table(root: str | Path = "runs") -> pandas.DataFrame:
 
 
 def text(root: str | Path = "runs") -> str:
-    """The runs below a folder and their headline numbers, for a terminal.
+    """The runs below a folder for a terminal of 100 columns: a line each, and one for each set.
 
-    A symbol after a number is its answer. The error of a failed run is in a line of its own.
+    A symbol after a number is its answer. A run under way says how far it is; a failed run, why.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
-    quantities = " ".join(f"{one:>17s}" for one in _SHOWN)
-    lines = [f"{'run':40s} {'status':11s} {'time':>7s}  {'set':20s} {quantities}"]
     root = _folder_of_runs(root)
+    heads = "".join(f"{head:>{_CELL - 1}s} " for head in _SHOWN.values())
+    lines = [f"{'run, and its sets':{_SET}s}{heads}".rstrip()]
     for folder, record in _found(root):
-        time = ""
-        if record.get("seconds") is not None:
-            time = f"{record['seconds']:.0f} s"
-        run, status = str(folder.relative_to(root)), record.get("status", "?")
-        start = f"{run:40s} {status:11s} {time:>7s}"
-        answered = answers(folder)
-        for name, numbers in (headline(folder) or {"": {}}).items():
-            values = _cells(numbers, answered.get(name, {}))
-            lines.append(f"{start}  {name:20s} {values}")
-            start = " " * len(start)
+        lines.append(_run_line(folder, root, record))
+        if record.get("status") == "running":
+            lines += _wrapped(under_way(folder, record))
         if record.get("error"):
-            lines.append(f"    {record['error']}")
+            lines += _wrapped(record["error"])
+        answered = answers(folder)
+        for name, numbers in headline(folder).items():
+            cells = _cells(numbers, answered.get(name, {}))
+            lines.append(f"  {clipped(name, _SET - 3):{_SET - 2}s}{cells}".rstrip())
     if len(lines) == 1:
         return f"there are no runs below {root}"
     meanings = ", ".join(f"{symbol} {kind}" for kind, symbol in _symbols().items())
     lines.append(f"after a number: {meanings}; runs of older versions have no answers")
     return "\n".join(lines)
+
+
+def _run_line(folder: Path, root: Path, record: Mapping) -> str:
+    """The name of a run, how it stands, and the time that it took."""
+    about = record.get("status", "?")
+    if record.get("seconds") is not None:
+        about += f", {record['seconds']:.0f} s"
+    name = clipped(str(folder.relative_to(root)), WIDTH - len(about) - 2, from_end=True)
+    return f"{name}  {clipped(about, WIDTH)}"
+
+
+def clipped(text: str, most: int, from_end: bool = False) -> str:
+    """At most so many characters of a text, of its beginning or its end; … stands for others."""
+    if len(text) <= most:
+        return text
+    if from_end:
+        return "…" + text[len(text) - max(1, most - 1) :]
+    return text[: max(1, most - 1)] + "…"
+
+
+def _wrapped(sentence: str) -> list[str]:
+    between = {"initial_indent": "    ", "subsequent_indent": "    "}
+    return textwrap.wrap(sentence, WIDTH, **between)
 
 
 def _folder_of_runs(root: str | Path) -> Path:
@@ -202,11 +227,12 @@ def _cells(numbers: Mapping, answered: Mapping) -> str:
     """The shown numbers of one set, each with the symbol of its answer, as wide as their heads."""
     cells, symbols = [], _symbols()
     for name in _SHOWN:
-        cell = _number(numbers, name)
-        if cell:
-            cell += symbols.get(answered.get(name), " ")
-        cells.append(f"{cell:>{max(17, len(name))}s}")
-    return " ".join(cells)
+        number = _number(numbers, name)
+        symbol = " "
+        if number:
+            symbol = symbols.get(answered.get(name), " ")
+        cells.append(f"{number:>{_CELL - 1}s}{symbol}")
+    return "".join(cells)
 
 
 def _symbols() -> dict[str, str]:
@@ -218,7 +244,11 @@ def _symbols() -> dict[str, str]:
 
 
 def _number(numbers: Mapping, name: str) -> str:
+    """A number with its error, with as many digits as a cell has room for."""
     value, error = numbers.get(name, (None, None))
     if value is None:
         return ""
-    return f"{value:.3f} ± {error or 0:.3f}"
+    text = f"{value:.2f} ± {error or 0:.2f}"
+    if len(text) < _CELL:
+        return text
+    return clipped(f"{value:.3g} ± {error or 0:.2g}", _CELL - 1)

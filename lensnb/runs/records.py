@@ -19,6 +19,7 @@ NOTEBOOK_PAGE = "notebook.html"  # the executed notebook as a page
 _KINDS = {
     "notebook": str,
     "status": str,
+    "started": str,
     "error": str,
     "path": str,
     "code": str,
