@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
+import math
 import re
 import signal
 import sys
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .commands import compare, covariance
+from .commands import cascade, compare, covariance
 from .renamed import warn_renamed
 
 _UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_runs(commands)
     _add_sweep(commands)
+    cascade.add(commands)
     _add_draw(commands)
     _add_convert(commands)
     _add_simulate(commands)
@@ -327,7 +329,7 @@ def _sweep(options: argparse.Namespace) -> int:
 def _add_draw(commands) -> None:
     command = commands.add_parser(
         "draw",
-        help="sample maps from a trained model into a .npy file; an interrupted run resumes",
+        help="sample maps from a trained model into a file; an interrupted run resumes",
     )
     command.add_argument(
         "model",
@@ -335,8 +337,20 @@ def _add_draw(commands) -> None:
         "or a checkpoint, such as runs/NAME/flow/model.safetensors",
     )
     command.add_argument("maps", type=int, help="number of maps")
-    command.add_argument("file", type=Path, help="ends in .npy")
+    command.add_argument(
+        "file", type=Path, help="ends in .npy, or in .zarr for a set, which needs --side-deg"
+    )
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--side-deg", type=float, help="side of the field, degrees, of a .zarr")
+    command.add_argument("--z-source", type=float, help="redshift of the sources, of a .zarr")
+    command.add_argument(
+        "--coarse",
+        metavar="FILE",
+        help="maps to refine, one for each drawn map, by the fine levels of a cascade",
+    )
+    command.add_argument(
+        "--times", type=int, help="how many times as fine they become, for maps of a wider field"
+    )
     command.add_argument("--temperature", type=float, help="of a flow (by default 1)")
     command.add_argument(
         "--steps", type=int, help="noise levels of a diffusion model's sampler (by default 12)"
@@ -364,12 +378,39 @@ def _draw(options: argparse.Namespace) -> int:
         how[name] = value
     model = place(model, choose_device(options.device))
     there = options.file.exists()
-    models.draw(model, options.maps, options.file, options.seed, **how)
+    if options.coarse is not None:
+        model, how["given"] = _refining(model, options)
+    if options.file.suffix == ".zarr":
+        if options.side_deg is None:
+            raise ValueError(f"{options.file} is a set, which says its field; expected --side-deg")
+        sky = (options.side_deg, options.z_source or math.nan)
+        models.draw_set(model, options.maps, options.file, *sky, seed=options.seed, **how)
+    else:
+        models.draw(model, options.maps, options.file, options.seed, **how)
     if there:
         print(f"{options.file} is done already, by the same model in the same way")
     else:
         print(f"wrote {options.file}")
     return 0
+
+
+def _refining(model, options: argparse.Namespace) -> tuple:
+    """The fine levels of a cascade, and the coarse maps that they are given."""
+    from .readers import open_maps
+
+    if model.family != "multiscale":
+        raise ValueError(
+            f"--coarse needs a cascade, and {options.model} is a {model.family}; expected a "
+            "checkpoint of lensnb cascade"
+        )
+    coarse = open_maps(options.coarse, options.side_deg)[: options.maps]
+    if len(coarse) < options.maps:
+        raise ValueError(
+            f"{options.coarse} has {len(coarse)} maps; expected one for each of the "
+            f"{options.maps} to draw"
+        )
+    times = options.times or max(1, model.n // coarse.grid.n)
+    return model.fine_levels(times, coarse.grid.n), {"coarse": coarse.tensor()}
 
 
 # ---------------------------------------------------------------- other people's maps
