@@ -39,6 +39,14 @@ def kappa(count: int, n: int, seed: int = 1) -> torch.Tensor:
     return field.sample(count, seeded(seed))[:, :n, :n].double()
 
 
+def in_channels(maps: torch.Tensor, channels: int) -> torch.Tensor:
+    """The maps, or with a second channel that is a noisy copy of the first."""
+    if channels == 1:
+        return maps
+    noise = torch.randn(maps.shape, generator=seeded(9), dtype=DOUBLE)
+    return torch.stack([maps, 0.8 * maps + 0.003 * noise], 1)
+
+
 def small(family: type, maps: torch.Tensor, size: float = 0.0, **more) -> torch.nn.Module:
     """A model of few weights in float64, moved off their initial values by ``size``."""
     options = {"hidden": 8, "features": 8} | more
@@ -132,10 +140,11 @@ def test_a_map_drawn_in_tiles_is_the_whole_map(family, monkeypatch):
 # ---------------------------------------------------------------- details by diffusion
 
 
-def test_untrained_details_are_the_same_by_flow_and_by_diffusion():
+@pytest.mark.parametrize("channels", [1, 2])
+def test_untrained_details_are_the_same_by_flow_and_by_diffusion(channels):
     """Both are the Gaussian conditional, so one seed gives the same maps."""
-    maps = kappa(200, 16)
-    coarse = {"coarse": averaged(kappa(5, 32, seed=3), 2)}
+    maps = in_channels(kappa(200, 16), channels)
+    coarse = {"coarse": averaged(in_channels(kappa(5, 32, seed=3), channels), 2)}
     drawn = [small(family, maps).sample(5, seeded(4), given=coarse) for family in BOTH]
     torch.testing.assert_close(drawn[0], drawn[1])
 
@@ -190,18 +199,19 @@ def patches(maps: torch.Tensor, side: int) -> torch.Tensor:
 def test_a_wider_field_has_the_same_spectrum_everywhere():
     """Fine levels of 16² and 32², drawn at 64² from a wider coarse level of 16².
 
-    Power of 16 patches by position in 3 bins, of 400 maps beside as many true ones. Untrained, it
-    may be off by 1 %. 5σ in one of 48 numbers has a probability of 3e-5.
+    Power of 16 patches by position in 3 bins, of 250 maps beside as many true ones. Untrained, it
+    may be off by 3 %. 5σ in one of 48 numbers has a probability of 3e-5.
     """
-    small_cascade = cascade(gaussian(1500, 32))
-    wide = gaussian(1500, 64, 2)
+    small_cascade = cascade(gaussian(800, 32))
+    wide = gaussian(800, 64, 2)
     model = small_cascade.wider(coarsest(wide, 16), 2)
     assert (model.n, model.sides) == (64, [16, 32, 64])
-    true = patches(gaussian(400, 64, 3), 16)
-    drawn = patches(model.sample(400, seeded(4)), 16)
-    error = (true.var(0) + drawn.var(0)).div(400).sqrt() / true.mean(0)
+    true = patches(gaussian(250, 64, 3), 16)
+    drawn = patches(model.sample(250, seeded(4)), 16)
+    error = (true.var(0) + drawn.var(0)).div(250).sqrt() / true.mean(0)
     ratio = drawn.mean(0) / true.mean(0) - 1
-    assert (ratio.abs() < 5 * error + 0.01).all(), ratio / error
+    assert (ratio.abs() < 5 * error + 0.03).all(), ratio
+    assert (ratio.std(0) < 2 * error.mean(0)).all(), "no patch is different from the others"
 
 
 def test_a_wider_field_of_other_maps_is_refused():
@@ -263,6 +273,29 @@ def test_levels_of_a_cascade_have_the_families_that_are_chosen():
     assert torch.isfinite(model.loss(maps, seeded(2)))
     with pytest.raises(ValueError, match="a level by detail-diffusion has no exact likelihood"):
         model.log_prob(maps)
+
+
+def power_of_modes(model, count: int) -> torch.Tensor:
+    """Power of drawn maps over that of the Gaussian field, in 12 bins of its 1,024 modes."""
+    field = CutOutField.of_periodic(SKY, 32)
+    power = field.modes(model.sample(count, seeded(3))).square().mean(0) / field.eigenvalues
+    order = field.eigenvalues.flatten().argsort(descending=True)
+    return torch.stack([part.mean() for part in power.flatten()[order].split(86)])
+
+
+@pytest.mark.slow
+def test_untrained_levels_by_diffusion_have_the_power_that_the_module_states():
+    """100 maps of 32² give the power of a bin to 1.5 %; 5σ, fails by chance with probability 1e-5.
+
+    Details have the field's power within 3 %. A Diffusion misses it by 20 to 40 %.
+    """
+    maps = gaussian(800, 32)
+    first = coarsest(maps, 16)
+    by_details = Level.fit(maps, 32, "detail-diffusion", True, blocks=1, hidden=8, calls=2)
+    assert (power_of_modes(Multiscale([first, by_details]), 100) - 1).abs().max() < 0.03 + 0.075
+    by_diffusion = Level.fit(maps, 32, "diffusion", True, widths=(8, 16))
+    found = power_of_modes(Multiscale([first, by_diffusion]), 100)
+    assert 0.65 < found.min() < 0.87 and 1.25 < found.max() < 1.55
 
 
 def test_levels_that_cannot_be_are_refused():

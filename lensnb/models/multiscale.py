@@ -16,11 +16,12 @@ families. If all of them are flows, the likelihood is exact, and it comes scale 
 
 The command ``lensnb cascade`` does the first three steps for maps in files.
 
-How far an untrained cascade is from the Gaussian field of its maps: the power of each mode agrees
-within about 1 %, because details are drawn from near pixels only. The pixels' distribution is that
-of the κ transform of each level. A fine level by :class:`~lensnb.models.Diffusion` starts from
-its own Gaussian field instead, which does not know the coarser map. Untrained, it leaves a tenth
-of the power of some modes out.
+How far an untrained cascade is from the Gaussian field of its maps: the power of modes in bins
+agrees within 3 %, because details are drawn from near pixels only. A fine level by
+:class:`~lensnb.models.Diffusion` is different. It starts from its own Gaussian field, which does
+not know the coarser map. Untrained, its power is 20 % too low on scales of the coarser map, and
+40 % too high near the pixels of that map. So :class:`~lensnb.models.DetailDiffusion` is the
+better start.
 """
 
 from __future__ import annotations
