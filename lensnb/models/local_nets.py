@@ -77,8 +77,9 @@ class LocalNet(nn.Module):
 class LocalDenoiser(nn.Module):
     """A residual network of 3 × 3 convolutions for white details with noise.
 
-    Channels are normalised at each pixel, and not over the map, so the network is local. Its
-    output is zero at initialisation.
+    Channels are normalised at each pixel, and not over the map, so the network is local. The
+    output is a x + b with numbers a and b of each pixel. So details whose scatter depends on the
+    coarser map, and bright ones, are within easy reach. a and b are zero at initialisation.
 
     Args:
         channels: channels of the noised details, and of the output.
@@ -93,10 +94,10 @@ class LocalDenoiser(nn.Module):
     def __init__(self, channels: int, features: int, hidden: int = 64, blocks: int = 3):
         super().__init__()
         self.near = nn.Conv2d(channels, hidden, 3, padding=1)
-        self.context = nn.Conv2d(features, hidden, 1, bias=False)
-        self.embed = nn.Sequential(nn.Linear(2 * _WAVES, hidden), nn.SiLU())
+        self.context = nn.Conv2d(features, hidden, 1)
+        self.embed = nn.Linear(2 * _WAVES, hidden)
         self.blocks = nn.ModuleList(_LocalResidual(hidden) for _ in range(blocks))
-        self.last = nn.Conv2d(hidden, channels, 1)
+        self.last = nn.Conv2d(hidden, 2 * channels, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.radius = 1 + 2 * blocks
@@ -110,24 +111,26 @@ class LocalDenoiser(nn.Module):
             features: ``(batch, features, r, s)``.
         """
         waves = angle[:, None] * torch.arange(1, _WAVES + 1).to(angle)
-        known = self.embed(torch.cat([waves.sin(), waves.cos()], 1))
-        h = self.near(soft_bound(x)) + self.context(features)
+        level = self.embed(torch.cat([waves.sin(), waves.cos()], 1))
+        known = F.silu(level[:, :, None, None] + self.context(features))
+        h = self.near(soft_bound(x))
         for block in self.blocks:
             h = block(h, known)
-        return self.last(F.silu(_of_unit_size(h)))
+        a, b = self.last(F.silu(_of_unit_size(h))).chunk(2, 1)
+        return a * x + b
 
 
 class _LocalResidual(nn.Module):
-    """Two 3 × 3 convolutions; the noise level scales and shifts the channels between them."""
+    """Two 3 × 3 convolutions. What is known at a pixel scales and shifts channels between them."""
 
     def __init__(self, hidden: int):
         super().__init__()
         self.one = nn.Conv2d(hidden, hidden, 3, padding=1)
-        self.film = nn.Linear(hidden, 2 * hidden)
+        self.film = nn.Conv2d(hidden, 2 * hidden, 1)
         self.other = nn.Conv2d(hidden, hidden, 3, padding=1)
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        scale, shift = self.film(known)[:, :, None, None].chunk(2, 1)
+        scale, shift = self.film(known).chunk(2, 1)
         h = self.one(F.silu(_of_unit_size(x)))
         h = _of_unit_size(h) * (1 + scale) + shift
         return x + self.other(F.silu(h))

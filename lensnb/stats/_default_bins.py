@@ -213,7 +213,7 @@ def _starlet_entries(edges: np.ndarray, symbol: str) -> tuple[str, ...]:
 
 
 def _scattering(reference: Reference) -> Statistic:
-    scales = scattering_scales(reference.grid)
+    scales = min(6, scattering_scales(reference.grid))
     entries = []
     for order in scattering_order(scales):
         if len(order) == 1:

@@ -40,9 +40,9 @@ def suite(
 
     Returns:
         Statistics by name: ``power``, ``bispectrum``, ``pdf``, ``moments``, ``peaks``, ``minima``,
-        ``minkowski``, ``starlet peaks``, ``starlet l1``, ``scattering``. Moments have four
-        smoothing scales, and one more for each doubling of the side beyond 64 pixels; so have the
-        starlet and the scattering transform.
+        ``minkowski``, ``starlet peaks``, ``starlet l1``, ``scattering``. For 64² pixels, moments
+        have four smoothing scales and starlets three; both have one more for each doubling of the
+        side beyond.
 
     Raises:
         ValueError: an unknown name, or reference maps of another shape, not finite or all one
