@@ -304,6 +304,8 @@ def test_levels_of_a_cascade_have_the_families_that_are_chosen():
     assert found == [(8, "trenf"), (16, "details"), (32, "details"), (64, "detail-diffusion")]
     assert [level.model.crop for level in model.levels[1:]] == [None, None, 32]
     assert model.scales == ("64²", "32²", "16²", "8²")
+    for family in ("flow", "diffusion", "vae", "gan"):
+        Level.fit(maps, 32, family, False)
     drawn = model.sample(2, seeded(1))
     assert drawn.shape == (2, 64, 64) and torch.isfinite(drawn).all()
     assert torch.isfinite(model.loss(maps, seeded(2)))
@@ -344,6 +346,10 @@ def test_levels_that_cannot_be_are_refused():
         Multiscale.fit(maps, 8, families={32: "detail"})
     with pytest.raises(ValueError, match="the coarsest level of a cascade cannot be details"):
         Multiscale.fit(maps, 16, families={16: "details"})
+    with pytest.raises(ValueError, match="a level cannot be rank-mapped; expected a family that"):
+        Multiscale.fit(maps, 16, families={16: "rank-mapped"})
+    with pytest.raises(ValueError, match="by vae cannot be given a coarser map; expected details"):
+        Multiscale.fit(maps, 16, families={32: "vae"})
     with pytest.raises(ValueError, match="by diffusion is trained on whole maps; expected no cr"):
         Level.fit(maps, 32, "diffusion", True, crop=16, widths=(8, 16))
     with pytest.raises(ValueError, match="is all rim; expected at least 20 pixels a side"):

@@ -169,10 +169,14 @@ def test_levels_in_processes_make_the_same_cascade(tmp_path, capsys):
         assert main([*words, "--device", "cpu", "--processes", processes]) == 0
     one, two = (models.load(tmp_path / name / "cascade.safetensors") for name in ("1", "2"))
     torch.testing.assert_close(one.sample(2, seeded(1)), two.sample(2, seeded(1)))
-    broken = ["--family", "32=vae", "--processes", "2", "--device", "cpu"]
-    assert main(["cascade", str(maps), str(tmp_path / "3"), "--steps", "2", *broken]) == 1
+    broken = tmp_path / "3" / "level_32" / "training.safetensors"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"torn")
+    words[2] = str(tmp_path / "3")
+    assert main([*words, "--device", "cpu", "--processes", "2"]) == 1
     captured = capsys.readouterr()
     assert "the level of 32² pixels failed" in captured.err
+    assert "is corrupt" in (broken.parent / "log.txt").read_text(encoding="utf-8")
     assert "not finished: the levels of 32² pixels" in captured.out
 
 

@@ -16,6 +16,8 @@ own.
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -103,17 +105,10 @@ class Level(nn.Module):
             ValueError: an unknown family, one that cannot be such a level, or one that takes no
                 crops.
         """
-        known = families()
-        if family not in known:
-            raise ValueError(f"there is no family {family!r}; expected one of {', '.join(known)}")
+        model = checked_family(family, fine)
         own = _checked_average(maps, side)
-        if issubclass(known[family], WhiteDetails):
-            if not fine:
-                raise ValueError(
-                    f"the coarsest level of a cascade cannot be {family}, which need a coarser "
-                    "map; expected a family such as flow, trenf or diffusion"
-                )
-            return cls(known[family].fit(own, crop=crop, **options), maps)
+        if issubclass(model, WhiteDetails):
+            return cls(model.fit(own, crop=crop, **options), maps)
         if crop is not None:
             raise ValueError(
                 f"a level by {family} is trained on whole maps; expected no crop, or details or "
@@ -122,7 +117,7 @@ class Level(nn.Module):
         if fine:
             options["conditions"] = Conditions.fit({"coarse": averaged(own, 2)})
         transform = KappaTransform.fit(own)
-        return cls(known[family](side, transform, fit_field(transform(own)), **options), maps)
+        return cls(model(side, transform, fit_field(transform(own)), **options), maps)
 
     @classmethod
     def from_config(cls, config: dict) -> Level:
@@ -233,6 +228,41 @@ class Level(nn.Module):
             return maps
         coarse = given["coarse"].to(maps)
         return maps + repeated(coarse - averaged(maps, 2))
+
+
+def checked_family(family: str, fine: bool) -> type[nn.Module]:
+    """The class of a family, if it can be a level.
+
+    Args:
+        family: its name.
+        fine: whether the level draws details for a coarser map.
+
+    Raises:
+        ValueError: there is no such family, or it cannot be such a level.
+    """
+    known = families()
+    if family not in known:
+        raise ValueError(f"there is no family {family!r}; expected one of {', '.join(known)}")
+    model = known[family]
+    if issubclass(model, WhiteDetails):
+        if not fine:
+            raise ValueError(
+                f"the coarsest level of a cascade cannot be {family}, which need a coarser map; "
+                "expected a family such as flow, trenf or diffusion"
+            )
+        return model
+    takes = inspect.signature(model).parameters
+    if "transform" not in takes:
+        raise ValueError(
+            f"a level cannot be {family}; expected a family that starts from a κ transform and a "
+            "Gaussian field, such as flow, trenf or diffusion"
+        )
+    if fine and "conditions" not in takes:
+        raise ValueError(
+            f"a level by {family} cannot be given a coarser map; expected details, "
+            "detail-diffusion, or a family with conditions such as diffusion"
+        )
+    return model
 
 
 def _checked_average(maps: Tensor, side: int) -> Tensor:

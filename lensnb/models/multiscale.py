@@ -35,7 +35,7 @@ from ..given import Condition, Given
 from ..maps.grid import check_shape
 from .averages import averaged
 from .contract import check_batch, check_draw, register
-from .levels import Level
+from .levels import Level, checked_family
 
 _ON_CROPS = ("details", "detail-diffusion")
 
@@ -358,7 +358,8 @@ def families_of(n: int, coarse: int, families: Mapping[int, str] | None = None) 
         families: choices that are not the usual ones, see :meth:`Multiscale.fit`.
 
     Raises:
-        ValueError: n is not ``coarse`` times a power of two, or a choice is for another side.
+        ValueError: n is not ``coarse`` times a power of two, or a choice is for another side or
+            cannot be such a level.
     """
     factor = n // max(coarse, 1)
     if n != coarse * factor or factor < 2 or factor & (factor - 1):
@@ -377,6 +378,7 @@ def families_of(n: int, coarse: int, families: Mapping[int, str] | None = None) 
             raise ValueError(
                 f"a family is chosen for a level of {side}² pixels; this cascade has {expected}"
             )
+        checked_family(family, side > coarse)
         chosen[side] = family
     return chosen
 
