@@ -14,8 +14,10 @@ from lensnb.given import Batch
 from lensnb.maps import CutOutField, GaussianField, LognormalField, MapGrid, fit_field
 from lensnb.models import TRENF, DetailDiffusion, Details, Level, Multiscale, tiles
 from lensnb.models.averages import averaged, joined
+from lensnb.models.map_numbers import scales_of
 from lensnb.models.tiles import by_tiles
 from lensnb.models.white_details import _without_rim
+from lensnb.stats import suite
 from lensnb.train import Settings, fit
 from lensnb.transform import KappaTransform
 
@@ -356,3 +358,17 @@ def test_levels_that_cannot_be_are_refused():
         DetailDiffusion(32, crop=16)
     with pytest.raises(ValueError, match="needs at least 2 calls, found 1"):
         DetailDiffusion(32, calls=1)
+
+
+# ---------------------------------------------------------------- scales
+
+
+@pytest.mark.parametrize(
+    "n, scales", [(16, [1, 2, 4]), (64, [1, 2, 4]), (128, [1, 2, 4, 8]), (256, [1, 2, 4, 8, 16])]
+)
+def test_scales_follow_from_the_side_of_a_map(n, scales):
+    """Those of the discriminant of a refined model, and those of the moments of the report."""
+    assert scales_of(n) == scales
+    maps = torch.randn(4, n, n, generator=seeded(1))
+    moments = suite(maps, 5.0, ["moments"])["moments"]
+    assert len(moments.x) == 3 * (len(scales) + 1)
