@@ -22,12 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from ..given import Condition, Conditions, Given
-from ..maps import fit_field
+from ..maps import BandField, fit_field
 from ..maps.grid import check_shape, wide
 from ..transform import KappaTransform
 from .averages import averaged, repeated
 from .contract import families, register
 from .white_details import WhiteDetails
+
+_ON_BANDS = ("flow", "trenf")  # families that can start from a field with band powers
+_ENOUGH = 64  # maps, to measure the scatter of band powers
 
 
 @register("level")
@@ -91,6 +94,10 @@ class Level(nn.Module):
     ) -> Level:
         """An untrained level, in which all that needs no training is measured.
 
+        The coarsest level has few modes, and the differences between surveys. So if it is a flow
+        of one channel, it starts from a field whose band powers have the scatter of those of the
+        maps, a :class:`~lensnb.maps.BandField`. Other levels start from a Gaussian field.
+
         Args:
             maps: the κ-maps that it will be trained on, or some hundred of them.
             side: pixels a side of the level, those of the maps or a divisor.
@@ -114,10 +121,13 @@ class Level(nn.Module):
                 f"a level by {family} is trained on whole maps; expected no crop, or details or "
                 "detail-diffusion"
             )
+        transform = KappaTransform.fit(own)
+        field = fit_field(transform(own))
         if fine:
             options["conditions"] = Conditions.fit({"coarse": averaged(own, 2)})
-        transform = KappaTransform.fit(own)
-        return cls(model(side, transform, fit_field(transform(own)), **options), maps)
+        elif family in _ON_BANDS and own.ndim == 3 and len(own) >= _ENOUGH:
+            field = BandField.fit(transform(own), field)
+        return cls(model(side, transform, field, **options), maps)
 
     @classmethod
     def from_config(cls, config: dict) -> Level:
