@@ -14,9 +14,9 @@ from lensnb.given import Batch
 from lensnb.maps import CutOutField, GaussianField, LognormalField, MapGrid, fit_field
 from lensnb.models import TRENF, DetailDiffusion, Details, Level, Multiscale, tiles
 from lensnb.models.averages import averaged, joined
+from lensnb.models.crops import without_rim
 from lensnb.models.map_numbers import scales_of
 from lensnb.models.tiles import by_tiles
-from lensnb.models.white_details import _without_rim
 from lensnb.stats import suite
 from lensnb.train import Settings, fit
 from lensnb.transform import KappaTransform
@@ -88,14 +88,14 @@ def cascade(maps: torch.Tensor, family: type = Details) -> Multiscale:
 
 @pytest.mark.parametrize("start, blocks", [(0, slice(0, 6)), (16, slice(2, 6)), (32, slice(2, 8))])
 def test_the_rim_of_a_crop_is_where_the_map_continues(start, blocks):
-    assert _without_rim(start, 32, 64) == blocks
+    assert without_rim(start, 32, 64) == blocks
 
 
 def test_the_rim_of_a_crop_does_not_count(monkeypatch):
     """The loss of a crop is that of its inner blocks in the whole map, exactly."""
     maps = kappa(64, 64)
     model = small(Details, maps, crop=32)
-    monkeypatch.setattr("lensnb.models.white_details._random_start", lambda *_: 16)
+    monkeypatch.setattr("lensnb.models.white_details.random_start", lambda *_: 16)
     whole = small(Details, maps)
     z, log_det = whole._to_noise(maps[:, None], whole._features(averaged(maps[:, None], 2)))
     of_blocks = log_det - 0.5 * (z.square() + math.log(2 * math.pi)).sum(1)

@@ -282,7 +282,7 @@ def test_a_crop_has_the_latents_of_the_whole_map_inside(place, monkeypatch):
     whole = model._features(averaged(maps[:3, None], 2))
     latents, _ = model.to_noise(maps[:3])
     starts = iter(place)
-    monkeypatch.setattr("lensnb.models.white_details._random_start", lambda *_: next(starts))
+    monkeypatch.setattr("lensnb.models.white_details.random_start", lambda *_: next(starts))
     part, features, _ = model._part(maps[:3, None], None)
     row, column = (start // 4 for start in place)
     torch.testing.assert_close(features, whole[..., row : row + 8, column : column + 8])

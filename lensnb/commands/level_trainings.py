@@ -26,7 +26,7 @@ from ..data import MapSet
 from ..files import locked, read_checkpoint, save_checkpoint, write_json
 from ..models import Level, Multiscale, load
 from ..models.averages import averaged
-from ..models.multiscale import check_crop, crop_of, families_of
+from ..models.chosen_levels import check_crop, crop_of, families_of
 from ..store import StoredMaps, pieces
 from ..train import Checks, Settings, fit
 from ..train.state import fingerprint

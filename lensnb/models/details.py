@@ -26,10 +26,11 @@ from ..maps.grid import wide
 from ..transform import KappaTransform
 from .averages import averaged
 from .contract import register
+from .crops import BLOCK
 from .local_gaussian import LocalGaussian
 from .local_nets import LocalNet
 from .tiles import by_tiles
-from .white_details import BLOCK, WhiteDetails
+from .white_details import WhiteDetails
 
 
 @register("details")

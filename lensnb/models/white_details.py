@@ -28,13 +28,11 @@ from ..samplers import MapNoise
 from ..transform import KappaTransform
 from .averages import averaged, joined, split
 from .contract import channels_of
+from .crops import BLOCK, check_sides, random_start, without_rim
 from .local_gaussian import REACH, LocalGaussian, folded, unfolded
 from .local_nets import ContextNet
 from .tiles import by_tiles
 
-BLOCK = 4  # pixels of the side of a block, which is a pixel of the networks
-_RIM = 2  # blocks of a crop that do not count, on the sides where the map continues
-_LEAST = 16  # pixels a side of maps and crops
 _MEASURED = 2**23  # pixels that are enough to measure a Gaussian conditional
 _AT_ONCE = 2**20  # pixels of the maps that are drawn at once, which need some hundred megabytes
 
@@ -185,13 +183,13 @@ class WhiteDetails(nn.Module):
         margin = BLOCK * self.context.radius
         inner, outer, inside, counted = [], [], [], []
         for _ in range(2):
-            start = _random_start(side, crop, generator)
+            start = random_start(side, crop, generator)
             before = max(start - margin, 0)
             inner.append(slice(start, start + crop))
             outer.append(slice(before, start + crop + margin))
             first = (start - before) // BLOCK
             inside.append(slice(first, first + crop // BLOCK))
-            counted.append(_without_rim(start, crop, side))
+            counted.append(without_rim(start, crop, side))
         around = self._features(averaged(maps[..., outer[0], outer[1]], 2))
         part = maps[..., inner[0], inner[1]]
         return part, around[..., inside[0], inside[1]], tuple(counted)
@@ -266,47 +264,3 @@ class WhiteDetails(nn.Module):
             expected = self._given_at(shape[-1])
         coarse = check_given(name, expected, given, count)["coarse"]
         return coarse.reshape(count, self.channels, *coarse.shape[-2:])
-
-
-def check_sides(n: int, crop: int | None) -> None:
-    """Refuse maps or crops that a level of details cannot have.
-
-    Raises:
-        ValueError: see :class:`WhiteDetails`.
-    """
-    if n % BLOCK or n < _LEAST:
-        raise ValueError(
-            f"a level of details has maps whose side is a multiple of 4 from 16 on, found {n}"
-        )
-    if crop is None:
-        return
-    if crop > n:
-        raise ValueError(f"a crop of {crop}² pixels is larger than the maps, {n}²")
-    if crop % BLOCK or crop < _LEAST:
-        raise ValueError(f"a crop has a multiple of 4 pixels a side from 16 on, found {crop}")
-    least = BLOCK * (2 * _RIM + 1)
-    if crop < min(n, least):
-        raise ValueError(
-            f"a crop of {crop}² pixels is all rim; expected at least {least} pixels a side, or "
-            "whole maps"
-        )
-
-
-def _random_start(side: int, crop: int, generator: torch.Generator | None) -> int:
-    """The first pixel of a crop. Crops that would leave the map are moved to its edge."""
-    device = None
-    if generator is not None:
-        device = generator.device
-    middle = int(torch.randint(side // BLOCK + 1, (), generator=generator, device=device))
-    start = BLOCK * (middle - crop // (2 * BLOCK))
-    return min(max(start, 0), side - crop)
-
-
-def _without_rim(start: int, crop: int, side: int) -> slice:
-    """The blocks of a crop without its rim, which it has only where the map continues."""
-    first, last = 0, crop // BLOCK
-    if start > 0:
-        first += _RIM
-    if start + crop < side:
-        last -= _RIM
-    return slice(first, last)
