@@ -323,7 +323,7 @@ def power_of_modes(model, count: int) -> torch.Tensor:
     return torch.stack([part.mean() for part in power.flatten()[order].split(86)])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_untrained_levels_by_diffusion_have_the_power_that_the_module_states():
     """100 maps of 32² give the power of a bin to 1.5 %; 5σ, fails by chance with probability 1e-5.
 
