@@ -377,7 +377,7 @@ def _draw(options: argparse.Namespace) -> int:
             )
         how[name] = value
     model = place(model, choose_device(options.device))
-    there = options.file.exists()
+    there = options.file.is_file()  # a set is a folder, which may be there in part
     if options.coarse is not None:
         model, how["given"] = _refining(model, options)
     if options.file.suffix == ".zarr":
