@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
-from .commands import app, compare, covariance, files_of_maps, running, simulations
+from .commands import app, cascade, compare, covariance, files_of_maps, running, simulations
 from .commands.parsers import add_command, add_device, indented
 
 _UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add(commands)
     _add_share(commands)
     running.add(commands)
+    cascade.add(commands)
     files_of_maps.add(commands)
     simulations.add(commands)
     return parser

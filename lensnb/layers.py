@@ -181,10 +181,15 @@ class AffineCoupling(nn.Module):
         return self.bound * torch.tanh(raw / self.bound), shift
 
     def to_noise(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
+        y, log_scale = self.with_slopes(x, context)
+        return y, wide(log_scale).sum((1, 2, 3))
+
+    def with_slopes(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
+        """y, and ln |dy/dx| of each value that is moved, ``(batch, channels / 2, r, s)``."""
         kept, moved = x.chunk(2, 1)
         log_scale, shift = self._scale_and_shift(kept, context)
         moved = torch.addcmul(shift, moved, log_scale.exp())
-        return torch.cat([moved, kept], 1), wide(log_scale).sum((1, 2, 3))
+        return torch.cat([moved, kept], 1), log_scale
 
     def to_data(self, y: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         moved, kept = y.chunk(2, 1)
@@ -225,9 +230,14 @@ class SplineCoupling(nn.Module):
         return _conditioner(self.network, kept, context).unflatten(1, (kept.shape[1], -1))
 
     def to_noise(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
+        y, log_slope = self.with_slopes(x, context)
+        return y, wide(log_slope).sum((1, 2, 3))
+
+    def with_slopes(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
+        """y, and ln dy/dx of each value that is moved, ``(batch, channels / 2, r, s)``."""
         kept, moved = x.chunk(2, 1)
         moved, log_slope = spline(moved, self._numbers(kept, context), self.bound)
-        return torch.cat([moved, kept], 1), wide(log_slope).sum((1, 2, 3))
+        return torch.cat([moved, kept], 1), log_slope
 
     def to_data(self, y: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         moved, kept = y.chunk(2, 1)
@@ -359,12 +369,26 @@ def step_to_noise(
     norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor, context: Context = NO_CONTEXT
 ) -> tuple[Tensor, Tensor]:
     """Actnorm, mixing and coupling in a row. The first two are applied as one matrix."""
-    scale, shift, log_scale = norm.affine()
-    matrix, _, log_det = mixing.affine()
-    mixed = _per_pixel(matrix @ scale, matrix @ shift, x)
+    mixed, log_det = _mixed(norm, mixing, x)
     y, change = coupling.to_noise(mixed, context)
     pixels = x.shape[-1] * x.shape[-2]
-    return y, change + (log_scale + log_det) * pixels
+    return y, change + log_det * pixels
+
+
+def step_by_pixel(
+    norm: ActNorm, mixing: Mixing, coupling: nn.Module, x: Tensor, context: Context = NO_CONTEXT
+) -> tuple[Tensor, Tensor]:
+    """The same, with ln |det| as a sum over pixels, float64 ``(batch, rows, columns)``."""
+    mixed, log_det = _mixed(norm, mixing, x)
+    y, log_slope = coupling.with_slopes(mixed, context)
+    return y, wide(log_slope).sum(1) + log_det
+
+
+def _mixed(norm: ActNorm, mixing: Mixing, x: Tensor) -> tuple[Tensor, Tensor]:
+    """x after actnorm and mixing, and ln |det| of one pixel."""
+    scale, shift, log_scale = norm.affine()
+    matrix, _, log_det = mixing.affine()
+    return _per_pixel(matrix @ scale, matrix @ shift, x), log_scale + log_det
 
 
 def step_to_data(

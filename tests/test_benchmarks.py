@@ -425,3 +425,17 @@ def test_mass_mapping_is_judged_on_true_maps(tmp_path):
     for table in (recovered, calibrated):
         assert {len(row) for row in table} == {len(table[0])}, table
     assert pages[0] == pages[1]
+
+
+@pytest.mark.nightly
+def test_costs_of_large_maps_are_measured(tmp_path):
+    output = tmp_path / "page.md"
+    options = ["--pixels", "64", "128", "--maps", "2", "--output", str(output)]
+    command = [sys.executable, str(ROOT / "benchmarks/large_maps.py"), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (costs,) = tables(output.read_text(encoding="utf-8"))
+    assert costs[0] == ["", "64²", "128²", "power"]
+    names = [row[0] for row in costs[1:]]
+    assert names[0] == "details: draw a map" and names[-1] == "statistics: all statistics of a map"
+    assert len(names) == 9 and all(math.isfinite(float(row[-1])) for row in costs[1:])

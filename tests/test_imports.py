@@ -47,6 +47,7 @@ NARROWER = {
         "samplers",
         "stats",
         "transform",
+        "store",
     },  # fmt: skip
     "samplers": {"maps"},
     "shear": {"maps"},
@@ -60,7 +61,7 @@ NARROWER = {
 SHARED = {
     "contract", "band_powers", "denoiser", "haar_bands", "dcgan", "discriminator", "field_gan",
     "latents", "scattering_spectra", "map_numbers", "few_calls", "averages", "levels",
-    "local_gaussian", "local_nets",
+    "local_gaussian", "local_nets", "tiles", "white_details", "drawing", "crops", "chosen_levels",
 }  # fmt: skip
 
 # Only this module may import these, wherever in it.

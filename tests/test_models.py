@@ -15,6 +15,7 @@ from lensnb.models import (
     TRENF,
     VAE,
     BandPowers,
+    DetailDiffusion,
     Details,
     Diffusion,
     Flow,
@@ -42,6 +43,7 @@ TRAINED = [
     "historic gan",
     "trenf",
     "multiscale",
+    "multiscale by diffusion",
 ]
 if find_spec("zuko"):
     TRAINED.append("synthesis")
@@ -75,12 +77,15 @@ def synthesis(maps: torch.Tensor, transform: KappaTransform) -> Synthesis:
     return Synthesis(16, transform, field, vectors, scales=1, steps=3)
 
 
-def cascade(maps: torch.Tensor) -> Multiscale:
+def cascade(maps: torch.Tensor, family: type = Details) -> Multiscale:
     """From 8² pixels, which are too few for a flow, to 16²."""
     coarse = averaged(maps, 2)
     transform = KappaTransform.fit(coarse)
     first = TRENF(8, transform, fit_field(transform(coarse)), layers=2)
-    details = Details.fit(maps, steps=2, hidden=8, features=8)
+    if family is DetailDiffusion:
+        details = family.fit(maps, blocks=1, hidden=8, features=8, calls=3)
+    else:
+        details = family.fit(maps, steps=2, hidden=8, features=8)
     return Multiscale([Level(first, maps), Level(details, maps)])
 
 
@@ -119,6 +124,7 @@ def build(name: str) -> torch.nn.Module:
         ),
         "trenf": lambda: TRENF(16, transform, fit_field(transform(maps)), layers=2),
         "multiscale": lambda: cascade(maps),
+        "multiscale by diffusion": lambda: cascade(maps, DetailDiffusion),
         "synthesis": lambda: synthesis(maps, transform),
         "Gaussian field": lambda: GaussianField.fit(maps),
         "rank-mapped field": lambda: RankMappedField.fit(maps),

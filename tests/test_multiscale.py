@@ -106,7 +106,8 @@ def test_log_det_of_the_split_is_that_of_autograds_jacobian(channels):
 
     jacobian = torch.autograd.functional.jacobian(numbers, x.flatten())
     expected = torch.linalg.slogdet(jacobian)[1]
-    torch.testing.assert_close(split(transform, x).log_det[0], expected, rtol=1e-10, atol=1e-10)
+    found = split(transform, x).log_det.sum()
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_huge_details_keep_the_average_and_make_no_huge_pixel():
@@ -153,7 +154,7 @@ def test_log_det_of_the_regressions_is_that_of_autograds_jacobian(channels):
         lambda flat: base.to_noise(coarse, flat.reshape(bands.shape))[0].flatten(),
         bands.flatten(),
     )
-    torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian)[1])
+    torch.testing.assert_close(log_det.sum(), torch.linalg.slogdet(jacobian)[1])
 
 
 def exact_conditional(field: CutOutField, maps: torch.Tensor) -> torch.Tensor:
@@ -281,8 +282,8 @@ def test_a_crop_has_the_latents_of_the_whole_map_inside(place, monkeypatch):
     whole = model._features(averaged(maps[:3, None], 2))
     latents, _ = model.to_noise(maps[:3])
     starts = iter(place)
-    monkeypatch.setattr("lensnb.models.details._random_start", lambda *_: next(starts))
-    part, features = model._cropped(maps[:3, None], None)
+    monkeypatch.setattr("lensnb.models.white_details.random_start", lambda *_: next(starts))
+    part, features, _ = model._part(maps[:3, None], None)
     row, column = (start // 4 for start in place)
     torch.testing.assert_close(features, whole[..., row : row + 8, column : column + 8])
     found, _ = model._to_noise(part, features)
@@ -291,13 +292,13 @@ def test_a_crop_has_the_latents_of_the_whole_map_inside(place, monkeypatch):
 
 
 def test_the_loss_of_crops_is_that_of_whole_maps():
-    """In bits a pixel, on average over 20 crops, but for the rim of a crop."""
+    """In bits a pixel, on average over 20 crops; with the rims of crops it was 0.05 higher."""
     maps = kappa(50, 64)
     whole, cropped = details(averaged(maps, 2)), details(averaged(maps, 2), crop=32)
     generator = seeded(1)
     losses = torch.stack([cropped.loss(maps, generator) for _ in range(20)])
     expected = float(whole.loss(maps))
-    assert -0.01 < float(losses.mean()) - expected < 0.05
+    assert abs(float(losses.mean()) - expected) < 0.01
     assert len(losses.unique()) > 10
 
 
@@ -392,7 +393,7 @@ def test_the_fine_levels_draw_the_same_details_whatever_the_coarse_maps_come_fro
 def test_levels_trained_apart_are_one_cascade(tmp_path):
     """Each level is trained, interrupted, resumed and loaded by itself."""
     maps = kappa(128, 32).float()
-    untrained = Multiscale.fit(maps, steps=2, hidden=8, crop=16)
+    untrained = Multiscale.fit(maps, steps=2, hidden=8, crop=24)
     settings = Settings(steps=6, batch=8, lr=1e-3)
     names = []
     for level in untrained.levels:
@@ -453,7 +454,7 @@ def test_levels_that_do_not_belong_together_are_refused():
     coarse, fine = first_level(maps), Level(details(maps), maps)
     with pytest.raises(ValueError, match="the level of 8² .* expected levels of the same maps"):
         Multiscale.join([coarse, Level(details(others), others)])
-    with pytest.raises(ValueError, match="begins with the one level that needs no coarser map"):
+    with pytest.raises(ValueError, match="only the first level of a cascade needs no coarser map"):
         Multiscale([fine, coarse])
     with pytest.raises(ValueError, match="found none"):
         Multiscale([])

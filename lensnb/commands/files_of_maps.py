@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 from pathlib import Path
 
 from ..renamed import warn_renamed
@@ -23,11 +24,12 @@ def _add_draw(commands) -> None:
     command = add_command(
         commands,
         "draw",
-        "sample maps from a trained model into a .npy file; an interrupted run resumes",
+        "sample maps from a trained model into a file; an interrupted run resumes",
         """
 lensnb draw flow 1000 maps.npy                        a model that comes with lensnb
 lensnb draw diffusion 100 maps.npy --steps 24 --seed 1
 lensnb draw runs/quickstart/flow/model.safetensors 1000 maps.npy --temperature 0.9
+lensnb draw runs/large/cascade.safetensors 1000 maps.zarr --side-deg 5
 """,
     )
     command.add_argument(
@@ -36,8 +38,20 @@ lensnb draw runs/quickstart/flow/model.safetensors 1000 maps.npy --temperature 0
         "or a checkpoint, such as runs/NAME/flow/model.safetensors",
     )
     command.add_argument("maps", type=int, help="number of maps")
-    command.add_argument("file", type=Path, help="ends in .npy")
+    command.add_argument(
+        "file", type=Path, help="ends in .npy, or in .zarr for a set, which needs --side-deg"
+    )
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--side-deg", type=float, help="side of the field, degrees, of a .zarr")
+    command.add_argument("--z-source", type=float, help="redshift of the sources, of a .zarr")
+    command.add_argument(
+        "--coarse",
+        metavar="FILE",
+        help="maps to refine, one for each drawn map, by the fine levels of a cascade",
+    )
+    command.add_argument(
+        "--times", type=int, help="how many times as fine they become, for maps of a wider field"
+    )
     command.add_argument("--temperature", type=float, help="of a flow (by default 1)")
     command.add_argument(
         "--steps", type=int, help="noise levels of a diffusion model's sampler (by default 12)"
@@ -65,13 +79,40 @@ def draw(options: argparse.Namespace) -> int:
             )
         how[name] = value
     model = place(model, choose_device(options.device))
-    there = options.file.exists()
-    models.draw(model, options.maps, options.file, options.seed, **how)
+    there = options.file.is_file()  # a set is a folder, which may be there in part
+    if options.coarse is not None:
+        model, how["given"] = _refining(model, options)
+    if options.file.suffix == ".zarr":
+        if options.side_deg is None:
+            raise ValueError(f"{options.file} is a set, which says its field; expected --side-deg")
+        sky = (options.side_deg, options.z_source or math.nan)
+        models.draw_set(model, options.maps, options.file, *sky, seed=options.seed, **how)
+    else:
+        models.draw(model, options.maps, options.file, options.seed, **how)
     if there:
         print(f"{options.file} is done already, by the same model in the same way")
     else:
         print(f"wrote {options.file}")
     return 0
+
+
+def _refining(model, options: argparse.Namespace) -> tuple:
+    """The fine levels of a cascade, and the coarse maps that they are given."""
+    from ..readers import open_maps
+
+    if model.family != "multiscale":
+        raise ValueError(
+            f"--coarse needs a cascade, and {options.model} is a {model.family}; expected a "
+            "checkpoint of lensnb cascade"
+        )
+    coarse = open_maps(options.coarse, options.side_deg)[: options.maps]
+    if len(coarse) < options.maps:
+        raise ValueError(
+            f"{options.coarse} has {len(coarse)} maps; expected one for each of the "
+            f"{options.maps} to draw"
+        )
+    times = options.times or max(1, model.n // coarse.grid.n)
+    return model.fine_levels(times, coarse.grid.n), {"coarse": coarse.tensor()}
 
 
 # ---------------------------------------------------------------- other people's maps

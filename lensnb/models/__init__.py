@@ -11,12 +11,14 @@
 * ``trenf``: :class:`TRENF`, a flow of 155 parameters for few maps;
 * ``rank_mapped``: :class:`RankMappedField`, a Gaussian field with the pixels of true maps;
 * ``multiscale``: :class:`Multiscale`, a cascade of scales, each of them a :class:`Level` with a
-  model of its own, such as :class:`Details`, a flow for the details of a coarser map;
+  model of its own, such as :class:`Details` and :class:`DetailDiffusion`, a flow and a diffusion
+  model for the details of a coarser map;
 * ``vectors``: :class:`VectorFlow`, a flow for vectors of summary statistics instead of maps;
 * ``synthesis``: :class:`Synthesis`, maps that follow vectors of ``scattering_spectra``;
 * ``refined``: :class:`Refined`, any of them with a discriminant that decides which maps are kept,
   by the numbers of ``map_numbers``;
-* ``drawing``: :func:`draw`, which writes many maps into a file.
+* ``drawing``: :func:`draw`, which writes many maps into a file;
+* ``drawing_sets``: :func:`draw_set`, which writes them into a set ``.zarr``.
 
 The baselines :class:`lensnb.maps.GaussianField` and :class:`lensnb.maps.LognormalField` also obey
 the contract. A new family needs one more file, and one more import line here.
@@ -30,9 +32,11 @@ from ..files import read_checkpoint
 from ..renamed import moved
 from .band_powers import BandPowers
 from .contract import check_batch, check_draw, families, register
+from .detail_diffusion import DetailDiffusion
 from .details import Details
 from .diffusion import Diffusion
 from .drawing import draw
+from .drawing_sets import draw_set
 from .flow import Flow
 from .gan import GAN
 from .levels import Level
@@ -45,9 +49,9 @@ from .vae import VAE
 from .vectors import VectorFlow
 
 __all__ = [
-    "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "Details", "Diffusion", "Flow", "Level",
-    "Multiscale", "RankMappedField", "Refined", "Synthesis", "VectorFlow", "card", "check_batch",
-    "check_draw", "draw", "families", "load", "register",
+    "GAN", "TRAINED", "TRENF", "VAE", "BandPowers", "DetailDiffusion", "Details", "Diffusion",
+    "Flow", "Level", "Multiscale", "RankMappedField", "Refined", "Synthesis", "VectorFlow", "card",
+    "check_batch", "check_draw", "draw", "draw_set", "families", "load", "register",
 ]  # fmt: skip
 
 __getattr__ = moved(__name__, Strength="lensnb.models.band_powers:BandPowers")

@@ -34,7 +34,8 @@ class Split(NamedTuple):
     Attributes:
         coarse: the averages, ``(batch, channels, n / 2, n / 2)``.
         bands: three details of each channel, ``(batch, 3 channels, n / 2, n / 2)``.
-        log_det: ln p(κ) − ln p(c) − ln p(b | c), float64, shape ``(batch,)``.
+        log_det: ln p(κ) − ln p(c) − ln p(b | c) as a sum over cells, float64, shape
+            ``(batch, n / 2, n / 2)``.
     """
 
     coarse: Tensor
@@ -64,7 +65,7 @@ def split(transform: KappaTransform, kappa: Tensor) -> Split:
     of_cells = log_slope.unflatten(1, (channels, 4))  # ln t of four pixels
     log_mean = torch.logsumexp(-of_cells, 2) - math.log(4)
     log_det = of_cells.sum(2) + log_mean - math.log(2)
-    return Split(averaged(kappa, 2), bands, log_det.flatten(1).sum(1))
+    return Split(averaged(kappa, 2), bands, log_det.sum(1))
 
 
 @torch.no_grad()

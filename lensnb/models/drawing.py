@@ -75,21 +75,10 @@ def draw(
         raise ValueError(f"the number of maps to draw must be positive, found {n}")
     if block < 1:
         raise ValueError(f"the number of maps in a block must be positive, found {block}")
-    if not isinstance(getattr(model, "n", None), int):
-        raise ValueError(
-            f"maps are drawn from a model of maps; a {type(model).__name__} makes none"
-        )
+    check_maps(model)
     given = check_draw(model, n, given)
     files = _Files(path, path.with_name(path.name + ".part"), path.with_suffix(".json"))
-    settings = {
-        "maps": n,
-        "seed": seed,
-        "block": block,
-        "model": _fingerprint(model.state_dict()),
-        "how": _plain(how),
-    }
-    if given:
-        settings["given"] = _fingerprint(given)
+    settings = drawing_settings(model, n, seed, block, given, how)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         done = _begin(files, settings, map_shape(model))
@@ -109,7 +98,7 @@ def _append(files: _Files, parts: Iterator[Tensor], done: int, n: int) -> None:
     with open(files.part, "r+b") as file, bar:
         file.seek(0, os.SEEK_END)
         for maps in parts:
-            file.write(_checked(maps).numpy().astype("<f4").tobytes())
+            file.write(check_finite(maps).numpy().astype("<f4").tobytes())
             file.flush()
             bar.update(len(maps))
 
@@ -125,7 +114,7 @@ def _forget_if_empty(files: _Files) -> None:
     files.about.unlink(missing_ok=True)
 
 
-def _checked(maps: Tensor) -> Tensor:
+def check_finite(maps: Tensor) -> Tensor:
     """Refuse maps that no file of maps can hold, before they are written."""
     wrong = int((~torch.isfinite(maps)).flatten(1).any(1).sum())
     if wrong:
@@ -134,6 +123,30 @@ def _checked(maps: Tensor) -> Tensor:
             "and a way to sample from it, that make finite maps"
         )
     return maps
+
+
+def check_maps(model: nn.Module) -> None:
+    """Refuse a model that makes no maps, such as a flow for vectors."""
+    if not isinstance(getattr(model, "n", None), int):
+        raise ValueError(
+            f"maps are drawn from a model of maps; a {type(model).__name__} makes none"
+        )
+
+
+def drawing_settings(
+    model: nn.Module, n: int, seed: int, block: int, given: Given, how: dict
+) -> dict:
+    """What decides the maps that are drawn, as JSON values; arguments as of :func:`draw`."""
+    settings = {
+        "maps": n,
+        "seed": seed,
+        "block": block,
+        "model": _fingerprint(model.state_dict()),
+        "how": _plain(how),
+    }
+    if given:
+        settings["given"] = _fingerprint(given)
+    return settings
 
 
 def blocks(

@@ -30,6 +30,7 @@ from ..maps.grid import turned, wide
 
 _PLACES = [0, 3, 1, 2]  # the diagonal of a block first, so that the others see all neighbours
 _EDGES = 3  # first, inner, last
+REACH = len(_PLACES)  # how many blocks away details depend on the noise: one for each place
 _FLOOR = 1e-9  # smallest variance relative to the mean one, so that there is a density
 _BINS = 200  # of the coarse number, with as many cells each, in which the scatter is measured
 _CELLS = 20  # smallest number of cells of a bin
@@ -141,7 +142,8 @@ class LocalGaussian(nn.Module):
             bands: details in blocks, ``(batch, 12 channels, r, s)``.
 
         Returns:
-            White noise of the shape and dtype of ``bands``, and ln |det|, float64 ``(batch,)``.
+            White noise of the shape and dtype of ``bands``, and ln |det| as a sum over blocks,
+            float64 ``(batch, r, s)``.
         """
         log_scale = self._log_scale(coarse)
         bands = bands * (-log_scale).exp()
@@ -152,14 +154,12 @@ class LocalGaussian(nn.Module):
         inverse = torch.linalg.inv(self.scatter)
         whitening = torch.einsum("ekij,ekjfab->ekifab", inverse, bank.unflatten(1, (4, -1)))
         known = torch.cat([self._centred(coarse), bands], 1)
-        log_det = self._log_det(*bands.shape[-2:]) - wide(log_scale).sum((1, 2, 3))
+        log_det = self._log_det(*bands.shape[-2:]) - wide(log_scale).sum(1)
         return _at_each(known, whitening.flatten(1, 2)), log_det
 
     def _log_det(self, rows: int, columns: int) -> Tensor:
         of_edges = -self.scatter.diagonal(dim1=-2, dim2=-1).log().sum((1, 2)).view(_EDGES, _EDGES)
-        along_rows = of_edges.new_tensor([1, rows - 2, 1])
-        along_columns = of_edges.new_tensor([1, columns - 2, 1])
-        return along_rows @ of_edges @ along_columns
+        return of_edges[_edge_of(rows)][:, _edge_of(columns)]
 
     def to_data(self, coarse: Tensor, white: Tensor) -> Tensor:
         """The inverse of :meth:`to_noise`."""
@@ -200,6 +200,13 @@ def _at_each(blocks: Tensor, bank: Tensor) -> Tensor:
             ]
             rows.append(torch.cat(columns, 3))
     return torch.cat(rows, 2)
+
+
+def _edge_of(blocks: int) -> Tensor:
+    """Which weights the blocks of a row have: 0 the first one, 1 inner ones, 2 the last one."""
+    edges = torch.ones(blocks, dtype=torch.long)
+    edges[0], edges[-1] = 0, _EDGES - 1
+    return edges
 
 
 def _existing(row: int, column: int) -> Tensor:

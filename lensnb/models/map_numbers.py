@@ -1,10 +1,11 @@
 """Numbers of a map by which a discriminant tells made maps from true ones.
 
 They are the mean of the map, ln of its power in bins of ℓ, and ln of its scattering coefficients.
-At three scales there are also the Minkowski functionals, and the square roots of the numbers of
+At some scales there are also the Minkowski functionals, and the square roots of the numbers of
 pixels, peaks and minima in bins of their height. The square root gives counts about the same
-scatter in all bins. The scales are single pixels, and means of 2² and 4² pixels. Heights are those
-of transformed maps, in standard deviations of a pixel.
+scatter in all bins. The scales are single pixels, means of 2² and 4² pixels, and for maps of more
+than 64² further doublings, up to a sixteenth of the side. Heights are those of transformed maps,
+in standard deviations of a pixel.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from ..stats import (
 from ..stats.spectrum import ell_edges
 from ..transform import KappaTransform
 
-_SCALES = (1, 2, 4)  # pixels a side of a mean
 _PIXELS = np.arange(-4, 8.25, 0.5)
 _PEAKS = np.array([-np.inf, *np.arange(-1, 4.25, 0.5), 5, 6, np.inf])
 _LEVELS = np.arange(-2, 4.25, 0.5)  # of Minkowski functionals
@@ -49,6 +49,14 @@ def numbers_of_maps(kappa: Tensor, transform: KappaTransform) -> Tensor:
     return torch.cat([_of_channel(*channel) for channel in channels], 1)
 
 
+def scales_of(n: int) -> list[int]:
+    """Pixels a side of the means of maps with ``n``² pixels."""
+    scales = [1, 2, 4]
+    while 2 * scales[-1] <= n // 16:
+        scales.append(2 * scales[-1])
+    return scales
+
+
 def _channels(maps: Tensor) -> tuple[Tensor, ...]:
     if maps.ndim == 3:
         return (maps,)
@@ -60,7 +68,7 @@ def _of_channel(kappa: Tensor, x: Tensor) -> Tensor:
     grid = MapGrid(kappa.shape[-1], 1.0)
     power = power_spectrum(kappa, grid.side_deg, ell_edges(grid))
     found = [x.mean((-2, -1))[:, None], power.log(), reduced_scattering(kappa).log()]
-    for scale in _SCALES:
+    for scale in scales_of(grid.n):
         coarse = F.avg_pool2d(x[:, None], scale)[:, 0]
         counts = [
             pdf(coarse, _PIXELS),

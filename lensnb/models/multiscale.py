@@ -7,26 +7,35 @@ maps of a level are averages over 2 × 2 pixels of the next one. Each factor is 
 a :class:`~lensnb.models.levels.Level`. So the levels can be trained apart, and can be of different
 families. If all of them are flows, the likelihood is exact, and it comes scale by scale.
 
-    cascade = Multiscale.fit(maps)                    # untrained: Gaussian, scale by scale
-    for level in cascade.levels:                      # or each in a process of its own
+    cascade = Multiscale.fit(maps, coarse=8, crop=64)   # untrained: Gaussian, scale by scale
+    for level in cascade.levels:                        # or each in a process of its own
         for record in fit(level, maps, settings, folder=f"runs/level_{level.n}"): …
     cascade = Multiscale.join(cascade.levels)
-    finer = cascade.refine(coarse_maps)               # super-resolution by the fine levels alone
+    finer = cascade.refine(coarse_maps)                 # super-resolution by the fine levels alone
+    wide = cascade.wider(coarsest, 2)                   # maps of twice the field
+
+The command ``lensnb cascade`` does the first three steps for maps in files.
+
+How far an untrained cascade is from the Gaussian field of its maps: the power of modes in bins
+agrees within 3 %, because details are drawn from near pixels only. A fine level by
+:class:`~lensnb.models.Diffusion` is different. It starts from its own Gaussian field, which does
+not know the coarser map. Untrained, its power is 20 % too low on scales of the coarser map, and
+40 % too high near the pixels of that map. So :class:`~lensnb.models.DetailDiffusion` is the
+better start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..given import Given
-from ..maps import fit_field
+from ..given import Condition, Given
 from ..maps.grid import check_shape
-from ..transform import KappaTransform
 from .averages import averaged
-from .contract import check_batch, check_draw, families, register
+from .chosen_levels import check_crop, check_same_maps, checked_sides, crop_of, families_of
+from .contract import check_batch, check_draw, register
 from .levels import Level
 
 
@@ -37,66 +46,69 @@ class Multiscale(nn.Module):
     Each level has twice as many pixels a side as the one before. A level of details may have been
     trained on smaller fields with pixels of the same size, whose side divides this one.
 
+    Without a coarsest level, it is a model of κ given its averages: super-resolution.
+
     Args:
         levels: the levels, coarsest first.
+        coarse: pixels a side of the averages that are given, if the first level needs some; by
+            default those that it was trained with.
 
     Attributes:
         n: pixels a side of the finest maps.
         channels: channels of a map.
         sides: pixels a side at each level.
-        given: the conditions that the model needs: none.
+        scales: their names, finest first, as the terms of :meth:`log_prob_by_scale`.
 
     Raises:
         ValueError: levels that do not follow each other.
     """
 
-    given: dict = {}
-
-    def __init__(self, levels: Sequence[Level]):
+    def __init__(self, levels: Sequence[Level], coarse: int | None = None):
         super().__init__()
-        _check_levels(levels)
-        first = levels[0]
-        self.sides = [first.n * 2**number for number in range(len(levels))]
+        self.sides = checked_sides(levels, coarse)
         self.n = self.sides[-1]
-        self.channels = first.channels
-        self.config = {"levels": [level.config for level in levels]}
+        self.channels = levels[0].channels
+        self.scales = tuple(f"{side}²" for side in reversed(self.sides))
+        self.config = {"levels": [level.config for level in levels], "coarse": coarse}
         self.levels = nn.ModuleList(levels)
 
     @classmethod
-    def fit(cls, maps: Tensor, coarse: int = 16, crop: int | None = None, **options) -> Multiscale:
+    def fit(
+        cls,
+        maps: Tensor,
+        coarse: int = 16,
+        crop: int | None = None,
+        families: Mapping[int, str] | None = None,
+        **options,
+    ) -> Multiscale:
         """An untrained cascade, in which all that needs no training is measured.
 
         Args:
             maps: the κ-maps that it will be trained on, or some hundred of them.
-            coarse: pixels a side of the coarsest level, a :class:`~lensnb.models.Flow`.
-            crop: crops that finer levels are trained on, see :class:`~lensnb.models.Details`;
-                levels with fewer pixels are trained on whole maps.
-            options: ``steps`` and ``hidden``, of all levels.
+            coarse: pixels a side of the coarsest level.
+            crop: crops that levels of details are trained on, see
+                :class:`~lensnb.models.Details`; levels with no more pixels are trained on whole
+                maps.
+            families: names of families by the side of the level, see :meth:`Level.fit`. By
+                default the coarsest level is a ``"flow"``, or with less than 16² pixels
+                ``"trenf"``, and finer ones are ``"details"``.
+            options: ``steps`` and ``hidden``, of all levels by ``"flow"`` or ``"details"``.
 
         Raises:
-            ValueError: the side of the maps is not ``coarse`` times a power of two.
+            ValueError: the side of the maps is not ``coarse`` times a power of two; a crop larger
+                than the maps; a family that cannot be such a level, or for a side that is none of
+                the cascade's.
         """
         check_shape("the set for a cascade", maps.shape)
-        n = maps.shape[-1]
-        factor = n // coarse
-        if n != coarse * factor or factor < 2 or factor & (factor - 1):
-            raise ValueError(
-                f"a cascade from {coarse}² pixels has maps of {2 * coarse}², {4 * coarse}², … "
-                f"pixels, found {n}²"
-            )
-        own = averaged(maps, factor)
-        transform = KappaTransform.fit(own)
-        flow = families()["flow"](coarse, transform, fit_field(transform(own)), **options)
-        levels = [Level(flow, maps)]
-        side = 2 * coarse
-        while side <= n:
-            cropped = None
-            if crop is not None and crop < side:
-                cropped = crop
-            own = averaged(maps, n // side)
-            model = families()["details"].fit(own, crop=cropped, **options)
-            levels.append(Level(model, maps))
-            side *= 2
+        chosen = families_of(maps.shape[-1], coarse, families)
+        check_crop(maps.shape[-1], crop)
+        levels = []
+        for side, family in chosen.items():
+            own = {}
+            if family in ("flow", "details"):
+                own = options
+            cropped = crop_of(side, family, crop)
+            levels.append(Level.fit(maps, side, family, side > coarse, cropped, **own))
         return cls(levels)
 
     @classmethod
@@ -114,24 +126,75 @@ class Multiscale(nn.Module):
                 follow each other.
         """
         cascade = cls(levels)
-        for level, finer in zip(levels, levels[1:]):
-            own, known = level.pixels[0], finer.pixels[1]
-            if not ((own - known).abs() <= tolerance * own[1]).all():
-                raise ValueError(
-                    f"the level of {level.n}² pixels was trained on maps with κ = "
-                    f"{_words(own)}, and the one of {finer.n}² on maps with {_words(known)} at "
-                    "these pixels; expected levels of the same maps"
-                )
+        check_same_maps(levels, tolerance)
         return cascade
 
     @classmethod
     def from_config(cls, config: dict) -> Multiscale:
         """An untrained model of the same shape, for a checkpoint to fill."""
-        return cls([Level.from_config(level) for level in config["levels"]])
+        levels = [Level.from_config(level) for level in config["levels"]]
+        return cls(levels, config.get("coarse"))
+
+    @property
+    def given(self) -> dict[str, Condition]:
+        """The condition: the averages, ``coarse``, if there is no coarsest level."""
+        if not self.levels[0].fine:
+            return {}
+        side = self.sides[0] // 2
+        shape = (side, side)
+        if self.channels > 1:
+            shape = (self.channels, side, side)
+        return {"coarse": Condition(shape, "map")}
 
     def groups(self, lr: float) -> list[dict]:
         """The parameter groups of all levels."""
         return [group for level in self.levels for group in level.groups(lr)]
+
+    # ------------------------------------------------------------ other cascades of its levels
+
+    def fine_levels(self, times: int, coarse: int | None = None) -> Multiscale:
+        """The finest levels alone, a model of κ given its averages ``coarse``.
+
+            finer = cascade.fine_levels(4)
+            draw(finer, len(maps), "fine.zarr", given={"coarse": maps}, side_deg=5)
+
+        Args:
+            times: how many times as many pixels a side its maps have as the averages, a power of
+                two.
+            coarse: pixels a side of the averages; by default those of this cascade. Levels of
+                details take averages of larger fields too.
+
+        Raises:
+            ValueError: ``times`` is no such number, or the levels do not take these averages.
+        """
+        fine = [level for level in self.levels if level.fine]
+        allowed = [2**number for number in range(1, len(fine) + 1)]
+        if times not in allowed:
+            expected = ", ".join(map(str, allowed)) or "no number of"
+            raise ValueError(
+                f"the fine levels of this Multiscale make maps {expected} times as fine, found "
+                f"{times}"
+            )
+        number = allowed.index(times) + 1
+        return Multiscale(fine[-number:], coarse or self.n // times)
+
+    def wider(self, coarsest: Level, times: int, tolerance: float = 0.1) -> Multiscale:
+        """A cascade of a wider field: its coarsest level, and the fine levels of this one.
+
+        Args:
+            coarsest: a level of the wider field, with pixels as large as those of a level here.
+            times: how many times as wide its field is.
+            tolerance: see :meth:`join`; two sets of maps have some scatter.
+
+        Raises:
+            ValueError: the levels do not follow each other, or are not of the same pixels.
+        """
+        finer = [
+            level
+            for level, side in zip(self.levels, self.sides)
+            if level.fine and times * side > coarsest.n
+        ]
+        return Multiscale.join([coarsest, *finer], tolerance)
 
     # ------------------------------------------------------------ density
 
@@ -148,13 +211,14 @@ class Multiscale(nn.Module):
 
         Args:
             kappa: κ-maps.
-            given: no conditions; the contract has this argument.
+            given: the condition, if the model has one.
 
         Returns:
             In nats, float64, shape ``(batch, levels)``, finest level first, as in
-            :meth:`lensnb.models.Flow.log_prob_by_scale`. The sum is :meth:`log_prob`.
+            :meth:`lensnb.models.Flow.log_prob_by_scale`; the names are ``scales``. The sum is
+            :meth:`log_prob`.
         """
-        check_batch(self, kappa, given)
+        self._check(kappa, given)
         terms = [level.log_prob(kappa, side) for level, side in zip(self.levels, self.sides)]
         return torch.stack(terms[::-1], -1)
 
@@ -165,12 +229,20 @@ class Multiscale(nn.Module):
 
         If all levels are flows, these are bits per dimension of κ-maps (with crops, an estimate).
         """
-        check_batch(self, batch, given)
+        self._check(batch, given)
         total = 0.0
         for level, side in zip(self.levels, self.sides):
             share = (side / self.n) ** 2
             total = total + share * level.loss(batch, generator, side=side)
         return total
+
+    def _check(self, maps: Tensor, given: Given | None) -> None:
+        """Refuse maps that do not fit, or whose averages are not those that are given."""
+        known = check_batch(self, maps, given)
+        for coarse in known.values():
+            found = averaged(maps, maps.shape[-1] // coarse.shape[-1])
+            if (found - coarse).abs().max() > 1e-4 * found.abs().max():
+                raise ValueError("coarse of this Multiscale is not the average of its maps")
 
     # ------------------------------------------------------------ samples
 
@@ -188,27 +260,39 @@ class Multiscale(nn.Module):
             n: number of maps.
             generator: source of randomness; each level gets its own seed from it.
             batch: maps made at once; it changes the result by rounding only.
-            given: no conditions; the contract has this argument.
+            given: the condition, if the model has one.
 
         Returns:
             κ, float32, shape ``(n, pixels, pixels)`` or ``(n, channels, pixels, pixels)``.
         """
-        check_draw(self, n, given)
-        generators = self._generators(generator)
-        maps = self.levels[0].sample(n, generators[0], batch)
-        return self._refined(maps, 0, generators, batch)
+        known = check_draw(self, n, given)
+        levels = list(zip(self.levels, self._generators(generator)))
+        if known:
+            maps = known["coarse"]
+        else:
+            level, own = levels.pop(0)
+            maps = level.sample(n, own, batch)
+        for level, own in levels:
+            maps = level.sample(n, own, batch, {"coarse": maps})
+        return maps
 
     @torch.no_grad()
     def refine(
-        self, coarse: Tensor, generator: torch.Generator | None = None, batch: int = 64
+        self,
+        coarse: Tensor,
+        generator: torch.Generator | None = None,
+        batch: int = 64,
+        times: int | None = None,
     ) -> Tensor:
-        """κ-maps of the finest level whose averages are given maps: super-resolution.
+        """κ-maps whose averages are given maps, by the fine levels alone: super-resolution.
 
         Args:
-            coarse: κ-maps with the pixels of a level, ``(maps, m, m)`` or ``(maps, channels, m,
-                m)``.
+            coarse: κ-maps ``(maps, m, m)`` or ``(maps, channels, m, m)``, with the pixels of a
+                level; of a wider field if the levels are details.
             generator: source of randomness; each level gets its own seed from it.
             batch: maps made at once; it changes the result by rounding only.
+            times: how many times as fine the maps become; by default so many that they have as
+                many pixels as those of this cascade.
 
         Returns:
             κ, float32, shape ``(maps, pixels, pixels)`` or ``(maps, channels, pixels, pixels)``.
@@ -218,54 +302,27 @@ class Multiscale(nn.Module):
         """
         check_shape("the coarse maps for this Multiscale", coarse.shape, None, self.channels)
         side = coarse.shape[-1]
-        if side not in self.sides[:-1]:
-            expected = ", ".join(map(str, self.sides[:-1]))
-            raise ValueError(
-                f"this Multiscale refines maps of {expected} pixels a side, found {side}"
-            )
-        return self._refined(coarse, self.sides.index(side), self._generators(generator), batch)
-
-    def _refined(
-        self, maps: Tensor, reached: int, generators: list[torch.Generator], batch: int
-    ) -> Tensor:
-        """The maps of level ``reached`` with the details of all finer ones."""
-        for level, own in zip(self.levels[reached + 1 :], generators[reached + 1 :]):
-            maps = level.sample(len(maps), own, batch, {"coarse": maps})
-        return maps
+        if times is None:
+            if side not in self.sides[:-1]:
+                expected = ", ".join(map(str, self.sides[:-1]))
+                raise ValueError(
+                    f"this Multiscale refines maps of {expected} pixels a side, found {side}; "
+                    "maps of a wider field need times"
+                )
+            times = self.n // side
+        finer = self.fine_levels(times, side)
+        return finer.sample(len(coarse), generator, batch, {"coarse": coarse})
 
     def _generators(self, generator: torch.Generator | None) -> list[torch.Generator]:
-        """A generator for each level, so that its noise does not depend on the others."""
+        """A generator for each level, so that its noise does not depend on the others.
+
+        The finest level gets the first seed, so coarser levels may be left out.
+        """
         device = None
         if generator is not None:
             device = generator.device
-        seeds = torch.randint(2**62, (len(self.levels),), generator=generator, device=device)
-        return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
-
-
-def _check_levels(levels: Sequence[Level]) -> None:
-    """Refuse levels of which a cascade cannot be made."""
-    if not levels or not all(isinstance(level, Level) for level in levels):
-        found = ", ".join(type(level).__name__ for level in levels) or "none"
-        raise ValueError(f"a cascade has levels of the class Level, found {found}")
-    if levels[0].fine or not all(level.fine for level in levels[1:]):
-        raise ValueError(
-            "a cascade begins with the one level that needs no coarser map; found levels of "
-            + ", ".join(f"{level.n}² by {level.model.family}" for level in levels)
-        )
-    if len({level.channels for level in levels}) > 1:
-        found = ", ".join(str(level.channels) for level in levels)
-        raise ValueError(f"the levels of a cascade have the same channels, found {found}")
-    side = levels[0].n
-    for level in levels[1:]:
-        side *= 2
-        wider = level.model.family == "details" and side % level.n == 0
-        if level.n != side and not wider:
-            raise ValueError(
-                f"a level of {level.n}² pixels cannot follow one of {side // 2}²; expected "
-                f"{side}², or details of a divisor of {side}"
-            )
-
-
-def _words(pixels: Tensor) -> str:
-    mean, scatter = pixels.tolist()
-    return f"{mean:.3e} ± {scatter:.3e}"
+        found = []
+        for _ in self.levels:
+            seed = int(torch.randint(2**62, (), generator=generator, device=device))
+            found.append(torch.Generator().manual_seed(seed))
+        return found[::-1]

@@ -121,7 +121,7 @@ def _pdf(reference: Reference) -> Statistic:
 
 def _moments(reference: Reference) -> Statistic:
     grid = reference.grid
-    scales = [float(f"{pixels * grid.pixel_arcmin:.2g}") for pixels in (0, 1, 2, 4)]
+    scales = [float(f"{pixels * grid.pixel_arcmin:.2g}") for pixels in _smoothing_pixels(grid.n)]
     kinds = ("variance", "skewness", "kurtosis")
     entries = [f"{kind}, smoothed by {scale:g}′" for scale in scales for kind in kinds]
     smoothed = " | ".join(f"{scale:g}′" for scale in scales)
@@ -129,6 +129,14 @@ def _moments(reference: Reference) -> Statistic:
     function = at_scales(moments, grid.side_deg, scales)
     x = np.arange(float(len(entries)))
     return Statistic("moments", function, x, label, "moment", entries=tuple(entries))
+
+
+def _smoothing_pixels(n: int) -> list[int]:
+    """Smoothing scales of moments, in pixels: none, then doubled up to a sixteenth of the side."""
+    scales = [0, 1, 2, 4]
+    while 2 * scales[-1] <= n // 16:
+        scales.append(2 * scales[-1])
+    return scales
 
 
 def _peaks(reference: Reference) -> Statistic:
@@ -165,7 +173,7 @@ def _minkowski(reference: Reference) -> Statistic:
 
 
 def _starlet_peaks(reference: Reference) -> Statistic:
-    scales = min(4, starlet_scales(reference.grid))
+    scales = starlet_scales(reference.grid)
     edges = starlet_edges(reference.maps, scales, _STARLET_BINS, peaks=True)
     return Statistic(
         "starlet peaks",
@@ -179,7 +187,7 @@ def _starlet_peaks(reference: Reference) -> Statistic:
 
 
 def _starlet_l1(reference: Reference) -> Statistic:
-    scales = min(4, starlet_scales(reference.grid))
+    scales = starlet_scales(reference.grid)
     edges = starlet_edges(reference.maps, scales, _STARLET_BINS)
     return Statistic(
         "starlet l1",

@@ -39,9 +39,10 @@ def suite(
         names: which statistics, in this order; all by default.
 
     Returns:
-        Statistics by name: ``power``, ``bispectrum``, ``pdf``, ``moments`` (at four smoothing
-        scales), ``peaks``, ``minima``, ``minkowski``, ``starlet peaks``, ``starlet l1``,
-        ``scattering``.
+        Statistics by name: ``power``, ``bispectrum``, ``pdf``, ``moments``, ``peaks``, ``minima``,
+        ``minkowski``, ``starlet peaks``, ``starlet l1``, ``scattering``. For 64² pixels, moments
+        have four smoothing scales and starlets three; both have one more for each doubling of the
+        side beyond.
 
     Raises:
         ValueError: an unknown name, or reference maps of another shape, not finite or all one

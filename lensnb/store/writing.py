@@ -137,6 +137,13 @@ class MapWriter:
 
     labels = old_attribute("labels", "simulation")
 
+    @property
+    def stored_provenance(self) -> dict | None:
+        """The provenance of the set that is continued; None before the first map of a new set."""
+        if self._maps is None:
+            return None
+        return self._group.attrs.get("provenance")
+
     @renamed(labels="simulation")
     def append(self, maps, simulation, given: Mapping | None = None) -> None:
         """Add maps to the end of the set.
