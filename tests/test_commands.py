@@ -14,7 +14,7 @@ from lensnb.files import write_json
 from lensnb.runs.listing import WIDTH
 
 NAMES = [
-    "doctor", "compare", "covariance", "app", "share", "run", "runs", "sweep", "draw", "convert", "simulate",
+    "doctor", "compare", "covariance", "app", "share", "run", "runs", "sweep", "cascade", "draw", "convert", "simulate",
     "cut", "sample",
 ]  # fmt: skip
 
