@@ -275,14 +275,14 @@ function chart(svg, spec, marks) {
   svg.innerHTML = out;
 }
 
-/** The ends of an axis that has bins at x, with a little room. */
-function ends(x, log) {
+/** The ends of an axis that has bins at x, with a little room: a share of their range. */
+function ends(x, log, share = 0.03) {
   const first = Math.min(...x), last = Math.max(...x);
   if (log) {
-    const factor = (last / first) ** 0.03;
+    const factor = (last / first) ** share;
     return [first / factor, last * factor];
   }
-  const room = 0.03 * (last - first);
+  const room = share * (last - first);
   return [first - room, last + room];
 }
 

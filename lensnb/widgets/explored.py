@@ -237,9 +237,7 @@ class Explored:
         bins = len(statistic.x) // len(_MINKOWSKI_LABELS)
         part = slice(third * bins, (third + 1) * bins)
         label = _MINKOWSKI_LABELS[third]
-        view = OnView(
-            statistic.x[part], "threshold κ", label, statistic.log_x, statistic.log_y
-        )
+        view = OnView(statistic.x[part], "threshold κ", label, statistic.log_x, statistic.log_y)
         return view, {of: v[:, part] for of, v in vectors.items()}
 
     def limits(self, setting: Setting) -> list[float]:

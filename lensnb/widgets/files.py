@@ -73,7 +73,7 @@ class Saving(Pictured):
 
 
 class Inbox:
-    """A folder for the files that a page sends, piece by piece; it goes away with its maps read."""
+    """A folder for the files that a page sends, piece by piece, until they are read."""
 
     def __init__(self):
         self._folder: tempfile.TemporaryDirectory | None = None
