@@ -108,7 +108,9 @@ class Model {
         if (this.gathered && name in this.gathered) continue;
       }
       const same = JSON.stringify(this.state[name]) === JSON.stringify(value);
-      if (!same || (value !== null && typeof value === "object")) changed.push(name);
+      // An object may hold bytes, which its text does not show.
+      const holdsBytes = value?.constructor === Object;
+      if (!same || holdsBytes) changed.push(name);
       this.state[name] = value;
     }
     for (const name of changed) this.put(name, this.state[name]);

@@ -398,9 +398,9 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(explorer):
     moved = int(shown.root.locator("output").inner_text().split()[1])
     assert moved > 2
     shown.heard("index", moved - 1)  # when the stepping pauses
-    shown.root.get_by_label("View").select_option("one set")
+    shown.root.get_by_label("View").select_option("blinking")
     shown.idle()
-    assert shown.widget.view == "one set"
+    assert shown.widget.view == "blinking"
     shown.widget.index, shown.widget.statistic, shown.widget.colours = 4, "minima", "grey"
     shown.tell()
     assert shown.root.get_by_text("map 5 of 40", exact=True).is_visible()

@@ -283,7 +283,8 @@ def test_a_file_is_one_set_more_in_every_format(maps, tmp_path):
         assert list(explorer._maps["sets"])[-1] == known
         assert np.abs(received(explorer._maps["sets"][known]) - maps["flow"].numpy()).max() < 1e-5
         assert known in explorer._plot["vectors"]
-    assert "averaged from 32 to 16 pixels" not in explorer._about["note"]
+        averaged = "averaged from 32 to 16 pixels" in explorer._about["note"]
+        assert averaged == (known == "fine")
     MapSet(maps["flow"].numpy(), 3.0).save(tmp_path / "other field.npz")
     MapSet(maps["flow"].numpy(), 5.0, 2.0).save(tmp_path / "other redshift.npz")
     for name, words in (("other field", "side_deg"), ("other redshift", "z_source = 1")):
