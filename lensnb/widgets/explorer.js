@@ -45,6 +45,7 @@ function put(model, el) {
   const steps = stepping(model, { index: showIndex, window: () => maps.showWindow() });
   const look = viewOf(model, about, () => steps.get("index"));
   let late, blinking, playing;
+  let note = about.note; // about a set that has come; it stays until something is chosen
 
   const say = (text) => (part.status.textContent = text);
   const large = largeButton(model, part.root, resize);
@@ -88,7 +89,7 @@ function put(model, el) {
     const busy = COMPUTED.some((key) => sent[key] !== model.get(key));
     clearTimeout(late);
     setBusy(part.root, busy);
-    say(busy ? "computing…" : sent.problem ?? "");
+    say(busy ? "computing…" : sent.problem ?? note);
     const doubt = () => say("still waiting: is the kernel busy, or stopped?");
     if (busy) late = setTimeout(doubt, PATIENCE);
   }
@@ -143,8 +144,14 @@ function put(model, el) {
     if (index !== steps.get("index")) steps.set("index", index);
   }
 
+  function forgetNote() {
+    if (note) say("");
+    note = "";
+  }
+
   /** Step by hand, which ends the playing. */
   function stepBy(hand) {
+    forgetNote();
     play(false);
     step(hand);
   }
@@ -159,6 +166,7 @@ function put(model, el) {
   }
 
   function ask(trait, value) {
+    forgetNote();
     choose(model, trait, value);
     showChoices();
   }
@@ -173,7 +181,10 @@ function put(model, el) {
   part.smoothing.onchange = () => ask("smoothing_arcmin", +part.smoothing.value);
   part.noise.onchange = () => ask("n_gal_arcmin2", +part.noise.value);
   part.colours.onchange = () => choose(model, "colours", part.colours.value);
-  part.against.onchange = () => choose(model, "against", part.against.value);
+  part.against.onchange = () => {
+    forgetNote();
+    choose(model, "against", part.against.value);
+  };
   part.view.onchange = () => choose(model, "view", part.view.value);
   part.all.onchange = () => choose(model, "all_sets", part.all.checked);
   part.low.onchange = part.high.onchange = chooseLimits;
@@ -211,7 +222,6 @@ function put(model, el) {
   showAll();
   maps.showWindow();
   large.show();
-  if (about.note) say(about.note);
   const resized = new ResizeObserver(resize);
   resized.observe(part.space);
   resized.observe(part.scale.bar);

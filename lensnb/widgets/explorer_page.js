@@ -22,7 +22,7 @@ const STYLE = `
   display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 10px 22px;
 }
 .lensnb-explorer .maps { width: calc(2 * var(--map) + 12px); min-width: 0; }
-.lensnb-explorer .maps.alone { width: max(var(--map), 26em); }
+.lensnb-explorer .maps.alone { width: max(var(--map), 31em); }
 .lensnb-explorer .pair { display: flex; gap: 12px; }
 .lensnb-explorer .pair > div { width: var(--map); min-width: 0; }
 .lensnb-explorer .name {
@@ -98,7 +98,8 @@ const STYLE = `
   .lensnb-explorer .controls {
     display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr);
   }
-  .lensnb-explorer .controls .row > * { flex: 1 1 0; }
+  .lensnb-explorer .controls .row > * { flex: 1 1 auto; }
+  .lensnb-explorer .controls .row > select { flex: 1 1 0; }
   .lensnb-explorer:not(.large) .enlarge { display: none; }
 }
 `;
