@@ -24,7 +24,7 @@ const STYLE = `
 .lensnb-quiz .answers { display: flex; flex-wrap: wrap; gap: 8px; }
 .lensnb-quiz .answers button { flex: 1 1 auto; min-height: calc(36px * var(--size)); }
 .lensnb-quiz .said { min-height: 3em; font-weight: 600; padding: 8px 0 4px; }
-.lensnb-quiz .score { min-height: 3em; }
+.lensnb-quiz .score { min-height: 3em; font-size: calc(15px * var(--size)); }
 .lensnb-quiz table { border-collapse: collapse; margin: 8px 0 0; max-width: 100%; }
 .lensnb-quiz caption {
   text-align: left; color: var(--soft); font-size: var(--small); caption-side: bottom;
