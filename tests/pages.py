@@ -94,7 +94,13 @@ class Model {
     this.gathered = null;
     if (next) this.dispatch(next);
   }
-  receive({ method, state }, message) {
+  receive({ method, state, content, buffers }, message) {
+    if (method === "custom") {
+      for (const callback of [...(this.heard.get("msg:custom") ?? [])])
+        callback(content, decoded(buffers));
+      return;
+    }
+    const changed = []; // all values are there before the first change is told
     for (const [name, value] of Object.entries(decoded(state))) {
       if (method === "echo_update" && name in this.echoes) {
         if (this.echoes[name] !== message) continue;
@@ -102,8 +108,20 @@ class Model {
         if (this.gathered && name in this.gathered) continue;
       }
       const same = JSON.stringify(this.state[name]) === JSON.stringify(value);
-      if (!same || (value !== null && typeof value === "object")) this.put(name, value);
+      // An object may hold bytes, which its text does not show.
+      const holdsBytes = value?.constructor === Object;
+      if (!same || holdsBytes) changed.push(name);
+      this.state[name] = value;
     }
+    for (const name of changed) this.put(name, this.state[name]);
+  }
+  /** A message that is no trait, with its buffers; the answers are messages or traits. */
+  async send(content, callbacks, buffers = []) {
+    const bytes = (one) => [...new Uint8Array(one.buffer ?? one)];
+    const message = ++this.sent;
+    for (const one of await window.kernel_message(content, buffers.map(bytes)))
+      this.receive(one, message);
+    this.answered = message;
   }
   read() {
     this.busy = false;
@@ -206,6 +224,10 @@ class Comm:
         self.hear = callback
 
     def send(self, data=None, metadata=None, buffers=None) -> None:
+        if data["method"] == "custom":
+            sent = encoded(list(buffers or []))
+            self.said.append({"method": "custom", "content": data["content"], "buffers": sent})
+            return
         state = data.get("state", {})
         _put_buffers(state, data.get("buffer_paths", []), buffers or [])
         self.said.append({"method": data["method"], "state": encoded(state)})
@@ -236,6 +258,7 @@ class Shown:
             css = (THEMES / f"theme-{theme}-extension" / "index.css").read_text(encoding="utf-8")
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.expose_function("kernel", self._heard)
+        page.expose_function("kernel_message", self._told)
         light = str(theme != "dark").lower()
         page.set_content(PAGE.replace("CSS", css).replace("LIGHT", light))
         page.add_script_tag(content=STAND_IN)
@@ -257,6 +280,12 @@ class Shown:
         """A message of the page, as the kernel handles it, and what the widget says to it."""
         data = {"method": "update", "state": changes, "buffer_paths": []}
         self.comm.hear({"content": {"data": data}, "buffers": []})
+        return self.comm.taken()
+
+    def _told(self, content: dict, buffers: list[list[int]]) -> list[dict]:
+        """A message of the page that is no trait, and what the widget says to it."""
+        data = {"method": "custom", "content": content}
+        self.comm.hear({"content": {"data": data}, "buffers": [bytes(one) for one in buffers]})
         return self.comm.taken()
 
     # ------------------------------------------------------------ what one does

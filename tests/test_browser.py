@@ -4,6 +4,7 @@ What can be seen without Jupyter is tested on bare pages, in ``test_page_*.py``.
 is no Chromium or no playwright. Set CHROMIUM to use a browser from elsewhere.
 """
 
+import io
 import json
 import os
 import secrets
@@ -174,8 +175,24 @@ def takes_an_answer(page, selector: str) -> None:
     assert page.locator(f"{selector} .said").inner_text().split(":")[0] in ("Right", "Wrong")
 
 
+def steps_saves_and_takes_a_file(page, selector: str) -> None:
+    """Keys; and what goes through the kernel as messages: a figure comes, a file goes."""
+    widget = page.locator(selector)
+    with page.expect_download() as figure:
+        widget.get_by_role("button", name="Save", exact=True).click()
+    assert Path(figure.value.path()).read_bytes().startswith(b"\x89PNG")
+    if widget.get_by_label("Maps on the right").count() == 0:  # the file is not there yet
+        maps = io.BytesIO()
+        np.save(maps, np.random.default_rng(0).normal(0, 0.01, (40, 32, 32)))
+        file = {"name": "mine.npy", "mimeType": "", "buffer": maps.getvalue()}
+        widget.locator("input[type=file][multiple]").set_input_files(file)
+        expect(widget.locator(".status")).to_contain_text("mine: 40 maps")
+        widget.get_by_label("Maps on the right").select_option("a flow")
+    moves_by_key_and_comes_back(page, selector, "Map")
+
+
 USED = {
-    "explorer": lambda page, at: moves_by_key_and_comes_back(page, at, "Map"),
+    "explorer": steps_saves_and_takes_a_file,
     "quiz": takes_an_answer,
     "diffuse": lambda page, at: moves_by_key_and_comes_back(page, at, "Noise level"),
     "inspector": answers_a_choice_and_comes_back,

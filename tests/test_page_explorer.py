@@ -1,5 +1,8 @@
 """The explorer on a bare page: it draws, follows keys and mouse, and asks Python only for what it needs."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +14,7 @@ from playwright.sync_api import expect
 
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.widgets import explore
+from lensnb.widgets.explorer import STATISTICS
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +39,7 @@ def sets():
     return {
         "truth": truth,
         "a flow": field.sample(30, seeded(1)),
-        "a diffusion model": truth[:20] * 1.1,
+        "a diffusion model": truth * 1.1,  # map k of it belongs to the true map k
     }
 
 
@@ -44,7 +48,8 @@ def explorer(show, sets):
     """explorer(…) → the explorer of these sets on a page; its slider has the focus."""
 
     def explorer(**options):
-        shown = show(explore(sets, 5.0, n_gal_arcmin2=(0, 30)), "explorer", **options)
+        widget = explore(sets, 5.0, list(STATISTICS), n_gal_arcmin2=(0, 30))
+        shown = show(widget, "explorer", **options)
         shown.root.get_by_role("slider", name="Map").focus()
         return shown
 
@@ -241,13 +246,18 @@ def test_maps_blink(explorer):
     assert maps(shown) == first
 
 
-def test_maps_are_subtracted(explorer):
+def test_maps_that_belong_together_are_subtracted_on_a_scale_of_their_own(explorer):
     shown = explorer()
+    assert shown.widget._about["pairs"] == ["a diffusion model"]
+    apart_bar = shown.root.get_by_label("Colour scale of the difference")
+    shown.root.get_by_label("Maps on the right").select_option("a diffusion model")
+    assert apart_bar.count() == 0 or not apart_bar.is_visible()
     first, notes = maps(shown), shown.root.locator(".map + .note")
     canvas = shown.root.locator(".map canvas").last
     shown.root.get_by_label("View").select_option("difference")
     apart = maps(shown)
     assert apart[0] == first[0] and apart[1] != first[1]
+    assert apart_bar.is_visible()
     canvas.hover()
     expect(notes.last).to_contain_text("Δκ = ")
     difference, true = map(number, reversed(notes.all_inner_texts()))
@@ -257,6 +267,88 @@ def test_maps_are_subtracted(explorer):
     other = number(notes.last.inner_text())
     most = max(abs(other), abs(true), abs(difference))
     assert abs(other - true - difference) < 0.015 * most  # three digits each
+    # maps that a flow drew by itself have no difference from a true map
+    shown.root.get_by_label("View").select_option("difference")
+    shown.root.get_by_label("Maps on the right").select_option("a flow")
+    assert maps(shown)[1] not in (apart[1], first[1]) and not apart_bar.is_visible()
+    assert shown.root.get_by_label("View").input_value() == "side by side"
+
+
+def test_one_set_all_sets_and_playing(explorer):
+    shown = explorer(clock=True)
+    shown.freeze()
+    left, right = shown.root.locator(".map canvas").all()
+    first, drawn = maps(shown), plot(shown)
+    shown.root.get_by_label("View").select_option("one set")
+    assert not left.is_visible() and right.is_visible() and maps(shown)[1] == first[1]
+    assert "truth" not in shown.root.locator(".legend").inner_text()
+    shown.root.get_by_label("View").select_option("side by side")
+    assert plot(shown) == drawn
+    shown.root.get_by_label("all in the plot").check()
+    legend = shown.root.locator(".legend").inner_text()
+    assert all(name in legend for name in ("truth", "a flow", "a diffusion model"))
+    assert shown.root.locator(".plot path.mean").count() == 4  # two sets in two panels
+    shown.root.get_by_label("all in the plot").uncheck()
+    assert plot(shown) == drawn
+    shown.click(shown.root.get_by_role("button", name="Play"))
+    shown.pass_time(600)
+    assert shown.root.get_by_text("map 2 of 40", exact=True).is_visible()
+    shown.root.get_by_role("slider", name="Map").focus()
+    shown.key("End")  # a step by hand ends the playing
+    shown.pass_time(2000)
+    assert shown.root.get_by_text("map 40 of 40", exact=True).is_visible()
+    shown.click(shown.root.get_by_role("button", name="Play"))
+    shown.pass_time(600)
+    assert shown.root.get_by_text("map 1 of 40", exact=True).is_visible()  # from the start again
+
+
+def test_what_is_shown_is_saved(explorer, tmp_path):
+    shown = explorer()
+    shown.root.get_by_label("What to save").select_option("figure, SVG")
+    with shown.page.expect_download() as found:
+        shown.root.get_by_role("button", name="Save", exact=True).click()
+    assert found.value.suggested_filename == "explorer.svg"
+    assert "<svg" in Path(found.value.path()).read_text(encoding="utf-8")
+
+
+def test_a_file_that_is_chosen_is_one_set_more(explorer, sets, tmp_path):
+    shown = explorer()
+    file, wrong = tmp_path / "mine.npy", tmp_path / "wrong.npy"
+    np.save(file, 0.5 * sets["truth"].numpy())
+    np.save(wrong, np.zeros((4, 32)))
+    chooser = shown.root.locator("input[type=file][multiple]")
+    chooser.set_input_files(wrong)
+    status = shown.root.locator(".status")
+    expect(status).to_contain_text("wrong.npy")  # in the words of the reader
+    assert len(shown.widget._about["sets"]) == 3
+    chooser.set_input_files(file)
+    expect(status).to_contain_text("mine: 40 maps; the file does not say how large its field is")
+    assert shown.root.get_by_label("Maps on the right").input_value() == "mine"
+    assert shown.widget.against == "mine" and len(set(maps(shown))) == 2
+    shown.root.get_by_label("Statistic").select_option("pdf")
+    shown.idle()
+    assert "mine" in shown.root.locator(".legend").inner_text()
+    assert shown.root.count() == 1  # drawn anew, and once
+    shown.close()
+
+
+DROP = """(selector) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array([1, 2, 3])], "other.npy"));
+  const told = { dataTransfer: data, bubbles: true, cancelable: true };
+  const root = document.querySelector(selector);
+  root.dispatchEvent(new DragEvent("dragover", told));
+  const aimed = root.classList.contains("aimed");
+  root.dispatchEvent(new DragEvent("drop", told));
+  return aimed;
+}"""
+
+
+def test_a_file_that_is_dropped_is_read_and_refused_in_words(explorer):
+    shown = explorer()
+    assert shown.page.evaluate(DROP, shown.selector)
+    expect(shown.root.locator(".status")).to_contain_text("other.npy")
+    assert len(shown.widget._about["sets"]) == 3
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "none"])
@@ -306,9 +398,9 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(explorer):
     moved = int(shown.root.locator("output").inner_text().split()[1])
     assert moved > 2
     shown.heard("index", moved - 1)  # when the stepping pauses
-    shown.root.get_by_label("View").select_option("difference")
+    shown.root.get_by_label("View").select_option("blinking")
     shown.idle()
-    assert shown.widget.view == "difference"
+    assert shown.widget.view == "blinking"
     shown.widget.index, shown.widget.statistic, shown.widget.colours = 4, "minima", "grey"
     shown.tell()
     assert shown.root.get_by_text("map 5 of 40", exact=True).is_visible()
@@ -320,7 +412,7 @@ def test_python_sees_what_is_chosen_and_its_changes_are_drawn(explorer):
 def test_no_control_gives_its_keys_away_and_a_widget_that_left_hears_nothing(explorer):
     """JupyterLab takes keys for commands on the cell where a control does not say that it wants them."""
     shown = explorer()
-    controls = shown.root.locator("select, input, button").all()
+    controls = shown.root.locator("select, input:not([type=file]), button").all()
     assert len(controls) > 12
     for control in controls:
         assert control.get_attribute("data-lm-suppress-shortcuts") == "true"

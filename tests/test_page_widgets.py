@@ -1,6 +1,7 @@
 """Quiz, noise scrubber, inspector, walk and training on a bare page: keys, mouse, colours, narrow windows, Python's answers."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,10 +97,30 @@ def test_the_quiz_asks_counts_and_ends(quiz, tmp_path):
     assert said.inner_text().startswith("Right: the ")
     shown.key("Enter")
     shown.key("ArrowLeft" if sides[3] else "ArrowRight")  # wrong
-    assert follow.is_disabled()
+    assert not follow.is_visible()
     score = [row.inner_text().split("\t") for row in root.locator("tbody tr").all()]
     assert [row[0].strip() for row in score] == ["a flow", "a diffusion model", "all"]
-    assert score[-1][1:] == ["2 of 4", "50 % ± 19 %", "0.69"]
+    assert score[-1][1:] == ["2 of 4", "50 % ± 19 %", "69 %"]
+    in_words = root.locator(".score").inner_text()
+    assert in_words == "2 of 4 right (50 % ± 19 %). A guesser does as well in 69 % of cases."
+    shown.click(root.get_by_role("button", name="Start again"))
+    assert root.get_by_text("Question 1 of 4").is_visible()
+    assert shown.pictures(".map canvas") == first and not root.locator("table").is_visible()
+
+
+def test_who_made_a_map_is_said_at_the_end(quiz):
+    shown = quiz()
+    names = ("a flow", "a diffusion model")
+    for question in shown.widget.questions:
+        assert not any(name in shown.root.inner_text() for name in names)
+        shown.root.evaluate("node => node.focus()")
+        shown.key("ArrowRight" if question["side"] else "ArrowLeft")
+        if question is not shown.widget.questions[-1]:
+            assert not any(name in shown.root.inner_text() for name in names)
+            shown.key("Enter")
+    assert all(name in shown.root.locator("table").inner_text() for name in names)
+    assert shown.root.locator(".said").inner_text().startswith("Right: the ")
+    assert "does as well in 6.3 % of cases" in shown.root.locator(".score").inner_text()
 
 
 def test_python_counts_as_the_page_does_and_can_begin_anew(quiz):
@@ -333,7 +354,7 @@ def test_another_statistic_and_another_number_of_maps_ask_the_kernel(inspector):
     assert shown.root.get_attribute("aria-busy") == "false"
     assert status.inner_text().startswith("pdf") and all(a != b for a, b in zip(pdf, first))
     # of the statistic, not of the whole report
-    reasons = shown.root.locator(".reasons").first.inner_text()
+    reasons = shown.root.locator(".reasons ul").first.inner_text()
     assert ", expected " in reasons and reasons.endswith(".")
     sizes.select_option("64")
     shown.idle()
@@ -358,7 +379,28 @@ def test_the_elements_of_a_matrix_are_read_by_key_and_mouse(inspector):
     bins = shown.root.locator(MATRICES).first.evaluate("canvas => canvas.width")
     expect(said).to_have_text(re.compile(f"Bins {bins} and 1 "))
     assert "null (true maps) " in said.inner_text()
+    assert "Select a cell" in shown.root.locator(".hint").inner_text()
+    # what the pointer passed is forgotten, what was clicked stays
+    shown.page.mouse.move(1, 1)
+    expect(said).to_have_text(re.compile("Bins 3 and 1 "))
+    shown.click(shown.root.locator(MATRICES).nth(1), position={"x": 2, "y": 2})
+    shown.page.mouse.move(1, 1)
+    expect(said).to_have_text(re.compile(f"Bins {bins} and 1 "))
     shown.close()
+
+
+def test_tables_and_figure_of_the_report_are_saved(inspector):
+    shown = inspector()
+    found = {}
+    for label in ("numbers on view, CSV", "report, LaTeX"):
+        shown.root.get_by_label("What to save").select_option(label)
+        with shown.page.expect_download() as download:
+            shown.root.get_by_role("button", name="Save", exact=True).click()
+        text = Path(download.value.path()).read_text(encoding="utf-8")
+        found[download.value.suggested_filename] = text
+    assert list(found) == ["power.csv", "report.tex"]
+    assert found["power.csv"].startswith("set,maps,bin,") and "a flow,200,1," in found["power.csv"]
+    assert "toprule" in found["report.tex"]
 
 
 @themes

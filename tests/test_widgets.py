@@ -45,7 +45,7 @@ def maps() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def explorer(maps) -> Explorer:
-    return widgets.explore(maps, 5.0, n_gal_arcmin2=(0, 30))
+    return widgets.explore(maps, 5.0, list(STATISTICS), n_gal_arcmin2=(0, 30))
 
 
 def received(sent: dict) -> np.ndarray:
@@ -186,7 +186,8 @@ def test_only_what_is_offered_can_be_chosen(explorer):
             setattr(explorer, trait, value)
     assert explorer.statistic == "power" and explorer.index == 0
     with pytest.raises(
-        traitlets.TraitError, match="statistic must be one of power, pdf, .*; found 'spectrum'"
+        traitlets.TraitError,
+        match="statistic must be one of power, bispectrum, .*; found 'spectrum'",
     ):
         explorer.statistic = "spectrum"
 
@@ -201,6 +202,113 @@ def test_what_cannot_be_measured_is_said_in_the_widget(explorer, monkeypatch):
     monkeypatch.undo()
     explorer.statistic = "power"
     assert "problem" not in explorer._plot
+
+
+def test_it_opens_on_what_differs_and_on_a_trained_model(maps):
+    """A Gaussian field has another PDF; a flow that is the truth but for its peaks has other peaks."""
+    peaks = maps["truth"].clone()
+    bright = torch.zeros(16, 16)
+    bright[2::5, 2::5] = 1.0  # nine more peaks in every map, as high as its standard deviation
+    sets = {"truth": maps["truth"], "lognormal": maps["truth"] * 1.1, "my flow": peaks}
+    sets["my flow"] = (
+        peaks + peaks.std() * bright * torch.tensor([1.0, -1.0]).repeat(6)[:, None, None]
+    )
+    for others, name in ((maps, "flow"), (sets, "my flow")):
+        explorer = widgets.explore(others, 5.0)
+        assert explorer.against == name
+        found, truth = explorer._explored, explorer._explored.truth
+        apart = {}
+        for key in ("pdf", "peaks"):
+            v = found.measure(key, explorer._setting)[1]
+            std = v[truth].std(0, ddof=1)
+            shift = np.abs(v[name].mean(0) - v[truth].mean(0))
+            apart[key] = (shift[std > 0] / std[std > 0]).mean()
+        assert explorer.statistic == max(apart, key=apart.get)
+
+
+def test_maps_that_belong_together_are_found_and_can_be_named(maps):
+    """Estimates of the true maps are pairs, other maps are not; 3 % of noise changes nothing."""
+    truth = maps["truth"]
+    noise = 0.03 * truth.std() * torch.randn(truth.shape, generator=seeded(5))
+    sets = {
+        "truth": truth,
+        "smoothed": smooth(truth, 20.0, 5.0),
+        "noisy": truth + noise,
+        "turned": truth.flip(0),
+        "few": truth[:5],
+    }
+    explorer = widgets.explore(sets, 5.0)
+    assert explorer._about["pairs"] == ["smoothed", "noisy"]
+    apart = (truth - sets["smoothed"]).abs().flatten().quantile(0.995)
+    assert explorer._maps["apart"]["smoothed"] == pytest.approx(float(apart))
+    assert widgets.explore(sets, 5.0, pairs=["turned"])._about["pairs"] == ["turned"]
+    for pairs, words in ((["flow"], "found 'flow'"), (["few"], "'few' has 5")):
+        with pytest.raises(ValueError, match=words):
+            widgets.explore(sets, 5.0, pairs=pairs)
+    explorer.against, explorer.view = "turned", "difference"
+    assert len(explorer.figure().axes) == 5  # two maps with one scale, and two panels
+    explorer.against = "smoothed"
+    assert len(explorer.figure().axes) == 6  # the difference has its own scale
+    explorer.view, explorer.all_sets = "one set", True
+    assert len(explorer.figure().axes) == 4
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_every_statistic_is_measured_and_drawn(statistic):
+    field = GaussianField.from_power(MapGrid(32, 5.0), lambda ell: 1e-6 / ell**1.5)
+    truth = LognormalField.from_correlation(field.variance, 0.03).sample(20, seeded(0))
+    explorer = widgets.explore({"truth": truth, "flow": field.sample(20, seeded(1))}, 5.0)
+    explorer.statistic = statistic
+    assert "problem" not in explorer._plot and explorer._plot["statistic"] == statistic
+    sent = np.frombuffer(explorer._plot["vectors"]["flow"], "<f4")
+    assert len(sent) == 20 * len(explorer._plot["x"])
+    assert len(explorer._plot["entries"]) in (0, len(explorer._plot["x"]))
+
+
+# ---------------------------------------------------------------- files of the reader
+
+
+def test_a_file_is_one_set_more_in_every_format(maps, tmp_path):
+    from lensnb.readers import save_zarr
+
+    explorer = widgets.explore({"truth": MapSet(maps["truth"].numpy(), 5.0, 1.0)}, 5.0)
+    assert explorer._alone
+    fine = maps["flow"].repeat_interleave(2, 1).repeat_interleave(2, 2)
+    np.save(tmp_path / "fine.npy", fine.numpy())
+    MapSet(maps["flow"].numpy(), 5.0).save(tmp_path / "mine.npz")
+    save_zarr(MapSet(maps["flow"].numpy(), 5.0), tmp_path / "mine.zarr")
+    for name, known in (("fine.npy", "fine"), ("mine.npz", "mine"), ("mine.zarr", "mine (2)")):
+        explorer.open_file(tmp_path / name)
+        assert explorer.against == known and not explorer._alone
+        assert list(explorer._maps["sets"])[-1] == known
+        assert np.abs(received(explorer._maps["sets"][known]) - maps["flow"].numpy()).max() < 1e-5
+        assert known in explorer._plot["vectors"]
+        averaged = "averaged from 32 to 16 pixels" in explorer._about["note"]
+        assert averaged == (known == "fine")
+    MapSet(maps["flow"].numpy(), 3.0).save(tmp_path / "other field.npz")
+    MapSet(maps["flow"].numpy(), 5.0, 2.0).save(tmp_path / "other redshift.npz")
+    for name, words in (("other field", "side_deg"), ("other redshift", "z_source = 1")):
+        with pytest.raises(ValueError, match=words):
+            explorer.open_file(tmp_path / f"{name}.npz")
+    assert len(explorer._about["sets"]) == 4 and explorer.against == "mine (2)"
+
+
+def test_pieces_of_a_file_are_put_together_and_none_leaves_the_folder(maps, tmp_path):
+    explorer, told = widgets.explore(maps, 5.0), []
+    explorer.send = lambda content, buffers=None: told.append(content)
+    np.save(tmp_path / "mine.npy", maps["flow"].numpy())
+    whole = (tmp_path / "mine.npy").read_bytes()
+    for start in range(0, len(whole), 1000):
+        explorer._hear(explorer, {"piece": "mine.npy"}, [whole[start : start + 1000]])
+    explorer._hear(explorer, {"arrived": True}, [])
+    assert told == [] and explorer.against == "mine"
+    assert explorer._inbox.paths() == []
+    for name in ("../mine.npy", "/mine.npy", "a/../../b", ""):
+        explorer._hear(explorer, {"piece": name}, [b"1"])
+        explorer._hear(explorer, {"arrived": True}, [])
+        assert "cannot be called" in told.pop()["said"] and told == []
+    explorer._hear(explorer, {"save": "the moon"}, [])
+    assert "nothing to save" in told.pop()["said"]
 
 
 def test_some_statistics_in_an_order_of_ones_own(maps):
@@ -244,8 +352,8 @@ WITH_NAN = M.clone()
 WITH_NAN[2, 3, 3] = math.nan
 BAD = {
     "unknown statistic": (
-        [{"a": M, "b": M}, 5.0, ["power", "bispectrum"]],
-        "choose from are power.*found 'bispectrum'",
+        [{"a": M, "b": M}, 5.0, ["power", "trispectrum"]],
+        "choose from are power.*found 'trispectrum'",
     ),
     "no statistic": ([{"a": M, "b": M}, 5.0, []], "found none"),
     "other pixels": (
@@ -613,6 +721,24 @@ def test_fewer_maps_have_larger_errors_and_are_kept(report):
     inspector.maps = 0
     inspector.maps = 30
     assert inspector._found["power", 30] is before and inspector._shown == before[1]
+
+
+def test_all_generators_are_on_view_and_their_numbers_can_be_had(report):
+    inspector = widgets.inspect(report)
+    assert inspector.chosen == ["flow", "loud"]
+    rows = inspector.rows()
+    bins = len(inspector._shown["x"])
+    assert (
+        len(rows) == 4 * bins and rows[0]["set"] == "truth" and rows[0]["mean over truth"] is None
+    )
+    verdict = report.verdicts["loud"]["power"]
+    found = [row["mean over truth"] for row in rows if row["set"] == "loud"]
+    np.testing.assert_allclose(found, verdict.mean_ratio.value)
+    inspector.chosen = ["flow"]
+    assert {row["set"] for row in inspector.rows()} == {"truth", "null (true maps)", "flow"}
+    for label, (name, make) in inspector.files().items():
+        if label.startswith(("numbers", "report")):
+            assert len(make()) > 100, name
 
 
 def test_a_statistic_that_changes_sign_is_a_shift(report):

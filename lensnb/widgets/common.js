@@ -9,22 +9,30 @@ const COMMON_STYLE = `
   --edge: color-mix(in srgb, var(--fg) 55%, transparent);
   --soft: color-mix(in srgb, var(--fg) 78%, var(--bg));
   --focus: var(--jp-brand-color1, Highlight);
+  --size: 1; --text: calc(13px * var(--size)); --small: calc(12px * var(--size));
+  --control: calc(28px * var(--size));
   container-type: inline-size; max-width: 1240px; color: var(--fg); padding: 4px;
-  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
+  font: var(--text)/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
   font-variant-numeric: tabular-nums;
 }
 body[data-jp-theme-light="false"] .lensnb-widget, body.vscode-dark .lensnb-widget,
 html[theme="dark"] .lensnb-widget { color-scheme: dark; }
 body[data-jp-theme-light="true"] .lensnb-widget,
 body.vscode-light .lensnb-widget { color-scheme: light; }
+/* Widgets that grow with the window, and have a button for larger letters. */
+.lensnb-widget.roomy { max-width: 1860px; }
+@media (min-width: 1700px) and (min-height: 900px) { .lensnb-widget.roomy { --size: 1.2; } }
+.lensnb-widget.large { --size: 1.45; }
+.lensnb-widget.roomy.large { --size: 1.45; }
 .lensnb-widget * { box-sizing: border-box; }
 .lensnb-widget p { margin: 0; }
 .lensnb-widget select, .lensnb-widget input[type=number], .lensnb-widget button {
   font: inherit; color: var(--fg); background: var(--bg);
   border: 1px solid var(--edge); border-radius: 3px;
-  height: 28px; padding: 0 6px; min-width: 0; margin: 0;
+  height: var(--control); padding: 0 calc(6px * var(--size)); min-width: 0; margin: 0;
 }
-.lensnb-widget button { cursor: pointer; padding: 0 9px; }
+.lensnb-widget button { cursor: pointer; padding: 0 calc(9px * var(--size)); }
+.lensnb-widget button[aria-pressed=true] { background: var(--fg); color: var(--bg); }
 .lensnb-widget button:disabled { opacity: 0.5; cursor: default; }
 .lensnb-widget button:hover, .lensnb-widget select:hover { border-color: var(--fg); }
 .lensnb-widget option { color: var(--fg); background: var(--bg); }
@@ -32,22 +40,27 @@ body.vscode-light .lensnb-widget { color-scheme: light; }
   display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: end; margin-bottom: 8px;
 }
 .lensnb-widget .controls > label {
-  display: flex; flex-direction: column; color: var(--soft); font-size: 12px;
+  display: flex; flex-direction: column; color: var(--soft); font-size: var(--small);
 }
-.lensnb-widget .controls select { font-size: 13px; max-width: 100%; }
+.lensnb-widget .controls select { font-size: var(--text); max-width: 100%; }
+.lensnb-widget .grouped { color: var(--soft); font-size: var(--small); }
+.lensnb-widget .row { display: flex; gap: 4px; font-size: var(--text); }
+.lensnb-widget.aimed { outline: 3px dashed var(--focus); outline-offset: -2px; }
 .lensnb-widget fieldset {
   border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 14px; min-width: 0;
 }
-.lensnb-widget legend { color: var(--soft); font-size: 12px; padding: 0; }
+.lensnb-widget legend { color: var(--soft); font-size: var(--small); padding: 0; }
 .lensnb-widget fieldset label {
-  display: inline-flex; gap: 6px; align-items: center; min-height: 28px; white-space: nowrap;
+  display: inline-flex; gap: 6px; align-items: center; min-height: var(--control);
+  white-space: nowrap;
 }
 .lensnb-widget input[type=checkbox] { margin: 0; accent-color: var(--focus); }
 .lensnb-widget input[type=range] {
-  flex: 1; min-width: 60px; height: 28px; margin: 0; accent-color: var(--focus);
+  flex: 1; min-width: 60px; height: var(--control); margin: 0; accent-color: var(--focus);
 }
 .lensnb-widget .swatch {
-  flex: none; width: 18px; height: 4px; border-radius: 2px; background: currentColor;
+  flex: none; width: calc(18px * var(--size)); height: calc(4px * var(--size)); border-radius: 2px;
+  background: currentColor;
 }
 .lensnb-widget canvas { image-rendering: pixelated; }
 .lensnb-widget.busy :is(canvas, svg) { opacity: 0.45; }
@@ -216,13 +229,22 @@ const CHART_STYLE = `
 `;
 let charts = 0;
 
+/** How much larger than usual letters and lines are. */
+const enlarged = (node) => parseFloat(getComputedStyle(node).getPropertyValue("--size")) || 1;
+
+/** Width and height of a picture in the units of its drawing, in which letters have 12 px. */
+function sizeOf(node) {
+  const times = enlarged(node);
+  return [node.clientWidth / times, node.clientHeight / times];
+}
+
 /**
  * One panel with its axes in an SVG, as large as the SVG is. `spec` has x_label, y_label, log_x,
  * log_y and the ends of both axes, x_ends and y_ends. `marks(across, up)` gives the SVG of what is
  * drawn inside the panel, which is clipped to it.
  */
 function chart(svg, spec, marks) {
-  const width = svg.clientWidth, height = svg.clientHeight;
+  const [width, height] = sizeOf(svg);
   if (!width) return;
   const { left, top } = CHART, end = width - CHART.right, foot = height - CHART.foot;
   const across = axis(...spec.x_ends, left, end, spec.log_x, width < 380 ? 4 : 6);
@@ -253,14 +275,14 @@ function chart(svg, spec, marks) {
   svg.innerHTML = out;
 }
 
-/** The ends of an axis that has bins at x, with a little room. */
-function ends(x, log) {
+/** The ends of an axis that has bins at x, with a little room: a share of their range. */
+function ends(x, log, share = 0.03) {
   const first = Math.min(...x), last = Math.max(...x);
   if (log) {
-    const factor = (last / first) ** 0.03;
+    const factor = (last / first) ** share;
     return [first / factor, last * factor];
   }
-  const room = 0.03 * (last - first);
+  const room = share * (last - first);
   return [first - room, last + room];
 }
 
@@ -340,6 +362,22 @@ function drawPixels(canvas, image, [row0, column0, side], colour) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
+/** Ticks of a colour scale, below its bar. */
+function drawScale(svg, [low, high]) {
+  const times = enlarged(svg), width = svg.clientWidth / times || 200;
+  const { ticks, at, factor } = axis(low, high, 0, width, false, Math.max(2, width / 55));
+  const text = ticks.map(({ value, label }) => {
+    const x = at(value);
+    let anchor = "middle";
+    if (x < 16) anchor = "start";
+    if (x > width - 16) anchor = "end";
+    const tick = `<path class="axis" d="M${x} 0v4"/>`;
+    return `${tick}<text x="${x}" y="15" text-anchor="${anchor}">${label}${factor}</text>`;
+  });
+  svg.setAttribute("viewBox", `0 0 ${width} 18`);
+  svg.innerHTML = text.join("");
+}
+
 /** Draw a colour table as a bar, on a canvas of 256 × 1 pixels. */
 function drawBar(canvas, table) {
   const context = canvas.getContext("2d"), image = context.createImageData(256, 1);
@@ -372,6 +410,20 @@ const labelled = (text, control) => element("label", {}, text, control);
 
 function button(text, attributes = {}) {
   return element("button", { type: "button", ...attributes }, text);
+}
+
+/** A button that makes letters and lines larger, for a projector; the trait is `large`. */
+function largeButton(model, root, redraw) {
+  const title = "Larger letters and lines, for a projector";
+  const node = button("Large", { class: "enlarge", title });
+  const show = () => {
+    const on = model.get("large");
+    root.classList.toggle("large", on);
+    node.setAttribute("aria-pressed", on);
+    redraw();
+  };
+  node.onclick = () => choose(model, "large", !model.get("large"));
+  return { node, show };
 }
 
 /** A slider for whole numbers from 1. */

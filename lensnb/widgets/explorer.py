@@ -10,48 +10,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 import traitlets
-from torch import Tensor
 
-from .. import plot, stats
-from ..ensemble import Ensemble
-from ..maps import smooth
-from ..plot.style import blank_figure, typeset
-from ..ramps import SEQUENTIAL
-from ..shear import add_shape_noise
+from .. import plot
+from ..data import MapSet
+from ..data.statements import check_statements
+from ..ramps import SEQUENTIAL, ramp
+from .explored import (
+    STATISTICS,
+    Explored,
+    OnView,
+    Setting,
+    counts,
+    is_ratio,
+    relative,
+    trained_first,
+)
+from .explorer_figure import Shown, draw
+from .files import Inbox, Saving, open_like
 from .pictures import (
-    Chosen,
     Maps,
-    Pictured,
     axes_of,
-    colour_limits,
     colour_tables,
-    draw_colour_bar,
-    draw_map,
     field_side,
     float32,
+    pick,
     pick_all,
     quantise,
     script,
 )
 
-# What can be chosen: title, name in stats.suite, and the third of the vector of the Minkowski
-# functionals.
-STATISTICS = {
-    "power": ("Power spectrum", "power", None),
-    "pdf": ("PDF of κ", "pdf", None),
-    "peaks": ("Peak counts", "peaks", None),
-    "minima": ("Minima counts", "minima", None),
-    "V0": ("Minkowski V₀", "minkowski", 0),
-    "V1": ("Minkowski V₁", "minkowski", 1),
-    "V2": ("Minkowski V₂", "minkowski", 2),
-}
-_VIEWS = ["side by side", "blinking", "difference"]
-_MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcmin²]")
+__all__ = ["STATISTICS", "Explorer", "explore", "relative"]
+
+_VIEWS = ["side by side", "blinking", "difference", "one set"]
+_COMPUTED = ["statistic", "smoothing_arcmin", "n_gal_arcmin2"]
 
 
 def explore(
@@ -64,21 +59,27 @@ def explore(
     n_gal_arcmin2: Sequence[float] = (0, 10, 30, 50),
     sigma_e: float = 0.4,
     seed: int = 0,
+    pairs: Sequence[str] | None = None,
 ) -> Explorer:
     """Step through true and generated maps side by side, or through one set, with statistics.
 
-    Arrow keys, Home and End step. A double click zooms into both maps, and a drag moves them. Maps
-    stand side by side, blink, or are subtracted. The plot shows the mean and the scatter of one
-    map for the true and for the chosen maps, and the two maps on view. Bins are made from the true
-    maps after noise and smoothing. A single set is shown alone, relative to its own mean.
+    Arrow keys, Home and End step, and ▶ plays. A double click zooms into both maps, and a drag
+    moves them. Maps stand side by side, blink, are subtracted, or one set stands alone. The plot
+    shows the mean and the scatter of one map for the true and for the chosen maps, and the maps on
+    view; or the means of all sets. Bins are made from the true maps after noise and smoothing. A
+    single set is shown alone, relative to its own mean. A file of maps that is chosen or dropped
+    on the widget is one set more.
 
     Args:
         sets: name → κ-maps, a :class:`~lensnb.data.MapSet` or an array ``(maps, n, n)``; the first
             holds the true maps. Or one such set, with or without a name.
         side_deg: side of the field, degrees; not needed when one of the sets is a
             :class:`~lensnb.data.MapSet`.
-        statistics: which to offer, of ``power``, ``pdf``, ``peaks``, ``minima``, ``V0``, ``V1``,
-            ``V2``; all by default. The first is shown first.
+        statistics: which to offer, of ``power``, ``bispectrum``, ``pdf``, ``moments``, ``peaks``,
+            ``minima``, ``V0``, ``V1``, ``V2``, ``starlet peaks``, ``starlet l1``, ``scattering``;
+            the first is shown first. By default all; shown first is ``pdf`` or ``peaks``,
+            whichever differs more between the truth and the first set that is no Gaussian or
+            lognormal field.
         maps: how many maps of each set to use, spread evenly over it; by default 200, or fewer
             where these have more than 4 million pixels. 256 maps of 256² pixels are 34 MB a set.
         smoothing_arcmin: standard deviations of the Gaussian smoothing to offer, arcminutes; the
@@ -87,15 +88,19 @@ def explore(
             noise.
         sigma_e: intrinsic ellipticity dispersion of the shape noise, both components together.
         seed: of the shape noise.
+        pairs: names of the sets whose map k is about the same sky as the true map k, such as
+            estimates of it. Only these are subtracted. By default they are found by their
+            correlation with the true maps.
 
     Returns:
         A widget; make it the last value of a cell. Its traits ``statistic``, ``smoothing_arcmin``,
-        ``n_gal_arcmin2``, ``against``, ``index``, ``view``, ``window``, ``colours`` and ``limits``
-        can be read and set.
+        ``n_gal_arcmin2``, ``against``, ``index``, ``view``, ``window``, ``colours``, ``limits``,
+        ``all_sets`` and ``large`` can be read and set, and :meth:`Explorer.open_file` adds a file.
 
     Raises:
         ValueError: an unknown statistic; no set; a set of fewer than two maps, of several source
-            bins or with NaN; sets of different shapes or fields; no field size.
+            bins or with NaN; sets of different shapes or fields; no field size; pairs of sets that
+            have not as many maps as the truth.
     """
     if not isinstance(sets, Mapping):
         sets = {"maps": sets}
@@ -105,7 +110,21 @@ def explore(
         "n_gal_arcmin2": _offered_numbers("n_gal_arcmin2", n_gal_arcmin2),
     }
     side_deg = field_side(sets, side_deg)
-    return Explorer(pick_all(sets, maps), side_deg, offered, sigma_e, seed)
+    explored = Explored(pick_all(sets, maps), side_deg, sigma_e, seed, pairs)
+    first = offered["statistic"][0]
+    if statistics is None:
+        first = _first_statistic(explored, offered)
+    stated = {name: one for name, one in sets.items() if isinstance(one, MapSet)}
+    return Explorer(explored, offered, first, stated, maps)
+
+
+def _first_statistic(explored: Explored, offered: Mapping[str, list]) -> str:
+    """What an explorer opens on, where the user has not said it."""
+    if not explored.others:
+        return offered["statistic"][0]
+    setting = Setting(offered["smoothing_arcmin"][0], offered["n_gal_arcmin2"][0])
+    other = trained_first(explored.others)
+    return explored.most_different(offered["statistic"], other, setting)
 
 
 def _offered_statistics(statistics: str | Sequence[str] | None) -> list[str]:
@@ -128,47 +147,7 @@ def _offered_numbers(name: str, values: Sequence[float]) -> list[float]:
     return numbers
 
 
-# ---------------------------------------------------------------- relative to the truth
-
-
-def _is_ratio(truth: np.ndarray) -> bool:
-    """Whether a ratio to the mean of the true vectors ``(maps, bins)`` means something.
-
-    It does where this mean is nowhere negative.
-    """
-    return bool((truth.mean(0) >= 0).all())
-
-
-def relative(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scatter of vectors ``(maps, bins)`` as ratios to the mean of the true ones.
-
-    Where the true mean changes sign, they are shifts from it in units of the true scatter. Bins
-    that are always empty have NaN.
-
-    Returns:
-        Mean and standard deviation of one map, each of shape ``(bins,)``.
-    """
-    mean, std = truth.mean(0), truth.std(0, ddof=1)
-    if _is_ratio(truth):
-        origin, unit = 0.0, mean
-    else:
-        origin, unit = mean, std
-    unit = np.where(unit > 0, unit, np.nan)
-    return (vectors.mean(0) - origin) / unit, vectors.std(0, ddof=1) / unit
-
-
-@dataclass(frozen=True)
-class _OnView:
-    """Bins and labels of the statistic on view, as :class:`lensnb.stats.Statistic` has them."""
-
-    x: np.ndarray
-    x_label: str
-    y_label: str
-    log_x: bool
-    log_y: bool
-
-
-class Explorer(Pictured):
+class Explorer(Saving):
     """The widget that :func:`explore` makes.
 
     Attributes:
@@ -178,15 +157,22 @@ class Explorer(Pictured):
         against: name of the set that is compared with the truth; of a single set its own name.
         index: the map on view, from 0; a set with fewer maps starts again.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
-        view: ``"side by side"``; ``"blinking"``, true and other map in turn on the left; or
-            ``"difference"``, the other map minus the true one on the right, where the middle of
-            the colour scale is no difference.
+        view: ``"side by side"``; ``"blinking"``, true and other map in turn on the left;
+            ``"difference"``, the other map minus the true one on the right, with a scale of its
+            own; or ``"one set"``, the other map alone. A difference is shown of maps that belong
+            together, and otherwise they stand side by side.
         window: what both maps show: first row, first column and side, pixels.
         limits: κ at the ends of the colour scale; None: from the 0.5th to the 99.7th percentile of
             the true maps.
+        all_sets: whether the plot shows the means of all sets, not only of the maps on view.
+        large: whether letters and lines are larger, for a projector.
     """
 
-    _esm = script("common.js", "explorer.js")
+    _esm = script(
+        "common.js", "files.js", "explorer_page.js", "explorer_plot.js", "explorer_maps.js",
+        "explorer.js",
+    )  # fmt: skip
+    _stem = "explorer"
 
     statistic = traitlets.Unicode().tag(sync=True)
     smoothing_arcmin = traitlets.Float().tag(sync=True)
@@ -197,52 +183,71 @@ class Explorer(Pictured):
     view = traitlets.Enum(_VIEWS, _VIEWS[0]).tag(sync=True)
     window = traitlets.List(traitlets.Int()).tag(sync=True)
     limits = traitlets.List(traitlets.Float(), None, allow_none=True).tag(sync=True)
+    all_sets = traitlets.Bool(False).tag(sync=True)
+    large = traitlets.Bool(False).tag(sync=True)
 
-    _about = traitlets.Dict().tag(sync=True)  # what never changes
+    _about = traitlets.Dict().tag(sync=True)  # the sets, and what never changes
     _maps = traitlets.Dict().tag(sync=True)  # the maps after noise and smoothing
     _plot = traitlets.Dict().tag(sync=True)  # the statistic of every map
 
     def __init__(
         self,
-        chosen: Mapping[str, Chosen],
-        side_deg: float,
+        explored: Explored,
         offered: Mapping[str, list],
-        sigma_e: float,
-        seed: int,
+        first: str,
+        stated: Mapping[str, MapSet],
+        most: int | None,
     ):
-        self._kappa = {name: one.kappa for name, one in chosen.items()}
-        self._truth, *others = chosen
-        self._alone = not others
-        if self._alone:
-            others = [self._truth]  # compared with itself: nothing to choose from
-        self._n = chosen[self._truth].n
-        self._side_deg, self._sigma_e, self._seed = side_deg, sigma_e, seed
-        self._offered = {**offered, "against": others}
-        self._palette = plot.colours(others)
-        self._processed = None  # (smoothing, n_gal), maps by name, suite
-        self._vectors = {}  # (name in the suite, smoothing, n_gal) → vectors by set
-        first = {trait: values[0] for trait, values in self._offered.items()}
-        about = self._describe(chosen)
-        super().__init__(**first, window=[0, 0, self._n], _about=about)
+        self._explored, self._offered = explored, dict(offered)
+        self._stated, self._most = dict(stated), most  # for sets that come later
+        self._inbox = Inbox()
+        self._name_sets()
+        shown = {trait: values[0] for trait, values in self._offered.items()}
+        shown |= {"statistic": first, "against": trained_first(self._offered["against"])}
+        window = [0, 0, self._n]
+        super().__init__(**shown, window=window, _about=self._describe())
         self._update()
-        self.observe(self._update, ["statistic", "smoothing_arcmin", "n_gal_arcmin2"])
+        self.observe(self._update, _COMPUTED)
 
-    def _describe(self, chosen: Mapping[str, Chosen]) -> dict:
-        """What the browser has to know once."""
+    @property
+    def _n(self) -> int:
+        return self._explored.sets[self._explored.truth].n
+
+    @property
+    def _alone(self) -> bool:
+        return not self._explored.others
+
+    @property
+    def _setting(self) -> Setting:
+        return Setting(self.smoothing_arcmin, self.n_gal_arcmin2)
+
+    def _name_sets(self) -> None:
+        """What can be compared with the truth, and its colours."""
+        # A single set is compared with itself: nothing to choose from.
+        others = self._explored.others or [self._explored.truth]
+        self._offered["against"] = others
+        self._palette = plot.colours(others)
+
+    def _describe(self, note: str = "") -> dict:
+        """What the browser has to know once, or again when a set has come."""
         sets = []
-        for name, one in chosen.items():
+        for name, one in self._explored.sets.items():
             colour = self._palette.get(name)
             indices = one.indices.tolist()
             sets.append({"name": name, "total": one.total, "indices": indices, "colour": colour})
         return {
             "sets": sets,
+            "pairs": self._explored.pairs,
             "n": self._n,
-            "side_deg": self._side_deg,
-            "sigma_e": self._sigma_e,
+            "side_deg": self._explored.side_deg,
+            "sigma_e": self._explored.sigma_e,
             "statistics": [[key, STATISTICS[key][0]] for key in self._offered["statistic"]],
             "smoothing_arcmin": self._offered["smoothing_arcmin"],
             "n_gal_arcmin2": self._offered["n_gal_arcmin2"],
             "tables": colour_tables(),
+            "diverging": ramp("RdBu_r").tobytes(),
+            "save": list(self.files()),
+            "note": note,
         }
 
     @traitlets.validate("statistic", "smoothing_arcmin", "n_gal_arcmin2", "against")
@@ -255,7 +260,7 @@ class Explorer(Pictured):
 
     @traitlets.validate("index")
     def _check_index(self, proposal):
-        last = max(map(len, self._kappa.values())) - 1
+        last = max(counts(self._explored.sets).values()) - 1
         if not 0 <= proposal["value"] <= last:
             raise traitlets.TraitError(
                 f"index must lie between 0 and {last}, found {proposal['value']}"
@@ -284,55 +289,24 @@ class Explorer(Pictured):
 
     # ------------------------------------------------------------ compute
 
-    def _process(self) -> tuple[dict[str, Tensor], dict[str, stats.Statistic]]:
-        """The maps with shape noise and then smoothed, and the statistics with bins from them."""
-        key = self.smoothing_arcmin, self.n_gal_arcmin2
-        if self._processed is None or self._processed[0] != key:
-            draw = torch.Generator().manual_seed(self._seed)
-            noise = self._side_deg, self.n_gal_arcmin2, self._sigma_e, draw
-            maps = {}
-            for name, kappa in self._kappa.items():
-                if self.n_gal_arcmin2:
-                    kappa = add_shape_noise(kappa, *noise)
-                maps[name] = smooth(kappa, self.smoothing_arcmin, self._side_deg)
-            names = list(dict.fromkeys(name for _, name, _ in STATISTICS.values()))
-            suite = stats.suite(maps[self._truth], self._side_deg, names)
-            self._processed = key, maps, suite
-        return self._processed[1:]
-
-    def _measure(self) -> tuple[_OnView, dict[str, np.ndarray]]:
+    def _measure(self) -> tuple[OnView, dict[str, np.ndarray]]:
         """The statistic on view and its vectors by set, each ``(maps, bins)``."""
-        maps, suite = self._process()
-        _, name, third = STATISTICS[self.statistic]
-        statistic = suite[name]
-        key = name, self.smoothing_arcmin, self.n_gal_arcmin2
-        if key not in self._vectors:
-            self._vectors[key] = {of: statistic(kappa) for of, kappa in maps.items()}
-        vectors = self._vectors[key]
-        x, x_label, y_label = statistic.x, statistic.x_label, statistic.y_label
-        if third is not None:
-            bins = len(x) // len(_MINKOWSKI_LABELS)
-            part = slice(third * bins, (third + 1) * bins)
-            x, x_label, y_label = x[part], "threshold κ", _MINKOWSKI_LABELS[third]
-            vectors = {of: v[:, part] for of, v in vectors.items()}
-        return _OnView(x, x_label, y_label, statistic.log_x, statistic.log_y), vectors
-
-    def _default_limits(self) -> list[float]:
-        return colour_limits(self._process()[0][self._truth])
+        return self._explored.measure(self.statistic, self._setting)
 
     def _update(self, _change=None) -> None:
         """Send what changed: the maps where noise or smoothing did, and the statistic."""
         setting = {"smoothing_arcmin": self.smoothing_arcmin, "n_gal_arcmin2": self.n_gal_arcmin2}
         try:
             with self.hold_sync():
-                if {key: self._maps.get(key) for key in setting} != setting:
-                    sets = {name: quantise(kappa) for name, kappa in self._process()[0].items()}
-                    self._maps = {**setting, "limits": self._default_limits(), "sets": sets}
+                known = {key: self._maps.get(key) for key in setting}
+                if known != setting or list(self._maps["sets"]) != list(self._explored.sets):
+                    self._maps = setting | self._maps_to_send()
                 statistic, vectors = self._measure()
                 found = {
                     "statistic": self.statistic,
-                    "ratio": _is_ratio(vectors[self._truth]),
+                    "ratio": is_ratio(vectors[self._explored.truth]),
                     "vectors": {name: float32(v) for name, v in vectors.items()},
+                    "entries": list(statistic.entries),
                 }
                 self._plot = setting | found | axes_of(statistic)
         except ValueError as error:
@@ -342,62 +316,104 @@ class Explorer(Pictured):
             now = {"statistic": self.statistic, "problem": str(error)}
             self._plot = {**self._plot, **setting, **now}
 
+    def _maps_to_send(self) -> dict:
+        maps = self._explored.maps(self._setting)
+        return {
+            "limits": self._explored.limits(self._setting),
+            "apart": self._explored.difference_limits(self._setting),
+            "sets": {name: quantise(kappa) for name, kappa in maps.items()},
+        }
+
+    # ------------------------------------------------------------ one set more
+
+    def open_file(self, path, name: str | None = None) -> None:
+        """Add a file of maps as one set more, and compare it with the truth.
+
+        Its field must be that of the true maps, or not said. Maps of more pixels are averaged.
+
+        Args:
+            path: a file, a pattern or a list of files, as for :func:`lensnb.readers.open_maps`.
+            name: of the set; by default that of the file.
+
+        Raises:
+            FileNotFoundError, ImportError: as for :func:`lensnb.readers.open_maps`.
+            ValueError: the same; or the maps are of another sky, or fewer than two.
+        """
+        if name is None:
+            first = path[0] if isinstance(path, list | tuple) else path
+            name = Path(first).stem
+        name = self._free(str(name))
+        found, note = open_like(path, self._explored.side_deg, self._n)
+        check_statements({repr(of): one for of, one in {**self._stated, name: found}.items()})
+        chosen = pick(repr(name), found, self._most, self._n)
+        shown = f"{name}: {chosen.total} maps"
+        with self.hold_sync():
+            self._explored.add(name, chosen)
+            self._name_sets()
+            self._about = self._describe(f"{shown}; {note}." if note else f"{shown}.")
+            self.against = name
+            self._update()
+
+    def _free(self, name: str) -> str:
+        """The name of a set that is not taken yet."""
+        known, number, free = self._explored.sets, 1, name
+        while free in known:
+            number += 1
+            free = f"{name} ({number})"
+        return free
+
+    def _hear(self, widget, content: dict, buffers: list) -> None:
+        """Pieces of a file, the word that all of it is here, or what the page wants to save."""
+        try:
+            if "piece" in content:
+                self._inbox.take(content["piece"], bytes(buffers[0]))
+            elif "arrived" in content:
+                self._open_inbox()
+        except (OSError, ValueError, ImportError) as error:
+            self._inbox.empty()
+            self.say(str(error))
+        super()._hear(widget, content, buffers)
+
+    def _open_inbox(self) -> None:
+        try:
+            paths = self._inbox.paths()
+            if paths:  # or else a piece was refused, and the page knows
+                self.open_file(paths[0] if len(paths) == 1 else paths)
+        finally:
+            self._inbox.empty()
+
     # ------------------------------------------------------------ the still picture
 
+    def _shown_view(self) -> str:
+        """The view that is drawn: no pair is blinked or subtracted that is none."""
+        apart = self.view == "difference" and self.against not in self._explored.pairs
+        return _VIEWS[0] if self._alone or apart else self.view
+
     def figure(self) -> plot.Figure:
-        """What the widget shows now, whole maps side by side."""
-        figure = blank_figure(10.5, 3.6)
-        figure.suptitle(self._setting(), fontsize=11)
-        left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
-        self._draw_maps(left)
-        panels = right.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        self._draw_statistic(*panels)
-        right.align_ylabels(panels)
-        return figure
+        """What the widget shows now, whole maps."""
+        compared = self._pair()
+        if self.all_sets:
+            compared = self._colours(self._explored.sets)
+        shown = Shown(
+            self._explored, self._setting, self.statistic, self._pair(), compared,
+            self.index, self.limits, self.colours, self._shown_view() == "difference",
+        )  # fmt: skip
+        return draw(shown, self._in_words())
+
+    def _colours(self, names) -> dict[str, str]:
+        palette = {**self._palette, self._explored.truth: plot.TRUTH}
+        return {name: palette[name] for name in names}
 
     def _pair(self) -> dict[str, str]:
         """The names of the sets on view and their colours: two, or the only one."""
-        pair = {self._truth: plot.TRUTH}
-        if not self._alone:
-            pair[self.against] = self._palette[self.against]
-        return pair
+        names = [self._explored.truth, self.against]
+        if self._alone:
+            names = [self._explored.truth]
+        elif self._shown_view() == "one set":
+            names = [self.against]
+        return self._colours(names)
 
-    def _draw_maps(self, figure) -> None:
-        """The maps on view."""
-        axes = figure.subplots(1, len(self._pair()), squeeze=False)[0]
-        maps, _ = self._process()
-        limits = self._default_limits() if self.limits is None else self.limits
-        for ax, name in zip(axes, self._pair()):
-            count = len(maps[name])
-            shown = self.index % count
-            title = f"{name}, map {shown + 1} of {count}"
-            image = draw_map(ax, maps[name][shown], self._side_deg, limits, self.colours, title)
-        for ax in axes[1:]:
-            ax.set(ylabel="", yticklabels=[])
-        draw_colour_bar(figure, image, axes, aspect=45)
-
-    def _draw_statistic(self, above, below) -> None:
-        """Mean and scatter of the sets with the maps on view, and their ratio to the first set."""
-        statistic, vectors = self._measure()
-        truth = vectors[self._truth]
-        for name, colour in self._pair().items():
-            plot.band(above, statistic, Ensemble(vectors[name]), colour, name)
-            one = vectors[name][self.index % len(vectors[name])]
-            above.plot(statistic.x, one, color=colour, lw=0.9, ls="--")
-            mean, std = relative(vectors[name], truth)
-            below.fill_between(statistic.x, mean - std, mean + std, color=colour, alpha=0.18, lw=0)
-            below.plot(statistic.x, mean, color=colour, lw=1.6)
-        above.plot([], [], color="0.4", lw=0.9, ls="--", label="maps shown")
-        above.legend(frameon=False, fontsize=9)
-        above.set(ylabel=typeset(statistic.y_label), xlabel="")
-        if _is_ratio(truth):
-            below.set(ylabel="ratio", ylim=(0, 2))
-        else:
-            below.set(ylabel="shift / σ")
-        below.set(xlabel=typeset(statistic.x_label))
-        below.grid(alpha=0.25)
-
-    def _setting(self) -> str:
+    def _in_words(self) -> str:
         """The statistic and what was done to the maps, in a few words."""
         words = [STATISTICS[self.statistic][0]]
         if self.n_gal_arcmin2:
@@ -407,13 +423,14 @@ class Explorer(Pictured):
         return ", ".join(words)
 
     def __repr__(self) -> str:
-        sets = ", ".join(f"{name} ({len(kappa)} maps)" for name, kappa in self._kappa.items())
-        return f"Explorer: {sets}; {self._setting()}"
+        each = counts(self._explored.sets).items()
+        sets = ", ".join(f"{name} ({count} maps)" for name, count in each)
+        return f"Explorer: {sets}; {self._in_words()}"
 
     def alt(self) -> str:
         """One sentence that says what the picture shows."""
-        truth, *others = self._pair()
-        shown = f"A map of {truth}, and the statistic of this set"
+        first, *others = self._pair()
+        shown = f"A map of {first}, and the statistic of this set"
         if others:
-            shown = f"A map of {truth} beside one of {others[0]}, and the statistic of both sets"
-        return f"{shown}: {self._setting()}."
+            shown = f"A map of {first} beside one of {others[0]}, and the statistic of both sets"
+        return f"{shown}: {self._in_words()}."

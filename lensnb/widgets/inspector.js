@@ -2,22 +2,26 @@
 // Another statistic or number of maps asks the kernel; everything else is drawn from what is here.
 
 const STYLE = `
-.lensnb-inspector .status { flex: 1 1 5em; min-height: 28px; line-height: 28px; }
+.lensnb-inspector .status {
+  flex: 1 1 5em; min-height: var(--control); line-height: var(--control);
+}
 .lensnb-inspector .plots {
   display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 10px;
 }
 .lensnb-inspector .plots p { font-weight: 600; }
-.lensnb-inspector .plots svg { width: 100%; height: 250px; display: block; }
-.lensnb-inspector .key { color: var(--soft); font-size: 12px; margin: 2px 0 8px; }
-.lensnb-inspector .matrices {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(165px, 46%), 1fr));
-  gap: 8px 12px;
+.lensnb-inspector .plots svg {
+  width: 100%; height: clamp(calc(170px * var(--size)), 26vh, 380px); display: block;
+}
+.lensnb-inspector .key { color: var(--soft); font-size: var(--small); margin: 0 0 6px; }
+.lensnb-inspector .matrices { display: flex; flex-wrap: wrap; gap: 6px 12px; }
+.lensnb-inspector .matrices > div {
+  flex: 1 1 100px; min-width: 0; max-width: min(calc(50% - 6px), 20vh);
 }
 .lensnb-inspector .matrices p {
   font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
 }
 .lensnb-inspector .matrices p + p {
-  font-weight: normal; color: var(--soft); font-size: 12px; min-height: 1.5em;
+  font-weight: normal; color: var(--soft); font-size: var(--small); min-height: 1.5em;
 }
 .lensnb-inspector .matrix { position: relative; line-height: 0; }
 .lensnb-inspector canvas { width: 100%; aspect-ratio: 1; cursor: crosshair; }
@@ -26,20 +30,33 @@ const STYLE = `
   position: absolute; border: 1.5px solid #000; outline: 1.5px solid #fff; pointer-events: none;
 }
 .lensnb-inspector .scale {
-  display: flex; gap: 8px; align-items: center; font-size: 12px; color: var(--soft);
-  margin: 6px 0; flex-wrap: wrap;
+  display: flex; gap: 8px; align-items: center; font-size: var(--small); color: var(--soft);
+  margin: 4px 0 0; flex-wrap: wrap;
 }
 .lensnb-inspector .scale canvas {
-  width: 160px; height: 12px; aspect-ratio: auto; border: 1px solid var(--edge);
-  cursor: default;
+  width: 160px; height: calc(12px * var(--size)); aspect-ratio: auto; cursor: default;
+  border: 1px solid var(--edge);
 }
-.lensnb-inspector .element { min-height: 1.5em; margin: 4px 0 8px; }
-.lensnb-inspector .reasons { margin: 2px 0 8px; padding-left: 1.3em; }
-.lensnb-inspector .reasons li { margin: 1px 0; }
-.lensnb-inspector h4 { font-size: 13px; margin: 8px 0 0; }
-.lensnb-inspector summary { cursor: pointer; }
+.lensnb-inspector .element { min-height: 1.5em; margin: 2px 0 6px; }
+.lensnb-inspector .reasons {
+  display: grid; gap: 4px 18px; max-height: max(90px, 17vh); overflow: auto;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(225px * var(--size))), 1fr));
+  font-size: var(--small);
+  border-top: 1px solid var(--line); scrollbar-gutter: stable;
+}
+.lensnb-inspector .reasons:focus-visible { outline: 2px solid var(--focus); }
+.lensnb-inspector .reasons ul { margin: 0; padding-left: 1.2em; }
+.lensnb-inspector .reasons h4 {
+  display: flex; gap: 7px; align-items: center; font-size: var(--text); margin: 4px 0 0;
+}
+.lensnb-inspector summary { cursor: pointer; color: var(--soft); font-size: var(--small); }
 @container (max-width: 760px) {
   .lensnb-inspector .plots { grid-template-columns: minmax(0, 1fr); }
+  .lensnb-inspector .plots svg { height: 220px; }
+  .lensnb-inspector .reasons { max-height: none; }
+}
+@container (max-width: 560px) {
+  .lensnb-inspector:not(.large) .enlarge { display: none; }
 }
 `;
 
@@ -47,6 +64,8 @@ const TITLES = ["mean", "mean over truth", "scatter over truth"];
 const UNKNOWN = 0xffd0d0d0; // grey, as ABGR
 const ARROWS = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
 const AT_THE_EDGE = "Large triangles at the edge stand for points beyond it.";
+const SELECT =
+  "Select a cell by a click or with the arrow keys, to read that pair of bins in all matrices:";
 
 const numbers = (values) => values.map((v) => v ?? NaN);
 
@@ -74,11 +93,15 @@ function build(about, generators, colour) {
     low: element("span"),
     high: element("span"),
     label: element("span"),
+    hint: element("span", { class: "hint" }, SELECT),
     element: element("p", { class: "element", role: "status" }),
-    reasons: element("div"),
+    reasons: element("div", {
+      class: "reasons", role: "region", tabindex: 0, "aria-label": "What is off",
+    }),
   };
   const ticked = tickBoxes("Generators", generators.map((name) => [name, colour[name]]));
   part.boxes = ticked.boxes;
+  part.more = element("div", { class: "row" });
   const figures = part.plots.map((svg, k) => element("div", {}, part.titles[k], svg));
   part.space = element("div", { class: "plots" }, ...figures);
   part.root = frame(
@@ -88,17 +111,25 @@ function build(about, generators, colour) {
       labelled("Statistic", part.statistic),
       labelled("Maps of each set", part.maps),
       labelled("Matrices", part.matrix),
+      part.more,
       ticked.node,
       part.status,
     ),
     part.space,
     part.key,
     part.matrices,
-    element("div", { class: "scale" }, part.low, part.bar, part.high, part.label),
+    element("div", { class: "scale" }, part.low, part.bar, part.high, part.label, part.hint),
     part.element,
     part.reasons,
   );
+  part.root.classList.add("roomy");
   return part;
+}
+
+/** The smallest distance between neighbouring bins of the first part, pixels. */
+function spacing(x, parts) {
+  const [, start, stop] = parts[0], own = x.slice(start, stop);
+  return Math.min(40, ...own.slice(1).map((v, k) => Math.abs(v - own[k])));
 }
 
 /** The point of a bin with its error bar; a triangle at the edge where it lies beyond. */
@@ -116,7 +147,7 @@ function render({ model, el }) {
   const colour = {};
   for (const [name, given] of about.generators) colour[name] = inked(given);
   const part = build(about, generators, colour);
-  let place = [1, 0]; // row and column of the element of the matrices that is looked at
+  let selected = [1, 0]; // row and column of the cell of the matrices that is selected
 
   const shown = () => model.get("_shown"), chosen = () => model.get("chosen");
 
@@ -154,19 +185,21 @@ function render({ model, el }) {
     const values = chosen().flatMap((name) => numbers(s.sets[name][what].value));
     const [least, most] = centre ? [0.1, 1] : [0.2, 5];
     const y_ends = around(centre, [...values, ...low, ...high], least, most);
-    const spec = { ...s, log_y: false, y_label, x_ends: ends(s.x, s.log_x), y_ends };
+    const x_ends = ends(s.x, s.log_x, 0.06); // points stand beside their bins
+    const spec = { ...s, log_y: false, y_label, x_ends, y_ends };
     chart(svg, spec, (across, up) => {
       const x = s.x.map(across.at), middle = up.at(centre);
       const clamp = (v) => up.at(Math.max(up.low, Math.min(up.high, v)));
       let out = areas(x, low.map(clamp), high.map(clamp), s.parts, 0.2);
       const expected = `M${Math.min(...x)} ${middle}H${Math.max(...x)}`;
       out += `<path d="${expected}" style="stroke:var(--fg)" fill="none"/>`;
+      const rows = chosen().length * s.parts.length;
+      const apart = Math.min(4, (0.8 * spacing(x, s.parts)) / rows); // none covers another
       chosen().forEach((name, k) => {
         const value = numbers(s.sets[name][what].value);
         const error = numbers(s.sets[name][what].error);
-        const rows = chosen().length * s.parts.length;
         s.parts.forEach(([, start, stop], of) => {
-          const aside = (k * s.parts.length + of - (rows - 1) / 2) * 4;
+          const aside = (k * s.parts.length + of - (rows - 1) / 2) * apart;
           for (let i = start; i < stop; i++)
             if (Number.isFinite(value[i]))
               out += pointWithError(x[i] + aside, value[i], error[i], up, colour[name], of);
@@ -228,7 +261,7 @@ function render({ model, el }) {
   function drawMatrices() {
     const { table: bytes, limits, label } = about.matrices[model.get("matrix")];
     const table = new Uint32Array(copied(bytes)), last = shown().x.length - 1;
-    place = place.map((k) => Math.min(k, last));
+    selected = selected.map((k) => Math.min(k, last));
     const figures = listed().map((name, k) => drawMatrix(name, k, table, limits, label));
     part.matrices.replaceChildren(...figures);
     drawBar(part.bar, table);
@@ -236,7 +269,7 @@ function render({ model, el }) {
     part.high.textContent = limits[1];
     const grey = overTruth() ? "; grey: not known well enough in the truth" : "";
     part.label.textContent = label + grey;
-    look(place);
+    look(selected);
   }
 
   /** One matrix with its name, its slope and the mark of the element that is looked at. */
@@ -257,31 +290,38 @@ function render({ model, el }) {
       class: "matrix",
       tabindex: number ? -1 : 0,
       role: "img",
-      "aria-label": `${described} Arrow keys move through the elements.`,
+      "aria-label": `${described} Arrow keys select a cell.`,
     };
     const box = element("div", attributes, canvas, element("div", { class: "cell" }));
     box.dataset.lmSuppressShortcuts = "true";
     const inside = (k) => Math.max(0, Math.min(bins - 1, k));
-    box.onpointermove = (event) => {
+    const cellUnder = (event) => {
       const { left, bottom, width } = canvas.getBoundingClientRect(), side = width / bins;
       const row = Math.floor((bottom - event.clientY) / side);
       const column = Math.floor((event.clientX - left) / side);
-      look([inside(row), inside(column)]);
+      return [inside(row), inside(column)];
     };
+    box.onpointermove = (event) => look(cellUnder(event));
+    box.onpointerleave = () => look(selected);
+    box.onclick = (event) => select(cellUnder(event));
     box.onkeydown = (event) => {
       const move = ARROWS[event.key];
       if (!move) return;
       event.preventDefault();
       event.stopPropagation();
-      look(place.map((v, k) => inside(v + move[k])));
+      select(selected.map((v, k) => inside(v + move[k])));
     };
     return element("div", {}, element("p", { title: name }, name), element("p", {}, said), box);
   }
 
-  /** Say what the matrices have in one element. */
-  function look(to) {
-    place = to;
-    const s = shown(), bins = s.x.length, [row, column] = place, at = row * bins + column;
+  function select(to) {
+    selected = to;
+    look(to);
+  }
+
+  /** Say what the matrices have in one cell. */
+  function look([row, column]) {
+    const s = shown(), bins = s.x.length, at = row * bins + column;
     const percent = (k) => `${(100 * k) / bins}%`;
     const spot = {
       left: percent(column), bottom: percent(row), width: percent(1), height: percent(1),
@@ -306,20 +346,22 @@ function render({ model, el }) {
     const s = shown();
     const list = (sentences) => {
       const items = sentences.map((text) => element("li", {}, text));
-      return element("ul", { class: "reasons" }, ...items);
+      return element("ul", {}, ...items);
     };
-    const nodes = chosen().flatMap((name) => {
+    const nodes = chosen().map((name) => {
       const here = s.reasons[name], whole = about.whole[name];
-      const count = whole.length ? `${whole.length} numbers are off` : "nothing is off";
+      const many = whole.length === 1 ? "1 number is off" : `${whole.length} numbers are off`;
+      const count = whole.length ? many : "nothing is off";
       const sentences = whole.map((text) => text.replace(`${name}: `, ""));
       const summary = element("summary", {}, `the whole report: ${count}`);
       const passes =
         "Nothing is off: each number is as in the simulations, or the maps are too few to tell.";
-      return [
-        element("h4", {}, `${name}, ${s.statistic}`),
+      return element(
+        "div", {},
+        element("h4", {}, swatch(colour[name]), `${name}, ${s.statistic}`),
         here.length ? list(here) : element("p", {}, passes),
         element("details", {}, summary, list(sentences)),
-      ];
+      );
     });
     part.reasons.replaceChildren(...nodes);
   }
@@ -354,9 +396,17 @@ function render({ model, el }) {
   part.matrix.onchange = () => ask("matrix", part.matrix.value);
   const ticked = () => generators.filter((name) => part.boxes[name].checked);
   for (const name of generators) part.boxes[name].onchange = () => ask("chosen", ticked());
-  const heard = { "change:_shown": arrived, "change:chosen": arrived, "change:matrix": show };
+  const say = (text) => (part.status.textContent = text);
+  const large = largeButton(model, part.root, drawCurves);
+  const saving = saveControl(model, about.save);
+  part.more.replaceWith(...[saving, large.node].filter(Boolean));
+  const heard = {
+    "change:_shown": arrived, "change:chosen": arrived, "change:matrix": show,
+    "change:large": large.show, ...hearFiles(model, say),
+  };
   const end = live(model, el, part.root, heard, part.space, drawCurves);
   arrived();
+  large.show();
   return end;
 }
 

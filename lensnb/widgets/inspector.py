@@ -7,9 +7,13 @@ kept, so that a choice made before is shown at once. The function to call is :fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 
 import numpy as np
 import traitlets
@@ -24,7 +28,8 @@ from ..compare.verdict import judge_joint
 from ..ensemble import Ensemble
 from ..plot.style import blank_figure, typeset
 from ..ramps import ramp
-from .pictures import Pictured, axes_of, float32, script
+from .files import Saving
+from .pictures import axes_of, float32, script
 
 # What the matrices can show: colour ramp, its limits, and a label.
 _MATRICES = {
@@ -32,8 +37,12 @@ _MATRICES = {
     "over truth": ("PuOr_r", (0.5, 1.5), "ρ / ρ of the truth"),
 }
 _ROUNDS = 100  # of the bootstrap where fewer maps than all are used; an error is known to 7 %
+# Columns of a table of the statistic on view.
+COLUMNS = (
+    "set", "maps", "bin", "name", "x", "mean", "scatter", "mean over truth",
+    "error of the mean over truth", "scatter over truth", "error of the scatter over truth",
+)  # fmt: skip
 _FEWEST = 16  # maps; fewer give no covariance worth looking at
-_CHOSEN = 4  # generators on view at first
 
 # What is said of one statistic, as the report says it of the spectrum and of all bins: item, name,
 # expected value, what is wrong when it is too low or too high, and where the number is.
@@ -80,8 +89,8 @@ def inspect(
 
     Above are the mean, its ratio to the truth and the ratio of the scatter to the truth's, with
     error bars; grey is the null's 95 % interval. Below are the correlation matrices or their ratio
-    to the truth's; the arrow keys move through their elements. At the bottom are the reasons, in
-    the words of the report.
+    to the truth's; a click or the arrow keys select a cell, which is then read in all of them. At
+    the bottom are the reasons, in the words of the report. Figure and tables can be saved.
 
     Args:
         report: from :func:`lensnb.compare.compare`.
@@ -93,7 +102,8 @@ def inspect(
 
     Returns:
         A widget; make it the last value of a cell. Its traits ``statistic``, ``maps`` (0: all),
-        ``chosen`` and ``matrix`` can be read and set.
+        ``chosen``, ``matrix`` and ``large`` can be read and set, and :meth:`Inspector.rows` has
+        the numbers of the statistic on view.
 
     Raises:
         ValueError: no such statistic, or a size of less than 16 maps.
@@ -112,22 +122,25 @@ def inspect(
     return Inspector(report, statistic, [int(size) for size in sizes if size < most], seed)
 
 
-class Inspector(Pictured):
+class Inspector(Saving):
     """The widget that :func:`inspect` makes.
 
     Attributes:
         statistic: the statistic on view, by its name in the report.
         maps: how many maps of each judged set are used; 0: all of them.
-        chosen: the generators on view.
+        chosen: the generators on view, at first all.
         matrix: ``"correlation"`` or ``"over truth"``.
+        large: whether letters and lines are larger, for a projector.
     """
 
-    _esm = script("common.js", "inspector.js")
+    _esm = script("common.js", "files.js", "inspector.js")
+    _stem = "inspector"
 
     statistic = traitlets.Unicode().tag(sync=True)
     maps = traitlets.Int(0).tag(sync=True)
     chosen = traitlets.List(traitlets.Unicode()).tag(sync=True)
     matrix = traitlets.Enum(list(_MATRICES), "correlation").tag(sync=True)
+    large = traitlets.Bool(False).tag(sync=True)
 
     _about = traitlets.Dict().tag(sync=True)  # what never changes
     _shown = traitlets.Dict().tag(sync=True)  # the statistic on view, of all sets
@@ -138,8 +151,8 @@ class Inspector(Pictured):
         self._palette = plot.colours(report.names)
         # (statistic, maps) → a report of this statistic alone, and what the browser draws of it
         self._found: dict[tuple[str, int], tuple[FidelityReport, dict]] = {}
-        first = self._generators[:_CHOSEN]
-        super().__init__(statistic=statistic, chosen=first, _about=self._describe())
+        everyone = list(self._generators)
+        super().__init__(statistic=statistic, chosen=everyone, _about=self._describe())
         self._update()
         self.observe(self._update, ["statistic", "maps"])
 
@@ -156,6 +169,7 @@ class Inspector(Pictured):
             "null": NULL,
             "whole": {name: self._report.failures(name) for name in self._generators},
             "matrices": matrices,
+            "save": list(self.files()),
         }
 
     @traitlets.validate("statistic", "maps")
@@ -244,6 +258,60 @@ class Inspector(Pictured):
             "known": truth.known_correlations().astype(np.uint8).tobytes(),
             "reasons": {of: _reasons(verdicts[of]) for of in self._generators},
         }
+
+    # ------------------------------------------------------------ numbers to save
+
+    def rows(self) -> list[dict]:
+        """The numbers of the statistic on view: a row for each bin of each set.
+
+        Each has the keys of ``COLUMNS``: the set and its number of maps; number, name and place x
+        of the bin; mean and scatter of one map; the mean over the truth's (or the shift from it in
+        σ, where the truth changes sign) and the scatter over the truth's, with standard errors.
+        What is not known is None.
+        """
+        cut = self._found[self.statistic, self.maps][0]
+        statistic, sent = cut.statistics[self.statistic], self._shown
+        names, found = statistic.bin_names(), []
+        for of, numbers in sent["sets"].items():
+            if of not in ("truth", NULL, *self.chosen):
+                continue
+            unknown = {"value": [None] * len(names), "error": [None] * len(names)}
+            off, scatter = (numbers.get(what, unknown) for what in ("off", "scatter"))
+            for k, name in enumerate(names):
+                values = (
+                    of, numbers["maps"], k + 1, name, float(statistic.x[k]), numbers["mean"][k],
+                    numbers["std"][k], off["value"][k], off["error"][k], scatter["value"][k],
+                    scatter["error"][k],
+                )  # fmt: skip
+                found.append(dict(zip(COLUMNS, values)))
+        return found
+
+    def files(self):
+        """Figures, the numbers on view, and the table of the whole report."""
+        return super().files() | {
+            "numbers on view, CSV": (f"{self.statistic}.csv", self._csv),
+            "report, CSV": ("report.csv", self._written(self._report.to_csv)),
+            "report, LaTeX": ("report.tex", self._written(self._report.to_latex)),
+        }
+
+    def _csv(self) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return text.getvalue().encode()
+
+    @staticmethod
+    def _written(write: Callable[[Path], object]) -> Callable[[], bytes]:
+        """The bytes that a method writes to a file."""
+
+        def read() -> bytes:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "table"
+                write(path)
+                return path.read_bytes()
+
+        return read
 
     # ------------------------------------------------------------ the still picture
 

@@ -282,7 +282,7 @@ def draw_map(ax, kappa, side_deg: float, limits, colours: str, title: str):
     return image
 
 
-def draw_colour_bar(figure, image, axes, aspect: float = 40) -> None:
-    """The colour scale of κ below the maps."""
+def draw_colour_bar(figure, image, axes, aspect: float = 40, label: str = "convergence κ") -> None:
+    """The colour scale of κ, or of a difference, below the maps."""
     below = {"orientation": "horizontal", "aspect": aspect, "extend": "both"}
-    figure.colorbar(image, ax=axes, label="convergence κ", **below)
+    figure.colorbar(image, ax=axes, label=label, **below)

@@ -114,6 +114,7 @@ class Quiz(Pictured):
         answers: one entry for each question answered, in order: the side that was said to be
             generated, 0 left or 1 right.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
+        large: whether letters and lines are larger, for a projector.
         questions: what is asked, in order: the ``"generator"``, the numbers of the ``"true"`` and
             of the ``"fake"`` map, and the ``"side"`` of the fake one, 0 left or 1 right.
     """
@@ -122,6 +123,7 @@ class Quiz(Pictured):
 
     answers = traitlets.List(traitlets.Int()).tag(sync=True)
     colours = traitlets.Enum(list(SEQUENTIAL), "magma").tag(sync=True)
+    large = traitlets.Bool(False).tag(sync=True)
 
     _about = traitlets.Dict().tag(sync=True)  # what never changes
 
