@@ -8,10 +8,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.cluster.vq import kmeans2
 
 from .ink import for_any_page
 
 _OPAQUE = 200  # colours of a small picture that are opaque, of 256
+_CLEAR_ENOUGH = 5  # opacity, of 255
 _SHOWN = 100  # pixels of a page that are one inch
 DPI = 200  # two pixels of a high-density screen for one of a usual one
 _LESS = (150, 120)  # for a picture that would be too large in a notebook
@@ -122,7 +124,8 @@ def small_png(figure: Figure, dpi: int = 100, **how) -> bytes:
 def _few_colours(picture):
     """The picture with a palette: most of its colours for what is opaque, the rest for edges.
 
-    Pillow alone would give so many of them to soft edges that a colour bar gets steps.
+    Pillow has one way for pictures that are clear in places, and with that a colour bar gets steps
+    and thin text holes.
     """
     from PIL import Image
 
@@ -134,16 +137,35 @@ def _few_colours(picture):
     coarse = Image.fromarray(usual).quantize(
         _OPAQUE, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
     )
-    soft = Image.fromarray(pixels).quantize(
-        256 - _OPAQUE, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-    )
-    palette = np.zeros((256, 4), np.uint8)
-    palette[:, 3] = 255
+    palette = np.full((256, 4), 255, np.uint8)
     colours = np.reshape(coarse.getpalette("RGB"), (-1, 3))
     palette[: len(colours), :3] = colours
-    softer = np.reshape(soft.getpalette("RGBA"), (-1, 4))
-    palette[_OPAQUE : _OPAQUE + len(softer)] = softer
-    found = Image.fromarray(np.where(opaque, np.array(coarse), np.array(soft) + _OPAQUE))
+    index = np.array(coarse)
+    soft, index[~opaque] = _clusters(pixels[~opaque], 256 - _OPAQUE)
+    palette[_OPAQUE : _OPAQUE + len(soft)] = soft
+    index[~opaque] += _OPAQUE
+    found = Image.fromarray(index)
     found.putpalette(palette[:, :3].tobytes())
     found.info["transparency"] = palette[:, 3].tobytes()
     return found
+
+
+def _clusters(pixels: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """A few colours for pixels that are partly clear, and which of them each pixel takes.
+
+    Args:
+        pixels: ``(pixels, 4)``, red, green, blue and opacity in uint8.
+        most: how many colours there may be.
+    """
+    packed = np.ascontiguousarray(pixels).view(np.uint32).ravel()
+    known, which = np.unique(packed, return_inverse=True)
+    values = known.view(np.uint8).reshape(-1, 4).astype(float)
+    if len(values) <= most:
+        return values.astype(np.uint8), which
+    opacity = values[:, 3:] / 255
+    seen = np.hstack([values[:, :3] * opacity, values[:, 3:]])  # how bright it is on a dark page
+    centres, labels = kmeans2(seen, most, minit="++", rng=0)
+    opacity = np.maximum(centres[:, 3:], 1) / 255
+    colours = np.hstack([centres[:, :3] / opacity, centres[:, 3:]])
+    colours[colours[:, 3] < _CLEAR_ENOUGH] = 0  # what is clear stays so
+    return np.clip(colours.round(), 0, 255).astype(np.uint8), labels[which]
