@@ -703,7 +703,7 @@ class Tags(HTMLParser):
         self.open, self.count, self.text = [], {}, ""
 
     def handle_starttag(self, tag, attributes):
-        if tag != "br":
+        if tag not in ("br", "col"):
             self.open.append(tag)
         self.count[tag] = self.count.get(tag, 0) + 1
 

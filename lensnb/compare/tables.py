@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .report import FidelityReport
 
 _WIDTH = 100  # characters, where there is no terminal
+_NAME = 16  # characters of the name of a set that stay on one line
 _GAP = "  "
 _INDENT = "  "
 _NOTHING = "–"  # in a cell without a number
@@ -107,9 +108,12 @@ def text_table(cells: list[list[str]], width: int | None = None) -> str:
     """
     names = max(len(row[0]) for row in cells)
     numbers = max(len(cell) for row in cells[1:] for cell in row[1:])
+    numbers = max(numbers, min(_NAME, max(len(name) for name in cells[0][1:])))
+    groups = in_groups(len(cells[0]) - 1, names, numbers, width)
     blocks = []
-    for columns in in_groups(len(cells[0]) - 1, names, numbers, width):
-        blocks.append(_block(cells, columns, names, numbers))
+    for columns in groups:
+        kept = cells if len(groups) == 1 else _without_empty_rows(cells, columns)
+        blocks.append(_block(kept, columns, names, numbers))
     return "\n\n".join(blocks)
 
 
@@ -129,22 +133,29 @@ def in_groups(sets: int, names: int, numbers: int, width: int | None) -> list[np
     return np.array_split(np.arange(1, sets + 1), groups)
 
 
+def _without_empty_rows(cells: list[list[str]], columns: Sequence[int]) -> list[list[str]]:
+    """The rows in which some set of a group has a number, and their headings."""
+    found, heading = [cells[0]], None
+    for row in cells[1:]:
+        if len(row) == 1:
+            heading = row
+        elif any(row[k].strip() != _NOTHING for k in columns):
+            if heading:
+                found.append(heading)
+            found.append(row)
+            heading = None
+    return found
+
+
 def _block(cells: list[list[str]], columns: Sequence[int], names: int, numbers: int) -> str:
-    """The table of some sets, without the rows in which none of them has a number."""
+    """The table of some sets."""
     lines = _head_lines(cells[0], columns, names, numbers)
     lines.append("─" * max(map(len, lines)))
-    heading = ""
-    for first, *row in cells[1:]:
-        if not row:
-            heading = first
-            continue
-        found = [row[k - 1] for k in columns]
-        if all(cell.strip() == _NOTHING for cell in found):
-            continue
-        if heading:
-            lines.append(heading)
-            heading = ""
-        lines.append(_line(first, found, names, numbers))
+    for row in cells[1:]:
+        if len(row) == 1:
+            lines.append(row[0])
+        else:
+            lines.append(_line(row[0], [row[k] for k in columns], names, numbers))
     return "\n".join(lines)
 
 
