@@ -177,7 +177,7 @@ def _readable(
 
     They reach to 0 and 2 at most.
     """
-    estimates = [getattr(report.verdicts[one][name], what) for one in sets]
+    estimates = [getattr(report.verdicts[one][name], what) for one in (NULL, *sets)]
     away = np.concatenate([np.abs(one.value - 1) for one in estimates])
     reach = away + np.concatenate([one.error for one in estimates])
     spread = 1.2 * np.nanpercentile(away, 95)
