@@ -5,6 +5,7 @@ seed. If a set is made from the same maps that it is compared with, the numbers 
 """
 
 import errno
+import html
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from lensnb.compare.answers import OFF, OPEN, SAME
 from lensnb.compare.estimate import Share, WorstBin, threshold
 from lensnb.compare.ks import ks_p
 from lensnb.compare.sets import BOTH
+from lensnb.compare.tables import text_table
 from lensnb.compare.verdict import judge_joint
 from lensnb.data import MapSet
 from lensnb.ensemble import Ensemble
@@ -355,9 +357,11 @@ def test_failures_are_the_numbers_that_are_off_worst_first(report):
         row.answers[name].kind == OFF for row in report.rows() for name in report.generators
     )
     assert len(failures) == marked >= 5
-    distances = [re.search(r"\(([0-9.]+) σ off\)", sentence) for sentence in failures]
-    off = [math.inf if found is None else float(found[1]) for found in distances]
-    assert off == sorted(off, reverse=True)
+    for name in report.generators:
+        own = report.failures(name)
+        distances = [re.search(r"\(([0-9.]+) σ off\)", sentence) for sentence in own]
+        off = [math.inf if found is None else float(found[1]) for found in distances]
+        assert off == sorted(off, reverse=True)
     # They were made from the truth, at 0.9 of its contrast.
     assert failures[0].startswith("shrunk <&>: copies of true maps")
     assert report.failures("shrunk <&>") == [f for f in failures if f.startswith("shrunk <&>: ")]
@@ -370,6 +374,36 @@ def test_failures_are_the_numbers_that_are_off_worst_first(report):
     assert "expected 1, null " in sentence
     assert "too little power" in sentence and sentence.endswith(
         "against the training maps as well: it is the model."
+    )
+
+
+def test_failures_are_told_by_model_three_of_different_items_each_and_baselines_last():
+    """The wall of sentences of a Gaussian field no longer hides the models."""
+    kinds = {"Gaussian": 0.5, "mine": 0.8, "untrained flow": 0.6}
+    sets = {name: factor * some_maps(64, 40) for name, factor in kinds.items()}
+    found = compare(TRUTH, NULL_SET, sets, rounds=5, look_at_maps=False)
+    names = [sentence.split(":")[0] for sentence in found.failures()]
+    assert list(dict.fromkeys(names)) == ["mine", "Gaussian", "untrained flow"]
+    whole, first = found.failures("mine"), found.failures("mine", most=3)
+    items = {f"mine: {row.quantity.name} ": row.quantity.item for row in found.rows()}
+    told = [next(item for name, item in items.items() if one.startswith(name)) for one in first]
+    assert len(whole) > 3 == len(first) == len(set(told)) and whole[0] == first[0]
+    assert set(first) < set(whole)
+
+    heading, *lines = found.where_it_fails().splitlines()
+    assert heading.startswith(f"mine: {len(whole)} of ") and heading.endswith("the worst of them:")
+    assert [line.removeprefix("  - ") for line in lines[:3]] == [
+        sentence.removeprefix("mine: ") for sentence in first
+    ]
+    assert [line.split(":")[0] for line in lines[3:]] == ["Gaussian", "untrained flow"]
+
+    page = found._repr_html_()
+    for sentence in first:  # nothing is told twice
+        assert page.count(html.escape(sentence.removeprefix("mine: "))) == 1
+    models, baselines = page.split("<summary>Baselines")
+    assert "<b>mine</b>" in models and "<b>Gaussian</b>" not in models
+    assert "<b>Gaussian</b>" in baselines and baselines.index("<b>Gaussian</b>") < baselines.index(
+        "</details>"
     )
 
 
@@ -549,7 +583,7 @@ def test_costs_close_the_table(report):
     (parameters,) = [line for line in lines if " parameters " in line]
     (seconds,) = [line for line in lines if " a map [s] " in line]
     assert parameters.split()[-2:] == ["–", "303,874"] and seconds.split()[-2:] == ["–", "0.0123"]
-    assert "9 cost" in parameters and "9 cost" not in str(report)
+    assert "9 cost" in lines and "9 cost" not in str(report)
     assert found.as_json()["cost"]["g"]["parameters"] == 303_874
     with pytest.raises(
         ValueError, match="costs name 'other', which is not among the generators g"
@@ -610,13 +644,15 @@ def test_a_disk_that_fills_up_leaves_the_old_results(report, tmp_path, monkeypat
 
 
 def test_text_has_a_row_a_number_and_a_column_a_set(report):
-    lines = str(report).splitlines()
+    lines = report.text(150).splitlines()
     table = lines[: lines.index("")]
-    assert len(table) == 2 + len(QUANTITIES) - len(NOT_HERE)  # head and rule
+    items = {one.item for one in QUANTITIES}
+    assert len(table) == 2 + len(QUANTITIES) - len(NOT_HERE) + len(items)  # head and rule
     assert table[0].split("  ")[-3:] == [NULL, "shrunk <&>", "same field"] or NULL in table[0]
-    assert len({len(line) for line in table}) == 1
     assert [line[0] for line in table[2:] if line[0] != " "] == list("12345678")
-    (row,) = [line for line in table if "C_ℓ mean  " in line]
+    rows = [line for line in table[2:] if line[0] == " "]
+    assert len({len(line) for line in rows}) == 1
+    (row,) = [line for line in table if "C_ℓ mean (1) " in line]
     assert row.count("*") == 1
     assert "Truth: 192 maps of 16 simulations; null: 192 of 16." in str(report)
     assert "power" in report.by_statistic("slope") and "effective maps" in report.by_statistic(
@@ -628,6 +664,37 @@ def test_text_has_a_row_a_number_and_a_column_a_set(report):
         report.by_statistic("slopes")
 
 
+def test_a_table_that_is_too_wide_goes_on_below_in_groups_of_sets():
+    head = ["number (expected)", "null", *(f"model {k}" for k in range(6)), "one of a long name"]
+    cells = [head, ["1 mean"], ["  C_ℓ mean (1)", *(f"1.0{k} ± 0.01 =" for k in range(8))]]
+    cells += [["9 cost"], ["  a map [s]", "–", "0.5", *6 * ["–"]]]
+    for width in (40, 80, 200):
+        blocks = [block.splitlines() for block in text_table(cells, width).split("\n\n")]
+        assert max(len(line) for block in blocks for line in block) <= width
+        numbers = [re.findall("1.0[0-9]", line) for block in blocks for line in block]
+        assert sum(numbers, []) == [f"1.0{k}" for k in range(8)]  # each set once, in order
+        sizes = [len(found) for found in numbers if found]
+        assert max(sizes) - min(sizes) <= 1
+        text = text_table(cells, width)
+        assert text.count("1 mean") == len(blocks) and text.count("9 cost") == 1
+    assert len(blocks) == 1
+
+
+@pytest.mark.parametrize(
+    "value, error, expected",
+    [
+        (1.0234, 0.0123, "1.02 ± 0.01"),
+        (0.99712, 0.0014, "0.997 ± 0.001"),
+        (-0.0012, 0.02, "0.00 ± 0.02"),
+        (22.613, 2.18, "22.6 ± 2.2"),
+        (812.2, 30.0, "812 ± 30"),
+        (1.0, 0.0, "1.00 ± 0.00"),
+    ],
+)
+def test_numbers_have_as_many_digits_as_mean_something(value, error, expected):
+    assert Estimate(np.asarray(value), error=np.asarray(error)).text(3) == expected
+
+
 class Tags(HTMLParser):
     """Checks that tags are closed in order; counts them and keeps the text."""
 
@@ -636,7 +703,7 @@ class Tags(HTMLParser):
         self.open, self.count, self.text = [], {}, ""
 
     def handle_starttag(self, tag, attributes):
-        if tag != "br":
+        if tag not in ("br", "col"):
             self.open.append(tag)
         self.count[tag] = self.count.get(tag, 0) + 1
 
@@ -656,10 +723,10 @@ def test_html_is_well_formed(report):
         tags.open == [] and tags.count["table"] == 1 + 2
     )  # the headline, and two numbers of every statistic
     rows = len(QUANTITIES) - len(NOT_HERE)
-    assert tags.count["tr"] == 1 + rows + 2 * (1 + statistics)
-    without_heading = rows - len({one.item for one in QUANTITIES})  # the name of an item is once
-    assert tags.count["td"] == 4 * rows + without_heading + 3 * 2 * statistics
-    assert tags.count["li"] == len(report.failures()) + len(report.smallest_faults())
+    items = len({one.item for one in QUANTITIES})  # each has a row with the names of the sets
+    assert tags.count["tr"] == 1 + rows + items + 2 * (1 + statistics)
+    assert tags.count["td"] == 3 * (rows + items) + 3 * 2 * statistics
+    assert tags.count["th"] == 4 + rows + items + 2 * (4 + statistics)
     assert "shrunk <&>" in tags.text.splitlines()
 
 

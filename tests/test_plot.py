@@ -1,5 +1,6 @@
 """Figures are tested by their artists: what is drawn is what the report says."""
 
+import io
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import rcParams
-from matplotlib.colors import to_hex
+from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
+from matplotlib.container import ErrorbarContainer
+from matplotlib.text import Text
+from PIL import Image
 
 from lensnb import plot
 from lensnb.compare import NULL, compare
@@ -20,6 +24,8 @@ from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.plot.curves import parts
 from lensnb.plot.losses import learning_rate
+from lensnb.plot.output import _few_colours
+from lensnb.plot.style import PAGE
 
 
 @pytest.fixture(autouse=True)
@@ -123,15 +129,19 @@ def test_ratios_of_correlations_are_those_of_the_vectors(report):
     assert (np.abs(rho[0][known]) > 3 * (1 - rho[0][known] ** 2) / np.sqrt(96)).all()
 
 
-def test_neighbours_are_those_of_the_report(report):
+def test_neighbours_are_shares_less_those_of_the_null(report):
     figure, ax = plot.panels(1)
     plot.neighbours(ax, report)
     lines = {line.get_label(): line for line in ax.lines}
     assert set(lines) == {"truth", NULL, "model", "other"}
-    np.testing.assert_allclose(
-        lines["model"].get_xdata(), np.sort(report.neighbours["model"].distance)
-    )
-    assert lines["model"].get_ydata()[-1] == 1
+    assert not np.any(lines[NULL].get_ydata())
+    unit = np.median(report.neighbours[NULL].distance)
+    x, y = lines["model"].get_data()
+    near = [np.asarray(report.neighbours[name].distance) for name in ("model", NULL)]
+    shares = [(one[:, None] <= x * unit * (1 + 1e-12)).mean(0) for one in near]
+    np.testing.assert_allclose(y, 100 * (shares[0] - shares[1]), atol=1.1 * 100 / 96)
+    (inset,) = ax.child_axes
+    assert inset.get_xlim()[0] < 0 and len(inset.lines) == 4  # copies would lie at zero
 
 
 def test_scorecard_frames_what_fails(report):
@@ -166,6 +176,29 @@ def test_colours_are_fixed_for_truth_and_null_and_differ():
     assert len({to_hex(c) for c in palette.values()}) == 5
 
 
+def test_a_family_has_one_hue_whoever_is_beside_it():
+    names = [f"{word}{family}" for family in plot.FAMILIES for word in ("", "shipped ")]
+    all_ = plot.colours(names)
+    assert len(set(all_.values())) == len(names) + 2
+    for name in names:
+        assert plot.colours(["mine", "old flow", name])[name] == all_[name]
+    for family in plot.FAMILIES:
+        own, shipped = (rgb_to_hsv(to_rgb(all_[n])) for n in (family, f"shipped {family}"))
+        apart = abs(own[0] - shipped[0])
+        assert min(apart, 1 - apart) < 0.06 and shipped[1] < own[1]  # the same hue, paler
+    assert plot.colours(["Gaussian"])["Gaussian"] == plot.colours(["gaussian"])["gaussian"]
+
+
+def test_a_name_with_the_word_of_a_family_has_its_hue_while_it_is_free():
+    dark, light = plot.FAMILIES["flow"]
+    palette = plot.colours(["flow, 64 maps", "flow, 512 maps", "flow, 4096 maps", "overflow"])
+    assert palette["flow, 64 maps"] == dark and palette["flow, 512 maps"] == light
+    rest = {palette["flow, 4096 maps"], palette["overflow"]}
+    of_families = {colour for pair in plot.FAMILIES.values() for colour in pair}
+    assert len(rest) == 2 and not rest & of_families
+    assert plot.colours(["a normalizing flow", "flow"])["a normalizing flow"] == light
+
+
 def test_show_gives_a_picture_with_its_alternative_text_and_closes_the_figure(tmp_path):
     figure, _ = plot.panels(1)
     picture = plot.show(figure, "an empty panel", tmp_path / "figures" / "a.png")
@@ -174,6 +207,59 @@ def test_show_gives_a_picture_with_its_alternative_text_and_closes_the_figure(tm
         and picture.data == (tmp_path / "figures" / "a.png").read_bytes()
     )
     assert not plt.fignum_exists(figure.number)
+
+
+def on(png: bytes, ground: str) -> np.ndarray:
+    """A picture on a page of one colour, as values from 0 to 1."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    page = Image.new("RGBA", picture.size, ground)
+    page.alpha_composite(picture)
+    return np.asarray(page.convert("RGB"), float) / 255
+
+
+def test_a_picture_reads_on_light_pages_and_on_dark_ones():
+    figure, ax = plot.panels(1)
+    ax.plot([0, 1], [0, 1], color=plot.TRUTH, lw=2)
+    ax.set(xlabel="x", ylabel="y", title="a title")
+    ax.legend(["truth"])
+    picture = plot.show(figure, "a black line")
+    light, dark = on(picture.data, "white"), on(picture.data, "#111111")
+    assert picture.width == light.shape[1] // 2  # two pixels for one of a usual screen
+    np.testing.assert_array_equal(light[0, 0], 1)
+    np.testing.assert_allclose(dark[0, 0], 17 / 255)  # no white box
+    for page in (light, dark):
+        far = np.abs(page - page[0, 0]).max(-1)
+        row, column = page.shape[0] // 2, page.shape[1] // 2
+        assert far[row - 20 : row + 20, column - 20 : column + 20].max() > 0.8  # the line
+        label = far[-30:]  # the last pixels are the label of x
+        assert 0.3 < label.max() < 0.7
+    assert light.min() < 0.05  # on white the truth is black
+
+
+def test_a_file_for_a_paper_is_black_on_white(tmp_path):
+    figure, ax = plot.panels(1)
+    ax.set(xlabel="x")
+    plot.show(figure, "empty", tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert "#ffffff" in text and "#767676" not in text
+    figure, ax = plot.panels(1)
+    page = on(plot.save(figure, tmp_path / "b.png").read_bytes(), "#111111")
+    assert page[0, 0].tolist() == [1, 1, 1]
+
+
+def test_few_colours_stay_within_a_few_levels():
+    figure, ax = plot.panels(1)
+    image = ax.imshow(np.linspace(0, 1, 4096).reshape(64, 64), cmap="magma")
+    figure.colorbar(image)
+    full = io.BytesIO()
+    figure.savefig(full, format="png", dpi=100, transparent=True)
+    few = io.BytesIO()
+    _few_colours(Image.open(full)).save(few, "png", optimize=True)
+    for ground in ("white", "#111111"):
+        apart = np.abs(on(few.getvalue(), ground) - on(full.getvalue(), ground))
+        assert np.quantile(apart, 0.99) < 6 / 255
+    assert on(few.getvalue(), "#111111")[0, 0].tolist() == [17 / 255] * 3
+    assert len(few.getvalue()) < 0.8 * len(full.getvalue())
 
 
 def test_the_ending_of_a_file_says_what_is_written(tmp_path):
@@ -208,6 +294,90 @@ def test_gallery_shares_one_colour_scale():
     figure = plot.gallery({"truth": maps, "model": 3 * maps}, 5.0)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert len(images) == 8 and len({i.get_clim() for i in images}) == 1
+
+
+def test_a_gallery_of_many_sets_has_a_column_for_each():
+    maps = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
+    sets = {f"set {k}": k * maps for k in range(1, 8)}
+    figure = plot.gallery(sets, 5.0, columns=2, across=True)
+    drawn = [ax for ax in figure.axes if ax.images]
+    assert drawn[0].get_gridspec().get_geometry() == (2, 7) and len(drawn) == 14
+    titles = {ax.get_title(): ax.get_subplotspec().colspan.start for ax in drawn if ax.get_title()}
+    assert titles == {f"set {k}": k - 1 for k in range(1, 8)}
+    place = {
+        (ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in drawn
+    }
+    assert len(place) == 14 and figure.get_figwidth() <= PAGE
+    assert "5° × 5°" in figure.get_supxlabel()
+
+
+def test_the_headline_names_its_points_and_takes_the_sets_of_the_report(report):
+    maps = dict.fromkeys(
+        ("truth", "model", "other"), np.random.default_rng(0).normal(size=(4, 32, 32))
+    )
+    figure = plot.headline(report, maps, 5.0)
+    assert 8 <= figure.get_figwidth() <= 9
+    *above, below = [ax for ax in figure.axes if ax.images or ax.containers]
+    assert [ax.get_title() for ax in above] == ["truth", "model", "other"]
+    palette = plot.colours(report.names)
+    written = {text.get_text(): text for text in below.texts}
+    assert set(written) == {"model", "other", "true maps"}
+    assert written["other"].get_color() == palette["other"]
+    heights = sorted(text.xy[1] for text in below.texts)
+    assert np.diff(heights).min() > 0.08 * np.ptp(below.get_ylim())  # no name hides another
+    bars = [one for one in below.containers if isinstance(one, ErrorbarContainer)]
+    drawn = bars[1].lines[0].get_ydata()[0]
+    assert drawn == pytest.approx(float(report.verdicts["other"]["power"].slope.value))
+    with pytest.raises(ValueError, match="the report judges model, other; found 'gan' among"):
+        plot.headline(report, {"truth": maps["truth"], "gan": maps["truth"]}, 5.0)
+
+
+def test_every_figure_fits_a_page_and_its_text_can_be_read_there(report):
+    """On a page of 8 inches no text is smaller than 8 points."""
+    assert plot.panels(5, width=3)[0].get_size_inches().tolist() == [PAGE, 0.6 * 3.2]
+    many = replace(
+        report,
+        **{
+            part: getattr(report, part)
+            | {f"model {k}": getattr(report, part)["model"] for k in range(3)}
+            for part in ("ensembles", "verdicts", "extras", "counts")
+        },
+    )
+    maps = {name: np.random.default_rng(0).normal(size=(4, 32, 32)) for name in many.names}
+    figures = [
+        plot.comparison(many), plot.correlations(many), plot.summary(many, maps, 5.0),
+        plot.correlation_ratios(many, "joint"), plot.tails(many), plot.scorecard(many),
+        plot.headline(report, {"truth": maps["model"], "model": maps["model"]}, 5.0),
+        plot.gallery(maps, 5.0), plot.gallery(maps, 5.0, 2, across=True),
+    ]  # fmt: skip
+    for figure in figures:
+        width = figure.get_figwidth()
+        assert width <= PAGE
+        shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+        assert min(text.get_fontsize() for text in shown) * min(1, 8 / width) >= 8
+
+
+def test_limits_of_a_ratio_hold_the_band_and_the_error_bars(report):
+    for what in ("mean_ratio", "scatter_ratio"):
+        figure, ax = plot.panels(1)
+        plot.ratio(ax, report, "power", what)
+        bottom, top = ax.get_ylim()
+        low, high = getattr(report.verdicts[NULL]["power"], what).interval
+        assert bottom <= low.min() and high.max() <= top
+        for name in ("model", "other"):
+            found = getattr(report.verdicts[name]["power"], what)
+            inside = (bottom < found.value) & (found.value < top)
+            assert inside.any()
+            assert (found.value - found.error)[inside].min() >= bottom
+            assert (found.value + found.error)[inside].max() <= top
+
+
+def test_matrices_have_names_on_their_axes(report):
+    ax = plot.correlation_ratios(report, "joint").axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(report.statistics)
+    figure = plot.correlations(report)
+    labelled = [ax.get_xlabel() for ax in figure.axes if ax.images]
+    assert "ℓ" in labelled[-1]
 
 
 def test_maps_with_channels_have_a_row_for_each_source_bin():

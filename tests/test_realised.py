@@ -183,9 +183,11 @@ def test_a_row_of_some_generators_has_dashes_for_the_others(report):
     for name in (SLOPE, SCATTER):
         kinds = [rows[name].answers[one].kind for one in report.names]
         assert kinds == ["", SAME, "", OFF]
-        (line,) = [line for line in str(report).splitlines() if name in line]
-        assert line.split(name)[1].split()[:2] == ["of", "each"]  # two expected values
-        assert line.count("–") == 2
+        (line,) = [line for line in report.text(200).splitlines() if name in line]
+        expected = {f"{rows[name].estimates[one].expected:.2f}" for one in ("obeys", "does not")}
+        low, high = sorted(expected)
+        assert f"{name} ({low}–{high}) " in line  # two expected values
+        assert line.split(")", 1)[1].count("–") == 2
     assert report._repr_html_().count(SLOPE) >= 2  # in the table, and what does not obey
     saved = {row["name"]: row for row in json.loads(json.dumps(report.as_json()))["headline"]}
     assert saved[SLOPE]["sets"][NULL]["value"] is None

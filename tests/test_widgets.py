@@ -330,7 +330,7 @@ def test_a_picture_stays_beside_the_view(explorer, statistic):
     image = Image.open(io.BytesIO(base64.b64decode(data["image/png"], validate=True)))
     image.load()
     assert image.format == "PNG" and image.width > 800
-    assert len(np.unique(np.asarray(image.convert("L")))) > 50
+    assert len(np.unique(np.asarray(image.convert("RGBA").convert("L")))) > 50
     assert len(data["image/png"]) < 200_000
     title = STATISTICS[statistic][0]
     assert metadata["image/png"]["alt"].startswith("A map of truth beside one of diffusion")

@@ -130,7 +130,7 @@ def _write(
 
 def _text(report: FidelityReport) -> str:
     """The table with its remarks, and what fails in sentences."""
-    lines = [str(report)]
+    lines = [report.text(100)]  # the same in every terminal
     for title, sentences in (
         ("Where they fail, worst first", report.failures()),
         ("Where the maps are too few to tell", report.undecided()),

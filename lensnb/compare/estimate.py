@@ -58,12 +58,29 @@ class Estimate:
         return (sigmas + 1.28) * float(self.error)
 
     def text(self, digits: int) -> str:
-        """The number with its error."""
-        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
+        """The number with its error, in as many digits as mean something: ``1.02 ± 0.01``.
+
+        Args:
+            digits: after the point, at most.
+        """
+        shown = _digits(float(self.error), digits)
+        value = round(float(self.value), shown) + 0.0  # no minus before a zero
+        return f"{value:.{shown}f} ± {self.error:.{shown}f}"
 
     def as_json(self) -> dict:
         """``{"value", "error"}`` as plain numbers, None where not defined."""
         return {"value": plain(self.value), "error": plain(self.error)}
+
+
+def _digits(error: float, most: int) -> int:
+    """Digits after the point: two, fewer where the error is large, three where two show none."""
+    if error >= 10:
+        return 0
+    if error >= 1:
+        return min(1, most)
+    if 0 < error < 0.005:
+        return min(3, most)
+    return min(2, most)
 
 
 class WorstBin(Estimate):
@@ -199,7 +216,8 @@ class Share(Estimate):
     def text(self, digits: int) -> str:
         """The share, or its bound, in per cent."""
         if self.count:
-            return f"{self.share_text(self.value)} ({self.count} maps)"
+            maps = "map" if self.count == 1 else "maps"
+            return f"{self.share_text(self.value)} ({self.count} {maps})"
         return f"< {self.share_text(self.upper)}"
 
     @staticmethod

@@ -14,6 +14,7 @@ import numpy as np
 from ..files import atomic_write
 from . import tables
 from .answers import OFF, OPEN, SAME, SYMBOLS
+from .estimate import Share
 from .items import ItemAnswer, item_answers
 from .quantities import ITEMS
 
@@ -96,15 +97,30 @@ def write_latex(report: FidelityReport, path: str | Path) -> Path:
     return _write(path, "\n".join(lines) + "\n")
 
 
-def scorecard(report: FidelityReport) -> str:
-    """Ten lines at most: an answer for each item and set, and the worst number where it is off."""
+def scorecard(report: FidelityReport, width: int | None = None) -> str:
+    """Ten lines at most: an answer for each item and set, and the worst number where it is off.
+
+    Args:
+        report: what was found.
+        width: columns of characters. Where the sets need more, the lines go on below. None: those
+            of the terminal.
+    """
     cells = [["item", *report.names]]
     for item, answers in item_answers(report).items():
         texts = [_item_text(one, name) for name, one in answers.items()]
         cells.append([f"{item} {ITEMS[item]}", *texts])
+    return "\n".join([*_lines(cells, width), _legend()])
+
+
+def _lines(cells: list[list[str]], width: int | None) -> list[str]:
+    """Cells as lines; where the sets need more columns than there are, they go on below."""
     widths = [max(len(cell) for cell in column) for column in zip(*cells)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in cells]
-    return "\n".join([*lines, _legend()])
+    lines = []
+    for columns in tables.in_groups(len(cells[0]) - 1, widths[0], max(widths[1:]), width):
+        for row in cells:
+            aligned = [row[k].ljust(widths[k]) for k in (0, *columns)]
+            lines.append("  ".join(aligned).rstrip())
+    return lines
 
 
 def _item_text(found: ItemAnswer, name: str) -> str:
@@ -120,8 +136,10 @@ def _item_text(found: ItemAnswer, name: str) -> str:
 def _distance(row: Row, name: str) -> str:
     """How far a number is off."""
     sigmas = abs(row.answers[name].sigmas)
-    if np.isinf(sigmas):
+    if isinstance(row.estimates[name], Share):
         return "found"  # copies: one is enough
+    if np.isinf(sigmas):
+        return "by far"
     return f"by {sigmas:.1f} σ"
 
 

@@ -51,7 +51,7 @@ class Quantity:
         measure: measures the estimate of every judged set, by name, from a
             :class:`~lensnb.compare.comparison.Comparison`; empty if it cannot be measured.
         inverse: the estimate is of one over the number that is shown.
-        digits: digits after the point.
+        digits: digits after the point, at most.
         part: the statistic that a worst bin belongs to; empty for other numbers.
     """
 

@@ -17,15 +17,14 @@ from ..ensemble import (
     percival_factor,
 )
 from ..files import write_json
-from . import exports, joining, saving, tables
+from . import exports, faults, html_tables, joining, saving, tables
 from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
 from .classifiers import ALL_MAPS, sizes_in_words
 from .contours import Contour
 from .cost import Cost
-from .estimate import Estimate, WorstBin, plain, threshold
+from .estimate import Estimate, plain, threshold
 from .memorisation import Nearest
 from .origin import Origin
-from .per_map import bin_name
 from .quantities import Quantity
 from .ratios import undefined
 from .rows import QUANTITIES
@@ -34,7 +33,6 @@ from .verdict import Verdict
 
 # With fewer simulations the errors themselves are poorly known, and the report says so.
 _FEW_SIMULATIONS = 10
-_CLEAR = 1.96  # standard errors: a difference from the training maps that is no chance
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,16 @@ class Row:
 
     @property
     def expected_text(self) -> str:
-        """What is expected, for a table: one value if it is the same for all sets."""
+        """What is expected, for a table: one value, or its range where it depends on the set."""
+        quantity = self.quantity
         known = [one for one in self.estimates.values() if np.isfinite(one.value)]
-        texts = {self.quantity.expected_text_of(one) for one in known}
-        if len(texts) == 1:
-            return texts.pop()
-        return self.quantity.expected_text
+        if np.isfinite(quantity.expected) or quantity.inverse or not known:
+            return quantity.expected_text
+        expected = [quantity.expected_of(one) for one in known]
+        low, high = f"{min(expected):.2f}", f"{max(expected):.2f}"
+        if low == high:
+            return low
+        return f"{low}–{high}"
 
 
 @dataclass(repr=False)
@@ -147,41 +149,23 @@ class FidelityReport:
 
     def worst_bin(self, row: Row, name: str) -> str:
         """Which bin of a set a row is about, if it is about the worst one; empty otherwise."""
-        return self._bin(row.quantity, row.estimates[name]).removeprefix(" (").removesuffix(")")
-
-    def _bin(self, quantity: Quantity, estimate: Estimate) -> str:
-        """The worst bin in words, with brackets; empty for other numbers."""
-        if not isinstance(estimate, WorstBin):
-            return ""
-        if estimate.name:
-            return f" ({estimate.name})"
-        if not quantity.part:
-            return ""
-        if quantity.part != "joint":
-            statistic = self.per_map.get(quantity.part) or self.statistics[quantity.part]
-            return f" ({bin_name(statistic, estimate.bin)})"
-        first = 0
-        for name, statistic in self.statistics.items():
-            if estimate.bin < first + len(statistic.x):
-                return f" ({name}: {bin_name(statistic, estimate.bin - first)})"
-            first += len(statistic.x)
-        return ""
+        return faults.bin_in_words(self, row.quantity, row.estimates[name])
 
     # ------------------------------------------------------------ what is wrong
 
-    def failures(self, name: str | None = None) -> list[str]:
-        """Where generators fail and what that means: a sentence for each number, worst first.
+    def failures(self, name: str | None = None, most: int | None = None) -> list[str]:
+        """Where generators fail and what that means: a sentence for each number.
+
+        They are sorted by generator, the baselines last, and for each of them the worst is first.
 
         Args:
             name: of one generator; None: all of them.
+            most: so many sentences of each generator at most, no two about the same item.
+
+        Raises:
+            ValueError: the report judges no such generator.
         """
-        found = []
-        for row in self.rows():
-            for judged in self._asked(name):
-                here = row.answers[judged]
-                if here.kind == OFF:
-                    found.append((-abs(here.sigmas), self._sentence(row, judged)))
-        return [sentence for _, sentence in sorted(found)]
+        return faults.failures(self, self._asked(name), most)
 
     def undecided(self, name: str | None = None) -> list[str]:
         """Where the maps are too few to tell: a sentence for each number.
@@ -190,35 +174,23 @@ class FidelityReport:
 
         Args:
             name: of one generator; None: all of them.
+
+        Raises:
+            ValueError: the report judges no such generator.
         """
-        found = []
-        for judged in self._asked(name):
-            for row in self._open_rows(judged):
-                estimate, seen = row.estimates[judged], self._seen(row, judged)
-                found.append(
-                    f"{judged}: {row.quantity.name} {row.quantity.text(estimate)}"
-                    f"{self._bin(row.quantity, estimate)}: a fault of {seen} would be seen in "
-                    "90 % of cases."
-                )
-        return found
+        return faults.undecided(self, self._asked(name))
 
     def smallest_faults(self) -> dict[str, str]:
         """By generator, in short, what :meth:`undecided` says: each number, and the fault seen."""
-        found = {}
-        for name in self.generators:
-            each = [
-                f"{row.quantity.name} {self._seen(row, name)}" for row in self._open_rows(name)
-            ]
-            if each:
-                found[name] = "; ".join(each)
-        return found
+        return faults.smallest_faults(self)
 
-    def _open_rows(self, name: str) -> list[Row]:
-        return [row for row in self.rows() if row.answers[name].kind == OPEN]
+    def where_it_fails(self, most: int = 3) -> str:
+        """What :meth:`failures` says, as text: generator by generator, the baselines in short.
 
-    @staticmethod
-    def _seen(row: Row, name: str) -> str:
-        return row.quantity.seen_text(row.estimates[name], row.answers[name])
+        Args:
+            most: sentences for each generator.
+        """
+        return faults.text(self, most)
 
     def _asked(self, name: str | None) -> list[str]:
         if name is None:
@@ -229,36 +201,6 @@ class FidelityReport:
                 f"it judges {', '.join(self.generators)}"
             )
         return [name]
-
-    def _sentence(self, row: Row, name: str) -> str:
-        quantity, here = row.quantity, row.answers[name]
-        estimate, null = row.estimates[name], row.estimates[NULL]
-        value = quantity.text(estimate) + self._bin(quantity, estimate)
-        beside = f"expected {quantity.expected_text_of(estimate)}"
-        if np.isfinite(null.value):
-            beside += f", null {quantity.text(null)}"
-        cause = self._cause(quantity, name)
-        distance = ""
-        if np.isfinite(here.sigmas):
-            distance = f" ({abs(here.sigmas):.1f} σ off)"
-        return f"{name}: {quantity.name} {value}, {beside}{distance}: {here.meaning}{cause}."
-
-    def _cause(self, quantity: Quantity, name: str) -> str:
-        """Is it the model, or the sample variance of its training maps?
-
-        The same number against the training maps gives the answer.
-        """
-        if not self.against_train or quantity.of is None or not quantity.two_sided:
-            return ""
-        estimate = quantity.of(self.against_train[name])
-        sigmas = estimate.sigmas(quantity.expected_of(estimate))
-        if not np.isfinite(sigmas):
-            return ""
-        if abs(sigmas) < _CLEAR:
-            return (
-                "; not against the training maps: they are too few, and the model is as they are"
-            )
-        return "; against the training maps as well: it is the model"
 
     def remarks(self) -> list[str]:
         """What the table means, in sentences."""
@@ -360,27 +302,38 @@ class FidelityReport:
     # ------------------------------------------------------------ show and save
 
     def __repr__(self) -> str:
-        return str(self)
+        return self.scorecard()  # ten lines; all of it with print
 
     def __str__(self) -> str:
-        return "\n".join([tables.text_table(tables.headline_cells(self), 2), "", *self.remarks()])
+        return self.text()
 
-    def by_statistic(self, what: str = "slope") -> str:
+    def text(self, width: int | None = None) -> str:
+        """The main table and its remarks.
+
+        Args:
+            width: columns of characters. Where the sets need more, the table goes on below itself.
+                None: those of the terminal, or 100 where there is none.
+        """
+        table = tables.text_table(tables.screen_cells(tables.headline_cells(self)), width)
+        return "\n".join([table, "", *self.remarks()])
+
+    def by_statistic(self, what: str = "slope", width: int | None = None) -> str:
         """A table of one number for each statistic.
 
         Args:
             what: which number of a :class:`~lensnb.compare.Verdict`: ``"mean"``, ``"shift"``,
                 ``"scatter"``, ``"slope"``, ``"area"``, ``"inverse_maps"`` …
+            width: as in :meth:`text`.
         """
-        return tables.text_table(tables.statistic_cells(self, what), 1)
+        return tables.text_table(tables.statistic_cells(self, what), width)
 
-    def scorecard(self) -> str:
+    def scorecard(self, width: int | None = None) -> str:
         """Ten lines of text: an answer for each item and set, with the worst number where it is
         off."""
-        return exports.scorecard(self)
+        return exports.scorecard(self, width)
 
     def _repr_html_(self) -> str:
-        return tables.report_html(self)
+        return html_tables.report_html(self)
 
     def as_json(self) -> dict:
         """Every number of the report as plain JSON values."""

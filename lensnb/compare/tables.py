@@ -1,11 +1,17 @@
-"""The fidelity report as tables of text cells, for a terminal and for a notebook."""
+"""The fidelity report as tables of text cells, and these for a terminal.
+
+:mod:`lensnb.compare.html_tables` shows them in a notebook.
+"""
 
 from __future__ import annotations
 
-import html
+import shutil
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .answers import OFF, SAME, SYMBOLS
+import numpy as np
+
 from .cost import Cost
 from .estimate import threshold
 from .quantities import ITEMS, Quantity
@@ -15,15 +21,14 @@ from .verdict import Verdict
 if TYPE_CHECKING:
     from .report import FidelityReport
 
-_SENTENCES = 8  # that are seen at once in a notebook
-_IN_SHORT = 24  # others that are listed in short
+_WIDTH = 100  # characters, where there is no terminal
+_NAME = 16  # characters of the name of a set that stay on one line
+_GAP = "  "
+_INDENT = "  "
+_NOTHING = "–"  # in a cell without a number
 _MARGIN = 0.1  # of a single statistic
 # What is expected of true maps, and the margin, where they are not 1 and 10 %.
 _EXPECTED = {"mean": (1.0, 0.05), "scatter": (1.0, 0.05), "shift": (0.0, 0.05)}
-_STYLES = {
-    SYMBOLS[SAME]: ' style="background:#0973"',
-    SYMBOLS[OFF]: ' style="background:#d604"',
-}
 
 
 def headline_cells(report: FidelityReport) -> list[list[str]]:
@@ -76,91 +81,97 @@ def statistic_cells(report: FidelityReport, what: str) -> list[list[str]]:
     return cells
 
 
-def text_table(cells: list[list[str]], left: int) -> str:
-    """Cells as lines of text, the head first; all but ``left`` columns are flush right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*cells)]
-    lines = []
-    for row in cells:
-        aligned = [cell.ljust(width) for cell, width in zip(row[:left], widths[:left])]
-        aligned += [cell.rjust(width) for cell, width in zip(row[left:], widths[left:])]
-        lines.append("  ".join(aligned))
-    rule = "─" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:]])
+def screen_cells(cells: list[list[str]]) -> list[list[str]]:
+    """The main table with one column of names: the item is a row of its own, of one cell.
+
+    What is expected stands in brackets behind the name.
+    """
+    head, *rows = cells
+    found = [["number (expected)", *head[3:]]]
+    for heading, name, expected, *numbers in rows:
+        if heading:
+            found.append([heading])
+        if expected:
+            name = f"{name} ({expected})"
+        found.append([f"{_INDENT}{name}", *numbers])
+    return found
 
 
-def html_table(cells: list[list[str]], left: int) -> str:
-    """The same as HTML; answers are coloured, on light pages and on dark ones."""
-    head = ""
-    for i, cell in enumerate(cells[0]):
-        head += f'<th scope="col" style="{_align(i, left)}">{html.escape(cell)}</th>'
-    body = ""
+def text_table(cells: list[list[str]], width: int | None = None) -> str:
+    """Cells as lines of text, the head first; a row of one cell is a heading.
+
+    Where the sets need more columns than there are, the table goes on below with the next sets.
+
+    Args:
+        cells: rows of the table; the first cell of each is its name.
+        width: columns of characters; None: those of the terminal.
+    """
+    names = max(len(row[0]) for row in cells)
+    numbers = max(len(cell) for row in cells[1:] for cell in row[1:])
+    numbers = max(numbers, min(_NAME, max(len(name) for name in cells[0][1:])))
+    groups = in_groups(len(cells[0]) - 1, names, numbers, width)
+    blocks = []
+    for columns in groups:
+        kept = cells if len(groups) == 1 else _without_empty_rows(cells, columns)
+        blocks.append(_block(kept, columns, names, numbers))
+    return "\n\n".join(blocks)
+
+
+def in_groups(sets: int, names: int, numbers: int, width: int | None) -> list[np.ndarray]:
+    """The columns of a table, from 1 on, in as few groups of about the same size as fit.
+
+    Args:
+        sets: how many columns of numbers there are.
+        names: characters of the first column, which every group has.
+        numbers: characters of every other column.
+        width: columns of characters; None: those of the terminal.
+    """
+    if width is None:
+        width = shutil.get_terminal_size((_WIDTH, 40)).columns
+    in_a_row = max(1, (width - names) // (numbers + len(_GAP)))
+    groups = -(-sets // in_a_row)  # rounded up
+    return np.array_split(np.arange(1, sets + 1), groups)
+
+
+def _without_empty_rows(cells: list[list[str]], columns: Sequence[int]) -> list[list[str]]:
+    """The rows in which some set of a group has a number, and their headings."""
+    found, heading = [cells[0]], None
     for row in cells[1:]:
-        inside = "".join(_html_cell(cell, i, left) for i, cell in enumerate(row))
-        # An attribute of the row is shorter than a style of each cell: there are hundreds.
-        body += f'<tr align="right">{inside}</tr>'
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        if len(row) == 1:
+            heading = row
+        elif any(row[k].strip() != _NOTHING for k in columns):
+            if heading:
+                found.append(heading)
+            found.append(row)
+            heading = None
+    return found
 
 
-def _html_cell(cell: str, column: int, left: int) -> str:
-    if column < left and not cell:
-        return "<td></td>"
-    if column < left:
-        style = f"{_align(column, left)};font-weight:normal;white-space:nowrap"
-        return f'<th scope="row" style="{style}">{html.escape(cell)}</th>'
-    style = _STYLES.get(cell[-1:], "")
-    text = html.escape(cell.strip()).replace(" ", "\u00a0")  # a number stays on one line
-    if cell.endswith(SYMBOLS[OFF]):
-        text = f"<b>{text}</b>"
-    return f"<td{style}>{text}</td>"
+def _block(cells: list[list[str]], columns: Sequence[int], names: int, numbers: int) -> str:
+    """The table of some sets."""
+    lines = _head_lines(cells[0], columns, names, numbers)
+    lines.append("─" * max(map(len, lines)))
+    for row in cells[1:]:
+        if len(row) == 1:
+            lines.append(row[0])
+        else:
+            lines.append(_line(row[0], [row[k] for k in columns], names, numbers))
+    return "\n".join(lines)
 
 
-def _align(column: int, left: int) -> str:
-    if column < left:
-        return "text-align:left"
-    return "text-align:right"
+def _head_lines(
+    head: Sequence[str], columns: Sequence[int], names: int, numbers: int
+) -> list[str]:
+    """The names of some sets, in as many lines as they need."""
+    wrapped = [textwrap.wrap(head[k], numbers) for k in columns]
+    height = max(map(len, wrapped))
+    lines = []
+    for k in range(height):
+        first = head[0] if k == height - 1 else ""
+        row = [([""] * (height - len(name)) + name)[k] for name in wrapped]
+        lines.append(_line(first, row, names, numbers))
+    return lines
 
 
-def report_html(report: FidelityReport) -> str:
-    """The report for a notebook: the main table, its remarks, the failures, every statistic."""
-    remarks = "<br>".join(html.escape(line) for line in report.remarks())
-    every = ""
-    for what in ("scatter", "slope"):
-        every += html_table(statistic_cells(report, what), 1)
-    return (
-        f"{html_table(headline_cells(report), 2)}<p>{remarks}</p>{_failures_html(report)}"
-        f"{_undecided_html(report)}<details><summary>Every statistic</summary>{every}</details>"
-    )
-
-
-def _failures_html(report: FidelityReport) -> str:
-    """The worst failures as whole sentences, all others in short."""
-    sentences = report.failures()
-    if not sentences:
-        return ""
-    first, others = sentences[:_SENTENCES], sentences[_SENTENCES:]
-    text = f"<p><b>Where they fail, worst first</b></p>{_list(first)}"
-    if others:
-        in_short = [line.split(", expected ")[0] for line in others[:_IN_SHORT]]
-        rest = len(others) - len(in_short)
-        if rest:
-            in_short.append(f"and {rest} more: report.failures() has all")
-        summary = f"<summary>and {len(others)} more</summary>"
-        text += f"<details>{summary}{_list(in_short)}</details>"
-    return text
-
-
-def _list(lines: list[str]) -> str:
-    items = [f"<li>{html.escape(line)}</li>" for line in lines]
-    return f"<ul>{''.join(items)}</ul>"
-
-
-def _undecided_html(report: FidelityReport) -> str:
-    items = ""
-    for name, faults in report.smallest_faults().items():
-        items += f"<li><b>{html.escape(name)}</b>: {html.escape(faults)}</li>"
-    if not items:
-        return ""
-    summary = (
-        "Where the maps are too few to tell, and the fault that would be seen in 90 % of cases"
-    )
-    return f"<details><summary>{summary}</summary><ul>{items}</ul></details>"
+def _line(first: str, row: Sequence[str], names: int, numbers: int) -> str:
+    return _GAP.join([first.ljust(names), *(cell.rjust(numbers) for cell in row)])

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..compare import NULL, FidelityReport
 from ..ensemble import Ensemble
 from ..stats import Statistic
-from .style import CYCLE, GREY, TRUTH, colours, set_scales, typeset
+from .style import CYCLE, GREY, PAGE, SMALL, TRUTH, colours, set_scales, typeset
 
 # How the parts of a statistic look, such as spectra of source bins: lines, and points of a ratio.
 # Three source bins have six spectra; with more parts than styles, the styles begin again.
@@ -73,7 +73,7 @@ def _name_parts(ax: Axes, names: Sequence[str]) -> None:
     for k, name in enumerate(names):
         style = {"ls": _LINES[k % len(_LINES)], "marker": _POINTS[k % len(_POINTS)], "ms": 3}
         if name not in known:
-            ax.plot([], [], color="0.4", label=name, **style)
+            ax.plot([], [], color=TRUTH, lw=1, label=name, **style)
 
 
 def fill(
@@ -86,17 +86,24 @@ def fill(
 ) -> None:
     """The area between two curves ``(bins,)``, each part of the statistic by itself."""
     for span in parts(statistic).values():
-        ax.fill_between(statistic.x[span], low[span], high[span], lw=0, label=label, **how)
+        style = {"lw": 0} | how
+        ax.fill_between(statistic.x[span], low[span], high[span], label=label, **style)
         label = None
 
 
 def band(ax: Axes, statistic: Statistic, ensemble: Ensemble, colour: str, label: str) -> Axes:
-    """Mean of a statistic as a line, and the scatter of one map (± σ) as a band."""
+    """Mean of a statistic as a line, and the scatter of one map (± σ) as a band.
+
+    The band of the truth has edges only: filled it would be as grey as the null.
+    """
     mean, std = ensemble.mean(), ensemble.std()
     low = mean - std
     if statistic.log_y:
         low = np.maximum(low, 0.03 * np.abs(mean))  # or the band would have no lower edge
-    fill(ax, statistic, low, mean + std, color=colour, alpha=0.18)
+    style = {"color": colour, "alpha": 0.18}
+    if colour == TRUTH:
+        style = {"facecolor": "none", "edgecolor": TRUTH, "lw": 0.7}
+    fill(ax, statistic, low, mean + std, **style)
     curve(ax, statistic, mean, colour, label, lw=1.6)
     return set_scales(ax, statistic)
 
@@ -139,7 +146,7 @@ def ratio(
             value, error = estimate.value[span], estimate.error[span]
             style = {"fmt": _POINTS[part % len(_POINTS)], "ms": 3, "lw": 1, "color": palette[one]}
             ax.errorbar(x, value, error, label=one if part == 0 else None, **style)
-            _mark_beyond(ax, x, value, limits, palette[one])
+            mark_beyond(ax, x, value, limits, palette[one])
     ax.set_ylabel(_RATIO_LABELS[what])
     return set_scales(ax, statistic, log_y=False)
 
@@ -152,7 +159,7 @@ def _moved(statistic: Statistic, span: slice, aside: float) -> np.ndarray:
     return x + aside * 0.35 * np.median(np.abs(np.diff(statistic.x)))
 
 
-def _mark_beyond(
+def mark_beyond(
     ax: Axes, x: np.ndarray, values: np.ndarray, limits: tuple[float, float], colour: str
 ) -> None:
     """A triangle at the edge for every point that lies beyond it."""
@@ -166,9 +173,17 @@ def _mark_beyond(
 def _readable(
     report: FidelityReport, name: str, what: str, sets: Sequence[str]
 ) -> tuple[float, float]:
-    """Limits about 1 that hold most points; they reach to 0 and 2 at most."""
-    values = [getattr(report.verdicts[one][name], what).value for one in [NULL, *sets]]
-    spread = np.nanpercentile(np.abs(np.concatenate(values) - 1), 95) * 1.2
+    """Limits about 1 that hold the null's band, and most points with their error bars.
+
+    They reach to 0 and 2 at most.
+    """
+    estimates = [getattr(report.verdicts[one][name], what) for one in (NULL, *sets)]
+    away = np.concatenate([np.abs(one.value - 1) for one in estimates])
+    reach = away + np.concatenate([one.error for one in estimates])
+    spread = 1.2 * np.nanpercentile(away, 95)
+    inside = away <= spread
+    band = np.abs(getattr(report.verdicts[NULL][name], what).interval - 1)
+    spread = 1.05 * np.nanmax([spread, *reach[inside], *band.ravel()])
     spread = float(np.clip(spread, 0.1, 1.0))
     return 1 - spread, 1 + spread
 
@@ -186,7 +201,7 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
     figure, axes = plt.subplots(
         3,
         len(names),
-        figsize=(4.3 * len(names), 8.0),
+        figsize=(min(4.3 * len(names), PAGE), 7.6),
         squeeze=False,
         sharex="col",
         layout="constrained",
@@ -197,17 +212,21 @@ def comparison(report: FidelityReport, names: Sequence[str] = ("power", "pdf", "
         top.set_xlabel("")
         ratio(middle, report, name, "mean_ratio").set_xlabel("")
         ratio(bottom, report, name, "scatter_ratio")
+    for ax in axes[1:, 1:].flat:
+        ax.set_ylabel("")  # as in the first column
     entries = _legend_of(axes[0, 0])
     for part in parts(report.statistics[names[0]]):
         if part in entries:
             entries[part] = entries.pop(part)  # the parts come after the sets
     entries[_NULL_LABEL] = _legend_of(axes[1, 0])[_NULL_LABEL]
+    in_a_row = max(2, int(figure.get_figwidth() / 1.8))
     figure.legend(
         entries.values(),
         entries.keys(),
         loc="outside upper center",
         frameon=False,
-        ncols=min(6, len(entries)),
+        fontsize=SMALL,
+        ncols=min(in_a_row, len(entries)),
     )
     return figure
 
@@ -258,7 +277,7 @@ def against_known(
         log_x: logarithmic x axes.
         log_y: logarithmic y axes.
     """
-    width = max(4.3 * len(checks), 6.5)
+    width = min(max(4.3 * len(checks), 6.5), PAGE)
     figure, axes = plt.subplots(
         2,
         len(checks),
@@ -279,7 +298,7 @@ def against_known(
         top.margins(y=0.15)  # room for the legend
         difference = (mean - known) / error
         limit = max(3.5, 1.1 * float(np.abs(difference).max()))
-        bottom.axhspan(-2, 2, color=GREY, alpha=0.3, lw=0)
+        bottom.axhspan(-2, 2, color=CYCLE[1], alpha=0.15, lw=0)
         bottom.axhline(0, color=CYCLE[1])
         bottom.plot(x, difference, "o", ms=4, color=TRUTH)
         bottom.set(xlabel=x_label, ylim=(-limit, limit))

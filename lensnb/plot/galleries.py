@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..maps.arrays import plain_array
 from ..maps.grid import check_shape
-from .style import KAPPA
+from .style import KAPPA, PAGE, SMALL
 
 _SHARP = 128  # up to this many pixels a side, pixels stay sharp; the PNG is a third as large
 
@@ -59,6 +60,7 @@ def gallery(
     side_deg: float,
     columns: int = 4,
     limits: tuple[float, float] | None = None,
+    across: bool = False,
 ) -> Figure:
     """A few maps of each set, a row per set, all on one colour scale.
 
@@ -66,9 +68,10 @@ def gallery(
         sets: κ-maps by name, each a :class:`~lensnb.data.MapSet` or ``(maps, n, n)``; each source
             bin of ``(maps, channels, n, n)`` has a row of its own.
         side_deg: side of the field, degrees.
-        columns: maps in a row.
+        columns: maps of each set.
         limits: κ at the two ends of the colour scale; by default from the 0.5th to the 99.7th
             percentile of the maps shown of the first set.
+        across: a column per set instead of a row, for many sets of few maps.
     """
     few = {}
     for name, maps in sets.items():
@@ -79,24 +82,42 @@ def gallery(
     if limits is None:
         limits = colour_limits(next(iter(few.values())))
     rows = _rows(few)
-    size = (2.1 * columns + 1.2, 2.1 * len(rows))
+    figure, axes = _grid(len(rows), columns, across)
+    for row, (name, maps) in zip(axes, rows.items()):
+        for ax, kappa in zip(row, maps):
+            image = kappa_map(ax, kappa, side_deg, limits)
+            ax.label_outer()
+        if across:
+            row[0].set_title(textwrap.fill(name, 13), fontsize=SMALL)
+            plt.setp(row, xticks=[], yticks=[], xlabel="", ylabel="")  # one label says it for all
+        else:
+            row[0].set_ylabel(f"{name}\n\ndegrees")
+    label = "convergence κ"
+    shrink = min(1.0, 1.6 / len(rows))
+    if across:
+        shrink = 1.0
+        figure.supxlabel(f"each map {side_deg:g}° × {side_deg:g}°", fontsize=SMALL)
+    figure.colorbar(image, ax=axes.ravel(), label=label, shrink=shrink, extend="both")
+    return figure
+
+
+def _grid(sets: int, maps: int, across: bool) -> tuple[Figure, np.ndarray]:
+    """Axes ``(sets, maps)`` for square maps, on one page; a set is a row, or a column."""
+    rows, columns = (maps, sets) if across else (sets, maps)
+    width = min(2.1 * columns + 1.2, PAGE)
+    height = (width - 1.2) / columns * rows
+    if across:
+        height += 0.6  # titles and the label
     figure, axes = plt.subplots(
-        len(rows),
+        rows,
         columns,
-        figsize=size,
+        figsize=(width, height),
         squeeze=False,
         sharex=True,
         sharey=True,
         layout="constrained",
     )
-    for row, (name, maps) in zip(axes, rows.items()):
-        for ax, kappa in zip(row, maps):
-            image = kappa_map(ax, kappa, side_deg, limits)
-            ax.label_outer()
-        row[0].set_ylabel(f"{name}\n\ndegrees", fontsize=10)
-    shrink = min(1.0, 1.6 / len(rows))
-    figure.colorbar(image, ax=axes, label="convergence κ", shrink=shrink, extend="both")
-    return figure
+    return figure, axes.T if across else axes
 
 
 def _rows(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -109,6 +130,17 @@ def _rows(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for k in range(maps.shape[1]):
             rows[f"{name}, bin {k + 1}"] = maps[:, k]
     return rows
+
+
+def first_maps(sets: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """A few maps ``(maps, n, n)`` of each set, of the first source bin where there are several."""
+    few = {}
+    for name, maps in sets.items():
+        maps = getattr(maps, "maps", maps)
+        maps = np.asarray(plain_array(name, maps[:8]), float)
+        check_shape(name, maps.shape)
+        few[name] = maps if maps.ndim == 3 else maps[:, 0]
+    return few
 
 
 def colour_limits(maps: np.ndarray) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import CYCLE
+from .style import CYCLE, SMALL
 
 
 def training(
@@ -28,7 +28,7 @@ def training(
     ax.set_ylabel(label)
     ax.grid(alpha=0.25)
     # The curves may go anywhere inside the axes, so the legend stands above them.
-    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
+    ax.legend(frameon=False, fontsize=SMALL, loc="lower left", bbox_to_anchor=(0, 1))
     return ax
 
 

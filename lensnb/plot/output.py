@@ -8,22 +8,38 @@ import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
+from scipy.cluster.vq import kmeans2
+
+from .ink import for_any_page
 
 _JOINS = "stroke-linejoin: round; stroke-linecap: butt"  # as matplotlib draws lines
+_OPAQUE = 200  # colours of a small picture that are opaque, of 256
+_CLEAR_ENOUGH = 5  # opacity, of 255
+_SHOWN = 100  # pixels of a page that are one inch
+DPI = 200  # two pixels of a high-density screen for one of a usual one
+_LESS = (150, 120)  # for a picture that would be too large in a notebook
+_LARGE = 30_000  # bytes; a dozen such pictures and some tables make a notebook of 500 KB
 _TIGHT = {"bbox_inches": "tight", "facecolor": "white"}
+_CLEAR = {"bbox_inches": "tight", "transparent": True}
 
 
-def show(figure: Figure, alt: str, save: str | Path | None = None):
+def show(figure: Figure, alt: str, save: str | Path | None = None, dpi: int | None = None):
     """Show a finished figure in a notebook, and close it.
 
-    The picture has an alternative text for readers who cannot see it.
+    The picture has an alternative text for readers who cannot see it. It reads on light pages and
+    on dark ones (:mod:`lensnb.plot.ink`), and is sharp on high-density screens: it has up to 200
+    pixels per inch, and 100 of them are an inch on the page. It is no SVG, because JupyterLab
+    shows an SVG of a stored notebook only after its cell has run.
 
     Args:
         figure: the figure.
         alt: one sentence that says what the figure shows.
         save: also write it to this file. The ending says how: ``.pdf`` and ``.svg``, for example,
-            are vector graphics; ``.png`` (or no ending) is the picture in the notebook.
+            are vector graphics; ``.png`` (or no ending) is the picture in the notebook. All others
+            have a white background.
+        dpi: pixels per inch; by default as many of 200, 150 and 120 as keep a notebook small.
 
     Returns:
         An ``IPython.display.Image``; make it the last value of the cell.
@@ -34,16 +50,20 @@ def show(figure: Figure, alt: str, save: str | Path | None = None):
     from IPython.display import Image
 
     try:
-        png = small_png(figure, **_TIGHT)
-        if save is not None:
-            _write(figure, png, Path(save))
+        if save is not None and not _is_png(Path(save)):
+            _write(figure, Path(save))
+        for_any_page(figure)
+        png, dpi = _png_of(figure, dpi)
+        if save is not None and _is_png(Path(save)):
+            Path(save).parent.mkdir(parents=True, exist_ok=True)
+            Path(save).write_bytes(png)
     finally:
         plt.close(figure)
-    return Image(png, format="png", alt=alt)
+    return Image(png, format="png", alt=alt, width=_pixels_across(png) * _SHOWN // dpi)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a finished figure to a file, and close it.
+    """Write a finished figure to a file, on white, and close it.
 
     Args:
         figure: the figure.
@@ -53,9 +73,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         ValueError: matplotlib does not know a format with this ending.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        figure.savefig(path, **_TIGHT)
+        _write(figure, path)
     finally:
         plt.close(figure)
     return path
@@ -114,12 +133,29 @@ def _rounded(found: re.Match) -> str:
     return re.sub(r"(\d\.\d\d)\d+", r"\1", found[0])
 
 
-def _write(figure: Figure, png: bytes, path: Path) -> None:
+def _png_of(figure: Figure, dpi: int | None) -> tuple[bytes, int]:
+    """The picture for a notebook, and its pixels per inch."""
+    png = small_png(figure, dpi or DPI, **_CLEAR)
+    if dpi is not None:
+        return png, dpi
+    dpi = DPI
+    for less in _LESS:
+        if len(png) > _LARGE:
+            png, dpi = small_png(figure, less, **_CLEAR), less
+    return png, dpi
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() in ("", ".png")
+
+
+def _write(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() in ("", ".png"):
-        path.write_bytes(png)
-    else:
-        figure.savefig(path, **_TIGHT)
+    figure.savefig(path, dpi=DPI, **_TIGHT)
+
+
+def _pixels_across(png: bytes) -> int:
+    return int.from_bytes(png[16:20])  # where every PNG has its width
 
 
 def small_png(figure: Figure, dpi: int = 100, **how) -> bytes:
@@ -136,9 +172,56 @@ def small_png(figure: Figure, dpi: int = 100, **how) -> bytes:
 
     full = io.BytesIO()
     figure.savefig(full, format="png", dpi=dpi, **how)
-    picture = Image.open(full).convert("RGB")
-    # Without k-means, wide areas such as a grey band would take on a tint.
-    picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     small = io.BytesIO()
-    picture.save(small, "png", optimize=True)
+    _few_colours(Image.open(full)).save(small, "png", optimize=True)
     return small.getvalue()
+
+
+def _few_colours(picture):
+    """The picture with a palette: most of its colours for what is opaque, the rest for edges.
+
+    Pillow has one way for pictures that are clear in places, and with that a colour bar gets steps
+    and thin text holes.
+    """
+    from PIL import Image
+
+    pixels = np.array(picture.convert("RGBA"))
+    pixels[pixels[..., 3] == 0] = 0  # one colour for all that is clear
+    opaque = pixels[..., 3] == 255
+    usual = np.where(opaque[..., None], pixels, pixels[opaque][:1])[..., :3]
+    # Without k-means, wide areas such as a grey band would take on a tint.
+    coarse = Image.fromarray(usual).quantize(
+        _OPAQUE, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+    )
+    palette = np.full((256, 4), 255, np.uint8)
+    colours = np.reshape(coarse.getpalette("RGB"), (-1, 3))
+    palette[: len(colours), :3] = colours
+    index = np.array(coarse)
+    soft, index[~opaque] = _clusters(pixels[~opaque], 256 - _OPAQUE)
+    palette[_OPAQUE : _OPAQUE + len(soft)] = soft
+    index[~opaque] += _OPAQUE
+    found = Image.fromarray(index)
+    found.putpalette(palette[:, :3].tobytes())
+    found.info["transparency"] = palette[:, 3].tobytes()
+    return found
+
+
+def _clusters(pixels: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """A few colours for pixels that are partly clear, and which of them each pixel takes.
+
+    Args:
+        pixels: ``(pixels, 4)``, red, green, blue and opacity in uint8.
+        most: how many colours there may be.
+    """
+    packed = np.ascontiguousarray(pixels).view(np.uint32).ravel()
+    known, which = np.unique(packed, return_inverse=True)
+    values = known.view(np.uint8).reshape(-1, 4).astype(float)
+    if len(values) <= most:
+        return values.astype(np.uint8), which
+    opacity = values[:, 3:] / 255
+    seen = np.hstack([values[:, :3] * opacity, values[:, 3:]])  # how bright it is on a dark page
+    centres, labels = kmeans2(seen, most, minit="++", rng=0)
+    opacity = np.maximum(centres[:, 3:], 1) / 255
+    colours = np.hstack([centres[:, :3] / opacity, centres[:, 3:]])
+    colours[colours[:, 3] < _CLEAR_ENOUGH] = 0  # what is clear stays so
+    return np.clip(colours.round(), 0, 255).astype(np.uint8), labels[which]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -9,14 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..compare import NULL
 from ..stats import Statistic
 
 KAPPA = "magma"  # colour map of κ
 TRUTH = "#000000"
-GREY = "#8c8c8c"
+GREY = "#8c8c8c"  # the null, and nothing else
 CYCLE = [  # Okabe & Ito (2008), then two of Paul Tol's
     "#0072B2",
     "#D55E00",
@@ -27,18 +28,66 @@ CYCLE = [  # Okabe & Ito (2008), then two of Paul Tol's
     "#882255",
     "#999933",
 ]
+# A hue for each kind of generator: dark, and light for a model that came trained. They are named
+# as users name their sets; those of Okabe & Ito go to the kinds that meet most often.
+FAMILIES = {
+    "flow": ("#0072B2", "#56B4E9"),
+    "diffusion": ("#D55E00", "#F7A15C"),
+    "gan": ("#B58900", "#EACB66"),
+    "vae": ("#5C5C00", "#AFAF3C"),
+    "multiscale": ("#5E3C99", "#C9A6E4"),
+    "trenf": ("#7D4B2A", "#BC9171"),
+    "gaussian": ("#009E73", "#6CCBAE"),
+    "lognormal": ("#CC79A7", "#E3B4CD"),
+}
+_LIGHT = "shipped"  # the word that makes a model's colour the light one
+# For all other sets: colours that no family has, then those that are not in use.
+_OTHERS = ["#882255", "#44AA99", "#332288", "#E69F00", "#661100", "#117733", "#AA4499", "#999933"]
+PAGE = 9.0  # inches: a figure that is wider would be shrunk on a page, and its text with it
+SMALL = 9  # points; the smallest text in a figure, which is 8 on a page of 8 inches
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each set of maps, by name.
+    """A colour for each set of maps, by name: the same in every figure and widget.
 
-    The truth is black and the null is grey. The others take the colours of ``CYCLE`` in turn.
+    The truth is black and the null is grey. A name of :data:`FAMILIES` has the colour of its
+    family, and "shipped flow" a lighter one of the same hue. Next are the names in which the word
+    stands, such as "flow, 64 maps". All others take the colours that are left, in turn.
     """
     palette = {"truth": TRUTH, NULL: GREY}
     others = [name for name in names if name not in palette]
-    for k, name in enumerate(others):
-        palette[name] = CYCLE[k % len(CYCLE)]
+    for name in others:
+        if own := _own_colour(_words(name)):
+            palette[name] = own
+    for name in others:
+        if name not in palette:
+            left = [colour for colour in _wanted(name) if colour not in palette.values()]
+            palette[name] = left[0] if left else CYCLE[len(palette) % len(CYCLE)]
     return palette
+
+
+def _own_colour(words: list[str]) -> str:
+    """The colour of a name that is a family's, or "shipped" and a family's; empty for others."""
+    if len(words) == 1 and words[0] in FAMILIES:
+        return FAMILIES[words[0]][0]
+    if len(words) == 2 and words[0] == _LIGHT and words[1] in FAMILIES:
+        return FAMILIES[words[1]][1]
+    return ""
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"\w+", name.lower())
+
+
+def _wanted(name: str) -> list[str]:
+    """The colours that a set without a colour of its own may have, the best first."""
+    words = _words(name)
+    found = []
+    for family, (dark, light) in FAMILIES.items():
+        if family in words:
+            found += [light, dark] if _LIGHT in words else [dark, light]
+    of_families = [colour for pair in FAMILIES.values() for colour in pair]
+    return [*found, *_OTHERS, *of_families]
 
 
 def panels(
@@ -46,13 +95,17 @@ def panels(
 ) -> tuple[Figure, np.ndarray]:
     """A figure with a row or a grid of axes that do not overlap.
 
+    It is no wider than :data:`PAGE`, or a page would shrink it and its text; wider axes are made
+    smaller.
+
     Args:
         columns: axes in a row.
         rows: number of rows.
         width: of one of the axes, inches.
         height: of one of the axes, inches.
     """
-    size = (width * columns, height * rows)
+    shrunk = min(1.0, PAGE / (width * columns))
+    size = (shrunk * width * columns, shrunk * height * rows)
     return plt.subplots(rows, columns, figsize=size, layout="constrained")
 
 
@@ -76,6 +129,8 @@ def set_scales(ax: Axes, statistic: Statistic, log_y: bool = True) -> Axes:
     """
     if statistic.log_x:
         ax.set_xscale("log")
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(4))  # or numbers such as −0.025 meet
     if statistic.log_y and log_y:
         ax.set_yscale("log")
     ax.set_xlabel(typeset(statistic.x_label))

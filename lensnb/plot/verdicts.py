@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -12,12 +13,13 @@ from matplotlib.patches import Rectangle
 
 from ..compare import NULL, FidelityReport
 from ..compare.answers import OFF, SYMBOLS
-from ..maps.grid import check_shape
-from .curves import curve, cut_off_empty_bins, fill, ratio
-from .galleries import colour_limits, kappa_map
-from .style import GREY, TRUTH, colours, plain_ticks, set_scales
+from ..compare.estimate import Share
+from .curves import curve, cut_off_empty_bins, fill, mark_beyond, ratio
+from .galleries import colour_limits, first_maps, kappa_map
+from .style import GREY, PAGE, SMALL, TRUTH, colours, plain_ticks, set_scales
 
 _TAILS = 5  # the item of the report that is about the tails
+_RATIO = (0.1, 10.0)  # limits of ratios to the truth
 _MOST = 8  # standard errors at the ends of the scorecard's colour scale
 
 
@@ -34,7 +36,9 @@ def slopes(ax: Axes, report: FidelityReport) -> Axes:
     _draw_estimates(ax, report, estimates, names)
     plt.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     ax.set_ylabel("correlation slope (expected: 1)")
-    ax.legend(frameon=False, fontsize=9, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    ax.legend(
+        frameon=False, fontsize=SMALL, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+    )
     return ax
 
 
@@ -88,22 +92,30 @@ def eigenvalues(ax: Axes, report: FidelityReport, name: str = "joint") -> Axes:
     for one in report.names[1:]:
         found = report.verdicts[one][name].eigenvalues
         value = np.maximum(found.value, least)
+        below = np.minimum(found.error, value - least)  # no bar may end at zero or less
         style = {"fmt": "o-", "ms": 3, "lw": 1, "color": palette[one]}
-        ax.errorbar(index, value, found.error, label=one, **style)
+        ax.errorbar(index, value, [below, found.error], label=one, **style)
     ax.set(xlabel="eigenvalue, from the smallest", ylabel="variance / truth", yscale="log")
     ax.xaxis.get_major_locator().set_params(integer=True)
     plain_ticks(ax.yaxis)
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=SMALL)
     return ax
 
 
 def tails(report: FidelityReport) -> Figure:
     """The tails of the distribution of κ: the PDF, its ratio to the truth, and three numbers."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.0, 3.6), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, 3.6), layout="constrained")
     _draw_pdf(left, report)
     pdf_ratio(middle, report)
     tail_numbers(right, report)
+    figure.legend(
+        *left.get_legend_handles_labels(),
+        loc="outside upper center",
+        frameon=False,
+        fontsize=SMALL,
+        ncols=5,
+    )
     return figure
 
 
@@ -115,7 +127,12 @@ def tail_numbers(ax: Axes, report: FidelityReport) -> Axes:
     estimates = [row.estimates for row in rows]
     labels = [row.quantity.name for row in rows]
     _draw_estimates(ax, report, estimates, labels)
-    ax.set(ylabel="ratio to truth", yscale="log")
+    plt.setp(ax.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
+    palette = colours(report.names)
+    for k, one in enumerate(estimates):
+        for name in report.generators:
+            mark_beyond(ax, np.array([k]), np.array([one[name].value]), _RATIO, palette[name])
+    ax.set(ylabel="ratio to truth", yscale="log", ylim=_RATIO)
     plain_ticks(ax.yaxis)
     return ax
 
@@ -128,7 +145,6 @@ def _draw_pdf(ax: Axes, report: FidelityReport) -> None:
         curve(ax, statistic, mean, palette[name], name, lw=1.6)
     set_scales(ax, statistic).set_ylabel(statistic.y_label)
     cut_off_empty_bins(ax, report.ensembles["truth"]["pdf"])
-    ax.legend(frameon=False, fontsize=9)
 
 
 def pdf_ratio(ax: Axes, report: FidelityReport) -> Axes:
@@ -141,51 +157,35 @@ def pdf_ratio(ax: Axes, report: FidelityReport) -> Axes:
     for name in report.names[1:]:
         found = report.verdicts[name]["pdf"].mean_ratio.value
         curve(ax, statistic, found, palette[name], name, marker="o", ms=3, lw=1)
-    ax.set(xlabel=statistic.x_label, ylabel="P(κ) / truth", yscale="log", ylim=(0.1, 10))
+        mark_beyond(ax, statistic.x, found, _RATIO, palette[name])
+    set_scales(ax, statistic, log_y=False)
+    ax.set(ylabel="P(κ) / truth", yscale="log", ylim=_RATIO)
     plain_ticks(ax.yaxis)
-    ax.grid(alpha=0.25)
-    return ax
-
-
-def neighbours(ax: Axes, report: FidelityReport) -> Axes:
-    """How close the maps come to their nearest training map: the share of maps within a distance.
-
-    Copies lie at the left. Held-out true maps (black) show what happens by chance.
-    """
-    palette = colours(report.names)
-    for name, found in report.neighbours.items():
-        distance = np.sort(np.asarray(found.distance))
-        share = np.arange(1, len(distance) + 1) / len(distance)
-        ax.step(distance, share, where="post", color=palette[name], label=name)
-    ax.set_xlabel("distance to the nearest training map")
-    ax.set_ylabel("share of maps closer than this")
-    ax.set_ylim(0, 1.02)
-    ax.set_xlim(left=-0.03)  # copies lie at zero
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize=9)
     return ax
 
 
 def scorecard(report: FidelityReport) -> Figure:
     """Every headline number of every generator: how far from what is expected, in standard errors.
 
-    A frame marks what is off. Purple is below, orange above. Pale cells are as the simulations, or
-    the maps are too few to tell: = and ? say which. A deep colour without a frame is a difference
-    that is real but within the margin.
+    A frame with a number marks what is off. Purple is below, orange above. The other cells are as
+    the simulations, or the maps are too few to tell: = and ? say which. A deep colour without a
+    frame is a difference that is real but within the margin.
     """
     rows = report.rows()
     generators = report.names[1:]
     apart = _distances(rows, generators)
-    size = (3.4 + 1.0 * len(generators), 1.4 + 0.25 * len(rows))
+    size = (min(3.4 + 1.0 * len(generators), PAGE), 1.4 + 0.25 * len(rows))
     figure, ax = plt.subplots(figsize=size, layout="constrained")
     drawn = np.clip(apart, -_MOST, _MOST)
     ax.imshow(drawn, vmin=-_MOST, vmax=_MOST, cmap="PuOr_r", aspect="auto")
     for (i, j), value in np.ndenumerate(apart):
-        _write_cell(ax, i, j, value, rows[i].answers[generators[j]].symbol)
+        estimate = rows[i].estimates[generators[j]]
+        found = "found" if isinstance(estimate, Share) else "∞"
+        _write_cell(ax, (i, j), value, rows[i].answers[generators[j]].symbol, found)
     names = [f"{row.quantity.item}  {row.quantity.name}" for row in rows]
     ax.set_xticks(range(len(generators)), generators, rotation=25, ha="right")
     ax.set_yticks(range(len(rows)), names)
-    # No colour bar: the numbers are in the cells.
+    # No colour bar: the numbers are in the cells that matter.
     ax.set_title("distance from what is expected / standard error", fontsize="medium")
     return figure
 
@@ -200,22 +200,20 @@ def _distances(rows: Sequence, generators: Sequence[str]) -> np.ndarray:
     return apart
 
 
-def _write_cell(ax: Axes, row: int, column: int, value: float, symbol: str) -> None:
-    """The distance as a number in its cell; bold and in a frame where the generator is off."""
+def _write_cell(
+    ax: Axes, place: tuple[int, int], value: float, symbol: str, infinite: str
+) -> None:
+    """The answer in its cell; where the generator is off, the distance, bold and in a frame."""
+    row, column = place
     off = symbol == SYMBOLS[OFF]
-    if np.isnan(value):
-        text = "–"
-    elif np.isinf(value):
-        text = "found"
-    elif abs(value) < 99:
-        text = f"{value:+.1f}"
-    else:
-        text = f"{value:+.0f}"
-    if not off:
-        text += f" {symbol}"
+    text = symbol.strip() or "–"
+    if off and np.isinf(value):
+        text = infinite
+    elif off:
+        text = f"{value:+.1f}" if abs(value) < 99 else f"{value:+.0f}"
     ink = "white" if abs(value) > 5.5 else TRUTH  # white reads on the dark ends of the scale
     weight = "bold" if off else "normal"
-    ax.text(column, row, text, ha="center", va="center", fontsize=9, color=ink, weight=weight)
+    ax.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=ink, weight=weight)
     if off:
         corner = (column - 0.46, row - 0.43)
         ax.add_patch(Rectangle(corner, 0.92, 0.86, fill=False, color=TRUTH, lw=1.4))
@@ -230,33 +228,29 @@ def summary(report: FidelityReport, sets: Mapping[str, object], side_deg: float)
             bin is shown.
         side_deg: side of the field, degrees.
     """
-    width = max(2.5 * len(sets) + 1.2, 11.0)
-    figure = plt.figure(figsize=(width, 6.0), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    figure = plt.figure(figsize=(PAGE, 5.4), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.6))
     _draw_first_maps(top, sets, side_deg)
-    left, middle, right = bottom.subplots(1, 3, width_ratios=(1, 1, 1.35))
+    left, middle, right = bottom.subplots(1, 3, width_ratios=(1, 1, 1.2))
     ratio(left, report, "power", "mean_ratio").set_title("$C_\\ell$: mean")
-    ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter from map to map")
+    ratio(middle, report, "power", "scatter_ratio").set_title("$C_\\ell$: scatter")
     slopes(right, report).set_title("correlations between bins")
     right.get_legend().remove()
     handles, labels = left.get_legend_handles_labels()
     null = [handle for handle, label in zip(handles, labels) if label.startswith("null")]
-    left.legend(null, ["null, 95 %; colours as in the titles above"], frameon=False, fontsize=8)
+    left.legend(null, ["null, 95 %"], frameon=False, fontsize=SMALL)
     return figure
 
 
 def _draw_first_maps(figure, sets: Mapping[str, object], side_deg: float) -> None:
     """The first map of each set in a row, on the colour scale of the first set."""
-    few = {}
-    for name, maps in sets.items():
-        maps = np.asarray(maps[:8], float)
-        check_shape(name, maps.shape)
-        few[name] = maps if maps.ndim == 3 else maps[:, 0]
+    few = first_maps(sets)
     limits = colour_limits(next(iter(few.values())))
     palette = colours(list(few))
     axes = figure.subplots(1, len(few), sharey=True, squeeze=False)[0]
     for ax, (name, maps) in zip(axes, few.items()):
         image = kappa_map(ax, maps[0], side_deg, limits)
-        ax.set_title(name, color=palette[name])
-        ax.label_outer()
+        ax.set_title(textwrap.fill(name, 12), color=palette[name], fontsize=SMALL)
+        ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    axes[0].set_xlabel(f"{side_deg:g}° × {side_deg:g}°")
     figure.colorbar(image, ax=axes, label="κ", extend="both")

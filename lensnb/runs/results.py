@@ -30,7 +30,7 @@ def save_results(folder: str | Path, parameters: Mapping, report: FidelityReport
     Returns:
         Path of ``results.json``.
     """
-    table = str(report)
+    table = report.text(100)  # the same in every terminal
     with atomic_write(Path(folder) / "report.txt") as file:
         file.write((table + "\n").encode())
     _write_page(Path(folder), parameters, report)

@@ -42,7 +42,7 @@ _TITLES = {
     "Gaussian": "Gaussian estimate",
     "network": "network's estimate",
 }
-_COLOURS = {"Gaussian": plot.CYCLE[0], "network": plot.CYCLE[1]}
+_COLOURS = {"Gaussian": plot.FAMILIES["gaussian"][0], "network": plot.FAMILIES["diffusion"][0]}
 _NOISED_LIMITS = (-2.5, 3.5)  # ends of the colour scale, in units of the map's own scatter
 _MAPS = 64  # true maps that bins and colour limits are made from
 _FINISHED = "finished map"  # what "map" is while one is made

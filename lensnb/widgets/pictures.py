@@ -23,6 +23,7 @@ from ..maps.arrays import plain_array
 from ..maps.grid import check_shape, check_side
 from ..plot import galleries
 from ..plot.curves import parts
+from ..plot.ink import for_any_page
 from ..plot.output import small_png
 from ..ramps import SEQUENTIAL, ramp
 from ..stats import Statistic
@@ -264,7 +265,9 @@ class Pictured(anywidget.AnyWidget):
 
     def png(self) -> bytes:
         """What the widget shows now as a still picture, for pages without a kernel."""
-        return small_png(self.figure(), 90)
+        figure = self.figure()
+        for_any_page(figure)
+        return small_png(figure, 90, transparent=True)
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         """The widget's view and, beside it, the picture."""
