@@ -520,7 +520,7 @@ def test_the_threshold_keeps_the_rate_of_all_rows():
 
 def test_numbers_are_shown_with_their_errors():
     q = Quantity(1, "toy", 1, 0.05, low="too low", high="too high")
-    assert q.text(at(1.25)) == "1.250 ± 0.100" and q.text(at(np.nan)) == "–"
+    assert q.text(at(1.25)) == "1.25 ± 0.10" and q.text(at(np.nan)) == "–"
     maps = Quantity(8, "maps", np.nan, np.nan, high="fewer", inverse=True)
     assert maps.text(at(0.01, 0.001)) == "100 (84–124)"
     assert maps.text(at(0.001, 0.002)) == "> 203" and maps.text(at(-0.01, 0.001)) == "∞"

@@ -53,7 +53,7 @@ def test_results_are_saved_with_parameters_and_numbers_of_any_kind(monkeypatch, 
         def as_json(self):
             return {"headline": []}
 
-        def __str__(self):
+        def text(self, width):
             return "a table"
 
     parameters = {"z_source": float("nan"), "n": np.int64(3), "many": (1.0, float("inf"))}
