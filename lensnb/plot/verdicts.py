@@ -16,7 +16,7 @@ from ..compare.answers import OFF, SYMBOLS
 from ..compare.estimate import Share
 from .curves import curve, cut_off_empty_bins, fill, mark_beyond, ratio
 from .galleries import colour_limits, first_maps, kappa_map
-from .style import GREY, PAGE, SMALL, TRUTH, colours, plain_ticks, set_scales
+from .style import GREY, PAGE, SMALL, TRUTH, colours, plain_ticks, set_scales, typeset
 
 _TAILS = 5  # the item of the report that is about the tails
 _RATIO = (0.1, 10.0)  # limits of ratios to the truth
@@ -184,7 +184,7 @@ def scorecard(report: FidelityReport) -> Figure:
         _write_cell(ax, (i, j), value, rows[i].answers[generators[j]].symbol, found)
     names = [f"{row.quantity.item}  {row.quantity.name}" for row in rows]
     ax.set_xticks(range(len(generators)), generators, rotation=25, ha="right")
-    ax.set_yticks(range(len(rows)), names)
+    ax.set_yticks(range(len(rows)), [typeset(name) for name in names])
     # No colour bar: the numbers are in the cells that matter.
     ax.set_title("distance from what is expected / standard error", fontsize="medium")
     return figure
