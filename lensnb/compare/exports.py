@@ -26,6 +26,7 @@ COLUMNS = (
     "sigmas", "seen", "meaning",
 )  # fmt: skip
 
+FAR = 100  # standard errors: more of them say no more
 # What LaTeX would take for a command, and letters that its usual fonts lack.
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -138,7 +139,7 @@ def _distance(row: Row, name: str) -> str:
     sigmas = abs(row.answers[name].sigmas)
     if isinstance(row.estimates[name], Share):
         return "found"  # copies: one is enough
-    if np.isinf(sigmas):
+    if sigmas > FAR:
         return "by far"
     return f"by {sigmas:.1f} σ"
 

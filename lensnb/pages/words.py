@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compare import Cost, FidelityReport, Row
 from ..compare.answers import OFF, OPEN, SAME, SYMBOLS
+from ..compare.exports import FAR
 from ..compare.items import ItemAnswer, item_answers
 from ..compare.quantities import ITEMS
 
@@ -150,9 +151,9 @@ def _item_cell(report: FidelityReport, found: ItemAnswer, name: str) -> Cell:
 
 def _distance(row: Row, name: str) -> str:
     sigmas = abs(row.answers[name].sigmas)
-    if np.isfinite(sigmas):
-        return f"by {sigmas:.1f} σ"
-    return "beyond doubt"
+    if sigmas > FAR:
+        return "beyond doubt"
+    return f"by {sigmas:.1f} σ"
 
 
 @dataclass(frozen=True)
