@@ -288,10 +288,10 @@ def test_numbers_of_generators_stand_with_their_answers(monkeypatch):
     report = SimpleNamespace(rows=lambda: [row], names=list(sets), counts=counts, parameters=())
     page = "\n".join(fidelity_table(report))
     assert [cells[1] for cells in tables(page)[0][1:]] == [
-        "0.900 ± 0.010 *",
-        "1.020 ± 0.010 =",
-        "0.950 ± 0.200 ?",
-        "0.985 ± 0.010 =",
+        "0.90 ± 0.01 *",
+        "1.02 ± 0.01 =",
+        "0.95 ± 0.20 ?",
+        "0.98 ± 0.01 =",
     ]
     for meaning in ("= as the simulations", "* off", "? cannot tell", "512 maps"):
         assert meaning in page.replace("\n", " ")

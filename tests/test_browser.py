@@ -517,8 +517,9 @@ def test_three_cards_lead_to_pages_that_open_soon(phone, voila, tmp_path):
         cards.filter(has=phone.get_by_role("heading", name=name)).click()
         phone.locator(f".lensnb-{widget} canvas").first.wait_for()
         print(f"{name}: the first picture after {time.perf_counter() - start:.1f} s")
-        count_events(phone)
-        use(phone, widget)
+        if name != "Your own maps":  # which is used below
+            count_events(phone)
+            use(phone, widget)
         assert shows_no_code(phone) and fits(phone)
         phone.screenshot(path=tmp_path / f"{name}.png", full_page=True)
     # the last page takes a file, and shows its maps beside true ones

@@ -219,7 +219,8 @@ function render({ model, el }) {
     answered = true;
     choose(model, "answers", [...answers(), side]);
     show();
-    (allAnswered() ? part.again : part.next).focus();
+    // Not on Start again: one Enter too many would lose the score.
+    (allAnswered() ? part.root : part.next).focus();
   }
 
   function again() {
