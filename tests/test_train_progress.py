@@ -308,3 +308,13 @@ def test_an_interrupt_while_a_record_is_shown_stops_the_training_as_any_other(tm
 
     with pytest.raises(KeyboardInterrupt):  # nothing is left to be stopped
         show_all(iter([{"step": 4}]), show)
+
+
+def test_the_parts_of_a_loss_are_not_in_the_line_of_a_training(monkeypatch, capsys):
+    """They are in the records: the loss at each noise level, for a figure."""
+    monkeypatch.setenv("LENSNB_BATCH", "1")
+    record = {"step": 5, "loss": 0.9, "seconds": 40.0, "images_per_second": 7.0}
+    record |= {"validation": 0.8, "validation, σ = 0.1": 0.7, "power_slope": 0.6}
+    assert watch(iter([record]), 5, "toy") == [record]
+    said = capsys.readouterr().out
+    assert "power_slope 0.6" in said and "σ = 0.1" not in said

@@ -117,7 +117,12 @@ def _loss_and_speed(record: dict) -> str:
 
 def _numbers(record: dict) -> str:
     """The numbers that a check added to a record, each with its error if that is there."""
-    more = {key: value for key, value in record.items() if key not in _OWN}
+    more = {
+        key: value
+        for key, value in record.items()
+        # the parts of the loss of held-out maps are for figures: too many for a line
+        if key not in _OWN and not key.startswith("validation, ")
+    }
     errors = {f"{key}_error" for key in more}
     text = ""
     for key, value in more.items():
