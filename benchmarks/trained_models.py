@@ -5,6 +5,7 @@
     python benchmarks/trained_models.py train flow --training training.zarr
     python benchmarks/trained_models.py train diffusion --training training.zarr
     python benchmarks/trained_models.py judge --training training.zarr  # writes models and cards
+    python benchmarks/trained_models.py calls                # few calls a map beside many
 
 **Data**: 131,072 lines of sight through the 32 training boxes of the shipped sample, which
 contains the first 32 of each box. So the training sees a map about twice, each time in one of its
@@ -16,6 +17,9 @@ maps of the truth is recorded during the training; no setting was changed becaus
 Ctrl-C stops the training, and the same command resumes it. Judging draws the maps with one fixed
 seed and writes ``lensnb/trained/*.safetensors`` and the cards. A family that was not trained in
 ``--folder`` is judged as it is shipped; the cost of its training is then not known.
+
+Before it is shipped, the diffusion model learns a sampler with few calls of the network
+(:mod:`lensnb.models.few_calls`). ``calls`` judges its maps beside those of the default sampler.
 """
 
 from __future__ import annotations
@@ -109,6 +113,8 @@ OVERVIEW = (  # rows of the report
 )  # fmt: skip
 
 
+CALLS = 4  # of the network for a map, by the sampler that the shipped diffusion model has learned
+MANY_CALLS = (12, 24)  # to compare with
 FITTED = 8192  # maps that the transform, the Gaussian field and the band powers are fitted to
 
 
@@ -302,6 +308,7 @@ def overview(report: FidelityReport) -> Iterator[str]:
 
 def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
     """What a model cost: its training, if that was in the folder, and the seconds a drawn map."""
+    calls = {"flow": 1, "diffusion": CALLS}
     history, last = folder / "history.jsonl", {}
     if history.exists():
         last = json.loads(history.read_text().splitlines()[-1])
@@ -310,7 +317,7 @@ def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
         training_s=last.get("seconds"),
         images=last.get("images"),
         map_s=map_s,
-        evaluations={"flow": 1, "diffusion": 12}[model.family],
+        evaluations=calls[model.family],
     )
 
 
@@ -327,11 +334,34 @@ def ship(family: str, folder: Path) -> None:
     _, header = read_checkpoint(file)
     about = {"step": header["step"], "settings": header["settings"]}
     save_checkpoint(_shipped(family), models.load(file), half=True, **about)
+    if family == "diffusion":
+        model = models.load(_shipped(family))  # the sampler is learned for the rounded weights
+        model.learn_few_calls(CALLS, generator=torch.Generator().manual_seed(0))
+        save_checkpoint(_shipped(family), model, half=True, **about)
+
+
+def compare_calls(n_maps: int) -> None:
+    """Judge the shipped diffusion model with few calls a map and with many, from the same noise."""
+    model = models.load("diffusion")
+    drawn, given, costs = {}, {}, {}
+    for calls in (CALLS, *MANY_CALLS):
+        name = f"{calls} calls"
+        steps = None if calls == CALLS else calls
+        started = time.process_time()
+        maps = model.sample(n_maps, torch.Generator().manual_seed(1), steps)
+        cpu_s = (time.process_time() - started) / n_maps
+        drawn[name] = maps
+        given[name] = model.realised(maps, torch.Generator().manual_seed(1))
+        costs[name] = Cost(evaluations=calls, map_s=cpu_s)
+    truth, null, train = (load_sample(name) for name in ("truth", "null", "train"))
+    report = compare(truth, null, drawn, train, given=given, costs=costs)
+    print(report)
+    print("\n".join(overview(report)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["train", "judge"])
+    parser.add_argument("what", choices=["train", "judge", "calls"])
     parser.add_argument("family", nargs="?", choices=list(SETTINGS))
     parser.add_argument("--folder", type=Path, default=Path("runs/trained"))
     parser.add_argument(
@@ -355,6 +385,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "judge":
         judge(options.folder, options.training, options.maps, options.drawn)
+    elif options.what == "calls":
+        compare_calls(options.maps)
     elif options.family is None:
         parser.error("name the family to train: flow or diffusion")
     else:
