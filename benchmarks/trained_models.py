@@ -18,7 +18,9 @@ Ctrl-C stops the training, and the same command resumes it. Judging draws the ma
 seed and writes ``lensnb/trained/*.safetensors`` and the cards. A family that was not trained in
 ``--folder`` is judged as it is shipped; the cost of its training is then not known.
 
-Before it is shipped, the diffusion model learns a sampler with few calls of the network
+Two things are fitted by ``judge``: a discriminant to the training maps and to maps of the flow, by
+which the refined flow keeps some of the flow's maps (:mod:`lensnb.models.refined`), and a sampler
+for the diffusion model. The diffusion model learns a sampler with few calls of the network
 (:mod:`lensnb.models.few_calls`). ``calls`` judges its maps beside those of the default sampler.
 """
 
@@ -45,7 +47,7 @@ from lensnb.compare import NULL, Cost, Estimate, FidelityReport, answers, compar
 from lensnb.compare.progress import EXPLODED
 from lensnb.data import MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, read_checkpoint, save_checkpoint
-from lensnb.models import TRAINED
+from lensnb.models import TRAINED, Refined
 from lensnb.models.recipes import recipe_of
 from lensnb.readers import open_maps
 from lensnb.train import Checks, Folder, Settings, fit, watch
@@ -113,6 +115,8 @@ OVERVIEW = (  # rows of the report
 )  # fmt: skip
 
 
+REFINED = "refined-flow"
+SHIPPED = ("flow", REFINED, "diffusion")
 CALLS = 4  # of the network for a map, by the sampler that the shipped diffusion model has learned
 MANY_CALLS = (12, 24)  # to compare with
 FITTED = 8192  # maps that the transform, the Gaussian field and the band powers are fitted to
@@ -256,8 +260,8 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
     samples, costs, told, exploded, given = {}, {}, {}, {}, {}
     truth, maps = load_sample("truth"), training_maps(training)
     limit = EXPLODED * float(truth.tensor().abs().max())
-    for family in SETTINGS:
-        ship(family, folder)
+    for family in SHIPPED:
+        ship(family, folder, maps)
         model = models.load(_shipped(family))  # with its weights rounded
         started = time.perf_counter()
         all_maps = model.sample(max(n_maps, drawn), torch.Generator().manual_seed(1))
@@ -268,28 +272,43 @@ def judge(folder: Path, training: Path | None, n_maps: int, drawn: int) -> None:
         told[family] = extremes(all_maps, truth.tensor()) + " " + copies(samples[family], maps)
         if getattr(model, "band_powers", None) is not None:
             given[family] = model.realised(samples[family], torch.Generator().manual_seed(1))
-        costs[family] = cost(model, folder / family, seconds / len(all_maps))
+        costs[family] = cost(family, model, folder, seconds / len(all_maps))
     report = compare(truth, load_sample("null"), samples, maps[:FITTED], costs=costs, given=given)
     print(report)
     print("\n".join(overview(report)))
-    for family in SETTINGS:
+    for family in SHIPPED:
         asked = "\n".join(targets(report, family, exploded[family], max(n_maps, drawn)))
-        asked = f"{ASKED}\n\n{asked}\n\n## What was tried\n\n{STARTS[family]}{FORMER}\n\n{TRIED[family]}"
+        asked = f"{ASKED}\n\n{asked}"
+        if family in TRIED:
+            asked += f"\n\n## What was tried\n\n{STARTS[family]}{FORMER}\n\n{TRIED[family]}"
         _, header = read_checkpoint(_shipped(family))
-        config = json.dumps(header["settings"]["config"])
         text = card(
             _shipped(family),
             maps,
             report,
             n_maps,
-            how_trained(header["settings"])
-            + f"Command: `python benchmarks/trained_models.py train {family} --training training.zarr`; "
-            f"`config` = `{config}`.",
+            training_told(family, header["settings"]),
             f"python benchmarks/trained_models.py judge --training training.zarr --drawn {drawn}",
             f"{told[family]}\n\n## Targets\n\n{asked}",
         )
         with atomic_write(TRAINED / f"{family}.md") as file:
             file.write(text.encode())
+
+
+def training_told(family: str, settings: dict) -> str:
+    """How a shipped model was trained, with the command."""
+    if family == REFINED:
+        _, header = read_checkpoint(_shipped(family))
+        return (
+            f"the flow that comes with lensnb, of whose maps {header['share']:.0%} are kept, those that a "
+            f"discriminant finds most like training maps (`lensnb.models.Refined`). It was fitted to {FITTED:,} training maps "
+            "and as many of the flow, by the command that judges the models."
+        )
+    config = json.dumps(settings["config"])
+    return (
+        f"{how_trained(settings)}Command: `python benchmarks/trained_models.py train {family} "
+        f"--training training.zarr`; `config` = `{config}`."
+    )
 
 
 def overview(report: FidelityReport) -> Iterator[str]:
@@ -306,10 +325,13 @@ def overview(report: FidelityReport) -> Iterator[str]:
             yield f"| {row.quantity.name} | {row.expected_text} | {' | '.join(cells)} |"
 
 
-def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
+def cost(family: str, model: nn.Module, folder: Path, map_s: float) -> Cost:
     """What a model cost: its training, if that was in the folder, and the seconds a drawn map."""
-    calls = {"flow": 1, "diffusion": CALLS}
-    history, last = folder / "history.jsonl", {}
+    calls = {"flow": 1, "diffusion": CALLS}.get(family)
+    if family == REFINED:
+        calls = 1 / float(model.share)
+        family = "flow"  # whose training it is
+    history, last = folder / family / "history.jsonl", {}
     if history.exists():
         last = json.loads(history.read_text().splitlines()[-1])
     return Cost(
@@ -317,7 +339,7 @@ def cost(model: nn.Module, folder: Path, map_s: float) -> Cost:
         training_s=last.get("seconds"),
         images=last.get("images"),
         map_s=map_s,
-        evaluations=calls[model.family],
+        evaluations=calls,
     )
 
 
@@ -326,8 +348,15 @@ def _shipped(family: str) -> Path:
     return TRAINED / f"{family}.safetensors"
 
 
-def ship(family: str, folder: Path) -> None:
-    """Copy a model that was trained in the folder into the package, with its weights in float16."""
+def ship(family: str, folder: Path, train: MapSet) -> None:
+    """Put a model of the folder into the package, with its weights in float16.
+
+    What is fitted to a trained model, its discriminant or its sampler, is fitted to the rounded
+    weights.
+    """
+    if family == REFINED:
+        ship_refined(train)
+        return
     file = folder / family / "model.safetensors"
     if not file.exists():
         return
@@ -335,9 +364,24 @@ def ship(family: str, folder: Path) -> None:
     about = {"step": header["step"], "settings": header["settings"]}
     save_checkpoint(_shipped(family), models.load(file), half=True, **about)
     if family == "diffusion":
-        model = models.load(_shipped(family))  # the sampler is learned for the rounded weights
+        model = models.load(_shipped(family))
         model.learn_few_calls(CALLS, generator=torch.Generator().manual_seed(0))
         save_checkpoint(_shipped(family), model, half=True, **about)
+
+
+def ship_refined(train: MapSet) -> None:
+    """Fit the discriminant of the shipped flow, and put both into the package."""
+    file = _shipped("flow")
+    _, header = read_checkpoint(file)
+    some = train[:FITTED]
+    refined = Refined.fit(
+        models.load(file),
+        some.tensor(),
+        some.simulation,
+        generator=torch.Generator().manual_seed(5),
+    )
+    about = {"settings": header["settings"], "share": float(refined.share)}
+    save_checkpoint(_shipped(REFINED), refined, half=True, **about)
 
 
 def compare_calls(n_maps: int) -> None:

@@ -187,13 +187,14 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
     for family in ("flow", "diffusion"):
         script_.train(family, tmp_path, None, steps=2)
     script_.judge(tmp_path, None, n_maps=32, drawn=40)
-    for family in ("flow", "diffusion"):
-        model = models.load(tmp_path / "package" / f"{family}.safetensors")
-        assert model.family == family and model.n == 16
-        card = (tmp_path / "package" / f"{family}.md").read_text()
+    for name in ("flow", "refined-flow", "diffusion"):
+        model = models.load(tmp_path / "package" / f"{name}.safetensors")
+        assert model.n == 16
+        card = (tmp_path / "package" / f"{name}.md").read_text()
+        trained = {"refined-flow": "are kept"}.get(name, "2 steps of 32 maps")
         assert (
             "48 maps from 12 N-body boxes" in card
-            and "2 steps of 32 maps" in card
+            and trained in card
             and "C_ℓ slope" in card
             and "Of 40 maps, 0 are not finite" in card
             and "| no exploded or NaN map in 40 | – | 0 | met |" in card

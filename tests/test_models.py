@@ -358,12 +358,14 @@ def test_a_model_works_on_its_device(model, device):
 # ---------------------------------------------------------------- the models that come with lensnb
 
 
-@pytest.mark.parametrize("name", ["flow", "diffusion"])
-def test_a_shipped_model_makes_maps_like_the_sample(name):
+@pytest.mark.parametrize(
+    "name, family", [("flow", "flow"), ("refined-flow", "refined"), ("diffusion", "diffusion")]
+)
+def test_a_shipped_model_makes_maps_like_the_sample(name, family):
     """Mean and spread of 16 maps, of one seed; what is broken is off by more than this."""
     model, truth = models.load(name), load_sample("truth").tensor()
     assert (
-        model.family == name
+        model.family == family
         and model.n == 64
         and (models.TRAINED / f"{name}.safetensors").stat().st_size < 1e7
     )
@@ -377,6 +379,7 @@ def test_a_shipped_model_makes_maps_like_the_sample(name):
 
 def test_a_model_that_did_not_come_with_lensnb_has_no_card():
     with pytest.raises(
-        ValueError, match="lensnb comes with no model 'gan'; expected one of diffusion, flow"
+        ValueError,
+        match="lensnb comes with no model 'gan'; expected one of diffusion, flow, refined-flow",
     ):
         models.card("gan")
