@@ -415,7 +415,7 @@ def test_words_of_a_report_are_written_as_mathematics():
 @pytest.mark.parametrize(("seen", "text"), [(1.3, "130 %"), (0.0512, "5.1 %"), (0.996, "100 %")])
 def test_a_fault_is_a_plain_number(seen, text):
     ratio = next(one for one in QUANTITIES if one.name == "C_ℓ mean")
-    assert ratio.seen_text(Estimate(1.0, 0.1), Answer(OPEN, seen=seen)) == text
+    assert ratio.seen_text(Estimate(1.0, error=0.1), Answer(OPEN, seen=seen)) == text
 
 
 def test_what_cannot_be_told_says_what_would_have_been_seen(report):

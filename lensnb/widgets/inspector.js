@@ -80,7 +80,7 @@ const numbers = (values) => values.map((v) => v ?? NaN);
 function around(centre, points, band, least, most) {
   const away = points.map(([value, error]) => [Math.abs(value - centre), error]);
   const known = away.filter(([far]) => Number.isFinite(far)).sort((a, b) => a[0] - b[0]);
-  const inside = known.slice(0, Math.floor(0.95 * (known.length - 1)) + 1);
+  const inside = known.slice(0, Math.ceil(0.95 * known.length));
   const reaches = inside.map(([far, error]) => far + (error || 0));
   const edges = band.map((v) => Math.abs(v - centre)).filter(Number.isFinite);
   const half = Math.min(most, Math.max(least, 1.05 * Math.max(0, ...reaches, ...edges)));

@@ -20,6 +20,8 @@ from .explorer import Explorer, explore
 from .inspector import inspect
 
 _ENDINGS = ".npy,.npz,.fits,.fit,.h5,.hdf5,.dat"
+# The name of the other tab is too pale in JupyterLab's dark theme.
+_STYLE = "<style>.lensnb-own-file .lm-TabBar-tab { color: var(--jp-ui-font-color0); }</style>"
 _MOST = 1024  # maps that are compared, so that it takes a minute or two
 
 
@@ -56,7 +58,15 @@ class OwnFile(ipywidgets.VBox):
         self._build_form()
         self._said = ipywidgets.HTML()
         self._found = ipywidgets.VBox([_explorer({"true maps": self._truth}, 64)])
-        super().__init__([self._form, self._said, self._found])
+        super().__init__(
+            [
+                ipywidgets.HTML(_STYLE, layout={"display": "none"}),
+                self._form,
+                self._said,
+                self._found,
+            ]
+        )
+        self.add_class("lensnb-own-file")
         self._say(
             "Your maps must be of fields like these true maps: 5° × 5°, averaged to 64 × 64 "
             "pixels, sources at z\u00a0=\u00a01. In an .npy or .npz file they have the shape "
@@ -189,5 +199,5 @@ class OwnFile(ipywidgets.VBox):
     def _say(self, text: str, wrong: bool = False, busy: bool = False) -> None:
         weight = "600" if wrong else "400"
         bar = '<progress aria-label="comparing" style="width: 100%"></progress>' if busy else ""
-        style = f"line-height: 1.5; max-width: 80ch; font-weight: {weight}"
+        style = f"line-height: 1.5; max-width: 120ch; font-weight: {weight}"
         self._said.value = f'<div role="status" style="{style}">{written(text)}{bar}</div>'
