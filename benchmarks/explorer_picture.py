@@ -51,7 +51,7 @@ def frames(browser: Browser, sets: dict, size: dict[str, int] = SIZE) -> list[Im
     widget = explore(sets, maps=len(next(iter(sets.values()))))
     widget.takes_files = False
     shown = Shown(page, widget, "explorer")
-    shown.open("light", interrupts=False)
+    shown.open("dark", interrupts=False)  # a light one would glare on a dark page
     taken = [_picture(shown)]
     for step in STEPS:
         if step:

@@ -21,7 +21,11 @@ from .inspector import inspect
 
 _ENDINGS = ".npy,.npz,.fits,.fit,.h5,.hdf5,.dat"
 # The name of the other tab is too pale in JupyterLab's dark theme.
-_STYLE = "<style>.lensnb-own-file .lm-TabBar-tab { color: var(--jp-ui-font-color0); }</style>"
+_STYLE = """<style>
+.lensnb-own-file .jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab {
+  color: var(--jp-ui-font-color0);
+}
+</style>"""
 _MOST = 1024  # maps that are compared, so that it takes a minute or two
 
 
