@@ -40,7 +40,7 @@ const STYLE = `
 .lensnb-inspector .element { min-height: 1.5em; margin: 2px 0 6px; }
 .lensnb-inspector .reasons {
   display: grid; gap: 4px 18px; max-height: max(90px, 17vh); overflow: auto;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(225px * var(--size))), 1fr));
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, calc(225px * var(--size))), 1fr));
   font-size: var(--small);
   border-top: 1px solid var(--line); scrollbar-gutter: stable;
 }
@@ -138,8 +138,12 @@ function build(about, generators, colour) {
 /** Which bins are at the corners of a matrix; bins of several parts do not follow one axis. */
 function cornersInWords({ x, x_label, parts }) {
   if (parts.length > 1) return ".";
-  return `; ${x_label} from ${words(x[0])} (lower left) to ${words(x.at(-1))} (upper right).`;
+  const [first, last] = [x[0], x.at(-1)].map(placeInWords);
+  return `; ${x_label} from ${first} (lower left) to ${last} (upper right).`;
 }
+
+/** Where a bin lies; of some statistics that is only its number. */
+const placeInWords = (x) => (Number.isInteger(x) ? minus(x) : words(x));
 
 /** The smallest distance between neighbouring bins of the first part, pixels. */
 function spacing(x, parts) {
@@ -351,7 +355,7 @@ function render({ model, el }) {
     });
     const binInWords = (bin) => {
       const [name] = s.parts.find(([, start, stop]) => start <= bin && bin < stop);
-      return (name ? `${name}, ` : "") + words(s.x[bin]);
+      return (name ? `${name}, ` : "") + placeInWords(s.x[bin]);
     };
     const where = `${binInWords(row)} and ${binInWords(column)}`;
     const pair = `Bins ${row + 1} and ${column + 1} (${where})`;
