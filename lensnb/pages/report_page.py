@@ -76,6 +76,7 @@ def write_page(
         origin=of_origin,
         facts=_facts(report),
         sets=_sets(report, sources or {}),
+        sources=sources or {},
         parameters=parameters or {},
         command=command,
         beside=beside or {},
