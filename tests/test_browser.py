@@ -510,7 +510,9 @@ def test_three_cards_lead_to_pages_that_open_soon(phone, voila, tmp_path):
     assert cards.locator("h2").all_inner_texts() == list(FIRST_PICTURE)
     assert phone.locator("a").count() == 3 and ".ipynb" not in phone.locator("body").inner_text()
     assert cards.locator("img").evaluate_all("all => all.every(one => one.naturalWidth === 64)")
-    assert fits(phone) and serious(phone, "body") == []
+    for scheme in ("light", "dark"):
+        phone.emulate_media(color_scheme=scheme)
+        assert fits(phone) and serious(phone, "body") == []
     for name, widget in FIRST_PICTURE.items():
         phone.goto(f"{url}/?token={token}")
         start = time.perf_counter()
@@ -520,8 +522,9 @@ def test_three_cards_lead_to_pages_that_open_soon(phone, voila, tmp_path):
         if name != "Your own maps":  # which is used below
             count_events(phone)
             use(phone, widget)
-        assert shows_no_code(phone) and fits(phone)
+        assert shows_no_code(phone) and fits(phone) and serious(phone, "body") == []
         phone.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+    assert phone.get_by_text("Add your maps").count() == 0  # one chooser of files is enough
     # the last page takes a file, and shows its maps beside true ones
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(0, 0.01, (4, 64, 64)))
     with phone.expect_file_chooser() as asked:

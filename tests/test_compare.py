@@ -5,7 +5,6 @@ seed. If a set is made from the same maps that it is compared with, the numbers 
 """
 
 import errno
-import html
 import json
 import math
 import os
@@ -27,8 +26,9 @@ from lensnb.compare import (
     correlation_slope,
     judge,
 )
-from lensnb.compare.answers import OFF, OPEN, SAME
+from lensnb.compare.answers import OFF, OPEN, SAME, Answer
 from lensnb.compare.estimate import Share, WorstBin, threshold
+from lensnb.compare.html_tables import written
 from lensnb.compare.ks import ks_p
 from lensnb.compare.sets import BOTH
 from lensnb.compare.tables import text_table
@@ -399,12 +399,23 @@ def test_failures_are_told_by_model_three_of_different_items_each_and_baselines_
 
     page = found._repr_html_()
     for sentence in first:  # nothing is told twice
-        assert page.count(html.escape(sentence.removeprefix("mine: "))) == 1
+        assert page.count(written(sentence.removeprefix("mine: "))) == 1
     models, baselines = page.split("<summary>Baselines")
     assert "<b>mine</b>" in models and "<b>Gaussian</b>" not in models
     assert "<b>Gaussian</b>" in baselines and baselines.index("<b>Gaussian</b>") < baselines.index(
         "</details>"
     )
+
+
+def test_words_of_a_report_are_written_as_mathematics():
+    assert written("C_ℓ -0.3 & Ω_m") == "C<sub>ℓ</sub> −0.3 &amp; Ω<sub>m</sub>"
+    assert written("1e-3, x-3, 2-4") == "1e-3, x-3, 2-4"
+
+
+@pytest.mark.parametrize(("seen", "text"), [(1.3, "130 %"), (0.0512, "5.1 %"), (0.996, "100 %")])
+def test_a_fault_is_a_plain_number(seen, text):
+    ratio = next(one for one in QUANTITIES if one.name == "C_ℓ mean")
+    assert ratio.seen_text(Estimate(1.0, error=0.1), Answer(OPEN, seen=seen)) == text
 
 
 def test_what_cannot_be_told_says_what_would_have_been_seen(report):

@@ -67,6 +67,21 @@ def test_the_readme_is_short():
     assert len(words) <= 900
 
 
+def test_the_moving_picture_of_the_readme_is_small_and_moves():
+    from PIL import Image, ImageChops
+
+    path = ROOT / "docs/explorer.webp"
+    assert path.stat().st_size <= 400_000
+    with Image.open(path) as picture:
+        assert picture.width >= 800 and picture.n_frames > 5
+        frames = []
+        for number in range(picture.n_frames):
+            picture.seek(number)
+            frames.append(picture.convert("RGB"))
+    for one, following in zip(frames, frames[1:]):
+        assert ImageChops.difference(one, following).getbbox() is not None
+
+
 def test_a_broken_link_would_be_found():
     page = ROOT / "docs/faq.md"
     text = "[a](nowhere.md), [b](#nothing), [c](../README.md#start), [d](https://arxiv.org) and ![e](quickstart.png)"

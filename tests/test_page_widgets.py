@@ -323,6 +323,8 @@ MATRICES = ".matrix canvas"
 
 def test_generators_and_matrices_are_chosen(inspector):
     shown = inspector()
+    corners = r"multipole ℓ from \d+ \(lower left\) to \d+ \(upper right\)"
+    assert re.search(corners, shown.root.locator(".scale").inner_text())
     first, drawn = shown.plots(), shown.pictures(MATRICES)
     assert len(first) == 3 and len(drawn) == 4  # truth, null and both generators
     flow = shown.root.get_by_label("a flow", exact=True)
@@ -337,6 +339,23 @@ def test_generators_and_matrices_are_chosen(inspector):
     assert shown.root.get_by_text("grey: not known well enough").is_visible()
     shown.root.get_by_label("Matrices").select_option("correlation")
     assert shown.pictures(MATRICES) == drawn
+
+
+CUT = """svg => {
+  const [, top, foot] = svg.querySelector('.axis').getAttribute('d').match(/ ([.0-9]+)H[.0-9]+V([.0-9]+)/);
+  const bars = [...svg.querySelectorAll('g path')].map(one => one.getAttribute('d'))
+    .map(d => d.match(/^M[.0-9]+ ([.0-9]+)V([.0-9]+)$/)).filter(Boolean);
+  const cut = bars.filter(([, ...ends]) => ends.some(y => y <= +top + 0.01 || y >= foot - 0.01));
+  return [bars.length, cut.length];
+}"""
+
+
+def test_error_bars_end_inside_of_their_plot(inspector):
+    """Of the power spectrum all do. Of more bins, one in twenty may lie farther out."""
+    shown = inspector()
+    for plot in shown.root.locator(".plots svg").all()[1:]:
+        bars, cut = plot.evaluate(CUT)
+        assert bars >= 10 and cut == 0
 
 
 def test_another_statistic_and_another_number_of_maps_ask_the_kernel(inspector):
@@ -493,6 +512,9 @@ def test_the_walk_is_legible_and_narrow_windows_lose_nothing(path, theme, tmp_pa
     shown.root.screenshot(path=tmp_path / f"walk {theme}.png")
     fits_a_laptop(shown)
     shown.narrow(390)
+    numbers = "s => s.querySelectorAll('text[text-anchor=middle]:not([transform])').length - 1"
+    plots = shown.root.locator(".plots svg").all()
+    assert len(plots) == 2 and all(one.evaluate(numbers) >= 2 for one in plots)  # on the x axis
 
 
 # ---------------------------------------------------------------- lensnb.widgets.follow_training

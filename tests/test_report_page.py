@@ -431,6 +431,20 @@ TEXT_SIZE = """() => Math.min(...[...document.querySelectorAll('.plot svg text')
   const size = parseFloat(getComputedStyle(text).fontSize), scale = text.getScreenCTM();
   return size * Math.hypot(scale.a, scale.b);
 }))"""
+# Words of a figure that its edge cuts off, and level ones that run into their neighbour.
+MET = """() => [...document.querySelectorAll('.plot svg')].flatMap(svg => {
+  const edge = svg.getBoundingClientRect(), found = [];
+  const boxes = [...svg.querySelectorAll('text')].map(text => [text, text.getBoundingClientRect()]);
+  for (const [text, box] of boxes)
+    if (box.left < edge.left - 8 || box.right > edge.right + 8) found.push(text.textContent);
+  const level = boxes.filter(([, box]) => box.width > box.height || box.width < 12);
+  const ticks = level.filter(([text]) => /^[−.0-9]+$/.test(text.textContent));
+  ticks.forEach(([text, a], k) => ticks.slice(k + 1).forEach(([other, b]) => {
+    const apart = a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
+    if (!apart) found.push(`${text.textContent} meets ${other.textContent}`);
+  }));
+  return found;
+})"""
 BROKEN = "() => [...document.images].filter(one => !one.complete || !one.naturalWidth).length"
 HIDDEN = """() => [...document.querySelectorAll('.wide')].filter(
   one => one.scrollWidth > one.clientWidth + 1).length"""
@@ -451,7 +465,7 @@ def test_the_page_fits_every_screen_and_axe_finds_nothing_serious(browser, page,
     for width, height in ((390, 844), (1366, 768), (1920, 1080)):
         tab.set_viewport_size({"width": width, "height": height})
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
-        assert tab.evaluate(TEXT_SIZE) > 8
+        assert tab.evaluate(TEXT_SIZE) > 8 and tab.evaluate(MET) == []
     assert tab.evaluate(BROKEN) == 0
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
@@ -459,6 +473,8 @@ def test_the_page_fits_every_screen_and_axe_finds_nothing_serious(browser, page,
     fraction = tab.locator("math mfrac").first.bounding_box()
     assert fraction["height"] > 1.5 * tab.locator("math mo").first.bounding_box()["height"]
 
+    tab.evaluate("document.querySelector('.plot svg text').textContent = '0'.repeat(200)")
+    assert tab.evaluate(MET) != [], "a label that is cut off would be found"
     tab.emulate_media(media="print", color_scheme="dark")
     tab.set_viewport_size({"width": 1031, "height": 700})  # A4 on its side, less the margins
     assert tab.evaluate("document.documentElement.scrollWidth") <= 1031

@@ -116,7 +116,9 @@ def test_quiz_and_explorer_work_on_a_phone_without_a_kernel_and_a_network(browse
     assert quiz.locator(".said").inner_text().split(":")[0] in ("Right", "Wrong")
     assert serious(page, "body") == []
 
+    page.emulate_media(color_scheme="dark")
     page.get_by_role("tab", name="Explorer").click()
+    assert explorer.get_by_label("Shape noise").count() == 0  # there is nothing to choose
     canvas = explorer.locator("canvas").first
     picture = lambda: canvas.evaluate("one => one.toDataURL()")
     explorer.get_by_role("slider", name="Map", exact=True).focus()
@@ -134,6 +136,8 @@ def test_quiz_and_explorer_work_on_a_phone_without_a_kernel_and_a_network(browse
     assert picture() == second  # the map on view is still the second one
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert serious(page, "body") == [] and problems == []
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    assert explorer.bounding_box()["width"] > 1700  # it grows on a projector
     context.close()
 
 

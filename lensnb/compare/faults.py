@@ -154,7 +154,8 @@ def undecided(report: FidelityReport, names: Sequence[str]) -> list[str]:
     for name in names:
         for row in _open_rows(report, name):
             value, seen = in_short(report, row, name), _seen(row, name)
-            found.append(f"{name}: {value}: a fault of {seen} would be seen in 90 % of cases.")
+            fault = f"a covariance {seen}" if row.quantity.inverse else f"a fault of {seen}"
+            found.append(f"{name}: {value}: {fault} would be seen in 90 % of cases.")
     return found
 
 

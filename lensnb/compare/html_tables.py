@@ -7,6 +7,7 @@ names of the rows stay. What notebooks do not trust loses the style sheet, and s
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ _STYLE = """
 .lensnb-report :is(p, ul, ol) { margin: .3em 0; }
 .lensnb-report details { margin: .3em 0; }
 .lensnb-report summary { cursor: pointer; }
+.lensnb-report sub { line-height: 0; }
 .lensnb-report :is(p, li, summary) { overflow-wrap: anywhere; }
 @media print { .lensnb-report .hint { display: none !important; } }
 """
@@ -61,7 +63,7 @@ _STYLE = """
 def report_html(report: FidelityReport) -> str:
     """The report for a notebook: the main table, its remarks, the failures, every statistic."""
     main = sets_table(tables.screen_cells(tables.headline_cells(report)), "Fidelity report")
-    remarks = "<br>".join(html.escape(line) for line in report.remarks())
+    remarks = "<br>".join(written(line) for line in report.remarks())
     every = ""
     for what in ("scatter", "slope"):
         every += sets_table(tables.statistic_cells(report, what), f"{what} of every statistic")
@@ -71,6 +73,13 @@ def report_html(report: FidelityReport) -> str:
         f"{main}<p>{remarks}</p>{_failures_html(report)}{_undecided_html(report)}"
         f"<details><summary>Every statistic</summary>{every}</details></div>"
     )
+
+
+def written(text: str) -> str:
+    """Text as HTML: indices below the line, and a true minus."""
+    safe = html.escape(text)
+    safe = re.sub(r"\b(C|Ω)_(\w)", r"\1<sub>\2</sub>", safe)
+    return re.sub(r"(?<![\w.)-])-(?=\d)", "−", safe)
 
 
 def _hint_style(sets: int) -> str:
@@ -91,7 +100,7 @@ def sets_table(cells: list[list[str]], label: str) -> str:
     """
     head, *rows = cells
     sets = len(head) - 1
-    above = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    above = "".join(f'<th scope="col">{written(cell)}</th>' for cell in head)
     body = "".join(_row(row, head[1:]) for row in rows)
     columns = f'<col style="width:min({_NAMES_EM:g}em,45cqw)">' + sets * "<col>"
     table = (
@@ -108,12 +117,12 @@ def sets_table(cells: list[list[str]], label: str) -> str:
 def _row(row: Sequence[str], sets: Sequence[str]) -> str:
     first, *numbers = row
     if not numbers:  # the names of the sets again, since the head is far above
-        short = ["null" if name == NULL else html.escape(name) for name in sets]
+        short = ["null" if name == NULL else written(name) for name in sets]
         again = "".join(f'<td aria-hidden="true">{name}</td>' for name in short)
-        return f'<tr class="item"><th scope="row">{html.escape(first)}</th>{again}</tr>'
+        return f'<tr class="item"><th scope="row">{written(first)}</th>{again}</tr>'
     inside = "".join(_cell(cell) for cell in numbers)
     first = first.replace("–", "\u2060–\u2060")  # a range stays on one line
-    return f'<tr><th scope="row">{html.escape(first.strip())}</th>{inside}</tr>'
+    return f'<tr><th scope="row">{written(first.strip())}</th>{inside}</tr>'
 
 
 def _cell(cell: str) -> str:
@@ -122,7 +131,7 @@ def _cell(cell: str) -> str:
         kinds.append("range")  # it may take two lines
     marked = f' class="{" ".join(kinds)}"' if kinds else ""
     text = cell.strip().replace(") ", ")\u00a0")
-    return f"<td{marked}>{html.escape(text)}</td>"
+    return f"<td{marked}>{written(text)}</td>"
 
 
 # ---------------------------------------------------------------- where they fail
@@ -153,7 +162,7 @@ def _model_html(report: FidelityReport, name: str) -> str:
     rows = faults.off_rows(report, name)
     first = faults.of_different_items(rows, _SENTENCES)
     others = [row for row in rows if row not in first]
-    heading = f"<b>{html.escape(name)}</b>: {faults.counts_text(report, name)}"
+    heading = f"<b>{written(name)}</b>: {faults.counts_text(report, name)}"
     text = f"<p>{heading}</p>{_list(faults.sentence(report, row, name) for row in first)}"
     if others:
         text += _folded(f"{len(others)} more of {name}", _others_html(report, others, name))
@@ -165,22 +174,22 @@ def _others_html(report: FidelityReport, others: Sequence[Row], name: str) -> st
     rest = len(others) - len(in_short)
     if rest:
         in_short.append(f"and {rest} more: report.failures({name!r}) has all")
-    return f"<p>{html.escape('; '.join(in_short))}</p>"
+    return f"<p>{written('; '.join(in_short))}</p>"
 
 
 def _list(lines) -> str:
-    items = [f"<li>{html.escape(line)}</li>" for line in lines]
+    items = [f"<li>{written(line)}</li>" for line in lines]
     return f"<ul>{''.join(items)}</ul>"
 
 
 def _folded(summary: str, inside: str) -> str:
-    return f"<details><summary>{html.escape(summary)}</summary>{inside}</details>"
+    return f"<details><summary>{written(summary)}</summary>{inside}</details>"
 
 
 def _undecided_html(report: FidelityReport) -> str:
     items = ""
     for name, seen in report.smallest_faults().items():
-        items += f"<li><b>{html.escape(name)}</b>: {html.escape(seen)}</li>"
+        items += f"<li><b>{written(name)}</b>: {written(seen)}</li>"
     if not items:
         return ""
     summary = (

@@ -122,7 +122,7 @@ class Quantity:
         if self.inverse:
             return f"worth {_one_over(self.expected_of(estimate) + seen.seen)} maps"
         if self.expected == 1:
-            return f"{100 * seen.seen:.2g} %"
+            return f"{float(f'{100 * seen.seen:.2g}'):g} %"  # 130, not 1.3e+02
         return f"{seen.seen:.2g}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from .. import stats
-from ..ensemble import (
-    Ensemble,
-    dodelson_schneider_factor,
-    hartlap_factor,
-    percival_factor,
-)
+from ..ensemble import Ensemble
 from ..files import write_json
-from . import exports, faults, html_tables, joining, saving, tables
-from .answers import OFF, OPEN, SAME, SYMBOLS, Answer
-from .classifiers import ALL_MAPS, sizes_in_words
+from . import exports, faults, html_tables, joining, remarks, saving, tables
+from .answers import OFF, Answer
 from .contours import Contour
 from .cost import Cost
 from .estimate import Estimate, plain, threshold
@@ -28,11 +21,8 @@ from .origin import Origin
 from .quantities import Quantity
 from .ratios import undefined
 from .rows import QUANTITIES
-from .sets import LEFT_OUT, NULL, TRAIN, TRUTH
+from .sets import TRUTH
 from .verdict import Verdict
-
-# With fewer simulations the errors themselves are poorly known, and the report says so.
-_FEW_SIMULATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -204,100 +194,7 @@ class FidelityReport:
 
     def remarks(self) -> list[str]:
         """What the table means, in sentences."""
-        truth, null = self.counts[TRUTH], self.counts[NULL]
-        judged = [self.counts[name]["maps"] for name in self.names]
-        rows = self.rows()
-        limit = threshold(len(rows))
-        all_maps = any(row.quantity.name == ALL_MAPS for row in rows)
-        lines = [
-            "± one standard error, from the simulations of both sets; in brackets a 95 % range.",
-            f"Truth: {truth['maps']} maps of {truth['simulations']} simulations; null: "
-            f"{null['maps']} of {null['simulations']}. "
-            "Generators are compared with both together, the null with the truth.",
-            *self.notes,
-            f"{SYMBOLS[SAME]} {SAME}, within a margin of 5 % "
-            "(slopes, directions and area: 10 %; seam: 0.02; copies: 1 %).",
-            f"{SYMBOLS[OFF]} off, by more than {limit:.1f} σ: this happens to true sets, "
-            f"in any of the {len(rows)} rows, in 5 % of cases at most.",
-            f"{SYMBOLS[OPEN]} cannot tell: more maps are needed.",
-            "A narrowest direction above 1, a widest below 1, more effective maps: no faults.",
-            sizes_in_words(truth["maps"], judged, all_maps),
-        ]
-        lines.extend(self._inverse_remarks())
-        few = [name for name in self.generators if self._too_few(name)]
-        for name in few:
-            lines.append(
-                f"{name}: its maps are too few for so many eigenvectors as the truth allows, and "
-                "rows of the covariance are left out."
-            )
-        for name, count in self.counts.items():
-            lines += self._left_out(name)
-            simulations = count["simulations"]
-            if name in (TRUTH, NULL, TRAIN) and simulations < _FEW_SIMULATIONS:
-                # the relative error of a standard deviation from so many values
-                uncertainty = 1 / math.sqrt(2 * (simulations - 1))
-                lines.append(
-                    f"{name}: {simulations} simulations only, "
-                    f"so every error is itself uncertain by {uncertainty:.0%}."
-                )
-        if not self.against_train:
-            lines.append("Without training maps there is no test of memorisation (item 7).")
-        return lines
-
-    def _inverse_remarks(self) -> list[str]:
-        """Which parameters are inferred, and what finite numbers of maps do to an inverse."""
-        if not self.parameters:
-            return []
-        lines = [
-            f"Parameters: {' and '.join(self.parameters)}, from leading eigenvectors, with a "
-            "linear model. The posterior is a t-distribution, since the covariance is an estimate "
-            "(Sellentin & Heavens 2016; power of Percival et al. 2022). "
-            "The bias of areas is measured and removed.",
-        ]
-        sets: dict[str, list[str]] = {}
-        for name in self.generators:
-            factors = self._factors(name)
-            if factors:
-                sets.setdefault(factors, []).append(name)
-        if sets:
-            each = "; ".join(f"{factors} ({', '.join(names)})" for factors, names in sets.items())
-            lines.append(
-                "Factors of an inverse covariance by Hartlap et al. (2007), Dodelson & Schneider "
-                f"(2013) and Percival et al. (2014): {each}."
-            )
-        return lines
-
-    def _factors(self, name: str) -> str:
-        """The usual factors for an inverse covariance from the maps of a set."""
-        worth = self.verdicts[name]["joint"].inverse_maps
-        bins, parameters = worth.eigenvectors, len(self.parameters)
-        maps = 1 / worth.expected
-        if not maps > bins + 4 or parameters > bins:
-            return ""
-        hartlap = hartlap_factor(maps, bins)
-        dodelson = dodelson_schneider_factor(maps, bins, parameters)
-        percival = percival_factor(maps, bins, parameters)
-        return (
-            f"{hartlap:.3f}, {dodelson:.3f} and {percival:.3f} for {bins} numbers and "
-            f"{maps:.0f} independent maps"
-        )
-
-    def _left_out(self, name: str) -> list[str]:
-        """Which maps of a set are not among those that were compared, in sentences."""
-        count = self.counts[name]
-        lines = []
-        for reason, words in LEFT_OUT.items():
-            number = count.get(reason, 0)
-            if number == 1:
-                lines.append(f"{name}: 1 map was {words} and is left out.")
-            elif number:
-                lines.append(f"{name}: {number} maps were {words} and are left out.")
-        if name not in self.ensembles:
-            lines.append(f"{name}: it has too few other maps, and is left out of the table.")
-        return lines
-
-    def _too_few(self, name: str) -> bool:
-        return not np.isfinite(self.verdicts[name]["joint"].area.value)
+        return remarks.remarks(self)
 
     # ------------------------------------------------------------ show and save
 

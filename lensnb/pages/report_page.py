@@ -10,10 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from .. import __version__, plot
 from ..compare import NULL, FidelityReport
+from ..compare.html_tables import written
 from ..compare.sets import TRAIN, TRUTH
 from ..files import atomic_write
 from . import figures, words
@@ -75,6 +76,7 @@ def write_page(
         origin=of_origin,
         facts=_facts(report),
         sets=_sets(report, sources or {}),
+        sources=sources or {},
         parameters=parameters or {},
         command=command,
         beside=beside or {},
@@ -106,11 +108,11 @@ def environment() -> jinja2.Environment:
 
 
 def typeset(text: str) -> Markup:
-    """Words as HTML: indices below the line, a true minus, and errors beside their numbers."""
-    safe = str(escape(text))
-    safe = re.sub(r"\b(C|Ω)_(\w)", r"\1<sub>\2</sub>", safe)
+    """Words as HTML: indices below the line, a true minus, and nothing broken that is one word."""
+    safe = written(text)
+    safe = re.sub(r"--[a-z][a-z-]*", r'<span class="option">\g<0></span>', safe)
     safe = re.sub(r" (?=[±σ%])|(?<=±) ", "\u00a0", safe)
-    return Markup(re.sub(r"(?<![\w.)-])-(?=\d)", "−", safe))
+    return Markup(safe)
 
 
 def style_sheet() -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from ..compare import NULL, FidelityReport
 from ..compare.sets import TRUTH
-from .style import colours
+from .style import colours, typeset
 
 _LEVELS = (0.683, 0.954)
 
@@ -44,8 +44,9 @@ def contours(ax: Axes, report: FidelityReport) -> Axes:
     if ranges.min() > 0:
         ax.set_xlim(*_limits(report, 0, ranges[0]))
         ax.set_ylim(*_limits(report, 1, ranges[1]))
-    first, second = report.parameters[:2]
+    first, second = (typeset(name) for name in report.parameters[:2])
     ax.set(xlabel=f"{first}: best fit − truth", ylabel=f"{second}: best fit − truth")
+    ax.locator_params(nbins=5)  # or numbers such as −0.025 meet
     ax.grid(alpha=0.25)
     return ax
 

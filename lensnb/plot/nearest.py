@@ -34,7 +34,7 @@ def neighbours(ax: Axes, report: FidelityReport) -> Axes:
     band = 196 * np.sqrt(null * (1 - null) * (1 / fewest + 1 / len(near[NULL])))
     ax.fill_between(place, -band, band, color=GREY, alpha=0.35, lw=0, label="chance, 95 %")
     ax.axhline(0, color=GREY, lw=1.5, label=NULL)
-    ax.set_xlabel("distance to the nearest training map / median of the null")
+    ax.set_xlabel("distance to the nearest training map\n/ median of the null")
     ax.set_ylabel("share of maps closer than this,\nless that of the null [%]")
     ax.grid(alpha=0.25)
     ax.margins(x=0)
@@ -57,5 +57,5 @@ def _draw_copies(
     for name, distance in near.items():
         ax.plot(place, 100 * _share_within(distance, place), color=palette[name], lw=1)
     ax.set_xlim(place[0], end)
-    ax.set_title("all distances, share [%]", fontsize=SMALL)
+    ax.set_title("all distances [%]", fontsize=SMALL, loc="right")
     ax.tick_params(labelsize=SMALL)

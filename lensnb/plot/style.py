@@ -115,8 +115,8 @@ def blank_figure(width: float, height: float) -> Figure:
 
 
 def typeset(label: str) -> str:
-    """The label with C_ℓ as mathematics; it is plain text in tables and widgets."""
-    return label.replace("C_ℓ", r"$C_\ell$")
+    """The label with C_ℓ and Ω_m as mathematics; it is plain text in tables and widgets."""
+    return label.replace("C_ℓ", r"$C_\ell$").replace("Ω_m", r"$\Omega_\mathrm{m}$")
 
 
 def set_scales(ax: Axes, statistic: Statistic, log_y: bool = True) -> Axes:

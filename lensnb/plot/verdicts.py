@@ -19,7 +19,7 @@ from .galleries import colour_limits, first_maps, kappa_map
 from .style import GREY, PAGE, SMALL, TRUTH, colours, plain_ticks, set_scales, typeset
 
 _TAILS = 5  # the item of the report that is about the tails
-_RATIO = (0.1, 10.0)  # limits of ratios to the truth
+_RATIO = (2.0, 10.0)  # how far from 1 the axis of a ratio to the truth reaches
 _MOST = 8  # standard errors at the ends of the scorecard's colour scale
 
 
@@ -129,12 +129,27 @@ def tail_numbers(ax: Axes, report: FidelityReport) -> Axes:
     _draw_estimates(ax, report, estimates, labels)
     plt.setp(ax.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
     palette = colours(report.names)
+    limits = _ratio_limits([_ends(one[name]) for one in estimates for name in report.names])
     for k, one in enumerate(estimates):
         for name in report.generators:
-            mark_beyond(ax, np.array([k]), np.array([one[name].value]), _RATIO, palette[name])
-    ax.set(ylabel="ratio to truth", yscale="log", ylim=_RATIO)
+            mark_beyond(ax, np.array([k]), np.array([one[name].value]), limits, palette[name])
+    ax.set(ylabel="ratio to truth", yscale="log", ylim=limits)
     plain_ticks(ax.yaxis)
     return ax
+
+
+def _ends(estimate) -> tuple[float, float]:
+    """The ends of an error bar."""
+    return estimate.value - estimate.error, estimate.value + estimate.error
+
+
+def _ratio_limits(shown: Sequence) -> tuple[float, float]:
+    """Limits of a logarithmic axis about 1 that hold what is shown, within those of `_RATIO`."""
+    values = np.concatenate([np.ravel(one) for one in shown])
+    known = values[np.isfinite(values) & (values > 0)]
+    reach = np.exp(1.1 * np.abs(np.log(known)).max(initial=0.0))
+    reach = float(np.clip(reach, *_RATIO))
+    return 1 / reach, reach
 
 
 def _draw_pdf(ax: Axes, report: FidelityReport) -> None:
@@ -154,12 +169,13 @@ def pdf_ratio(ax: Axes, report: FidelityReport) -> Axes:
     low, high = report.verdicts[NULL]["pdf"].mean_ratio.interval
     fill(ax, statistic, np.maximum(low, 0.02), high, color=GREY, alpha=0.35)
     ax.axhline(1, color=TRUTH, lw=1)
-    for name in report.names[1:]:
-        found = report.verdicts[name]["pdf"].mean_ratio.value
+    ratios = {one: report.verdicts[one]["pdf"].mean_ratio.value for one in report.names[1:]}
+    limits = _ratio_limits([low, high, *ratios.values()])
+    for name, found in ratios.items():
         curve(ax, statistic, found, palette[name], name, marker="o", ms=3, lw=1)
-        mark_beyond(ax, statistic.x, found, _RATIO, palette[name])
+        mark_beyond(ax, statistic.x, found, limits, palette[name])
     set_scales(ax, statistic, log_y=False)
-    ax.set(ylabel="P(κ) / truth", yscale="log", ylim=_RATIO)
+    ax.set(ylabel="P(κ) / truth", yscale="log", ylim=limits)
     plain_ticks(ax.yaxis)
     return ax
 

@@ -125,6 +125,7 @@ function linearTicks(low, high, wanted) {
     const value = k * step;
     ticks.push({ value, label: minus((value / 10 ** factor).toFixed(digits)) });
   }
+  if (ticks.length < 2 && wanted < 12) return linearTicks(low, high, wanted + 1);
   return { ticks, minor: [], factor: factor ? `×10${superscript(factor)}` : "" };
 }
 

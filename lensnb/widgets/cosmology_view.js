@@ -22,7 +22,7 @@ const STYLE = stage("cosmology", "44vh") + `
 .lensnb-cosmology .plots svg { height: calc(max(165px, 22vh) * var(--taller)); }
 .lensnb-cosmology .note { min-height: 3em; margin-top: 4px; }
 @container (max-width: 760px) {
-  .lensnb-cosmology .sliders { grid-template-columns: auto auto auto; justify-content: start; }
+  .lensnb-cosmology .sliders { grid-template-columns: auto auto 1fr; justify-items: start; }
   .lensnb-cosmology .sliders label:has(input) { grid-column: 1 / -1; justify-self: stretch; }
   .lensnb-cosmology .space { grid-template-columns: minmax(0, 1fr); }
   .lensnb-cosmology .plots svg { height: 220px; }
@@ -128,10 +128,10 @@ function render({ model, el }) {
     const factors = plain.map((value, b) => Math.exp((value - plainOwn[b]) / 2));
     const scatters = [new Array(bins).fill(1), factors].map((some, k) => drawSum(k, some, table));
     const number = `map ${moving.get("which") + 1} of ${about.count}`;
-    const titles = [`of the simulations, ${number}`, "with the spectrum of the sliders"];
+    const titles = [`Simulated, ${number}`, "The same with the sliders' spectrum"];
     titles.forEach((title, k) => {
       part.titles[k].textContent = title;
-      const text = `Map ${title}: κ has the standard deviation ${words(scatters[k])}`;
+      const text = `${title}: κ has the standard deviation ${words(scatters[k])}`;
       part.maps[k].setAttribute("aria-label", text);
     });
     part.scale.draw(table, about.limits, "κ");

@@ -166,6 +166,7 @@ class Explorer(Saving):
             the true maps.
         all_sets: whether the plot shows the means of all sets, not only of the maps on view.
         large: whether letters and lines are larger, for a projector.
+        takes_files: whether the page offers to add files of maps.
     """
 
     _esm = script(
@@ -174,6 +175,7 @@ class Explorer(Saving):
     )  # fmt: skip
     _stem = "explorer"
 
+    takes_files = traitlets.Bool(True).tag(sync=True)
     statistic = traitlets.Unicode().tag(sync=True)
     smoothing_arcmin = traitlets.Float().tag(sync=True)
     n_gal_arcmin2 = traitlets.Float().tag(sync=True)

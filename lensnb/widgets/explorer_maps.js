@@ -108,8 +108,8 @@ function mapsOf(model, part, about, look, steps) {
     }
     const digits = Math.max(0, 2 - Math.floor(Math.log10(std[one] || 1)));
     const fixed = (v) => minus(v.toFixed(digits));
-    const numbers = `mean\u00a0${fixed(mean[one])} · σ\u00a0${fixed(std[one])}`;
-    note.textContent = `index\u00a0${look.setCalled(name).indices[one]} · ${numbers}`;
+    const numbers = `mean\u00a0${fixed(mean[one])}, σ\u00a0${fixed(std[one])}`;
+    note.textContent = `index\u00a0${look.setCalled(name).indices[one]}, ${numbers}`;
   }
 
   // ---- the pointer

@@ -99,7 +99,6 @@ const STYLE = `
     display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr);
   }
   .lensnb-explorer .controls .row > * { flex: 1 1 auto; }
-  .lensnb-explorer .controls .row > select { flex: 1 1 0; }
   .lensnb-explorer:not(.large) .enlarge { display: none; }
 }
 `;
@@ -165,6 +164,9 @@ function mapParts(about) {
   };
 }
 
+/** Is there anything to choose? */
+const several = (select) => select.options.length > 1;
+
 /** The first row: what can be chosen, files and the large letters. */
 function controlsOf(part, about, more) {
   const alone = about.sets.length === 1;
@@ -177,8 +179,8 @@ function controlsOf(part, about, more) {
   const inPlot = element("fieldset", {}, element("legend", {}, "Sets"), all);
   const nodes = [
     labelled("Statistic", part.statistic),
-    labelled("Smoothing, σ", part.smoothing),
-    labelled(`Shape noise, σₑ = ${about.sigma_e}`, part.noise),
+    several(part.smoothing) ? labelled("Smoothing, σ", part.smoothing) : null,
+    several(part.noise) ? labelled(`Shape noise, σₑ = ${about.sigma_e}`, part.noise) : null,
     alone ? null : labelled("View", part.view),
     about.sets.length > 2 ? inPlot : null,
     labelled("Colours", part.colours),

@@ -90,9 +90,9 @@ function fileButton(text, attributes, taken) {
   return [open, input];
 }
 
-/** Buttons for files of maps, which may also be dropped on `root`; null without a kernel. */
+/** Buttons for files of maps, which may also be dropped on `root`; null where none are taken. */
 function fileControls(model, root, say) {
-  if (!hasKernel(model)) return null;
+  if (!hasKernel(model) || !model.get("takes_files")) return null;
   const send = (files) => sendFiles(model, files, say).catch((error) => say(String(error)));
   const chosen = fileButton("File…", { multiple: "", accept: MAPS, "aria-label": "Maps" }, send);
   const folder = fileButton(".zarr…", { webkitdirectory: "", "aria-label": "Folder" }, send);

@@ -3,7 +3,7 @@
 
 const STYLE = `
 .lensnb-inspector .status {
-  flex: 1 1 5em; min-height: var(--control); line-height: var(--control);
+  flex: 1 0 auto; min-height: var(--control); line-height: var(--control);
 }
 .lensnb-inspector .plots {
   display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 10px;
@@ -40,7 +40,7 @@ const STYLE = `
 .lensnb-inspector .element { min-height: 1.5em; margin: 2px 0 6px; }
 .lensnb-inspector .reasons {
   display: grid; gap: 4px 18px; max-height: max(90px, 17vh); overflow: auto;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(225px * var(--size))), 1fr));
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, calc(225px * var(--size))), 1fr));
   font-size: var(--small);
   border-top: 1px solid var(--line); scrollbar-gutter: stable;
 }
@@ -53,6 +53,10 @@ const STYLE = `
 @container (max-width: 760px) {
   .lensnb-inspector .plots { grid-template-columns: minmax(0, 1fr); }
   .lensnb-inspector .plots svg { height: 220px; }
+  .lensnb-inspector .matrices {
+    display: grid; grid-template-columns: repeat(auto-fill, minmax(100px, 1fr));
+  }
+  .lensnb-inspector .matrices > div { max-width: none; }
   .lensnb-inspector .reasons { max-height: none; }
 }
 @container (max-width: 560px) {
@@ -69,12 +73,17 @@ const SELECT =
 
 const numbers = (values) => values.map((v) => v ?? NaN);
 
-/** Limits about a centre that hold nearly all points; points beyond are drawn at the edge. */
-function around(centre, values, least, most) {
-  const distances = values.map((v) => Math.abs(v - centre)).filter(Number.isFinite);
-  distances.sort((a, b) => a - b);
-  const bulk = distances[Math.floor(0.95 * (distances.length - 1))] ?? 0;
-  const half = Math.min(most, Math.max(least, 1.25 * bulk));
+/**
+ * Limits about a centre that hold the null's band, and nearly all points with their error bars.
+ * Points beyond are drawn at the edge.
+ */
+function around(centre, points, band, least, most) {
+  const away = points.map(([value, error]) => [Math.abs(value - centre), error]);
+  const known = away.filter(([far]) => Number.isFinite(far)).sort((a, b) => a[0] - b[0]);
+  const inside = known.slice(0, Math.ceil(0.95 * known.length));
+  const reaches = inside.map(([far, error]) => far + (error || 0));
+  const edges = band.map((v) => Math.abs(v - centre)).filter(Number.isFinite);
+  const half = Math.min(most, Math.max(least, 1.05 * Math.max(0, ...reaches, ...edges)));
   return [centre - half, centre + half];
 }
 
@@ -125,6 +134,16 @@ function build(about, generators, colour) {
   part.root.classList.add("roomy");
   return part;
 }
+
+/** Which bins are at the corners of a matrix; bins of several parts do not follow one axis. */
+function cornersInWords({ x, x_label, parts }) {
+  if (parts.length > 1) return ".";
+  const [first, last] = [x[0], x.at(-1)].map(placeInWords);
+  return `; ${x_label} from ${first} (lower left) to ${last} (upper right).`;
+}
+
+/** Where a bin lies; of some statistics that is only its number. */
+const placeInWords = (x) => (Number.isInteger(x) ? minus(x) : words(x));
 
 /** The smallest distance between neighbouring bins of the first part, pixels. */
 function spacing(x, parts) {
@@ -182,9 +201,12 @@ function render({ model, el }) {
   /** A number relative to the truth's: `centre` is its expected value, 1 or 0. */
   function drawRatios(svg, s, what, centre, y_label) {
     const [low, high] = s.null[what].map(numbers);
-    const values = chosen().flatMap((name) => numbers(s.sets[name][what].value));
+    const points = chosen().flatMap((name) => {
+      const { value, error } = s.sets[name][what], errors = numbers(error);
+      return numbers(value).map((v, i) => [v, errors[i]]);
+    });
     const [least, most] = centre ? [0.1, 1] : [0.2, 5];
-    const y_ends = around(centre, [...values, ...low, ...high], least, most);
+    const y_ends = around(centre, points, [...low, ...high], least, most);
     const x_ends = ends(s.x, s.log_x, 0.06); // points stand beside their bins
     const spec = { ...s, log_y: false, y_label, x_ends, y_ends };
     chart(svg, spec, (across, up) => {
@@ -268,7 +290,7 @@ function render({ model, el }) {
     part.low.textContent = minus(limits[0]);
     part.high.textContent = limits[1];
     const grey = overTruth() ? "; grey: not known well enough in the truth" : "";
-    part.label.textContent = label + grey;
+    part.label.textContent = `${label}${grey}${cornersInWords(shown())}`;
     look(selected);
   }
 
@@ -333,7 +355,7 @@ function render({ model, el }) {
     });
     const binInWords = (bin) => {
       const [name] = s.parts.find(([, start, stop]) => start <= bin && bin < stop);
-      return (name ? `${name}, ` : "") + words(s.x[bin]);
+      return (name ? `${name}, ` : "") + placeInWords(s.x[bin]);
     };
     const where = `${binInWords(row)} and ${binInWords(column)}`;
     const pair = `Bins ${row + 1} and ${column + 1} (${where})`;
@@ -345,7 +367,7 @@ function render({ model, el }) {
   function drawReasons() {
     const s = shown();
     const list = (sentences) => {
-      const items = sentences.map((text) => element("li", {}, text));
+      const items = sentences.map((text) => element("li", {}, text.replace(/ -(?=\d)/g, " −")));
       return element("ul", {}, ...items);
     };
     const nodes = chosen().map((name) => {

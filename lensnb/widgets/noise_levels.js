@@ -179,9 +179,9 @@ function render({ model, el }) {
     part.names.map.textContent = titleOfMap();
     part.other.textContent = way() === "noise" ? "another map" : "make another map";
     part.note.textContent =
-      `Noise of ${sigma()} times the scatter of the transformed map. Apart from ${target()}, in ` +
-      `units of its scatter: the Gaussian estimate ${far("Gaussian − map")}, the network's ` +
-      `${far("network − map")}; the two from each other ${far("network − Gaussian")}. An ` +
+      `Noise of ${sigma()} times the scatter of the transformed map. Distance from ${target()}, ` +
+      `in units of its scatter: Gaussian estimate ${far("Gaussian − map")}, network's estimate ` +
+      `${far("network − map")}; between the two ${far("network − Gaussian")}. An ` +
       "estimate is the mean of all maps that could be under this noise, so it is smoother than " +
       "each of them.";
   }

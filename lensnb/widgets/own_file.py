@@ -5,7 +5,6 @@ The function to call is :func:`compare_file`.
 
 from __future__ import annotations
 
-import html
 import math
 import tempfile
 from pathlib import Path
@@ -14,12 +13,19 @@ import ipywidgets
 import numpy as np
 
 from ..compare import compare
+from ..compare.html_tables import written
 from ..data import MapSet, load_sample
 from ..readers import open_maps
-from .explorer import explore
+from .explorer import Explorer, explore
 from .inspector import inspect
 
 _ENDINGS = ".npy,.npz,.fits,.fit,.h5,.hdf5,.dat"
+# The name of the other tab is too pale in JupyterLab's dark theme.
+_STYLE = """<style>
+.lensnb-own-file .jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab {
+  color: var(--jp-ui-font-color0);
+}
+</style>"""
 _MOST = 1024  # maps that are compared, so that it takes a minute or two
 
 
@@ -31,6 +37,13 @@ def compare_file() -> OwnFile:
     larger sets use ``lensnb compare``.
     """
     return OwnFile()
+
+
+def _explorer(sets: dict[str, MapSet], maps: int) -> Explorer:
+    """An explorer without a chooser of files: the form above it has the only one."""
+    shown = explore(sets, maps=maps)
+    shown.takes_files = False
+    return shown
 
 
 class OwnFile(ipywidgets.VBox):
@@ -48,11 +61,20 @@ class OwnFile(ipywidgets.VBox):
         self._name = ""
         self._build_form()
         self._said = ipywidgets.HTML()
-        self._found = ipywidgets.VBox([explore({"true maps": self._truth}, maps=64)])
-        super().__init__([self._form, self._said, self._found])
+        self._found = ipywidgets.VBox([_explorer({"true maps": self._truth}, 64)])
+        super().__init__(
+            [
+                ipywidgets.HTML(_STYLE, layout={"display": "none"}),
+                self._form,
+                self._said,
+                self._found,
+            ]
+        )
+        self.add_class("lensnb-own-file")
         self._say(
             "Your maps must be of fields like these true maps: 5° × 5°, averaged to 64 × 64 "
-            "pixels, sources at z = 1. In an .npy or .npz file they have the shape (maps, 64, 64)."
+            "pixels, sources at z\u00a0=\u00a01. In an .npy or .npz file they have the shape "
+            "(maps, 64, 64)."
         )
 
     def _build_form(self) -> None:
@@ -100,7 +122,7 @@ class OwnFile(ipywidgets.VBox):
             self.maps, note = self._opened(path)
             self._name = name
             sets = {"true maps": self._truth, name: self.maps}
-            explorer = explore(sets, maps=128)
+            explorer = _explorer(sets, 128)
         except (ValueError, OSError, ImportError) as error:
             self.maps = None
             self._say(f"{error}", wrong=True)
@@ -156,7 +178,8 @@ class OwnFile(ipywidgets.VBox):
         finally:
             self._start.disabled = False
         table = ipywidgets.HTML(self.report._repr_html_())
-        self._show(table, inspect(self.report))
+        parts = {"All numbers": table, "One statistic": inspect(self.report)}
+        self._show(ipywidgets.Tab(list(parts.values()), titles=list(parts)))
         self._say(self._verdict())
 
     def _verdict(self) -> str:
@@ -164,7 +187,8 @@ class OwnFile(ipywidgets.VBox):
         sentences = self.report.failures(self._name)
         if not sentences:
             return f"No number of {self._name} is off. The table says what cannot be told."
-        return f"{len(sentences)} numbers of {self._name} are off. The worst: {sentences[0]}"
+        worst = sentences[0].removeprefix(f"{self._name}: ")
+        return f"{len(sentences)} numbers of {self._name} are off. The worst: {worst}"
 
     # ------------------------------------------------------------ what is shown
 
@@ -172,10 +196,12 @@ class OwnFile(ipywidgets.VBox):
         """Put other widgets below the form, and end those that were there."""
         before, self._found.children = self._found.children, widgets
         for one in before:
+            for part in getattr(one, "children", ()):
+                part.close()
             one.close()
 
     def _say(self, text: str, wrong: bool = False, busy: bool = False) -> None:
         weight = "600" if wrong else "400"
         bar = '<progress aria-label="comparing" style="width: 100%"></progress>' if busy else ""
-        style = f"line-height: 1.5; max-width: 80ch; font-weight: {weight}"
-        self._said.value = f'<div role="status" style="{style}">{html.escape(text)}{bar}</div>'
+        style = f"line-height: 1.5; max-width: 120ch; font-weight: {weight}"
+        self._said.value = f'<div role="status" style="{style}">{written(text)}{bar}</div>'

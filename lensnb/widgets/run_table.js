@@ -25,18 +25,18 @@ const STYLE = stage("runs") + `
 .lensnb-runs .losses { display: grid; gap: 0 14px; }
 .lensnb-runs .losses p { font-weight: 600; overflow-wrap: anywhere; }
 .lensnb-runs .losses svg { width: 100%; height: var(--plot); display: block; }
-.lensnb-runs .card { overflow: auto; max-height: 40vh; border: 1px solid var(--line); }
+.lensnb-runs .card {
+  overflow: auto; max-height: 40vh; border: 1px solid var(--line); width: fit-content;
+  max-width: 100%;
+}
 .lensnb-runs table { border-collapse: separate; border-spacing: 0; margin: 0; font-size: inherit; }
 .lensnb-runs :is(th, td) {
   padding: 2px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; text-align: left;
   font-weight: normal; background: var(--bg); color: var(--fg); max-width: 22em; overflow: hidden;
   text-overflow: ellipsis;
 }
-.lensnb-runs td { text-align: right; }
-.lensnb-runs td.parameter { text-align: left; }
 .lensnb-runs :is(tbody th, thead th:first-child) { position: sticky; left: 0; z-index: 1; }
 .lensnb-runs thead th { font-weight: 600; }
-.lensnb-runs thead th[scope=col] { text-align: right; }
 .lensnb-runs thead th .swatch { display: inline-block; vertical-align: middle; margin-right: 6px; }
 .lensnb-runs tr.head th { color: var(--soft); }
 .lensnb-runs td.off { font-weight: 700; color: color-mix(in srgb, #b3261e 72%, var(--fg)); }
