@@ -265,12 +265,13 @@ def judged(
 
 @torch.no_grad()
 def bits(model: nn.Module) -> float | None:
-    """Bits per dimension of the truth; None without a density."""
+    """Bits per dimension of the truth; None without a density, or if it is zero for a true map."""
     if not hasattr(model, "log_prob") or hasattr(model, "denoiser"):
         return None
     truth = load_sample("truth").tensor()
     log_prob = torch.cat([model.log_prob(part).double() for part in truth.split(64)])
-    return float(-log_prob.mean() / (math.log(2) * truth[0].numel()))
+    found = float(-log_prob.mean() / (math.log(2) * truth[0].numel()))
+    return found if math.isfinite(found) else None
 
 
 def numbers_of(report: FidelityReport, name: str) -> dict[str, dict]:
