@@ -26,7 +26,8 @@ from . import (  # noqa: F401
     slics,
     zarr_sets,
 )
-from .entry import convert, open_maps
+from .converting import convert
+from .entry import open_maps
 from .filemaps import FileMaps
 from .formats import Format, Options, register
 from .masked import unmask
