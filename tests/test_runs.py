@@ -519,7 +519,9 @@ def test_load_sets_refuses_too_few_simulations(tmp_path):
 
 
 def test_load_sets_refuses_pixels_that_do_not_fit(tmp_path):
-    with pytest.raises(ValueError, match="32 × 32 pixels cannot be averaged down to 20 × 20"):
+    with pytest.raises(
+        ValueError, match="of 32 × 32 pixels; expected pixels to be one whole part of 32 or"
+    ):
         runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, pixels=20)
 
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from ..renamed import warn_renamed
-from .parsers import add_command, add_device
+from .parsers import add_command, add_device, read_source
 
 
 def add(commands) -> None:
@@ -150,7 +150,7 @@ lensnb convert large.h5 maps.zarr --source 3 --tile 64  tiles of 64 pixels, on d
     )
     command.add_argument(
         "--source",
-        type=_source,
+        type=read_source,
         help="tomographic bin, source plane, or redshifts such as 0.9,1.1",
     )
     command.add_argument(
@@ -161,15 +161,6 @@ lensnb convert large.h5 maps.zarr --source 3 --tile 64  tiles of 64 pixels, on d
         "--signs", type=int, nargs=2, help="signs of the two components of a catalogue's shear"
     )
     command.set_defaults(command=convert)
-
-
-def _source(text: str) -> int | str | tuple[float, ...]:
-    """A number, a pair of redshifts with a comma between, or a name."""
-    if "," in text:
-        return tuple(float(part) for part in text.split(","))
-    if text.isdigit():
-        return int(text)
-    return text
 
 
 def convert(options: argparse.Namespace) -> int:

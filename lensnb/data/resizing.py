@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import sparse
 
@@ -110,6 +112,30 @@ def _averaged(one: np.ndarray, shares: sparse.csr_array) -> np.ndarray:
         some = slice(first, first + _ROWS)
         rows += shares[:, some] @ one[some].astype(np.float64)
     return (shares @ rows.T).T
+
+
+def field_pixels(maps: MapSet, field_deg: float | None) -> int:
+    """Pixels a side of a field that is cut out of the maps; None stands for the whole maps.
+
+    Raises:
+        ValueError: the field is larger than the maps, or no whole number of their pixels.
+    """
+    n = maps.grid.n
+    if field_deg is None:
+        return n
+    if not 0 < field_deg <= maps.side_deg * (1 + 1e-6):
+        raise ValueError(
+            f"a field of {field_deg:g}° cannot be cut out of maps of {maps.side_deg:g}°; expected "
+            "a side up to that"
+        )
+    exact = n * field_deg / maps.side_deg
+    found = round(exact)
+    if not math.isclose(exact, found, rel_tol=1e-4):
+        raise ValueError(
+            f"a field of {field_deg:g}° has {exact:.2f} pixels of maps of {n}² pixels over "
+            f"{maps.side_deg:g}°; expected a whole number"
+        )
+    return found
 
 
 def tiles(maps: MapSet, n: int) -> MapSet:

@@ -135,7 +135,7 @@ class _Begun:
 
     def _resumed(self) -> list[Finished]:
         """The files whose maps are on disk; of a new conversion none."""
-        options = {"options": _options_as_json(self._asked)}
+        options = {"options": options_as_json(self._asked)}
         if not self.set.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
@@ -207,7 +207,7 @@ class _Begun:
 # ---------------------------------------------------------------- the log
 
 
-def _options_as_json(asked: Options) -> dict:
+def options_as_json(asked: Options) -> dict:
     """The options in words, so that NaN, arrays and paths can be compared."""
     return {field.name: _in_words(getattr(asked, field.name)) for field in fields(asked)}
 
