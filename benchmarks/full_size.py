@@ -152,6 +152,7 @@ def in_a_process(case: str, options: argparse.Namespace) -> dict[str, float]:
 
 def page(options: argparse.Namespace) -> str:
     """The page, in Markdown."""
+    load = os.getloadavg()[0]
     found = {case: in_a_process(case, options) for case in CASES}
     again = in_a_process("read", options)
     disk = (found["read"]["clock"] + again["clock"]) / 2
@@ -164,8 +165,8 @@ def page(options: argparse.Namespace) -> str:
         f"Made by `python benchmarks/full_size.py FOLDER {' '.join(sys.argv[2:])}`; its docstring "
         "explains the method.",
         "",
-        f"{machine('cpu')}; one thread. Other work ran on the machine, so times on the clock are "
-        "too long; times of the processor are not.",
+        f"{machine('cpu')}; one thread. The load of the machine was {load:.1f} before. Where it "
+        "is not near 0, times on the clock are too long, and those of the processor a little.",
         "",
         f"{len(slics_files(options.folder))} lines of sight of SLICS ({SIDE}² numbers, {size:.0f} "
         f"MB each) become maps of {PIXELS}² pixels over 10°, and {len(skies(options.folder))} "

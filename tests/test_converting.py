@@ -1,6 +1,8 @@
 """A conversion of many files that ends in the middle: what was written stays, and it resumes there."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 import lensnb.store.reading
-from lensnb.readers import convert, open_maps, series
+from lensnb.readers import convert, converted, open_maps, series
 
 zarr = pytest.importorskip("zarr", reason="no zarr: pip install 'lensnb[formats]'")
 
@@ -168,3 +170,33 @@ def test_files_of_two_resolutions_or_fields_are_refused(tmp_path, side, what):
     ):
         convert(str(tmp_path / "*.npz"), tmp_path / "set.zarr")
     assert not (tmp_path / "set.zarr").exists()
+
+
+def test_a_set_is_made_once(tmp_path, monkeypatch):
+    """The second call opens it; other files or options are refused, and not mixed with it."""
+    write_files(tmp_path)
+    pattern, out = str(tmp_path / "box_*.npy"), tmp_path / "run" / "maps.zarr"
+    first = converted(pattern, out, 5.0, pixels=16)
+    read = read_files(monkeypatch)
+    again = converted(pattern, out, 5.0, pixels=16)
+    assert read == [] and len(again) == len(first) == 18
+    with pytest.raises(ValueError, match="maps.zarr was made with another pixels; expected the"):
+        converted(pattern, out, 5.0, pixels=8)
+    with pytest.raises(ValueError, match="was made with another files and side_deg; expected the"):
+        converted(str(tmp_path / "box_1.npy"), out, 10.0, pixels=16)
+
+
+@pytest.mark.nightly
+def test_files_of_full_size_are_measured(tmp_path):
+    """One line of sight and one sky; 0.6 GB on the disk, which is given back."""
+    output = tmp_path / "page.md"
+    options = ["--lines", "1", "--skies", "1", "--maps", "64", "--output", str(output)]
+    command = [sys.executable, str(ROOT / "benchmarks/full_size.py"), str(tmp_path / "files")]
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+    shutil.rmtree(tmp_path / "files")
+    assert done.returncode == 0, done.stderr
+    text = output.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .*\d (?:s|ms) \|", text, re.M)
+    assert len(rows) == 4 and "All 954 lines of sight:" in text
+    memory = [float(one) for one in re.findall(r"(\d+\.\d+) GB", text)]
+    assert max(memory) < 2

@@ -13,7 +13,7 @@ from .mapset import MapSet
 # Pixels of the old map along the side of a new pixel. With so many, those that two new pixels
 # share hardly matter.
 LEAST_PIXELS = 8
-_ROWS = 1024  # of a map that are averaged at once
+_ROWS = 128  # of a map that are averaged at once
 
 
 def block_average(maps: MapSet, factor: int) -> MapSet:
@@ -107,10 +107,13 @@ def _shares(n: int, pixels: int) -> sparse.csr_array:
 
 def _averaged(one: np.ndarray, shares: sparse.csr_array) -> np.ndarray:
     """One map ``(n, n)``, some rows at a time: in float64 a whole one would take much memory."""
-    rows = np.zeros((shares.shape[0], one.shape[1]))
-    for first in range(0, len(one), _ROWS):
-        some = slice(first, first + _ROWS)
-        rows += shares[:, some] @ one[some].astype(np.float64)
+    pixels, n = shares.shape
+    rows = np.empty((pixels, n))
+    step = max(1, _ROWS * pixels // n)
+    for first in range(0, pixels, step):
+        new = slice(first, first + step)
+        old = slice(first * n // pixels, -(-min(first + step, pixels) * n // pixels))
+        rows[new] = shares[new, old] @ one[old].astype(np.float64)
     return (shares @ rows.T).T
 
 

@@ -26,11 +26,11 @@ from . import (  # noqa: F401
     slics,
     zarr_sets,
 )
-from .converted import converted
 from .converting import convert
 from .entry import open_maps
 from .filemaps import FileMaps
 from .formats import Format, Options, register
+from .made_once import converted
 from .masked import unmask
 from .shear_tables import ShearCatalogue, read_shear
 from .zarr_sets import save_zarr
