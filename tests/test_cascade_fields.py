@@ -55,8 +55,8 @@ def test_a_cascade_of_fields_out_of_wider_maps(tmp_path):
     assert read_checkpoint(path)[1]["side_deg"] == 5
     _, header = read_checkpoint(plan.folder_of(8) / "model.safetensors")
     assert header["settings"]["augment"] == "random_field(n=16)"
-    with pytest.raises(ValueError, match="has a cascade of another levels and field that is cut"):
-        CascadePlan.begin(tmp_path, maps, 8, 16, held_out=0.25)
+    with pytest.raises(ValueError, match="of another levels and crop and field that is cut"):
+        CascadePlan.begin(tmp_path, maps, 8, held_out=0.25)
 
 
 def test_fields_of_a_coarse_level_have_four_places_a_pixel(monkeypatch):
@@ -103,6 +103,8 @@ def test_fields_that_do_not_fit_are_refused(tmp_path):
             CascadePlan.begin(tmp_path, maps, 8, field_deg=field)
     with pytest.raises(ValueError, match="a crop of 48² pixels is larger than the maps, 32²"):
         CascadePlan.begin(tmp_path, maps, 8, 48, field_deg=5)
+    with pytest.raises(ValueError, match="a crop of 16² pixels is all rim; expected at least 20"):
+        CascadePlan.begin(tmp_path, maps, 8, 16, field_deg=5)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import lensnb.store.reading
+from lensnb.maps import GaussianField
+from lensnb.models import draw_set
 from lensnb.readers import convert, converted, open_maps, series
 
 zarr = pytest.importorskip("zarr", reason="no zarr: pip install 'lensnb[formats]'")
@@ -184,6 +186,19 @@ def test_a_set_is_made_once(tmp_path, monkeypatch):
         converted(pattern, out, 5.0, pixels=8)
     with pytest.raises(ValueError, match="was made with another files and side_deg; expected the"):
         converted(str(tmp_path / "box_1.npy"), out, 10.0, pixels=16)
+
+
+def test_a_drawing_resumes_after_a_full_disk(tmp_path, monkeypatch):
+    """In the middle of many maps: those that were written stay, and the others are the same."""
+    monkeypatch.setattr("lensnb.models.drawing_sets._BLOCK_PIXELS", FOUR)
+    field = GaussianField.white(16)
+    whole = open_maps(draw_set(field, 18, tmp_path / "whole.zarr", 5.0)).maps
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="the 8 maps before are int"):
+        full_after(patch, 2)
+        draw_set(field, 18, tmp_path / "drawn.zarr", 5.0)
+    assert len(open_maps(tmp_path / "drawn.zarr")) == 8
+    found = open_maps(draw_set(field, 18, tmp_path / "drawn.zarr", 5.0)).maps
+    np.testing.assert_array_equal(found, whole)
 
 
 @pytest.mark.nightly

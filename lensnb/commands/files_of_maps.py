@@ -127,6 +127,7 @@ def _add_convert(commands) -> None:
 lensnb convert 'run/*.fits' maps.npz --pixels 64        a pattern in quotes
 lensnb convert maps.npy maps.npz --side-deg 5 --z-source 1 --simulation boxes.npy
 lensnb convert large.h5 maps.zarr --source 3 --tile 64  tiles of 64 pixels, on disk
+lensnb convert 'SLICS/*LOS*' maps.zarr --pixels 512     many large files; resumes
 """,
     )
     command.add_argument("files", nargs="+", help="a file, a pattern in quotes, or several files")

@@ -25,6 +25,7 @@ from ..data import MapSet, field_pixels, random_field
 from ..files import locked, read_checkpoint, save_checkpoint, write_json
 from ..models import Level, Multiscale, load
 from ..models.chosen_levels import check_crop, crop_of, families_of
+from ..models.crops import check_sides
 from ..train import Checks, Settings, fit
 from ..train.state import fingerprint
 from .level_maps import averaged_set, fixed_tiles, plain, reduced_side, some_fields
@@ -83,6 +84,10 @@ class CascadePlan:
         n = field_pixels(maps, field_deg)
         chosen = families_of(n, coarse, families)
         check_crop(n, crop)
+        for side, family in chosen.items():  # now, and not when the coarser levels are trained
+            own = crop_of(side, family, crop)
+            if own is not None:
+                check_sides(side, own)
         about = {
             "maps": fingerprint(plain(maps)),
             "number": len(maps),
