@@ -74,6 +74,8 @@ def test_held_out_fields_are_tiles(monkeypatch):
     maps = wide_maps(6)
     expected = averaged(tiles(maps, 32).tensor(), 2)
     torch.testing.assert_close(level_maps.fixed_tiles(maps, 32, 16), expected)
+    two = MapSet(np.stack([maps.maps, 2 * maps.maps], 1), 10.0, (0.5, 1.0))
+    torch.testing.assert_close(level_maps.fixed_tiles(two, 32, 16)[:, 1], 2 * expected)
     monkeypatch.setattr(level_maps, "_HELD", 2 * 4 * 16**2)
     ends = torch.cat([expected[:4], expected[-4:]])  # two maps, from all parts of the set
     torch.testing.assert_close(level_maps.fixed_tiles(maps, 32, 16), ends)

@@ -59,7 +59,7 @@ def fixed_tiles(maps: MapSet, field: int, side: int) -> Tensor:
     a_map = (maps.grid.n // field) ** 2 * maps.channels * side**2
     parts = []
     for _, part in pieces(_spread(maps, max(1, _HELD // a_map)).maps):
-        cut = tiles(MapSet(part, maps.side_deg), field).maps
+        cut = tiles(MapSet(part, maps.side_deg, maps.z_source), field).maps
         parts.append(averaged(torch.from_numpy(np.array(cut, np.float32)), field // side))
     return torch.cat(parts)
 

@@ -11,18 +11,17 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from ..data import MapSet
-from ..files import atomic_write, locked, plain_json
+from ..files import atomic_write, locked
 from ..renamed import renamed
 from ..store import MapWriter, pieces
+from .conversion_log import file_as_json, file_from_json, options_as_json, read_log, stamp
 from .entry import open_maps
-from .filemaps import FileMaps
 from .formats import Options
 from .series import FileSeries, Finished
 from .which_files import list_files
@@ -114,12 +113,13 @@ class _Begun:
         """The maps of all files that are not finished, averaged and cut; each file is logged."""
         for file, one, own in files:
             before = files.made
+            self._note({"file": stamp(file)})
             for start, piece in pieces(one.maps):
                 some = slice(start, start + len(piece))
                 given = {name: np.asarray(values[some]) for name, values in one.given.items()}
                 yield files.prepared(file, piece, own[some], given, start), file
             self._first = min(self._first, files.made)
-            self._note(_as_json(file, one, files.made - before))
+            self._note(file_as_json(file, one, files.made - before))
 
     def _append(self, ready: MapSet, file: Path) -> None:
         if self._writer is None:
@@ -141,7 +141,7 @@ class _Begun:
             self.folder.mkdir()
             self._note(options)
             return []
-        lines = _read(self._log)
+        lines = read_log(self._log)
         if not lines or lines[0] != options:
             raise ValueError(
                 f"{self.folder} holds an unfinished conversion with other options; expected the "
@@ -149,27 +149,38 @@ class _Begun:
             )
         about = open_maps(self.set)
         self._kept = len(about)
+        self._first = 1  # what an earlier process has left is never deleted
         finished = self._finished(lines[1:])
         with atomic_write(self._log) as log:  # without what is made again
-            for line in lines[: 1 + len(finished)]:
+            for line in [options, *finished]:
                 log.write((json.dumps(line) + "\n").encode())
         self._writer = MapWriter(self.set, about.side_deg, about.z_source)
-        return finished
+        return [Finished(file_from_json(line), line["made"]) for line in finished]
 
-    def _finished(self, lines: list[dict]) -> list[Finished]:
+    def _finished(self, lines: list[dict]) -> list[dict]:
+        """The lines of the files whose maps are all on disk.
+
+        Raises:
+            ValueError: one of them, or the file that was being read, is not the same any more.
+        """
         paths = list_files(self._path)
-        found: list[Finished] = []
+        found: list[dict] = []
         left = self._kept
-        for number, line in enumerate(lines):
+        for line in lines:
+            if not left:
+                break
+            number = len(found)
+            if number >= len(paths) or line["file"] != stamp(paths[number]):
+                raise ValueError(
+                    f"{self.folder} holds an unfinished conversion of other files, such as "
+                    f"another {line['file'][0]}; expected the same, or that you delete this folder"
+                )
+            if "made" not in line:
+                continue
             if line["made"] > left:
                 break
-            if number >= len(paths) or line["file"] != _stamp(paths[number]):
-                raise ValueError(
-                    f"{self.folder} holds an unfinished conversion of other files, the first of "
-                    f"them {line['file'][0]}; expected the same, or that you delete this folder"
-                )
             left -= line["made"]
-            found.append(Finished(_from_json(line), line["made"]))
+            found.append(line)
         return found
 
     def _note(self, line: dict) -> None:
@@ -202,66 +213,3 @@ class _Begun:
                 error.errno,
                 f"{error.strerror or error}; the same conversion resumes after these {kept} maps",
             ) from None
-
-
-# ---------------------------------------------------------------- the log
-
-
-def options_as_json(asked: Options) -> dict:
-    """The options in words, so that NaN, arrays and paths can be compared."""
-    return {field.name: _in_words(getattr(asked, field.name)) for field in fields(asked)}
-
-
-def _in_words(value) -> str:
-    if isinstance(value, np.ndarray | list):
-        return repr(np.asarray(value).tolist())
-    if isinstance(value, PathLike):
-        return str(value)
-    return repr(value)
-
-
-def _as_json(path: Path, one: FileMaps, made: int) -> dict:
-    """What is known of a file when all of its maps were made."""
-    about = {
-        "side_deg": one.side_deg,
-        "z_source": one.z_source,
-        "provenance": one.provenance,
-        "named": one.named,
-        "simulation": None if one.simulation is None else one.simulation.tolist(),
-    }
-    return {
-        "file": _stamp(path),
-        "made": made,
-        "shape": list(one.maps.shape),
-        "dtype": str(one.maps.dtype),
-        "given": list(one.given),
-        "about": plain_json(about),
-    }
-
-
-def _from_json(line: dict) -> FileMaps:
-    """The same again, with maps that take no memory."""
-    about = dict(line["about"])
-    if about["simulation"] is not None:
-        about["simulation"] = np.array(about["simulation"])
-    if isinstance(about["z_source"], list):
-        about["z_source"] = tuple(about["z_source"])
-    maps = np.broadcast_to(np.zeros((), line["dtype"]), line["shape"])
-    return FileMaps(maps, **about, given=dict.fromkeys(line["given"]))
-
-
-def _stamp(path: Path) -> list:
-    """By which a file is known to be the same."""
-    about = path.stat()
-    return [path.name, about.st_size, about.st_mtime_ns]
-
-
-def _read(log: Path) -> list[dict]:
-    """The lines of a log up to the first that was cut off."""
-    lines = []
-    for text in log.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines

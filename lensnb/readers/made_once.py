@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..data import MapSet
 from ..files import locked, write_json
-from .converting import convert, options_as_json
+from .conversion_log import options_as_json
+from .converting import convert
 from .entry import open_maps
 from .formats import Options
 
