@@ -211,6 +211,8 @@ def _speed(device: torch.device, notebooks: Path) -> Iterator[_Finding]:
             continue
         seconds = sum(a_step * steps[family] for family, a_step in step_s.items())
         training = "trains nothing"
+        if steps["cascade"]:  # its levels are no models of whole maps
+            training = "trains the levels of a cascade"
         if seconds:
             training = f"trains for about {_duration(seconds)} here"
         yield _Finding(True, path.stem, f"{training}; {_stated(path)}")
@@ -252,6 +254,7 @@ def _steps(path: Path) -> dict[str, int] | None:
     for family in _families():
         times = _TRAININGS.get((path.stem[:2], family), 1)
         found[family] = round(share * times * number(f"{family}_steps"))
+    found["cascade"] = round(number("cascade_steps"))
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 TINY = {
-    "flow_steps": 6, "diffusion_steps": 6, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
+    "flow_steps": 6, "diffusion_steps": 6, "cascade_steps": 3, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
     "sampler_steps": 4, "rounds": 20, "device": "cpu", "trained": "nowhere",
 }  # fmt: skip
 RESULTS = tempfile.TemporaryDirectory(prefix="lensnb-notebooks-")

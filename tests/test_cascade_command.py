@@ -65,14 +65,18 @@ def test_levels_are_trained_apart_resumed_and_joined(tmp_path):
 
 
 def test_a_level_alone_is_the_level_of_a_whole_training(tmp_path):
-    """A level does not depend on which other levels were trained before it."""
+    """A level does not depend on which other levels were trained before it.
+
+    Up to rounding: the last digit of a sum depends on where in memory its numbers lie.
+    """
     alone, together = plan_in(tmp_path / "alone"), plan_in(tmp_path / "together")
     list(alone.train(16, SHORT))
     for side in (8, 16):
         list(together.train(side, SHORT))
     first, other = (plan.folder_of(16) / "model.safetensors" for plan in (alone, together))
-    pairs = zip(models.load(first).state_dict().values(), models.load(other).state_dict().values())
-    assert all(torch.equal(*pair) for pair in pairs)
+    weights = models.load(other).state_dict()
+    for name, value in models.load(first).state_dict().items():
+        torch.testing.assert_close(value, weights[name], msg=name)
 
 
 def test_a_folder_has_one_cascade(tmp_path):

@@ -24,7 +24,7 @@ FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 APPS = sorted((ROOT / "lensnb" / "apps").glob("*.ipynb"))
 TINY = {
-    "flow_steps": 6, "diffusion_steps": 6, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
+    "flow_steps": 6, "diffusion_steps": 6, "cascade_steps": 3, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
     "sampler_steps": 4, "rounds": 20, "device": "cpu", "trained": "nowhere",
 }  # fmt: skip
 
@@ -48,6 +48,7 @@ def test_all_are_there():
         "07",
         "08",
         "09",
+        "11",
     ]
 
 
@@ -208,7 +209,7 @@ def test_independent_maps_are_counted_by_box_wherever_the_boxes_are_known(
     code = [c.source for c in cells(FOLDER / "08_bring_your_own_maps.ipynb", "code")]
     theirs = MapSet.load(small_maps / "maps.npz")
     names = {"theirs": str(small_maps / "maps.npz"), "side_deg": 5.0, "z_source": 0.0}
-    names |= {"simulation": "", "maps": ""}
+    names |= {"simulation": "", "maps": "", "pixels": 0}
     if known != "a file that says them":
         np.save(tmp_path / "bare.npy", theirs.maps)
         names["theirs"] = str(tmp_path / "bare.npy")

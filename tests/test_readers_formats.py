@@ -101,6 +101,16 @@ def test_slics_maps_are_averaged_as_they_are_read(tmp_path, small_slics):
     ]  # a pattern takes the lines of sight that there are, in order
 
 
+def test_slics_maps_are_averaged_by_area_to_any_few_pixels(tmp_path, small_slics):
+    """64 pixels to 5: the second new pixel has 0.8 of an old one before its 12 whole ones."""
+    path, raw = write_slics(tmp_path)
+    fine = np.repeat(np.repeat((raw / 64).astype("f4")[:-1, :-1] * 64.0, 5, 0), 5, 1)
+    expected = fine.reshape(5, 64, 5, 64).mean((1, 3))
+    found = open_maps(path, pixels=5)
+    np.testing.assert_allclose(found.maps[0], expected, rtol=0, atol=1e-8)
+    assert found.side_deg == 10 and found.maps.dtype == np.float32
+
+
 def test_slics_missing_lines_of_sight_are_named(tmp_path, small_slics):
     write_slics(tmp_path, 74)
     files = [tmp_path / f"0.042kappa_weight.dat_LOS{los}" for los in range(74, 77)]
@@ -205,7 +215,7 @@ def test_ktng_source_planes_are_where_the_paper_puts_them():
 def write_cosmogrid(
     folder,
     group="kg",
-    nside=16,
+    nside=64,
     bins=(1, 2, 3, 4),
     sky=None,
     file="projected_probes_maps_nobaryons512.h5",
@@ -249,15 +259,15 @@ def test_ten_degree_patches_of_a_cosmogrid_sky():
 @pytest.mark.parametrize("group", ["kg", "map/kg"])
 def test_cosmogrid(tmp_path, group):
     path = write_cosmogrid(tmp_path / "fiducial/cosmo_fiducial/perm_0000", group, nside=64)
-    maps = open_maps(path, side_deg=10, pixels=12, source=3)
+    maps = open_maps(path, side_deg=10, pixels=10, source=3)
     sky = normal(12 * 64**2, seed=3).astype(np.float32)
     assert (
-        maps.maps.shape == (len(patch_centres(10, 64)), 12, 12)
+        maps.maps.shape == (len(patch_centres(10, 64)), 10, 10)
         and maps.side_deg == 10
         and math.isnan(maps.z_source)
     )
     assert np.isin(maps.maps, sky).all() and maps.provenance["bin"] == "stage3_lensing3"
-    same = open_maps(path, side_deg=10, pixels=12, source="stage3_lensing3")
+    same = open_maps(path, side_deg=10, pixels=10, source="stage3_lensing3")
     np.testing.assert_array_equal(same.maps, maps.maps)
 
 
@@ -800,7 +810,7 @@ REFUSALS = {
     "slics to more pixels": (
         lambda p: slics_file(p),
         {"pixels": 128},
-        "expected pixels to be one whole part of 64, not 128",
+        "expected pixels to be one whole part of 64 or at most 8, not 128",
     ),
     "slics with a bin": (
         lambda p: slics_file(p),
@@ -909,6 +919,11 @@ REFUSALS = {
         {},
         "expected the argument side_deg and pixels",
     ),
+    "cosmogrid, finer than its pixels": (
+        lambda p: write_cosmogrid(p),
+        {"side_deg": 10, "pixels": 11, "source": 1},
+        "has pixels of 55.0′ .nside 64., coarser than the 54.5′ .* expected pixels of at most 10",
+    ),
     "cosmogrid, part of a sky": (
         lambda p: write_cosmogrid(p, sky=normal(3000)),
         SKY1,
@@ -920,12 +935,12 @@ REFUSALS = {
         "has 5 pixels .* unseen",
     ),
     "cosmogrid with NaN": (
-        lambda p: write_cosmogrid(p, sky=np.full(3072, np.nan)),
+        lambda p: write_cosmogrid(p, sky=np.full(12 * 64**2, np.nan)),
         SKY1,
         "NaN or infinite",
     ),
     "cosmogrid of counts": (
-        lambda p: write_cosmogrid(p, sky=np.full(3072, 500.0)),
+        lambda p: write_cosmogrid(p, sky=np.full(12 * 64**2, 500.0)),
         SKY1,
         "cannot be κ",
     ),

@@ -518,8 +518,21 @@ def test_load_sets_refuses_too_few_simulations(tmp_path):
         runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, simulation=str(labels))
 
 
+def test_load_sets_averages_files_as_they_are_read(tmp_path, monkeypatch):
+    """Many files of full size would not fit into memory."""
+    from lensnb import readers
+
+    asked, read = [], readers.open_maps
+    monkeypatch.setattr(readers, "open_maps", lambda *a, **k: asked.append(k) or read(*a, **k))
+    train, truth, null = runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, pixels=16)
+    assert asked == [{"pixels": 16}]
+    assert train.grid.n == truth.grid.n == null.grid.n == 16
+
+
 def test_load_sets_refuses_pixels_that_do_not_fit(tmp_path):
-    with pytest.raises(ValueError, match="32 × 32 pixels cannot be averaged down to 20 × 20"):
+    with pytest.raises(
+        ValueError, match="of 32 × 32 pixels; expected pixels to be one whole part of 32 or"
+    ):
         runs.load_sets(write_maps(tmp_path / "m.npy"), 2.0, pixels=20)
 
 

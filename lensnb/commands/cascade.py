@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .level_processes import train_in_processes
 from .parsers import add_command
+from .stopping import stoppable
 
 if TYPE_CHECKING:
     from .level_trainings import CascadePlan
@@ -27,13 +27,8 @@ _EXAMPLES = """
 lensnb cascade maps.zarr runs/large --coarse 8 --crop 64 --steps 20000
 lensnb cascade maps.zarr runs/large --coarse 8 --crop 64 --only 64    one level: a job of its own
 lensnb cascade maps.zarr runs/mixed --family 128=detail-diffusion --family 256=detail-diffusion
+lensnb cascade 'SLICS/*kappa_weight*' runs/slics --pixels 512 --field-deg 5 --crop 64
 """
-
-# Options that are handed on to the process of each level, by name.
-_HANDED_ON = (
-    "coarse", "crop", "family", "held_out", "steps", "batch", "lr", "patience", "seed", "every",
-    "device", "side_deg", "z_source", "simulation",
-)  # fmt: skip
 
 
 def add(commands) -> None:
@@ -61,6 +56,23 @@ def add(commands) -> None:
         "coarsest one flow, trenf, diffusion or another model of whole maps",
     )  # fmt: skip
     _add_training(command)
+    _add_maps(command)
+    command.set_defaults(command=run)
+
+
+def _add_maps(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--field-deg", type=float, metavar="DEG",
+        help="cut fields of this side out of wider maps, anywhere, turned and mirrored (by "
+        "default whole maps)",
+    )  # fmt: skip
+    command.add_argument(
+        "--pixels", type=int, metavar="N",
+        help="average the maps of the files to so many pixels a side first",
+    )  # fmt: skip
+    command.add_argument(
+        "--source", help="tomographic bin, source plane, or redshifts such as 0.9,1.1"
+    )
     command.add_argument(
         "--side-deg", type=float, help="side of the field, degrees, where the files do not say it"
     )
@@ -68,12 +80,15 @@ def add(commands) -> None:
         "--z-source", type=float, help="redshift of the sources, where the files do not say it"
     )
     command.add_argument("--simulation", help=".npy with the number of the simulation of each map")
-    command.set_defaults(command=run)
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, default=4000, help="of each level (default: 4000)")
     command.add_argument("--batch", type=int, default=32, help="maps of a step (default: 32)")
+    command.add_argument(
+        "--accumulate", type=int, metavar="N",
+        help="parts of a step, a multiple of the processes of torchrun (default: one for each)",
+    )  # fmt: skip
     command.add_argument(
         "--lr", type=float, default=2e-3, help="highest learning rate (default: %(default)s)"
     )
@@ -99,18 +114,29 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train what is missing, and join the levels if all of them are finished."""
+    with stoppable(f"the cascade in {options.folder}"):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.processes > 1 and _shared():
+        raise ValueError(
+            "torchrun shares each level among its processes; expected no --processes beside it"
+        )
     plan = _plan(options)
     failed = []
     if options.only is not None:
         _train(plan, options.only, options)
     elif options.processes > 1:
-        failed = _in_processes(plan, options)
+        failed = train_in_processes(plan, options)
     else:
         for side in plan.families:
             _train(plan, side, options)
     for sentence in failed:
         print(f"lensnb: {sentence}", file=sys.stderr)
     left = plan.unfinished()
+    if not _is_first():
+        return int(bool(failed))
     if left:
         print(f"not finished: the levels of {', '.join(f'{side}²' for side in left)} pixels")
     else:
@@ -118,21 +144,28 @@ def run(options: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
+def _shared() -> int:
+    """Number of processes of torchrun; 0 without it."""
+    return int(os.environ.get("WORLD_SIZE", "0"))
+
+
+def _is_first() -> bool:
+    """Whether this process writes files and says what is done."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def _plan(options: argparse.Namespace) -> CascadePlan:
-    from ..readers import open_maps
+    from .cascade_maps import maps_of_cascade
     from .level_trainings import CascadePlan
 
-    about = {}
-    if options.z_source is not None:
-        about["z_source"] = options.z_source
-    maps = open_maps(options.maps, options.side_deg, simulation=options.simulation, **about)
     return CascadePlan.begin(
         options.folder,
-        maps,
+        maps_of_cascade(options),
         options.coarse,
         options.crop,
         _families(options.family),
         options.held_out,
+        options.field_deg,
     )
 
 
@@ -152,16 +185,26 @@ def _train(plan: CascadePlan, side: int, options: argparse.Namespace) -> None:
     from ..data import random_symmetry
     from ..train import Settings
 
+    parts = options.accumulate or max(1, _shared())
+    if options.batch % parts:
+        raise ValueError(
+            f"{options.batch} maps of a step cannot be divided into {parts} equal parts; expected "
+            "--batch to be a multiple of --accumulate, or of the processes of torchrun"
+        )
     settings = Settings(
         options.steps,
-        options.batch,
+        options.batch // parts,
+        parts,
         lr=options.lr,
         augment=random_symmetry,
         patience=options.patience,
         seed=options.seed,
     )
     for record in plan.train(side, settings, options.every, options.device):
-        print(_line(side, record), flush=True)
+        if _is_first():
+            print(_line(side, record), flush=True)
+        if record.get("stopped") == "interrupted":
+            raise KeyboardInterrupt  # the other levels are not begun
 
 
 def _line(side: int, record: dict) -> str:
@@ -172,59 +215,3 @@ def _line(side: int, record: dict) -> str:
     if "stopped" in record:
         words.append(record["stopped"])
     return ", ".join(words)
-
-
-# ---------------------------------------------------------------- processes
-
-
-def _in_processes(plan: CascadePlan, options: argparse.Namespace) -> list[str]:
-    """Train the levels in processes, some at a time; one that fails does not end the others.
-
-    Returns:
-        A sentence for each level that failed.
-    """
-    threads = max(1, (os.cpu_count() or 1) // options.processes)
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    running: list[subprocess.Popen] = []
-
-    def one(side: int) -> str | None:
-        folder = plan.folder_of(side)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "log.txt", "w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                _words(options, side), stdout=log, stderr=subprocess.STDOUT, env=environment
-            )
-            running.append(process)
-            status = process.wait()
-        if status:
-            return f"the level of {side}² pixels failed; {folder / 'log.txt'} says why"
-        print(f"the level of {side}² pixels is finished", flush=True)
-        return None
-
-    # the finest levels first: they take longest
-    sides = sorted(plan.families, reverse=True)
-    with ThreadPoolExecutor(options.processes) as pool:
-        waiting = [pool.submit(one, side) for side in sides]
-        try:
-            found = [future.result() for future in waiting]
-        except BaseException:  # the end of this process is the end of its levels
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                process.terminate()
-            raise
-    return [sentence for sentence in found if sentence is not None]
-
-
-def _words(options: argparse.Namespace, side: int) -> list[str]:
-    """The command that trains one level with the same options."""
-    words = [sys.executable, "-m", "lensnb", "cascade", options.maps, str(options.folder)]
-    for name in _HANDED_ON:
-        value = getattr(options, name)
-        flag = f"--{name.replace('_', '-')}"
-        values = value
-        if not isinstance(value, list):
-            values = [value]
-        for one in values:
-            if one is not None:
-                words += [flag, str(one)]
-    return [*words, "--only", str(side)]

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from ..renamed import warn_renamed
-from .parsers import add_command, add_device
+from .parsers import add_command, add_device, read_source
 
 
 def add(commands) -> None:
@@ -127,6 +127,7 @@ def _add_convert(commands) -> None:
 lensnb convert 'run/*.fits' maps.npz --pixels 64        a pattern in quotes
 lensnb convert maps.npy maps.npz --side-deg 5 --z-source 1 --simulation boxes.npy
 lensnb convert large.h5 maps.zarr --source 3 --tile 64  tiles of 64 pixels, on disk
+lensnb convert 'SLICS/*LOS*' maps.zarr --pixels 512     many large files; resumes
 """,
     )
     command.add_argument("files", nargs="+", help="a file, a pattern in quotes, or several files")
@@ -150,7 +151,7 @@ lensnb convert large.h5 maps.zarr --source 3 --tile 64  tiles of 64 pixels, on d
     )
     command.add_argument(
         "--source",
-        type=_source,
+        type=read_source,
         help="tomographic bin, source plane, or redshifts such as 0.9,1.1",
     )
     command.add_argument(
@@ -161,15 +162,6 @@ lensnb convert large.h5 maps.zarr --source 3 --tile 64  tiles of 64 pixels, on d
         "--signs", type=int, nargs=2, help="signs of the two components of a catalogue's shear"
     )
     command.set_defaults(command=convert)
-
-
-def _source(text: str) -> int | str | tuple[float, ...]:
-    """A number, a pair of redshifts with a comma between, or a name."""
-    if "," in text:
-        return tuple(float(part) for part in text.split(","))
-    if text.isdigit():
-        return int(text)
-    return text
 
 
 def convert(options: argparse.Namespace) -> int:

@@ -15,24 +15,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from ..data import MapSet
+from ..data import MapSet, field_pixels, random_field
 from ..files import locked, read_checkpoint, save_checkpoint, write_json
 from ..models import Level, Multiscale, load
-from ..models.averages import averaged
 from ..models.chosen_levels import check_crop, crop_of, families_of
-from ..store import StoredMaps, pieces
+from ..models.crops import check_sides
 from ..train import Checks, Settings, fit
 from ..train.state import fingerprint
+from .level_maps import averaged_set, fixed_tiles, plain, reduced_side, some_fields
 
-_MEASURED = 2**24  # pixels of the maps from which a level is measured
-_HELD = 2**26  # pixels of averaged maps that are kept in memory
 _PLAN, _JOINED = "cascade.json", "cascade.safetensors"
 
 
@@ -45,7 +42,8 @@ class CascadePlan:
         train_set: maps to train on.
         held_out: maps for the validation, of other simulations; None for none.
         families: the family of each level by its side, coarsest first.
-        crop: crops that levels of details are trained on; None for whole maps.
+        crop: crops that levels of details are trained on; None for whole fields.
+        field: pixels a side of the fields that are cut out of the maps, or of whole maps.
     """
 
     folder: Path
@@ -53,6 +51,7 @@ class CascadePlan:
     held_out: MapSet | None
     families: dict[int, str]
     crop: int | None
+    field: int
 
     @classmethod
     def begin(
@@ -63,6 +62,7 @@ class CascadePlan:
         crop: int | None = None,
         families: Mapping[int, str] | None = None,
         held_out: float = 0.0,
+        field_deg: float | None = None,
     ) -> CascadePlan:
         """Begin a cascade, or continue the one in the folder.
 
@@ -73,22 +73,29 @@ class CascadePlan:
             crop: see :meth:`lensnb.models.Multiscale.fit`.
             families: families by side that are not the usual ones.
             held_out: share of the simulations that is held out for the validation.
+            field_deg: side of the fields that are cut out of wider maps, degrees; None for whole
+                maps.
 
         Raises:
-            ValueError: no such cascade can be made of the maps; a crop larger than the maps; the
-                folder has a cascade of other maps or other levels.
+            ValueError: no such cascade can be made of the maps; a crop or a field larger than the
+                maps; the folder has a cascade of other maps or other levels.
         """
         folder = Path(folder)
-        n = maps.grid.n
+        n = field_pixels(maps, field_deg)
         chosen = families_of(n, coarse, families)
         check_crop(n, crop)
+        for side, family in chosen.items():  # now, and not when the coarser levels are trained
+            own = crop_of(side, family, crop)
+            if own is not None:
+                check_sides(side, own)
         about = {
-            "maps": fingerprint(_plain(maps)),
+            "maps": fingerprint(plain(maps)),
             "number": len(maps),
             "side_deg": maps.side_deg,
             "families": {str(side): family for side, family in chosen.items()},
             "crop": crop,
             "held_out": held_out,
+            "field_deg": field_deg,
         }
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _PLAN, wait=True):
@@ -96,7 +103,7 @@ class CascadePlan:
         training, other = maps, None
         if held_out:
             training, other = maps.split(1 - held_out, held_out)
-        return cls(folder, training, other, chosen, crop)
+        return cls(folder, training, other, chosen, crop, n)
 
     # ------------------------------------------------------------ one level
 
@@ -111,7 +118,7 @@ class CascadePlan:
         family = self._family(side)
         crop = crop_of(side, family, self.crop)
         fine = side > min(self.families)
-        return Level.fit(_some(self.train_set), side, family, fine, crop)
+        return Level.fit(some_fields(self.train_set, self.field), side, family, fine, crop)
 
     def train(
         self, side: int, settings: Settings, every: int = 50, device: str = "auto"
@@ -122,7 +129,8 @@ class CascadePlan:
 
         Args:
             side: pixels a side of the level.
-            settings: of the training. The weights that it starts from have the same seed.
+            settings: of the training. The weights that it starts from have the same seed. Where
+                fields are cut out of wider maps, this is the augmentation.
             every: steps between records.
             device: see :func:`lensnb.train.fit`.
 
@@ -131,6 +139,11 @@ class CascadePlan:
         """
         self._family(side)
         folder = self.folder_of(side)
+        wide = self.train_set.grid.n
+        reduced = reduced_side(self.train_set, self.field, side)
+        if self.field < wide:
+            window = self.field * reduced // wide
+            settings = replace(settings, augment=partial(random_field, n=window))
         if self._is_finished(side) and _has_settings(folder, settings):
             yield from _history(folder)
             return
@@ -139,8 +152,8 @@ class CascadePlan:
             level = self.level(side)
         checks = Checks(every=every)
         if self.held_out is not None:
-            checks = Checks(averaged_set(self.held_out, side), every=every)
-        maps = averaged_set(self.train_set, side)
+            checks = Checks(fixed_tiles(self.held_out, self.field, side), every=every)
+        maps = averaged_set(self.train_set, reduced)
         yield from fit(level, maps, settings, checks=checks, device=device, folder=folder)
 
     def folder_of(self, side: int) -> Path:
@@ -182,38 +195,8 @@ class CascadePlan:
             )
         levels = [load(self.folder_of(side) / "model.safetensors") for side in self.families]
         sky = self.train_set
-        return save_checkpoint(
-            self.folder / _JOINED, Multiscale.join(levels), side_deg=sky.side_deg
-        )
-
-
-def averaged_set(maps: MapSet, side: int) -> MapSet | Tensor:
-    """The maps of a level, averaged to its pixels if they then fit into memory.
-
-    Others are averaged batch by batch while they are read.
-    """
-    n = maps.grid.n
-    if side == n or len(maps) * maps.channels * side**2 > _HELD:
-        return maps
-    parts = []
-    for _, part in pieces(maps.maps):
-        parts.append(averaged(torch.from_numpy(np.array(part, np.float32)), n // side))
-    return torch.cat(parts)
-
-
-def _some(maps: MapSet) -> Tensor:
-    """Maps from all parts of a set, together at most 16 million pixels."""
-    most = max(1, _MEASURED // (maps.channels * maps.grid.n**2))
-    numbers = np.linspace(0, len(maps) - 1, min(most, len(maps))).round().astype(int)
-    return torch.from_numpy(np.array(maps.maps[numbers], np.float32))
-
-
-def _plain(maps: MapSet):
-    """What the fingerprint of a set is made of: the set on disk, or sixteen of its maps."""
-    if isinstance(maps.maps, StoredMaps):
-        return maps.maps
-    sixteen = np.linspace(0, len(maps) - 1, 16).round().astype(int)
-    return torch.from_numpy(np.array(maps.maps[sixteen], np.float32))
+        side_deg = sky.side_deg * self.field / sky.grid.n
+        return save_checkpoint(self.folder / _JOINED, Multiscale.join(levels), side_deg=side_deg)
 
 
 def _agree(path: Path, about: dict) -> None:
@@ -224,6 +207,7 @@ def _agree(path: Path, about: dict) -> None:
     words = {
         "maps": "maps", "number": "number of maps", "side_deg": "field", "families": "levels",
         "crop": "crop", "held_out": "share of maps that is held out",
+        "field_deg": "field that is cut out",
     }  # fmt: skip
     found = json.loads(path.read_text(encoding="utf-8"))
     other = [words[name] for name, value in about.items() if found.get(name) != value]

@@ -43,3 +43,12 @@ def indented(examples: str) -> str:
 def add_device(command: argparse.ArgumentParser) -> None:
     """The option ``--device``."""
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def read_source(text: str) -> int | str | tuple[float, ...]:
+    """A number, a pair of redshifts with a comma between, or a name."""
+    if "," in text:
+        return tuple(float(part) for part in text.split(","))
+    if text.isdigit():
+        return int(text)
+    return text

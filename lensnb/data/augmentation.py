@@ -1,4 +1,4 @@
-"""Random symmetries and random windows of maps and their conditions."""
+"""Random symmetries and random windows of maps and their conditions; both together."""
 
 from __future__ import annotations
 
@@ -89,6 +89,25 @@ def random_crop(batch: Tensor | Batch, n: int, generator: torch.Generator | None
         return _windows(values, corner, n)
 
     return batch.each(cut)
+
+
+def random_field(batch: Tensor | Batch, generator: torch.Generator | None = None, *, n: int):
+    """Cut a random window out of each map, then turn and mirror it: an augmentation of wide maps.
+
+        settings = Settings(steps, augment=partial(random_field, n=256))
+
+    Args:
+        batch: as for :func:`random_crop`.
+        generator: source of randomness.
+        n: pixels a side of the window.
+
+    Returns:
+        Maps or a Batch, like the input.
+
+    Raises:
+        ValueError: as for :func:`random_crop`.
+    """
+    return random_symmetry(random_crop(batch, n, generator), generator)
 
 
 def _windows(maps: Tensor, corner: Tensor, n: int) -> Tensor:

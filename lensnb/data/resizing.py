@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from scipy import sparse
 
 from ..store import StoredMaps, pieces
 from .mapset import MapSet
+
+# Pixels of the old map along the side of a new pixel. With so many, those that two new pixels
+# share hardly matter.
+LEAST_PIXELS = 8
+_ROWS = 128  # of a map that are averaged at once
 
 
 def block_average(maps: MapSet, factor: int) -> MapSet:
@@ -41,6 +49,96 @@ def block_average(maps: MapSet, factor: int) -> MapSet:
         blocks = part.reshape(*part.shape[:-2], k, factor, k, factor)
         mean[start : start + len(part)] = blocks.mean((-3, -1), dtype=np.float64)
     return maps._with(mean, provenance=_after(maps, f"block_average {factor}"))
+
+
+def can_be_averaged(n: int, pixels: int) -> bool:
+    """Whether :func:`average_to` makes maps of ``pixels``² pixels from maps of n²."""
+    return n % pixels == 0 or 2 <= pixels <= n // LEAST_PIXELS
+
+
+def average_to(maps: MapSet, pixels: int) -> MapSet:
+    """Coarser maps of the same field with any, much smaller number of pixels.
+
+    If ``pixels`` divides the side n, these are :func:`block_average`. If not, the borders of the
+    new pixels cut old ones. An old pixel then counts by the share of its area,
+
+        κ'_ij = Σ_ab w_ia w_jb κ_ab, w_ia = (share of row a in row i) · pixels / n.
+
+    So SLICS maps of 7744² become maps of 512² over the same 10°.
+
+    Args:
+        maps: the set, n × n pixels.
+        pixels: pixels a side of the result: a divisor of n, or at most n / 8.
+
+    Returns:
+        The set with pixels² pixels, float32 or wider, from the same simulations and with the same
+        conditions.
+
+    Raises:
+        ValueError: another number of pixels.
+    """
+    n = maps.grid.n
+    if not can_be_averaged(n, pixels):
+        raise ValueError(
+            f"maps of {n} × {n} pixels cannot be averaged down to {pixels} × {pixels}; expected a "
+            f"divisor of {n}, or at most {n // LEAST_PIXELS}"
+        )
+    if n % pixels == 0:
+        return block_average(maps, n // pixels)
+    shares = _shares(n, pixels)
+    dtype = np.promote_types(maps.maps.dtype, np.float32)
+    mean = np.empty((*maps.maps.shape[:-2], pixels, pixels), dtype)
+    for start, part in pieces(maps.maps):
+        for at in np.ndindex(part.shape[:-2]):
+            number, *channel = at
+            mean[(start + number, *channel)] = _averaged(part[at], shares)
+    return maps._with(mean, provenance=_after(maps, f"average_to {pixels}"))
+
+
+def _shares(n: int, pixels: int) -> sparse.csr_array:
+    """The share of each of n old pixels in each new one along a side, ``(pixels, n)``."""
+    edges = np.linspace(0, n, pixels + 1)
+    edges = np.union1d(edges, np.arange(n + 1))  # each part lies in one old and one new pixel
+    middle = (edges[1:] + edges[:-1]) / 2
+    new = (middle * pixels / n).astype(int)
+    share = np.diff(edges) * pixels / n
+    return sparse.csr_array((share, (new, middle.astype(int))), shape=(pixels, n))
+
+
+def _averaged(one: np.ndarray, shares: sparse.csr_array) -> np.ndarray:
+    """One map ``(n, n)``, some rows at a time: in float64 a whole one would take much memory."""
+    pixels, n = shares.shape
+    rows = np.empty((pixels, n))
+    step = max(1, _ROWS * pixels // n)
+    for first in range(0, pixels, step):
+        new = slice(first, first + step)
+        old = slice(first * n // pixels, -(-min(first + step, pixels) * n // pixels))
+        rows[new] = shares[new, old] @ one[old].astype(np.float64)
+    return (shares @ rows.T).T
+
+
+def field_pixels(maps: MapSet, field_deg: float | None) -> int:
+    """Pixels a side of a field that is cut out of the maps; None stands for the whole maps.
+
+    Raises:
+        ValueError: the field is larger than the maps, or no whole number of their pixels.
+    """
+    n = maps.grid.n
+    if field_deg is None:
+        return n
+    if not 0 < field_deg <= maps.side_deg * (1 + 1e-6):
+        raise ValueError(
+            f"a field of {field_deg:g}° cannot be cut out of maps of {maps.side_deg:g}°; expected "
+            "a side up to that"
+        )
+    exact = n * field_deg / maps.side_deg
+    found = round(exact)
+    if not math.isclose(exact, found, rel_tol=1e-4):
+        raise ValueError(
+            f"a field of {field_deg:g}° has {exact:.2f} pixels of maps of {n}² pixels over "
+            f"{maps.side_deg:g}°; expected a whole number"
+        )
+    return found
 
 
 def tiles(maps: MapSet, n: int) -> MapSet:

@@ -26,16 +26,18 @@ from . import (  # noqa: F401
     slics,
     zarr_sets,
 )
-from .entry import convert, open_maps
+from .converting import convert
+from .entry import open_maps
 from .filemaps import FileMaps
 from .formats import Format, Options, register
+from .made_once import converted
 from .masked import unmask
 from .shear_tables import ShearCatalogue, read_shear
 from .zarr_sets import save_zarr
 
 __all__ = [
-    "FileMaps", "Format", "Options", "ShearCatalogue", "convert", "open_maps", "read_shear",
-    "register", "save_zarr", "unmask",
+    "FileMaps", "Format", "Options", "ShearCatalogue", "convert", "converted", "open_maps",
+    "read_shear", "register", "save_zarr", "unmask",
 ]  # fmt: skip
 
 __getattr__ = moved(

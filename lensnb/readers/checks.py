@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.resizing import LEAST_PIXELS, can_be_averaged
 from ..maps.arrays import plain_labels
 from ..maps.grid import check_shape
 from .filemaps import FileMaps
@@ -64,12 +65,19 @@ def _square(path: Path, one: FileMaps, pixels: int | None):
     n = maps.shape[-1]
     if n < 2:
         raise ValueError(f"{path} has the shape {maps.shape}; expected (maps, n, n), n at least 2")
-    if pixels is not None and (pixels > n or n % pixels):
+    if pixels is not None and not can_be_averaged(n, pixels):
         raise ValueError(
             f"{path} has maps of {n} × {n} pixels; "
-            f"expected pixels to be one whole part of {n}, not {pixels}"
+            f"expected pixels to be one whole part of {n}{_or_few(n)}, not {pixels}"
         )
     return maps
+
+
+def _or_few(n: int) -> str:
+    few = n // LEAST_PIXELS
+    if few < 2:
+        return ""
+    return f" or at most {few}"
 
 
 def _agreed(path: Path, name: str, said: float | None, given: float | None) -> float | None:

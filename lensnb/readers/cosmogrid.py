@@ -44,8 +44,8 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
     Args:
         path: the HDF5 file, in the folders of the suite.
         side_deg: side of a patch, degrees.
-        pixels: a side of a patch. HEALPix pixels are 6.9′ wide at nside 512; smaller pixels add no
-            information.
+        pixels: a side of a patch, whose pixels are no finer than those of the sky, 6.9′ at nside
+            512.
         source: the tomographic bin: 1 for ``stage3_lensing1``, or the whole name.
 
     Returns:
@@ -54,8 +54,8 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
         the folders above the file.
 
     Raises:
-        ValueError: the file is cut off, has no such bin (those that it has are listed), or no full
-            sky.
+        ValueError: the file is cut off, has no such bin (those that it has are listed), no full
+            sky, or coarser pixels than were asked for.
         ImportError: h5py or healpy is not installed.
     """
     path = Path(path)
@@ -78,10 +78,34 @@ def read_cosmogrid(path: Path, side_deg: float, pixels: int, source: int | str) 
             f"{path} has {unseen} pixels of {wanted} marked as unseen; expected a full sky"
         )
     nside = healpy.npix2nside(sky.size)
+    check_fineness(path, side_deg, pixels, nside)
     centres = patch_centres(side_deg, nside)
     maps = np.stack([sky[patch_pixels(*centre, side_deg, pixels, nside)] for centre in centres])
     simulation = np.full(len(maps), _run(path))
     return FileMaps(maps, side_deg, simulation=simulation, provenance={"bin": wanted}, named=True)
+
+
+def check_fineness(path: Path, side_deg: float, pixels: int, nside: int) -> None:
+    """Refuse patches whose pixels are finer than those of their sky, and hold nothing new.
+
+    Args:
+        path: the file.
+        side_deg: side of a patch, degrees.
+        pixels: a side of a patch.
+        nside: of the sky.
+
+    Raises:
+        ValueError: they are; the message has the largest number of pixels.
+    """
+    healpy = optional(path, "healpy")
+    own = healpy.nside2resol(nside, arcmin=True)
+    asked = side_deg * 60 / pixels
+    if asked < own * (1 - 1e-3):
+        raise ValueError(
+            f"{path} has pixels of {own:.1f}′ (nside {nside}), coarser than the {asked:.1f}′ of "
+            f"{pixels} pixels over {side_deg:g}°; expected pixels of at most "
+            f"{int(side_deg * 60 / own)}"
+        )
 
 
 def _sky(path: Path, wanted: str, source: int | str) -> np.ndarray:

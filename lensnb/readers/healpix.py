@@ -13,7 +13,7 @@ import numpy as np
 
 from ..files import optional
 from .content import check_called, check_unit
-from .cosmogrid import patch_centres, patch_pixels
+from .cosmogrid import check_fineness, patch_centres, patch_pixels
 from .filemaps import FileMaps, options_needed, reading
 from .formats import Format, Options, ends_in, register
 from .images import FITS, open_fits
@@ -59,7 +59,7 @@ def read_healpix(
     Args:
         path: a FITS file with the sky in HDU 1.
         side_deg: side of a patch, degrees.
-        pixels: a side of a patch; smaller pixels than those of the sky add no information.
+        pixels: a side of a patch, whose pixels are no finer than those of the sky.
         source: the column, by its name or its number from 1; None takes the only one, or the only
             one that is called kappa or convergence.
 
@@ -69,8 +69,8 @@ def read_healpix(
         folder and the file.
 
     Raises:
-        ValueError: the file is cut off, does not say its ordering, has no such column, or no patch
-            lies wholly in the observed sky.
+        ValueError: the file is cut off, does not say its ordering, has no such column, coarser
+            pixels than were asked for, or no patch that lies wholly in the observed sky.
         ImportError: healpy is not installed.
     """
     path = Path(path)
@@ -83,6 +83,7 @@ def read_healpix(
     if sky.dtype.kind != "f":
         raise ValueError(f"{path} holds {name} of type {sky.dtype}; expected floating-point κ")
     nside = healpy.npix2nside(sky.size)
+    check_fineness(path, side_deg, pixels, nside)
     unseen = healpy.mask_bad(sky) | ~np.isfinite(sky)
     maps = []
     for centre in patch_centres(side_deg, nside):

@@ -47,7 +47,8 @@ def load_sets(
     from ..readers import open_maps
 
     if maps:
-        whole = open_maps(maps, side_deg or None, z_source or math.nan, simulation or None)
+        sky = (side_deg or None, z_source or math.nan, simulation or None)
+        whole = open_maps(maps, *sky, pixels=pixels or None)
         if len(whole.simulations) < _LEAST:
             raise ValueError(
                 f"{maps} holds maps of {len(whole.simulations)} simulations; "

@@ -103,9 +103,10 @@ def _may_repeat(maps: np.ndarray) -> np.ndarray:
 
     A value in a fiftieth of all pixels is about 10 times in the sample; 5 times are enough here.
     """
-    pixels = maps.reshape(*maps.shape[:-2], -1)
-    step = pixels.shape[-1] // _SAMPLE | 1  # odd, so that the sample is of all columns
-    few = np.sort(pixels[..., ::step])
+    rows, columns = maps.shape[-2:]
+    step = rows * columns // _SAMPLE | 1  # odd, so that the sample is of all columns
+    at = np.arange(0, rows * columns, step)
+    few = np.sort(maps[..., at // columns, at % columns])
     times = max(4, few.shape[-1] // 100 - 1)
     return (few[..., times:] == few[..., :-times]).any(-1)
 

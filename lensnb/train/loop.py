@@ -225,6 +225,7 @@ def _loop(
                     yield state.log(record)
         except KeyboardInterrupt:
             if processes.size() > 1:
+                state.save()
                 raise  # the processes are at different points, and cannot share a last record
             stopped = "interrupted"
         except GeneratorExit:  # the caller left its loop

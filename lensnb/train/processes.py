@@ -26,7 +26,8 @@ processes as there are free cores on a CPU. From a notebook, whose own process s
 
 The first process writes the files and the records. All processes end with the same model. Up to
 rounding, it is that of one process with the same settings. In this example the trained model is in
-``shared/model.safetensors``. Ctrl-C ends all processes at once, and the next start resumes from
+``shared/model.safetensors``. Ctrl-C ends all processes at once. The
+first one saves the training, or, if it waits for the others just then, the next start resumes from
 the last checkpoint. For several machines see the documentation of ``torchrun``.
 """
 
