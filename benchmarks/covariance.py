@@ -39,7 +39,7 @@ from lensnb import samplers
 from lensnb.compare import NULL, Estimate, FidelityReport, compare
 from lensnb.data import SAMPLE, MapSet, load_sample, random_symmetry
 from lensnb.files import atomic_write, write_json
-from lensnb.maps import fit_field
+from lensnb.maps import BandField, GaussianField, fit_field
 from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.nets import CouplingNet, log_scatter, soft_bound
 from lensnb.shear import add_shape_noise
@@ -73,6 +73,7 @@ class Row:
         family: flow or diffusion.
         text: what it changes.
         gaussian: the flow's base, or the diffusion model's preconditioner, is the Gaussian field with the right spectrum.
+        scattered: the band powers of the flow's base scatter as those of the maps.
         bands: number of band powers that the diffusion model is conditioned on (0: unconditional).
         logarithm: maps are transformed by the shifted logarithm, or only standardised.
         model: further arguments of the model.
@@ -89,6 +90,7 @@ class Row:
     family: str
     text: str
     gaussian: bool = True
+    scattered: bool = False
     bands: int = 4
     logarithm: bool = True
     model: tuple[tuple[str, object], ...] = ()
@@ -179,6 +181,11 @@ def rows() -> dict[str, Row]:
             batch=8,
         )
         if family == "flow":
+            change(
+                "band powers",
+                "a base whose band powers scatter as those of the maps",
+                scattered=True,
+            )
             change("small", "half the channels", model=(("hidden", 32),))
             change("large", "twice the channels", model=(("hidden", 128),))
             change("spline", "rational-quadratic couplings", model=(("coupling", "spline"),))
@@ -207,8 +214,8 @@ def rows() -> dict[str, Row]:
             model=(("log_mean", 0.4),),
         )
         change("no attention", "no self-attention", model=(("unet", {"attention": 0}),))
-        change("small", "two thirds of the channels", model=(("channels", (32, 48, 64)),))
-        change("large", "four thirds of the channels", model=(("channels", (64, 96, 128)),))
+        change("small", "two thirds of the channels", model=(("widths", (32, 48, 64)),))
+        change("large", "four thirds of the channels", model=(("widths", (64, 96, 128)),))
         change("L1", "L1 loss", model=(("criterion", F.l1_loss),))
         change("Huber", "Huber loss", model=(("criterion", F.huber_loss),))
         for name in ("noise", "v", "velocity"):
@@ -272,9 +279,14 @@ def build(row: Row, train: MapSet) -> nn.Module:
     gaussian = fit_field(transform(kappa)) if row.gaussian else None
     torch.manual_seed(0)
     if row.family == "flow":
+        if row.scattered:
+            gaussian = BandField.fit(transform(kappa), gaussian)
         return Flow(train.grid.n, transform, gaussian, **dict(row.model))
-    x = transform(kappa)
-    powers = BandPowers.fit(x, fit_field(x), row.bands) if row.bands else None
+    if gaussian is None:
+        gaussian = GaussianField.white(train.grid.n)
+    powers = None
+    if row.bands:
+        powers = BandPowers.fit(transform(kappa), gaussian, row.bands)
     return Diffusion(train.grid.n, transform, gaussian, band_powers=powers, **dict(row.model))
 
 

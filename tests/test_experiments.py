@@ -57,6 +57,15 @@ def test_every_row_changes_something(covariance):
         assert not row.trained or row.trained in rows
 
 
+def test_the_model_of_every_row_has_a_loss(covariance):
+    """An argument that has changed its meaning would be found only after hours."""
+    train = small_sample("train")
+    for name, row in covariance.rows().items():
+        if not row.trained:
+            loss = covariance.build(row, train).loss(train.tensor()[:2])
+            assert torch.isfinite(loss), name
+
+
 def test_only_so_many_maps(covariance):
     row = covariance.rows()["flow"]
     assert [len(maps) for maps in covariance.sets(row, None)] == [48, 48, 48]
