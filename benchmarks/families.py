@@ -72,8 +72,16 @@ from lensnb.train import Checks, Settings, fit, watch
 DRAWN = 4096  # maps that are judged
 DRAWN_BY_SLOW = {"synthesis": 1024}
 FITTED = 8192  # maps that the parts without a training are fitted to
+
+
+def ledoit_wolf(ensemble: Ensemble) -> np.ndarray:
+    """The covariance of Ledoit & Wolf, without the share of its shrinkage."""
+    covariance, _ = shrunk_covariance(ensemble)
+    return covariance
+
+
 SHRUNK = {
-    "own maps, Ledoit–Wolf": shrunk_covariance,
+    "own maps, Ledoit–Wolf": ledoit_wolf,
     "own maps, rotation-invariant": rotation_invariant_covariance,
     "own maps, NERCOME": nercome_covariance,
 }
@@ -197,15 +205,15 @@ def run_own(options: argparse.Namespace) -> dict:
 def worth_of(worth: EffectiveMaps, estimator: Callable, own: Ensemble) -> dict:
     """1/N of a shrunk covariance, and N in words; a dash if it cannot be made."""
     varying = np.flatnonzero(np.ptp(own.vectors, axis=0) > 0)  # a rare peak may be in no map
-    covariance = np.zeros((own.vectors.shape[1],) * 2)
     found = Worth(np.nan, np.nan)
     try:
-        covariance[np.ix_(varying, varying)] = estimator(
-            Ensemble(own.vectors[:, varying], own.simulation)
-        )
-        found = worth.of_covariance(covariance)
+        of_varying = estimator(Ensemble(own.vectors[:, varying], own.simulation))
     except ValueError as error:  # too few simulations for it
         print(f"{estimator.__name__}: {error}")
+    else:
+        covariance = np.zeros((own.vectors.shape[1],) * 2)
+        covariance[np.ix_(varying, varying)] = of_varying
+        found = worth.of_covariance(covariance)
     quantity = next(one for one in QUANTITIES if one.name == "effective maps")
     return found.as_json() | {"text": quantity.text(found)}
 

@@ -62,6 +62,7 @@ def test_the_training_maps_are_judged_beside_the_families(command, tmp_path):
     command("run", "own maps")
     found = json.loads((tmp_path / "runs/own-maps-12-boxes-0.001-minutes-0/run.json").read_text())
     assert set(found["shrunk"]) == set(families.SHRUNK)
+    assert found["shrunk"]["own maps, Ledoit–Wolf"]["value"] > 0
     text = command("table", "--csv", str(tmp_path / "numbers.csv"))
     numbers = pandas.read_csv(tmp_path / "numbers.csv").set_index("set")
     assert {"own maps", *families.SHRUNK} < set(numbers.index)
