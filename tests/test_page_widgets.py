@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from lensnb.compare import compare
 from lensnb.data import MapSet
-from lensnb.maps import GaussianField, LognormalField, MapGrid
+from lensnb.maps import BandField, GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
 from lensnb.transform import KappaTransform
 from lensnb.widgets import diffuse, inspect, spot_the_fake, walk
@@ -465,6 +465,15 @@ def test_a_walk_is_gone_by_key_and_mouse(path):
     root.get_by_role("slider", name="Step of the walk").focus()
     shown.key("Home")
     assert shown.pictures() == first and shown.plots() == drawn
+
+
+def test_a_likelihood_without_parts_is_one_curve(show, truth):
+    """Of a flow whose base has band powers, as that of the shipped flow."""
+    kappa = KappaTransform.fit(truth)
+    flow = Flow(32, kappa, BandField.fit(kappa(truth)), steps=2, hidden=8)
+    shown = show(walk(flow, truth, 5.0, steps=3, temperatures=[1]), "walk")
+    note = shown.root.get_by_text("nats from the mean of true maps. The scatter of")
+    assert note.is_visible()
 
 
 def test_another_walk_is_asked_of_the_kernel_and_comes_back(path):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lensnb import stats
+from lensnb import models, stats
 from lensnb.compare import compare
-from lensnb.data import MapSet
+from lensnb.data import MapSet, load_sample
 from lensnb.maps import GaussianField, LognormalField, MapGrid, smooth
 from lensnb.models import BandPowers, Diffusion, Flow
 from lensnb.shear import add_shape_noise
@@ -806,6 +806,18 @@ def test_a_walk_goes_from_one_true_map_to_the_other(walked, flow, maps):
     pixels = np.frombuffer(walked._path["maps"]["pixels"], "<u2").reshape(5, 16, 16)
     kappa = walked._path["maps"]["low"] + walked._path["maps"]["step"] * pixels
     np.testing.assert_allclose(kappa, walked.kappa, atol=walked._path["maps"]["step"])
+
+
+def test_a_walk_of_the_flow_that_comes_with_lensnb(maps):
+    """Its base has band powers, which join the scales: the likelihood has no parts."""
+    flow = models.load("flow")
+    true = load_sample("truth")[:3]
+    walked = widgets.walk(flow, true, steps=3, temperatures=[1])
+    expected = flow.log_prob(walked.kappa).detach()
+    torch.testing.assert_close(walked.log_prob, expected[:, None])
+    assert walked._about["parts"] == [] and walked.png()
+    walked.scales = ["coarse"]
+    assert walked.kappa[1].std() < true.tensor().std()
 
 
 def test_colder_maps_are_more_probable_and_come_back(walked):

@@ -74,13 +74,14 @@ function build(about, scales, colour, player) {
 }
 
 /** The walk as the kernel sends it: maps, spectra, and ln p by scale and of all scales. */
-function readWalk(sent, scales, steps) {
+function readWalk(sent, parts, steps) {
   const { walk, tips } = readMaps({ sets: { walk: sent.maps, tips: sent.ends } });
   const numbers = new Float32Array(copied(sent.log_prob));
-  const ofScale = (k) =>
-    Array.from({ length: steps }, (_, i) => numbers[i * scales.length + k]);
-  const by = scales.map((_, k) => ofScale(k));
-  const all = by[0].map((_, i) => by.reduce((sum, values) => sum + values[i], 0));
+  const columns = numbers.length / steps;
+  const column = (k) => Array.from({ length: steps }, (_, i) => numbers[i * columns + k]);
+  const each = Array.from({ length: columns }, (_, k) => column(k));
+  const all = each[0].map((_, i) => each.reduce((sum, values) => sum + values[i], 0));
+  const by = parts.map((_, k) => each[k]);
   return { walk, tips, power: new Float32Array(copied(sent.power)), by, all };
 }
 
@@ -165,13 +166,14 @@ function render({ model, el }) {
       return out + `<circle ${centre} r="4" fill="var(--fg)"/>`;
     });
     const nats = words(value, 3);
-    const by = scales.map((name, k) => `${name} ${words(path.by[k][step()], 3)}`).join(", ");
+    const each = about.parts.map((name, k) => `${name} ${words(path.by[k][step()], 3)}`);
+    const by = each.length ? ` (${each.join(", ")})` : "";
     part.likelihood.setAttribute(
       "aria-label",
-      `Log-likelihood along the walk, minus that of true maps: here ${nats} nats; ${by}`,
+      `Log-likelihood along the walk, minus that of true maps: here ${nats} nats${by}`,
     );
     part.note.textContent =
-      `ln p of this map is ${nats} nats from the mean of true maps (${by}). ` +
+      `ln p of this map is ${nats} nats from the mean of true maps${by}. ` +
       `The scatter of true maps is ± ${words(scatter, 2)} (band). ` +
       "A map can be more probable than every true map and yet look like none of them: " +
       "true maps are typical, not the most probable ones.";
@@ -209,7 +211,7 @@ function render({ model, el }) {
 
   function arrived() {
     setBusy(part.root, false);
-    path = readWalk(model.get("_path"), scales, steps);
+    path = readWalk(model.get("_path"), about.parts, steps);
     show();
   }
 

@@ -8,6 +8,9 @@ flow adds there. The likelihood is the flow's own, in three parts:
 
     ln p(κ) = ln p(fine | middle, coarse) + ln p(middle | coarse) + ln p(coarse).
 
+A base with band powers (:class:`lensnb.maps.BandField`) joins the scales. Then the likelihood has
+no parts.
+
 The function to call is :func:`walk`.
 """
 
@@ -22,6 +25,7 @@ import traitlets
 from torch import Tensor
 
 from .. import plot, stats
+from ..maps import BandField
 from ..models import Flow
 from ..models.flow import SCALES
 from ..plot.style import blank_figure, typeset
@@ -109,7 +113,8 @@ class Walk(Pictured):
         last: the map where it ends.
         colours: ``"magma"``, ``"cividis"`` or ``"grey"``.
         kappa: the maps of the walk, shape ``(steps, n, n)``.
-        log_prob: ln p of these maps by scale (fine, middle, coarse), nats, shape ``(steps, 3)``.
+        log_prob: ln p of these maps by scale (fine, middle, coarse), nats, shape ``(steps, 3)``;
+            ``(steps, 1)`` where the likelihood has no parts.
     """
 
     _esm = script("common.js", "stage.js", "latent_walk.js")
@@ -144,8 +149,9 @@ class Walk(Pictured):
         spectra = self._power(true)
         self._mean, self._std = spectra.mean(0), spectra.std(0, ddof=1)
         with torch.no_grad():
-            of_true_maps = model.log_prob_by_scale(true.to(self._device)).cpu()
-        self._expected = of_true_maps.mean(0)  # ln p of true maps by scale, shape (3,)
+            of_true_maps = _log_prob(model, true.to(self._device))
+        self._expected = of_true_maps.mean(0)  # ln p of true maps, shape (3,) or (1,)
+        self._parts = SCALES if len(self._expected) > 1 else ()
         self._scatter = float(of_true_maps.sum(-1).std())
         super().__init__(first=first, last=last, step=steps // 2, _about=self._describe())
         self._update()
@@ -162,6 +168,7 @@ class Walk(Pictured):
             "limits": self._limits,
             "temperatures": self._temperatures,
             "scales": [[name, _SHARES[name]] for name in SCALES],
+            "parts": list(self._parts),
             "colours": dict(zip(SCALES, plot.CYCLE)),
             "truth": self._scatter,
             "tables": colour_tables(),
@@ -198,7 +205,7 @@ class Walk(Pictured):
         ends = self._true[[self.first, self.last]]
         white = model.path(*ends.to(self._device), self._steps)
         kappa = model.with_scales(self.temperature * white, self.scales)
-        self.log_prob = model.log_prob_by_scale(kappa).cpu()
+        self.log_prob = _log_prob(model, kappa)
         self.kappa = kappa.cpu()
         self._path = {
             "maps": quantise(self.kappa.clamp(*_widest(self._true))),
@@ -254,7 +261,7 @@ class Walk(Pictured):
         place = np.arange(1, self._steps + 1)
         ax.axhspan(-self._scatter, self._scatter, color=plot.TRUTH, alpha=0.12, lw=0)
         ax.plot(place, excess.sum(-1), color=plot.TRUTH, label="all scales")
-        for k, name in enumerate(SCALES):
+        for k, name in enumerate(self._parts):
             ax.plot(place, excess[:, k], color=plot.CYCLE[k], lw=1.2, label=name)
         ax.axvline(self.step + 1, color="0.5", lw=1, ls=":")
         ax.set(xlabel="step", ylabel="ln p − mean of true maps  [nats]")
@@ -278,6 +285,13 @@ class Walk(Pictured):
         """One sentence that says what the picture shows."""
         shown = "A map between two others, its power spectrum and the log-likelihood on the way."
         return f"{shown} {self._title()}."
+
+
+def _log_prob(model: Flow, kappa: Tensor) -> Tensor:
+    """ln p of maps by scale, ``(maps, 3)``, or as a whole, ``(maps, 1)``, on the CPU."""
+    if isinstance(model.base, BandField):
+        return model.log_prob(kappa)[:, None].cpu()
+    return model.log_prob_by_scale(kappa).cpu()
 
 
 def _widest(true: Tensor) -> tuple[float, float]:
