@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -22,6 +24,7 @@ _UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 _INTERRUPTED = 130  # what shells give for SIGINT
 _BUG = 70  # EX_SOFTWARE of sysexits.h: an internal error
 _TERMINATED = 143  # what shells give for SIGTERM
+_NOT_READ = 141  # what shells give for SIGPIPE
 
 # Errors of the system: no file, no space, no memory, no package.
 _OF_SYSTEM = (OSError, ImportError, MemoryError)
@@ -41,15 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 1 after an error, 70 after a bug, 75 for a run that was stopped and
-        can resume, 130 after an interrupt from the keyboard, 143 after SIGTERM.
+        can resume, 130 after an interrupt from the keyboard, 141 if the output is not read to its
+        end, 143 after SIGTERM.
     """
     _print_anything()
     options = _options(arguments)
     with warnings.catch_warnings(), _terminable():
         warnings.showwarning = _show_warning
         try:
-            return options.command(options)
+            status = options.command(options)
+            sys.stdout.flush()
+            return status
         except _OF_SYSTEM as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                return _NOT_READ
             _say(_sentence(error))
             return 1
         except _Terminated:
@@ -99,6 +107,15 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _nobody_reads() -> bool:
+    """Whether the output is a pipe whose reader has seen enough, as in ``lensnb runs | head``."""
+    if not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # for what Python flushes at its end
+    return True
 
 
 def _sentence(error: Exception) -> str:

@@ -1,7 +1,10 @@
 """The command line as a reader meets it: help, examples, versions, parameters of notebooks, lists of runs."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 
 import nbformat
@@ -82,6 +85,16 @@ rate = 3 * 1e-4
 where = Path("x")
 a_name_of_a_parameter_that_is_very_long: float | None = None  # why
 """
+
+
+def test_a_reader_may_have_seen_enough(tmp_path):
+    """As in lensnb runs | head, whose pipe ends before the table does."""
+    command = [sys.executable, "-m", "lensnb", "runs", str(tmp_path)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_run_lists_parameters_with_types_and_comments(tmp_path, capsys):
