@@ -442,7 +442,7 @@ class Gain(nn.Module):
         return self.per_annulus().exp()[..., self.annulus]
 
     def log_det(self) -> Tensor:
-        """ln |det| of :meth:`to_noise`, a float64 scalar."""
+        """ln |det| of ``to_noise``, a float64 scalar."""
         return (self.per_annulus() * self.modes).sum()
 
     def to_noise(self, x: Tensor, field: GaussianModes) -> Tensor:

@@ -6,7 +6,7 @@ same cuts. So most of the sample variance cancels in the central difference of b
     ∂μ_b/∂θ = ( μ_b(θ_high) − μ_b(θ_low) ) / (θ_high − θ_low).
 
 The response is the mean over boxes, and its error their scatter divided by √boxes. Those of the
-shipped sample come from 32 boxes that no set of maps has (:func:`sample_responses`).
+shipped sample come from 32 boxes that no set of maps has (``sample_responses``).
 
 ``lensnb sample PLANES OUT --responses`` makes them again.
 """

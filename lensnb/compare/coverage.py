@@ -2,7 +2,7 @@
 
 If a map's truth and its samples have one distribution given the data, the rank of the truth among
 the samples is uniform, for every number that is measured of a map: a pixel, a band power
-(:func:`ranks`, :func:`histogram`). TARP tests all pixels together (:func:`tarp`).
+(``ranks``, ``histogram``). TARP tests all pixels together (``tarp``).
 """
 
 from __future__ import annotations

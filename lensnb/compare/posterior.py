@@ -4,11 +4,11 @@ For map i there is the truth t_i and there are L samples s_ij given its data. If
 the distribution of the truth given the data, then:
 
 * **Single samples** have the power of the truth, and correlate with it as the square of what their
-  mean does: r = C_mm / C_tt and r_mean = √(C_mm / C_tt), with m the mean. See :func:`coherence`.
+  mean does: r = C_mm / C_tt and r_mean = √(C_mm / C_tt), with m the mean. See ``coherence``.
 * The **ranks** of the truth among its samples are uniform, for every number that is measured of a
   map, and so is the **coverage** of all pixels together. See :mod:`lensnb.compare.coverage`.
 * The **variance** of the samples is the mean square of their error, in total, where they claim a
-  large or a small variance, and at every scale. See :func:`spread`.
+  large or a small variance, and at every scale. See ``spread``.
 
 Ranks and coverage cannot see samples that ignore the data: those of the prior pass. Coherence can.
 Errors come from a bootstrap over simulations, since maps of one simulation are not independent,

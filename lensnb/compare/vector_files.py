@@ -9,7 +9,7 @@ one in z, so a mean of n maps moves by about 3e-4/√n, which is far below its e
 
 Values that were equal before are equal after. But counts, such as those of peaks, are no longer
 exactly those of other maps: give other vectors the same rounding before distributions are
-compared (:meth:`StoredVectors.rounded`).
+compared (``StoredVectors.rounded``).
 
 A file is an ``.npz`` without pickle: ``about`` (JSON), ``mean``, ``scale``, and for each set its
 ``z`` by the name of the set and the box of each map (``truth``, ``truth.box``).

@@ -117,7 +117,7 @@ class GaussianModes(nn.Module):
     # ------------------------------------------------------------ modes
 
     def modes(self, x: Tensor, centred: bool = False) -> Tensor:
-        """Maps → their modes, whose variances are :attr:`eigenvalues`.
+        """Maps → their modes, whose variances are ``eigenvalues``.
 
         Args:
             x: maps ``(..., *map_shape)``.

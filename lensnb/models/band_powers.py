@@ -23,7 +23,7 @@ mean of the map, and in a cut-out nearly so.
 
 A Gaussian field can follow these numbers to first order: the variances of the modes in a band are
 multiplied by its expected power, and the mode of t gets the expected t. See
-:meth:`BandPowers.field`.
+``BandPowers.field``.
 """
 
 from __future__ import annotations

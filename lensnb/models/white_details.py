@@ -6,7 +6,7 @@ of what c says about b is known without a network
 
     w = L⁻¹ (b − W (c, b)),
 
-white noise if the transformed maps are a Gaussian field. :class:`WhiteDetails` goes from κ to
+white noise if the transformed maps are a Gaussian field. ``WhiteDetails`` goes from κ to
 (c, w) and back. Each family of a fine level is a model of w given features of c:
 :class:`~lensnb.models.details.Details` a flow, and
 :class:`~lensnb.models.detail_diffusion.DetailDiffusion` a diffusion model. Both start silent, so

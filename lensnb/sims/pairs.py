@@ -54,7 +54,7 @@ def simulation_pairs(
         folder: keeps the planes, in its folders ``full`` and ``cheap``.
         maps_per_box: pseudo-independent maps a box.
         cones: geometry and resolution of the full and of the cheap simulations; by default those
-            of the sample, and :func:`cheap_cone`.
+            of the sample, and ``cheap_cone``.
         z_source: source redshift.
         n_pix: map pixels a side.
         side_deg: side of the map, degrees.

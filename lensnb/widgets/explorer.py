@@ -95,7 +95,7 @@ def explore(
     Returns:
         A widget; make it the last value of a cell. Its traits ``statistic``, ``smoothing_arcmin``,
         ``n_gal_arcmin2``, ``against``, ``index``, ``view``, ``window``, ``colours``, ``limits``,
-        ``all_sets`` and ``large`` can be read and set, and :meth:`Explorer.open_file` adds a file.
+        ``all_sets`` and ``large`` can be read and set, and ``Explorer.open_file`` adds a file.
 
     Raises:
         ValueError: an unknown statistic; no set; a set of fewer than two maps, of several source

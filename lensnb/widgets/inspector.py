@@ -102,7 +102,7 @@ def inspect(
 
     Returns:
         A widget; make it the last value of a cell. Its traits ``statistic``, ``maps`` (0: all),
-        ``chosen``, ``matrix`` and ``large`` can be read and set, and :meth:`Inspector.rows` has
+        ``chosen``, ``matrix`` and ``large`` can be read and set, and ``Inspector.rows`` has
         the numbers of the statistic on view.
 
     Raises:

@@ -1,6 +1,6 @@
 """Compare one's own file of maps on a page without code: choose it, look at it, judge it.
 
-The function to call is :func:`compare_file`.
+The function to call is ``compare_file``.
 """
 
 from __future__ import annotations
