@@ -279,7 +279,9 @@ def bits(model: nn.Module) -> float | None:
     truth = load_sample("truth").tensor()
     log_prob = torch.cat([model.log_prob(part).double() for part in truth.split(64)])
     found = float(-log_prob.mean() / (math.log(2) * truth[0].numel()))
-    return found if math.isfinite(found) else None
+    if not math.isfinite(found):
+        return None
+    return found
 
 
 def numbers_of(report: FidelityReport, name: str) -> dict[str, dict]:

@@ -243,7 +243,7 @@ PAGE = """# Mass mapping: what may lie behind noisy shear
 Made by `python benchmarks/mass_mapping.py {command}`; its docstring explains the method.
 
 Shear of {n_gal:g} galaxies per square arcminute, with a mask that hides {hidden:.0%} of {pixels}² pixels over {side:g}°. The model was
-trained on {train:,} maps of 32 boxes with noise that is new at every step: {images:,} images, as many as fit into {minutes:g} minutes. It is judged on {maps}
+trained on {train:,} maps of 32 boxes with noise that is new at every step: {images:,} images, as many as fit into {minutes:g} minutes of computing. It is judged on {maps}
 maps of {boxes} other boxes, with {draws} samples of each and {steps} calls of the network a sample. Errors are those between boxes.
 
 ## What is recovered

@@ -390,7 +390,9 @@ def compare_calls(n_maps: int) -> None:
     drawn, given, costs = {}, {}, {}
     for calls in (CALLS, *MANY_CALLS):
         name = f"{calls} calls"
-        steps = None if calls == CALLS else calls
+        steps = calls
+        if calls == CALLS:
+            steps = None  # the learned sampler
         started = time.process_time()
         maps = model.sample(n_maps, torch.Generator().manual_seed(1), steps)
         cpu_s = (time.process_time() - started) / n_maps
