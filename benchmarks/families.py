@@ -37,7 +37,6 @@ import math
 import re
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +50,7 @@ if __name__ == "__main__":  # not this folder: statistics.py has the name of a m
 from benchmarks.family_pages import OWN, numbers_table, page
 from benchmarks.generator_tables import answers_in_short
 from benchmarks.model_cards import card, copies, how_trained
+from benchmarks.statistics import now
 from lensnb import models
 from lensnb.compare import NULL, FidelityReport, compare
 from lensnb.compare.covariance import eigenvectors
@@ -126,9 +126,9 @@ def run(name: str, recipe: Recipe, options: argparse.Namespace) -> dict:
         images = train(name, model, recipe, maps, folder, options)
         model = rounded(folder)
     n = DRAWN_BY_SLOW.get(name, DRAWN)
-    started = time.process_time()
+    began = now()
     drawn = model.sample(n, torch.Generator().manual_seed(1 + options.seed))
-    map_s = (time.process_time() - started) / options.threads / n
+    map_s = (now() - began) / n
     report = judged(name, model, drawn, maps[:FITTED], options)
     report.save(folder / "report.json")
     found = {
@@ -252,8 +252,7 @@ def steps_of(
         return json.loads(plan.read_text(encoding="utf-8"))["steps"]
     settings = Settings(24, batch=options.batch, lr=recipe.lr, augment=random_symmetry)
     records = fit(copy.deepcopy(model), maps, settings, checks=Checks(every=1))
-    cpu_s = [time.process_time() for _ in records]
-    step_s = float(np.median(np.diff(cpu_s))) / options.threads
+    step_s = float(np.median(np.diff([now() for _ in records])))
     steps = max(2, round(60 * options.minutes / step_s))
     write_json(plan, {"steps": steps})
     return steps

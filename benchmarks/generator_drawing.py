@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.statistics import seconds
+from benchmarks.statistics import now
 from lensnb.files import atomic_write
 from lensnb.models import Diffusion
 
@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
 
 def draw(model: nn.Module, n: int, seed: int = 0, **how) -> Drawn:
     """Draw maps with one seed; the calls of a diffusion model's network are counted."""
-    calls, found = [], []
+    calls = []
     if isinstance(model, Diffusion):
         network = model.denoiser.network
     else:
@@ -38,16 +38,15 @@ def draw(model: nn.Module, n: int, seed: int = 0, **how) -> Drawn:
     if network is not None:
         hook = network.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
 
-    def sample() -> None:
-        found.append(model.sample(n, torch.Generator().manual_seed(seed), **how))
-
-    spent = seconds(sample)
+    began = now()
+    maps = model.sample(n, torch.Generator().manual_seed(seed), **how).cpu()
+    spent = now() - began
     if hook is not None:
         hook.remove()
     evaluations = 1.0
     if calls:
         evaluations = sum(calls) / n
-    return Drawn(found[0].cpu(), spent / n, evaluations)
+    return Drawn(maps, spent / n, evaluations)
 
 
 def draw_in_parts(model: nn.Module, n: int, folder: Path) -> Drawn:

@@ -12,7 +12,6 @@ import copy
 import json
 import math
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +37,7 @@ from benchmarks.generator_tables import (
     untrained,
     untrained_notes,
 )
-from benchmarks.statistics import duration
+from benchmarks.statistics import duration, now
 from lensnb.compare import compare
 from lensnb.data import MapSet, random_symmetry
 from lensnb.files import write_json
@@ -114,13 +113,13 @@ def steps_in(model: nn.Module, maps: Tensor, precision: str, options: argparse.N
 
     It takes 20 steps or a tenth of the time.
     """
-    spent, started = [], time.perf_counter()
+    spent, started = [], now()
     hardware, how = Hardware(options.device, precision), settings(options, 21, options.lr)
     records = fit(copy.deepcopy(model), maps, how, checks=Checks(every=1), device=hardware)
     for record in records:
-        spent.append(record["seconds"])
+        spent.append(now())
         _go_on(record)
-        if time.perf_counter() - started > 6 * options.minutes and len(spent) > 3:
+        if now() - started > 6 * options.minutes and len(spent) > 3:
             break
     records.close()
     return max(2, round(60 * options.minutes / float(np.median(np.diff(spent)))))
@@ -157,11 +156,22 @@ def train(
     folder = folder_of(part, name, options)
     hardware = Hardware(options.device, plan.precision)
     how = settings(options, plan.steps, plan.rate)
+    began = now()
     records = list(fit(model, maps, how, device=hardware, folder=folder))
+    spent = time_so_far(folder, now() - began)
     _go_on(records[-1])
-    spent = records[-1]["seconds"]
     print(f"{name}: {plan.steps} steps in {spent:.0f} s", flush=True)
     return judged(name, model, plan, spent, folder, options)
+
+
+def time_so_far(folder: Path, seconds: float) -> float:
+    """All seconds that a training took, with those before it was interrupted; kept in the folder."""
+    file = folder / "time.json"
+    before = 0.0
+    if file.exists():
+        before = json.loads(file.read_text())
+    write_json(file, before + seconds)
+    return before + seconds
 
 
 def _go_on(record: dict) -> None:

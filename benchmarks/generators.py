@@ -4,9 +4,10 @@
 
 All parts use the shipped sample: the training set to learn from, truth and null to judge by. All
 models see the same numbers, the shifted logarithm of κ, standardised. The whole takes about six
-hours on two cores, most of it for maps of denoising-diffusion-pytorch. So everything is kept in ``--folder`` as soon as it is known: the result of each part, and each
-training and its maps. The same command goes on where an interrupted run was. ``--parts`` names
-parts, which are told again from what the folder has. ``--quick`` tries all on tiny maps.
+hours, most of it for maps of denoising-diffusion-pytorch. So everything is kept in ``--folder``
+as soon as it is known: the result of each part, and each training and its maps. The same command
+goes on where an interrupted run was. ``--parts`` names parts, which are told again from what the
+folder has. ``--quick`` tries all on tiny maps. ``--threads`` is the number of cores.
 
 **speed**: a step is loss, backward pass and Adam, on the same maps with the same batch. The
 models of lensnb have their default size. The others (see ``benchmarks/other_generators.py``) have
@@ -19,7 +20,8 @@ default, and are also timed with channels last.
 schedule, moving average, symmetries and memory format, in the model's default precision. The
 diffusion models share one learning rate. Each flow has the one of ``--rates`` that leaves it the
 fewest bits on the last eighth of the training maps, after a sixth of the time without them. The
-number of steps that fills the time is measured before; the table has the actual time. Then follow
+number of steps that fills the time is measured before; the table has the actual time. Trainings
+and maps are timed by the time of the processor, so that other programs do not count. Then follow
 the bits per dimension of the flows on the truth, in κ units, and the fidelity report of the same
 number of maps from each model. lensnb uses its default sampler, the other diffusion libraries
 ``--ancestral`` steps. An evaluation is one call of the network for one map.
@@ -60,6 +62,8 @@ from pathlib import Path
 
 if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
     sys.path[0] = str(Path(__file__).parents[1])
+
+import torch
 
 from benchmarks.generator_evaluations import evaluations
 from benchmarks.generator_models import OTHERS, sample
@@ -165,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     calls = [5, 10, 20, 40, 80]
     add("--evaluations", type=int, nargs="+", default=calls, help="of the network a map")
     add("--bootstrap", type=int, default=200, help="rounds, for the errors of the report")
+    add("--threads", type=int, default=torch.get_num_threads(), help="cores that are used")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--quick", action="store_true", help="tiny sizes, to see that all parts run")
     add("--output", type=Path, help="Markdown file to write; printed in any case")
@@ -195,6 +200,7 @@ def main() -> None:
     if "--quick" in sys.argv:
         parse.set_defaults(**QUICK)
     options = parse.parse_args()
+    torch.set_num_threads(options.threads)
     options.device = choose_device(options.device)
     files = {part: options.folder / f"{part}.json" for part in PARTS}
     for part in options.parts or [part for part in PARTS if not files[part].exists()]:

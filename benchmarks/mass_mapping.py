@@ -21,7 +21,6 @@ import json
 import math
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
@@ -34,6 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.statistics import now
 from lensnb import models
 from lensnb.compare.coverage import band_ranks, histogram, pixel_ranks, tarp
 from lensnb.compare.posterior import PosteriorSamples, coherence, spread
@@ -85,13 +85,6 @@ def build(pairs: MapSet, seed: int = 0) -> Diffusion:
 
 
 # ---------------------------------------------------------------- training and drawing
-
-
-def now() -> float:
-    """Seconds of a core, so that other programs do not count; of the clock where a GPU computes."""
-    if torch.cuda.is_available():
-        return time.perf_counter()
-    return time.process_time() / torch.get_num_threads()
 
 
 def steps_in(minutes: float, model: Diffusion, pairs: MapSet, settings: Settings) -> int:

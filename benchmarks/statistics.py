@@ -80,6 +80,14 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def now() -> float:
+    """Seconds of a core, so that other programs do not count; of the clock where a GPU computes."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time() / torch.get_num_threads()
+
+
 def peak(function: Callable[[], object], device: str) -> tuple[float, float]:
     """Bytes that a call needs above what was there before, NaN where the system is not Linux; and its time."""
     if device == "cuda":

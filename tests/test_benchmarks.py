@@ -206,7 +206,7 @@ def test_a_comparison_of_generators_goes_on_where_it_was(monkeypatch, tmp_path):
     plan = trainings.planned("noise", again, maps, options)
     resumed = trainings.train("same-time", "noise", again, maps, plan, options)
     assert again.draws == 1 and torch.equal(again.size, first.size)
-    assert resumed.seconds == result.seconds
+    assert resumed.seconds >= result.seconds > 0
     torch.testing.assert_close(resumed.drawn.maps, result.drawn.maps, rtol=0, atol=0)
     with pytest.raises(ValueError, match="use another --folder"):
         trainings.planned("noise", again, maps, generator_options(tmp_path, minutes=2.0))
