@@ -186,4 +186,4 @@ def test_a_file_is_read_checked_and_compared(tmp_path, monkeypatch):
         assert said in form._said.value
     form._start.click()
     assert form.report.sets[2].keys() == {"mine"}
-    assert "1 numbers of mine are off. The worst: mine is off &lt;b&gt;" in form._said.value
+    assert "One number of mine is off: mine is off &lt;b&gt;" in form._said.value

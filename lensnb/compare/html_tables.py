@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _SENTENCES = 3  # for each model
 _IN_SHORT = 24  # others that are listed in short
-_NAMES_EM, _SET_EM = 17.5, 8.6  # widths of the column of names, and of one set
+_NAMES_EM, _SET_EM = 16.5, 8.9  # widths of the column of names, and of one set
+_NAMES_SHARE = 0.36  # of a narrow page, at most, for the names
+_NAMES_WIDTH = f"min({_NAMES_EM:g}em, {100 * _NAMES_SHARE:g}cqw)"
 _CLASSES = {SYMBOLS[SAME]: "same", SYMBOLS[OFF]: "off"}
 
 # The first column must hide what scrolls below it, so it has the colour of the page: that of
@@ -34,7 +36,7 @@ _STYLE = """
 .lensnb-report .hint { display: none; margin: 0 0 .3em; font-weight: 600; }
 .lensnb-report .wide table.sets { border-collapse: separate; border-spacing: 0; margin: 0;
   table-layout: fixed; font-size: inherit; font-variant-numeric: tabular-nums; }
-.lensnb-report .wide table.sets :is(td, th) { padding: .12em .3em; border: 0; text-align: right;
+.lensnb-report .wide table.sets :is(td, th) { padding: .12em .2em; border: 0; text-align: right;
   white-space: nowrap; word-spacing: -.1em; vertical-align: bottom; background: none;
   max-width: none; }
 .lensnb-report .wide table.sets td.range { white-space: normal; }
@@ -84,10 +86,11 @@ def written(text: str) -> str:
 
 def _hint_style(sets: int) -> str:
     """The hint is seen where the page is narrower than so many sets."""
-    this, width = f".lensnb-report.sets-{sets}", f"{_NAMES_EM + sets * _SET_EM:g}em"
+    this, numbers_em = f".lensnb-report.sets-{sets}", sets * _SET_EM
+    fits_em = min(_NAMES_EM + numbers_em, numbers_em / (1 - _NAMES_SHARE))
     return (
-        f"{this} .wide table.sets {{ width: {width}; }}\n"
-        f"@container (max-width: {width}) {{ {this} .hint {{ display: block; }} }}"
+        f"{this} .wide table.sets {{ width: calc({_NAMES_WIDTH} + {numbers_em:g}em); }}\n"
+        f"@container (max-width: {fits_em:.4g}em) {{ {this} .hint {{ display: block; }} }}"
     )
 
 
@@ -102,7 +105,7 @@ def sets_table(cells: list[list[str]], label: str) -> str:
     sets = len(head) - 1
     above = "".join(f'<th scope="col">{written(cell)}</th>' for cell in head)
     body = "".join(_row(row, head[1:]) for row in rows)
-    columns = f'<col style="width:min({_NAMES_EM:g}em,45cqw)">' + sets * "<col>"
+    columns = f'<col style="width:{_NAMES_WIDTH}">' + sets * "<col>"
     table = (
         f'<table class="sets"><colgroup>{columns}</colgroup>'
         f"<thead><tr>{above}</tr></thead><tbody>{body}</tbody></table>"

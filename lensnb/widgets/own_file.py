@@ -20,11 +20,16 @@ from .explorer import Explorer, explore
 from .inspector import inspect
 
 _ENDINGS = ".npy,.npz,.fits,.fit,.h5,.hdf5,.dat"
-# The name of the other tab is too pale in JupyterLab's dark theme.
+# The name of the other tab is too pale in JupyterLab's dark theme. The padding of the tabs takes
+# the width of a phone, and on a page of Voilà the title takes the height of a laptop.
 _STYLE = """<style>
 .lensnb-own-file .jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab {
   color: var(--jp-ui-font-color0);
 }
+.lensnb-own-file .jupyter-widget-tab > .widget-tab-contents { padding: 4px; }
+#rendered_cells:has(.lensnb-own-file) :is(h1, .jp-RenderedMarkdown p) { margin: 0 0 4px; }
+#rendered_cells:has(.lensnb-own-file) { padding-block: 0; }
+#rendered_cells:has(.lensnb-own-file) h1 { font-size: 20px; }
 </style>"""
 _MOST = 1024  # maps that are compared, so that it takes a minute or two
 
@@ -188,6 +193,8 @@ class OwnFile(ipywidgets.VBox):
         if not sentences:
             return f"No number of {self._name} is off. The table says what cannot be told."
         worst = sentences[0].removeprefix(f"{self._name}: ")
+        if len(sentences) == 1:
+            return f"One number of {self._name} is off: {worst}"
         return f"{len(sentences)} numbers of {self._name} are off. The worst: {worst}"
 
     # ------------------------------------------------------------ what is shown
@@ -203,5 +210,5 @@ class OwnFile(ipywidgets.VBox):
     def _say(self, text: str, wrong: bool = False, busy: bool = False) -> None:
         weight = "600" if wrong else "400"
         bar = '<progress aria-label="comparing" style="width: 100%"></progress>' if busy else ""
-        style = f"line-height: 1.5; max-width: 120ch; font-weight: {weight}"
+        style = f"line-height: 1.5; max-width: 140ch; font-weight: {weight}"
         self._said.value = f'<div role="status" style="{style}">{written(text)}{bar}</div>'
