@@ -42,6 +42,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.model_cards import card, copies, how_trained
+from benchmarks.statistics import now
 from lensnb import models
 from lensnb.compare import NULL, Cost, Estimate, FidelityReport, answers, compare
 from lensnb.compare.progress import EXPLODED
@@ -393,12 +394,12 @@ def compare_calls(n_maps: int) -> None:
         steps = calls
         if calls == CALLS:
             steps = None  # the learned sampler
-        started = time.process_time()
+        began = now()
         maps = model.sample(n_maps, torch.Generator().manual_seed(1), steps)
-        cpu_s = (time.process_time() - started) / n_maps
+        map_s = (now() - began) / n_maps
         drawn[name] = maps
         given[name] = model.realised(maps, torch.Generator().manual_seed(1))
-        costs[name] = Cost(evaluations=calls, map_s=cpu_s)
+        costs[name] = Cost(evaluations=calls, map_s=map_s)
     truth, null, train = (load_sample(name) for name in ("truth", "null", "train"))
     report = compare(truth, null, drawn, train, given=given, costs=costs)
     print(report)

@@ -189,7 +189,7 @@ def test_a_target_is_met_missed_or_open():
 
 
 @pytest.mark.nightly
-def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
+def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path, capsys):
     script_ = script("trained_models")
     monkeypatch.setattr(script_, "load_sample", small_sample)
     monkeypatch.setattr(script_, "TRAINED", tmp_path / "package")
@@ -212,6 +212,13 @@ def test_models_are_made_judged_and_shipped(monkeypatch, tmp_path):
             and "Where the maps are too few to tell:\n\n- " in card
             and "| no copies of training maps |" in card
         )
+    shipped = models.load(tmp_path / "package" / "diffusion.safetensors")
+    monkeypatch.setattr(script_.models, "load", lambda _: shipped)
+    capsys.readouterr()
+    script_.compare_calls(40)
+    printed = capsys.readouterr().out
+    assert "| | expected | null | 4 calls | 12 calls | 24 calls |" in printed
+    assert "slope on what was given" in printed
 
 
 @pytest.mark.nightly

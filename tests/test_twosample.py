@@ -125,6 +125,14 @@ def test_counts_and_constant_bins_are_harmless():
     assert abs(sigmas(accuracy_on_statistics(make(), make()))) < 4
 
 
+@pytest.mark.parametrize("maps", [4, 8])
+def test_few_maps_have_no_small_error(maps):
+    """A classifier may say "true" of all maps of a tiny set; a bootstrap alone then has no scatter."""
+    for seed in range(5):
+        found = accuracy_on_statistics(Ensemble(draw(maps, seed)), Ensemble(draw(256, seed + 50)))
+        assert found.error > 0.2 / np.sqrt(maps)
+
+
 def test_units_do_not_matter():
     a, b = draw(100, 1) + 0.3, draw(100, 2)
     scale = 10.0 ** np.linspace(-10, 4, BINS)
