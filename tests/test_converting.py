@@ -166,8 +166,10 @@ def test_a_bad_file_in_the_middle_can_be_replaced(tmp_path, monkeypatch):
     assert "box_0.npy" not in read and len(found) == 18
 
 
+@pytest.mark.parametrize("pixels", [None, 8])
 @pytest.mark.parametrize("side, what", [(5.0, "16 × 16"), (10.0, "32 × 32 pixels over 10°")])
-def test_files_of_two_resolutions_or_fields_are_refused(tmp_path, side, what):
+def test_files_of_two_resolutions_or_fields_are_refused(tmp_path, side, what, pixels):
+    """Also where both could be averaged to the same pixels."""
     np.savez(tmp_path / "a.npz", maps=kappa(2, 0), side_deg=5.0)
     other = kappa(2, 1)
     if side == 5:
@@ -176,7 +178,7 @@ def test_files_of_two_resolutions_or_fields_are_refused(tmp_path, side, what):
     with pytest.raises(
         ValueError, match=rf"b\.npz has maps of {what}.*; expected 32 × 32 .*a\.npz"
     ):
-        convert(str(tmp_path / "*.npz"), tmp_path / "set.zarr")
+        convert(str(tmp_path / "*.npz"), tmp_path / "set.zarr", pixels=pixels)
     assert not (tmp_path / "set.zarr").exists()
 
 

@@ -111,15 +111,17 @@ def _redshifts(path: Path, said, given):
     )
 
 
-def check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps, asked: Options):
+def check_alike(path: Path, one: FileMaps, first_path: Path, first: FileMaps):
     """Refuse a file that differs from the first in pixels, channels, field size or redshift.
+
+    The pixels are those of the files. Averaged to the same pixels, maps of two resolutions would
+    still be of two kinds, by the window of their pixels and often by their simulations.
 
     Args:
         path, one: the file.
         first_path, first: the first file.
-        asked: with the pixels to which maps are averaged, after which they must be alike.
     """
-    here, there = _in_words(one, asked.pixels), _in_words(first, asked.pixels)
+    here, there = _in_words(one), _in_words(first)
     if here != there:
         raise ValueError(f"{path} has maps of {here}; expected {there}, as in {first_path}")
     here, there = np.atleast_1d(one.z_source), np.atleast_1d(first.z_source)
@@ -139,8 +141,8 @@ def _listed(redshifts: np.ndarray) -> str:
     return ", ".join(f"{z:g}" for z in redshifts)
 
 
-def _in_words(one: FileMaps, pixels: int | None) -> str:
-    n = pixels or one.maps.shape[-1]
+def _in_words(one: FileMaps) -> str:
+    n = one.maps.shape[-1]
     words = f"{n} × {n} pixels over {one.side_deg:g}°"
     if len(one.maps.shape) == 4:
         words += f" in {one.maps.shape[1]} channels"

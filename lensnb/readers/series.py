@@ -70,7 +70,7 @@ class FileSeries:
             without_maps = replace(one, maps=_none_of(one.maps))
             if first is None:
                 first = without_maps
-            check_alike(path, one, self.paths[0], first, self._asked)
+            check_alike(path, one, self.paths[0], first)
             self._said.append(one.provenance)
             own = self._simulations.of(path, one)
             if known:
