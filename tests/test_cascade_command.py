@@ -8,6 +8,7 @@ import torch
 
 from lensnb import models
 from lensnb.__main__ import main
+from lensnb.commands import level_processes
 from lensnb.commands.level_trainings import CascadePlan, averaged_set
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
@@ -162,6 +163,21 @@ def _draws(model, folder) -> None:
     torch.testing.assert_close(found, averaged(drawn.tensor(), 2), rtol=1e-3, atol=1e-5)
     finer = ["draw", str(model), "3", str(folder / "finer.npy"), *refine, "--times", "8"]
     assert main(finer) == 1
+
+
+@pytest.mark.parametrize(
+    "name, gpus, devices",
+    [
+        ("auto", 0, ["auto"] * 3),
+        ("auto", 1, ["auto"] * 3),
+        ("cuda", 2, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cpu", 2, ["cpu"] * 3),
+        ("cuda:1", 2, ["cuda:1"] * 3),
+    ],
+)
+def test_levels_take_several_gpus_in_turn(monkeypatch, name, gpus, devices):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert level_processes._devices(name, 3) == devices
 
 
 @pytest.mark.nightly
