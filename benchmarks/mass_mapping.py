@@ -17,12 +17,8 @@ With ``--folder``, an interrupted training and an interrupted drawing resume.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 import tempfile
-from collections.abc import Iterator
-from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -33,26 +29,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.statistics import now
-from lensnb import models
-from lensnb.compare.coverage import band_ranks, histogram, pixel_ranks, tarp
-from lensnb.compare.posterior import PosteriorSamples, coherence, spread
+from benchmarks.posteriors import FEWEST, TRAINED, build, drawn, tables, trained
 from lensnb.data import MapSet, block_average, load_sample
-from lensnb.ensemble import Ensemble
-from lensnb.files import atomic_write, write_json
-from lensnb.given import Conditions
+from lensnb.files import atomic_write
 from lensnb.maps import ConditionalField
-from lensnb.models import Diffusion
 from lensnb.sims.mass_mapping import KAISER_SQUIRES, ShearSurvey
-from lensnb.stats import ell_edges
-from lensnb.train import Checks, Folder, Settings, fit, watch
-from lensnb.transform import KappaTransform
 
 HOLES, SMALLEST, LARGEST = 8, 0.03, 0.08  # of the mask: number and radii, in sides of the field
-BANDS = 4
-FEWEST = 80  # maps for a histogram of ranks
-UNTRAINED, TRAINED = "Wiener posterior (untrained)", "trained"
-_TIMED = 6  # steps that are timed
+UNTRAINED = "Wiener posterior (untrained)"
 
 
 def holes(n: int, seed: int = 0) -> np.ndarray:
@@ -73,81 +57,7 @@ def sample_of(name: str, pixels: int) -> MapSet:
     return block_average(maps, maps.grid.n // pixels)
 
 
-def build(pairs: MapSet, seed: int = 0) -> Diffusion:
-    """The untrained model, with all that is fitted to the training set."""
-    kappa = pairs.tensor()
-    transform = KappaTransform.fit(kappa)
-    known = {KAISER_SQUIRES: pairs.given[KAISER_SQUIRES]}
-    field = ConditionalField.fit(transform(kappa), known)
-    torch.manual_seed(seed)
-    conditions = Conditions.fit(pairs.given)
-    return Diffusion(pairs.grid.n, transform, field, conditions=conditions)
-
-
-# ---------------------------------------------------------------- training and drawing
-
-
-def steps_in(minutes: float, model: Diffusion, pairs: MapSet, settings: Settings) -> int:
-    """How many steps fit into the time, from the time of a few."""
-    few = Settings(_TIMED, batch=settings.batch, lr=0.0, augment=settings.augment)
-    start = math.nan
-    for record in fit(deepcopy(model), pairs, few, checks=Checks(every=1)):
-        if record["step"] == 1:  # which also prepares the maps
-            start = now()
-    seconds = (now() - start) / (_TIMED - 1)
-    return max(20, round(60 * minutes / seconds))
-
-
-def trained(model: Diffusion, pairs: MapSet, survey: ShearSurvey, options) -> dict:
-    """Train the model in its folder; returns the last record."""
-    augment = partial(survey.renewed, side_deg=pairs.side_deg)
-    settings = Settings(1, batch=options.batch, augment=augment, seed=options.seed)
-    file = options.folder / "plan.json"
-    if not file.exists():  # a training that resumes keeps its steps
-        steps = steps_in(options.minutes, model, pairs, settings)
-        write_json(file, {"minutes": options.minutes, "steps": steps})
-    plan = json.loads(file.read_text())
-    if plan["minutes"] != options.minutes:
-        raise SystemExit(
-            f"{options.folder} has a training of {plan['minutes']:g} minutes; expected the same "
-            "--minutes, or another --folder"
-        )
-    steps = plan["steps"]
-    settings = Settings(steps, batch=options.batch, augment=augment, seed=options.seed)
-    folder = Folder(options.folder / "training", save_every=100)
-    records = watch(fit(model, pairs, settings, folder=folder), steps, "mass mapping")
-    if records[-1].get("stopped") == "interrupted":
-        raise KeyboardInterrupt
-    return records[-1]
-
-
-def drawn(model: Diffusion, pairs: MapSet, name: str, steps: int, options) -> PosteriorSamples:
-    """Samples given the condition of each map, kept in a file."""
-    maps, draws = len(pairs), options.draws
-    given = {
-        key: values.repeat_interleave(draws, 0) for key, values in pairs.batch().given.items()
-    }
-    path = options.folder / f"{name}.npy"
-    how = {"seed": options.seed, "given": given, "steps": steps}
-    models.draw(model.eval(), maps * draws, path, **how)
-    samples = torch.from_numpy(np.load(path)).unflatten(0, (maps, draws))
-    return PosteriorSamples(pairs.tensor(), samples, pairs.side_deg, pairs.simulation)
-
-
-# ---------------------------------------------------------------- tables
-
-
-def number(value: float, error: float) -> str:
-    return f"{value:.3f} ± {error:.3f}"
-
-
-def errors(truth: Tensor, maps: Tensor, where: Tensor, simulation: np.ndarray) -> str:
-    """Mean square error of the pixels, in units of the variance of the truth."""
-    if maps.ndim == 3:
-        maps = maps[:, None]
-    square = (maps - truth[:, None]).square()[..., where].mean((1, 2)).double()
-    found = Ensemble(square[:, None].numpy() / float(truth.var()), simulation)
-    return number(found.mean()[0], found.mean_error()[0])
+# ---------------------------------------------------------------- the page
 
 
 def wiener(train: MapSet, noisy: Tensor) -> Tensor:
@@ -155,80 +65,6 @@ def wiener(train: MapSet, noisy: Tensor) -> Tensor:
     kappa = train.tensor()
     field = ConditionalField.fit(kappa, {KAISER_SQUIRES: train.given[KAISER_SQUIRES]})
     return field.given({KAISER_SQUIRES: noisy}).centre.float()
-
-
-def maps_of(plain: dict[str, Tensor], posteriors: dict) -> dict[str, Tensor]:
-    """The maps that are compared, by name."""
-    found = dict(plain)
-    for name, one in posteriors.items():
-        found[f"{name}, samples"] = one.samples
-        found[f"{name}, mean"] = one.samples.mean(1)
-        found[f"{name}, median"] = one.samples.median(1).values
-    return found
-
-
-def recovered(plain: dict[str, Tensor], posteriors: dict, seen: Tensor) -> Iterator[str]:
-    """Lines of the table of r, transfer and error."""
-    one = next(iter(posteriors.values()))
-    edges = ell_edges(one.grid, BANDS)
-    ell = [f"{e:.0f}" for e in np.sqrt(edges[1:] * edges[:-1])]
-    heads = [f"r, ℓ ≈ {e}" for e in ell] + [f"transfer, ℓ ≈ {e}" for e in ell]
-    heads += ["error, seen pixels", "error, hidden pixels"]
-    yield "| map | " + " | ".join(heads) + " |"
-    yield "|---|" + "--:|" * len(heads)
-    for name, maps in maps_of(plain, posteriors).items():
-        found = coherence(one.truth, maps, one.side_deg, one.simulation, edges)
-        cells = []
-        for estimate in (found.r, found.transfer):
-            cells += [number(*pair) for pair in zip(estimate.value, estimate.error)]
-        cells += [errors(one.truth, maps, where, one.simulation) for where in (seen, ~seen)]
-        yield f"| {name} | " + " | ".join(cells) + " |"
-
-
-def p_cell(p: float) -> str:
-    return f"{p:.2g}"
-
-
-def checks_of(one: PosteriorSamples, seen: Tensor) -> dict[str, str]:
-    """Is the scatter of the samples right? Numbers by name."""
-    found = {}
-    for name, where in (("seen", seen), ("hidden", ~seen)):
-        of_pixels = histogram(pixel_ranks(one, where), one.simulation)
-        found[f"ranks of {name} pixels, p"] = p_cell(of_pixels.p)
-        shares = of_pixels.shares.value
-        found[f"… first, middle and last bin ({name})"] = (
-            f"{shares[0]:.2f}, {shares[len(shares) // 2]:.2f}, {shares[-1]:.2f}"
-        )
-    edges = ell_edges(one.grid, BANDS)
-    middles = np.sqrt(edges[1:] * edges[:-1])
-    for ell, values in zip(middles, band_ranks(one, edges).T):
-        found[f"ranks of the power at ℓ ≈ {ell:.0f}, p"] = p_cell(
-            histogram(values, one.simulation).p
-        )
-    coverage = tarp(one)
-    found["TARP coverage, p"] = p_cell(coverage.uniform.p)
-    for level in (0.05, 0.5, 0.95):
-        place = int(np.abs(coverage.levels - level).argmin())
-        of_level = coverage.coverage
-        found[f"… of {level:.0%} regions"] = number(of_level.value[place], of_level.error[place])
-    of = spread(one, edges=edges)
-    found["variance / squared error"] = number(of.total.value, of.total.error)
-    for part in (0, -1):
-        words = {0: "smallest", -1: "largest"}[part]
-        value, error = of.by_variance.value[part], of.by_variance.error[part]
-        found[f"… where the variance is {words}"] = number(value, error)
-    for ell, value, error in zip(of.ell, of.by_scale.value, of.by_scale.error):
-        found[f"… at ℓ ≈ {ell:.0f}"] = number(value, error)
-    return found
-
-
-def calibrated(posteriors: dict[str, PosteriorSamples], seen: Tensor) -> Iterator[str]:
-    """Lines of the table of ranks, coverage and spread."""
-    columns = {name: checks_of(one, seen) for name, one in posteriors.items()}
-    yield "| | " + " | ".join(columns) + " |"
-    yield "|---|" + "--:|" * len(columns)
-    for row in next(iter(columns.values())):
-        yield f"| {row} | " + " | ".join(column[row] for column in columns.values()) + " |"
 
 
 PAGE = """# Mass mapping: what may lie behind noisy shear
@@ -239,20 +75,7 @@ Shear of {n_gal:g} galaxies per square arcminute, with a mask that hides {hidden
 trained on {train:,} maps of 32 boxes with noise that is new at every step: {images:,} images, as many as fit into {minutes:g} minutes of computing. It is judged on {maps}
 maps of {boxes} other boxes, with {draws} samples of each and {steps} calls of the network a sample. Errors are those between boxes.
 
-## What is recovered
-
-r is the cross-correlation with the true map, and the transfer is the square root of the power over that of the truth. Samples of the exact
-posterior have the transfer 1; their mean has a transfer that is equal to r. The error is the mean square of the difference from the truth,
-over the variance of true pixels.
-
-{recovered}
-
-## Is the scatter of the samples right?
-
-All p are uniform for samples of the exact posterior, and the ratios are 1. Where p is small, the next rows say how: ranks that heap up in
-the first and in the last bin belong to samples that scatter too little.
-
-{calibrated}
+{tables}
 """
 
 
@@ -265,9 +88,10 @@ def page_of(options: argparse.Namespace) -> str:
     model = build(train, options.seed)
     # Untrained, the sampler is exact in any number of steps.
     posteriors = {UNTRAINED: drawn(model, truth, "untrained", 2, options)}
-    last = trained(model, train, survey, options)
+    last = trained(model, train, partial(survey.renewed, side_deg=train.side_deg), options)
     posteriors[TRAINED] = drawn(model, truth, "trained", options.steps, options)
     seen = torch.from_numpy(mask)
+    regions = {"seen": seen, "hidden": ~seen}
     noisy = torch.from_numpy(truth.given[KAISER_SQUIRES])
     plain = {"Kaiser–Squires": noisy, "Wiener filter": wiener(train, noisy)}
     return PAGE.format(
@@ -283,8 +107,7 @@ def page_of(options: argparse.Namespace) -> str:
         boxes=len(truth.simulations),
         draws=options.draws,
         steps=options.steps,
-        recovered="\n".join(recovered(plain, posteriors, seen)),
-        calibrated="\n".join(calibrated(posteriors, seen)),
+        tables="\n".join(tables(plain, posteriors, regions)),
     )
 
 

@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from lensnb.compare import QUANTITIES, Estimate, Row
 from lensnb.ensemble import Ensemble
+from lensnb.sims.sample import sample_cone
 
 ROOT = Path(__file__).parent.parent
 
@@ -439,3 +441,27 @@ def test_costs_of_large_maps_are_measured(tmp_path):
     names = [row[0] for row in costs[1:]]
     assert names[0] == "details: draw a map" and names[-1] == "statistics: all statistics of a map"
     assert len(names) == 9 and all(math.isfinite(float(row[-1])) for row in costs[1:])
+
+
+@pytest.mark.nightly
+def test_cheap_simulations_are_judged_beside_full_ones(monkeypatch, tmp_path):
+    """With tiny boxes: rows for all maps and samples, and a run that is done is not done again."""
+    pytest.importorskip("pmpp", reason="no PM++: pip install 'lensnb[sims]'")
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import cheap_simulations
+
+    tiny = replace(sample_cone(), n_particles=16, plane_size=64)
+    monkeypatch.setattr(cheap_simulations, "sample_cone", lambda: tiny)
+    output = tmp_path / "page.md"
+    words = "--boxes 10 --maps-a-box 4 --minutes 0.02 --maps 80 --draws 5 --steps 2 --batch 8"
+    words = [str(tmp_path / "planes"), *words.split(), "--folder", str(tmp_path / "run")]
+    pages = []
+    for _ in range(2):
+        cheap_simulations.main([*words, "--output", str(output)])
+        pages.append(tables(output.read_text(encoding="utf-8")))
+    recovered, calibrated, worth = pages[0]
+    assert [row[0] for row in recovered[1:3]] == ["cheap", "linear regression"]
+    assert worth[0][3:] == ["cheap", "trained", "full, training boxes"]
+    for table in (recovered, calibrated, worth):
+        assert {len(row) for row in table} == {len(table[0])}, table
+    assert pages[0] == pages[1]
