@@ -40,6 +40,7 @@ from .ratios import degrees
 # How many filters act on maps averaged over blocks of 1, 2, … pixels.
 _FILTERS = {1: 24, 2: 32, 4: 48, 8: 48, 16: 48, 32: 48}
 _FOLDS = 4
+_ENOUGH = 5  # right and wrong answers for a bootstrap
 
 
 def accuracy_on_statistics(
@@ -61,10 +62,10 @@ def accuracy_on_statistics(
         folds, each is judged by a classifier that has seen the other. If there is nothing to find,
         their two answers go wrong together, so that such pairs count double in the variance. (No
         error of a cross-validation is free of bias: Bengio & Grandvalet 2004.) The error is
-        conservative: for equal sets of 32 simulations the scatter is 0.83 of it. If almost all
-        answers about a class are the same, as with ten maps, a bootstrap knows too little. The
-        error is at least that of Agresti & Coull (1998), with two right and two wrong answers
-        more.
+        conservative: for equal sets of 32 simulations the scatter is 0.83 of it. If
+        fewer than five answers about a class are right, or wrong, a bootstrap knows too little, as
+        with ten maps that are all taken for true. Then the error is at least that of Agresti &
+        Coull (1998), with two right and two wrong answers more.
 
     Raises:
         ValueError: different numbers of bins, or fewer than two simulations in one of the sets.
@@ -97,9 +98,12 @@ def accuracy_on_statistics(
 
 
 def _least_error(correct: np.ndarray) -> float:
-    """Of the share of correct answers, if all are independent (Agresti & Coull 1998)."""
+    """Of the share of correct answers, if hardly any differ (Agresti & Coull 1998); else zero."""
+    right = correct.sum()
+    if min(right, len(correct) - right) >= _ENOUGH:
+        return 0.0
     trials = len(correct) + 4
-    share = (correct.sum() + 2) / trials
+    share = (right + 2) / trials
     return float(np.sqrt(share * (1 - share) / trials))
 
 
