@@ -62,7 +62,8 @@ the truth. All rows of a family have the same settings, except for the change th
 last nine columns are explained in the [questions](faq.md#what-do-the-rows-of-the-report-mean).
 The null is a second set of true maps, from other simulations. Models are compared with truth and
 null together, the null with the truth. ± is one standard error. A symbol after a number says: =
-as the simulations, * off, ? cannot tell."""
+as the simulations, * off, ? cannot tell. Each row is one training, and how much trainings scatter
+is not in these errors."""
 
 
 @dataclass(frozen=True)
