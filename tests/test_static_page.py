@@ -112,6 +112,9 @@ def test_quiz_and_explorer_work_on_a_phone_without_a_kernel_and_a_network(browse
     quiz, explorer = page.locator(".lensnb-quiz"), page.locator(".lensnb-explorer")
     quiz.wait_for()
     assert not explorer.is_visible() and page.locator("#said").count() == 0
+    key_page(page, "ArrowLeft")  # the keys work before anything is clicked
+    assert quiz.locator(".said").inner_text().split(":")[0] in ("Right", "Wrong")
+    key_page(page, "Enter")
     quiz.get_by_role("button", name="The left one").click()
     assert quiz.locator(".said").inner_text().split(":")[0] in ("Right", "Wrong")
     assert serious(page, "body") == []

@@ -2,7 +2,7 @@
 // is told the answers only. Who made a map is said at the end, when no name can help any more.
 
 const STYLE = `
-.lensnb-quiz { --map: min(45vh, 32cqw); }
+.lensnb-quiz { --map: min(45vh, 32cqw); outline: none; }
 .lensnb-quiz .body {
   display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 24px;
 }

@@ -83,6 +83,12 @@ function show(number) {
   });
 }
 
+/** Give a widget the keys. Not on a page inside another one, whose reader is elsewhere. */
+function focusWidget(number) {
+  const root = document.getElementById(`panel-${number}`).shadowRoot?.querySelector("[tabindex]");
+  if (window.top === window) root?.focus({ preventScroll: true });
+}
+
 /** The widget that the address asks for, such as #explorer. */
 function asked() {
   const labels = [...document.querySelectorAll("[role=tab]")].map((tab) => tab.textContent);
@@ -93,7 +99,10 @@ function asked() {
 function listenToTabs() {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   tabs.forEach((tab, k) => {
-    tab.onclick = () => show(k);
+    tab.onclick = () => {
+      show(k);
+      focusWidget(k);
+    };
     tab.onkeydown = ({ key }) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
       if (!step) return;
@@ -141,6 +150,7 @@ async function start() {
     window.lensnbWidgets[number].render({ model: new StaticModel(one, value), el });
   });
   document.getElementById("said").remove();
+  focusWidget(asked());
 }
 
 start().catch((error) => failed(`This page is not complete: ${error.message}`));
