@@ -103,12 +103,16 @@ def band(ax: Axes, statistic: Statistic, ensemble: Ensemble, colour: str, label:
     low = mean - std
     if statistic.log_y:
         low = np.maximum(low, 0.03 * np.abs(mean))  # or the band would have no lower edge
-    style = {"color": colour, "alpha": 0.18}
-    if colour == TRUTH:
-        style = {"facecolor": "none", "edgecolor": TRUTH, "lw": 0.7}
-    fill(ax, statistic, low, mean + std, **style)
+    fill(ax, statistic, low, mean + std, **tint(colour))
     curve(ax, statistic, mean, colour, label, lw=1.6)
     return set_scales(ax, statistic)
+
+
+def tint(colour: str) -> dict:
+    """How an area about a curve of this colour looks; that of the truth has edges only."""
+    if colour == TRUTH:
+        return {"facecolor": "none", "edgecolor": TRUTH, "lw": 0.7}
+    return {"color": colour, "alpha": 0.18, "lw": 0}
 
 
 # ---------------------------------------------------------------- ratios to the truth

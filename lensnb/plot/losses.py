@@ -28,7 +28,7 @@ def training(
     seen = light if has_unseen else dark
     _draw(ax, history, "loss", f"{name}, training maps", color=seen)
     if has_unseen:
-        unseen = f"{name}, unseen maps (averaged weights)"
+        unseen = f"{name}, unseen maps\n(averaged weights)"
         _draw(ax, history, "validation", unseen, color=dark, ls=(0, (4, 1.2)), lw=1.9)
     ax.set_xlabel("optimiser step")
     ax.set_ylabel(label)

@@ -15,7 +15,8 @@ from scipy.cluster.vq import kmeans2
 from .ink import for_any_page
 
 _JOINS = "stroke-linejoin: round; stroke-linecap: butt"  # as matplotlib draws lines
-_OPAQUE = 200  # colours of a small picture that are opaque, of 256
+_OPAQUE = 200  # colours of a small picture that are opaque; with fewer a colour bar has wide steps
+_SOFT = 256 - _OPAQUE  # those that are partly clear
 _WIDE = 0.02  # the share of the partly clear pixels that makes a colour an area
 _CLEAR_ENOUGH = 5  # opacity, of 255
 _SHOWN = 100  # pixels of a page that are one inch
@@ -23,7 +24,7 @@ DPI = 200  # two pixels of a high-density screen for one of a usual one
 _SHARP = (2, 1.5, 1.2)  # pixels of a picture for one of a page; less where it would be too large
 # Bytes. Lines and small text gain most from more pixels, maps have only their own. Six pictures of
 # each kind and some tables make a notebook of 500 KB.
-_LARGE = 60_000
+_LARGE = 70_000
 _LARGE_MAPS = 30_000
 _TIGHT = {"bbox_inches": "tight", "facecolor": "white"}
 _CLEAR = {"bbox_inches": "tight", "transparent": True}
@@ -43,7 +44,7 @@ def show(figure: Figure, alt: str, save: str | Path | None = None, dpi: int | No
         save: also write it to this file. The ending says how: ``.pdf`` and ``.svg``, for example,
             are vector graphics; ``.png`` (or no ending) is the picture in the notebook. All others
             have a white background.
-        dpi: pixels per inch; by default as many of 200, 150 and 120 as keep a notebook small: 60
+        dpi: pixels per inch; by default as many of 200, 150 and 120 as keep a notebook small: 70
             KB for lines, 30 KB for a figure with maps or matrices, unless 120 needs more.
 
     Returns:
@@ -214,7 +215,7 @@ def _few_colours(picture):
     colours = np.reshape(coarse.getpalette("RGB"), (-1, 3))
     palette[: len(colours), :3] = colours
     index = np.array(coarse)
-    soft, index[~opaque] = _clusters(pixels[~opaque], 256 - _OPAQUE)
+    soft, index[~opaque] = _clusters(pixels[~opaque], _SOFT)
     palette[_OPAQUE : _OPAQUE + len(soft)] = soft
     index[~opaque] += _OPAQUE
     found = Image.fromarray(index)

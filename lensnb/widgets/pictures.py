@@ -35,6 +35,7 @@ Maps = MapSet | Tensor | np.ndarray
 _MAPS = 200
 _PIXELS = 2**22
 _SHOWN = 90  # pixels of a page that are one inch of a still picture
+_STILL = 60_000  # bytes of a still picture; a notebook has three of them and less than 500 KB
 
 
 def script(*names: str) -> str:
@@ -272,7 +273,7 @@ class Pictured(anywidget.AnyWidget):
         """The still picture and how wide it is on a page, in pixels."""
         figure = self.figure()
         for_any_page(figure)
-        return for_notebook(figure, shown=_SHOWN, transparent=True)
+        return for_notebook(figure, _STILL, _SHOWN, transparent=True)
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         """The widget's view and, beside it, the picture."""
