@@ -17,6 +17,7 @@ from lensnb.compare import compare
 from lensnb.data import MapSet
 from lensnb.maps import BandField, GaussianField, LognormalField, MapGrid
 from lensnb.models import Diffusion, Flow
+from lensnb.plot import FAMILIES
 from lensnb.transform import KappaTransform
 from lensnb.widgets import diffuse, inspect, spot_the_fake, walk
 from lensnb.widgets.training_view import TrainingView
@@ -566,6 +567,11 @@ def test_a_training_is_seen_while_it_runs(training):
     assert root.get_by_text("loss [bits per pixel]").count() == 1
     first, samples = shown.plots(), shown.pictures(".samples canvas")
     assert len(samples) == 4 and root.locator("svg path.curve").count() == 4
+    styles = [one.get_attribute("style") for one in root.locator("svg path.curve").all()]
+    dark, light = FAMILIES["flow"]  # training and unseen maps have one hue
+    assert light in styles[0] and dark in styles[1] and dark in styles[3]
+    assert "dasharray:none" in styles[0] and "dasharray:7" in styles[1]
+    assert not [one for pair in FAMILIES.values() for one in pair if one in styles[2]]
     shown.widget.add(record(50, **checked(0.9)), lognormal(4, 4))
     shown.tell()
     assert root.locator("progress").evaluate("bar => bar.value") == 50

@@ -1,5 +1,6 @@
 """Figures are tested by their artists: what is drawn is what the report says."""
 
+import copy
 import io
 from dataclasses import replace
 from types import SimpleNamespace
@@ -23,9 +24,10 @@ from lensnb.compare import NULL, compare
 from lensnb.data import MapSet
 from lensnb.maps import GaussianField, LognormalField, MapGrid
 from lensnb.plot.curves import parts
+from lensnb.plot.fidelity_curves import NUMBERS
 from lensnb.plot.losses import learning_rate
-from lensnb.plot.output import _few_colours
-from lensnb.plot.style import PAGE
+from lensnb.plot.output import _few_colours, for_notebook
+from lensnb.plot.style import _NEUTRAL, _OTHERS, PAGE
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +73,49 @@ def test_points_beyond_the_axis_are_marked_at_its_edge(report):
     edge = ax.get_ylim()[1]
     marked = [line for line in ax.lines if line.get_marker() == "^" and len(line.get_ydata())]
     assert edge <= 2 and [line.get_ydata().tolist() for line in marked] == [[edge]]
+
+
+def planted(report, model: tuple, band: tuple):
+    """The report with other numbers for its power spectra: (value, error) and (low, high)."""
+    verdicts = copy.deepcopy(report.verdicts)
+    model = np.array(model, float)
+    low, high = np.array(band, float)[:, None] + np.zeros(len(model[0]))
+    verdicts["model"]["power"] = SimpleNamespace(
+        mean_ratio=SimpleNamespace(value=model[0], error=model[1])
+    )
+    flat = {"value": np.ones(len(low)), "error": np.zeros(len(low))}
+    null = SimpleNamespace(mean_ratio=SimpleNamespace(interval=np.array([low, high]), **flat))
+    verdicts[NULL]["power"] = null
+    x = np.arange(1.0, len(low) + 1)
+    statistic = SimpleNamespace(x=x, x_label="x", y_label="y", log_x=False, log_y=False)
+    return replace(report, verdicts=verdicts, statistics={"power": statistic})
+
+
+def limits_and_triangles(report) -> tuple[tuple[float, float], dict]:
+    """The limits of a ratio, and how many triangles of each colour are at its edges."""
+    figure, ax = plot.panels(1)
+    plot.ratio(ax, report, "power", "mean_ratio", ["model"])
+    marks = [line for line in ax.lines if line.get_marker() in ("v", "^")]
+    return ax.get_ylim(), {(m.get_marker(), m.get_color()): len(m.get_xdata()) for m in marks}
+
+
+def test_every_point_inside_the_limits_has_its_whole_bar_there(report):
+    """The bar of 0.93 ends at 0.88 and lets 0.89 in, whose bar is longer."""
+    value = [*np.full(60, 1.001), 0.93, 0.89]
+    error = [*np.full(60, 0.001), 0.05, 0.09]
+    (low, high), marks = limits_and_triangles(planted(report, (value, error), (0.99, 1.01)))
+    assert 0.7 < low < 0.8 and high == pytest.approx(1.1) and not marks
+
+
+def test_the_band_of_the_null_sets_limits_and_a_huge_one_is_marked(report):
+    small = ([1.0, 1.02, 0.98], [0.01, 0.01, 0.01])
+    (low, high), marks = limits_and_triangles(planted(report, small, (-0.2, 2.4)))
+    assert low < -0.2 and 2.4 < high < 2.6 and not marks
+    (low, high), marks = limits_and_triangles(planted(report, small, (-5, 40)))
+    assert -1 <= low < high <= 3 and marks == {("v", plot.GREY): 3, ("^", plot.GREY): 3}
+    long = ([1.0, 1.02, 0.98], [9.0, 0.01, 0.01])
+    (low, high), marks = limits_and_triangles(planted(report, long, (0.9, 1.1)))
+    assert -1 <= low < high <= 3 and sorted(marks.values()) == [1, 1]
 
 
 def test_slopes_are_those_of_the_report(report):
@@ -144,6 +189,24 @@ def test_neighbours_are_shares_less_those_of_the_null(report):
     assert inset.get_xlim()[0] < 0 and len(inset.lines) == 4  # copies would lie at zero
 
 
+def test_copies_do_not_squeeze_the_other_sets(report):
+    far = replace(report.neighbours["other"], distance=np.zeros(96))
+    report = replace(report, neighbours=report.neighbours | {"other": far})
+    figure, ax = plot.panels(1)
+    plot.neighbours(ax, report)
+    lines = {line.get_label(): line for line in ax.lines}
+    assert not len(lines["other"].get_xdata()) and len(lines["model"].get_xdata())
+    others = np.concatenate([lines[one].get_ydata() for one in ("truth", "model")])
+    assert np.ptp(ax.get_ylim()) < 4 * np.ptp(others)
+    (inset,) = ax.child_axes
+    assert max(line.get_ydata()[len(line.get_ydata()) // 2] for line in inset.lines) == 100
+    figure.canvas.draw()
+    (title,) = inset.texts
+    box, frame = title.get_window_extent(), inset.get_window_extent()
+    assert frame.containsx(box.x0) and frame.containsx(box.x1) and title.get_fontsize() >= 9
+    assert frame.containsy(box.y0) and frame.containsy(box.y1) and not inset.get_title()
+
+
 def test_scorecard_frames_what_fails(report):
     ax = plot.scorecard(report).axes[0]
     frames = [patch for patch in ax.patches if not patch.get_fill()]
@@ -174,6 +237,35 @@ def test_colours_are_fixed_for_truth_and_null_and_differ():
     palette = plot.colours([NULL, "a", "b", "c"])
     assert palette["truth"] == plot.TRUTH and palette[NULL] == plot.GREY
     assert len({to_hex(c) for c in palette.values()}) == 5
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    value = np.array(to_rgb(colour))
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_lines_are_seen_on_light_pages_and_on_dark_ones():
+    """All but the light colours of families, which stand beside dark ones."""
+    dark = [pair[0] for pair in plot.FAMILIES.values()]
+    lines = [*plot.CYCLE, *_OTHERS, *dark, plot.GREY, plot.REFERENCE, _NEUTRAL[0]]
+    for page in ("white", "#111111"):
+        assert not {one: contrast(one, page) for one in lines if contrast(one, page) < 3}
+
+
+def test_colours_without_a_family_are_none_of_a_family_and_only_the_null_is_grey():
+    of_families = {colour for pair in plot.FAMILIES.values() for colour in pair}
+    others = [*_OTHERS, plot.REFERENCE, plot.MARGIN]
+    assert len(set(others)) == 10 and not of_families & set(others)
+    assert not of_families & {colour for _, colour in NUMBERS.values()}
+    assert rgb_to_hsv(to_rgb(plot.GREY))[1] == 0
+    assert min(rgb_to_hsv(to_rgb(one))[1] for one in others) > 0.3
 
 
 def test_a_family_has_one_hue_whoever_is_beside_it():
@@ -262,6 +354,27 @@ def test_few_colours_stay_within_a_few_levels():
     assert len(few.getvalue()) < 0.8 * len(full.getvalue())
 
 
+def test_an_area_keeps_its_colour_among_many_lines():
+    figure, ax = plot.panels(1)
+    for k, colour in enumerate([*plot.CYCLE, *_OTHERS, *sum(plot.FAMILIES.values(), ())]):
+        ax.plot([0, 1], [k, k + 3], color=colour)
+    ax.axhspan(0, 5, color=plot.GREY, alpha=0.35, lw=0)
+    full = io.BytesIO()
+    figure.savefig(full, format="png", dpi=60, transparent=True)
+    few = np.asarray(_few_colours(Image.open(full)).convert("RGBA"))
+    band = (0x8C, 0x8C, 0x8C, round(0.35 * 255))
+    shade = [(few == (*band[:3], opacity)).all(-1).sum() for opacity in (band[3], band[3] + 1)]
+    assert max(shade) > 1000
+
+
+def test_a_picture_for_a_notebook_is_as_sharp_as_its_size_allows():
+    figure, ax = plot.panels(1)
+    ax.plot([0, 1])
+    size = lambda most: Image.open(io.BytesIO(for_notebook(figure, most)[0])).width
+    assert (size(60_000), size(0)) == (860, 516)
+    assert for_notebook(figure)[1] == for_notebook(figure, 0)[1] == 430
+
+
 def test_the_ending_of_a_file_says_what_is_written(tmp_path):
     starts = {"a.pdf": b"%PDF", "a.svg": b"<?xml", "a.png": b"\x89PNG", "a": b"\x89PNG"}
     for name, start in starts.items():
@@ -287,6 +400,17 @@ def test_a_training_shows_its_losses_and_a_single_record_is_a_point():
     rate = learning_rate(plot.panels(1)[1], history[:1]).lines[0]
     assert rate.get_xydata().tolist() == [[1, 1e-3]] and rate.get_marker() == "o"
     assert plot.training(plot.panels(1)[1], []).get_ylabel() == "loss"
+
+
+def test_losses_have_the_hue_of_their_model():
+    history = [{"step": k, "loss": 1.0, "validation": 2.0, "lr": 1e-3} for k in (1, 2)]
+    for name, pair in (("shipped diffusion", plot.FAMILIES["diffusion"]), ("toy", _NEUTRAL)):
+        loss, validation = plot.training(plot.panels(1)[1], history, name=name).lines
+        assert (validation.get_color(), loss.get_color()) == pair
+        assert validation.get_linestyle() != loss.get_linestyle()
+        alone = plot.training(plot.panels(1)[1], [{"step": 1, "loss": 1.0}], name=name).lines[0]
+        rate = learning_rate(plot.panels(1)[1], history, name).lines[0]
+        assert alone.get_color() == rate.get_color() == pair[0]
 
 
 def test_gallery_shares_one_colour_scale():

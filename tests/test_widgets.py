@@ -332,6 +332,7 @@ def test_a_picture_stays_beside_the_view(explorer, statistic):
     assert image.format == "PNG" and image.width > 800
     assert len(np.unique(np.asarray(image.convert("RGBA").convert("L")))) > 50
     assert len(data["image/png"]) < 200_000
+    assert image.width == pytest.approx(2 * metadata["image/png"]["width"], abs=1)
     title = STATISTICS[statistic][0]
     assert metadata["image/png"]["alt"].startswith("A map of truth beside one of diffusion")
     assert title in metadata["image/png"]["alt"] and title in data["text/plain"]

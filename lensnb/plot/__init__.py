@@ -29,7 +29,7 @@ from .losses import training
 from .matrices import correlation, correlation_ratio, correlation_ratios, correlations
 from .nearest import neighbours
 from .output import inline_svg, save, show
-from .style import CYCLE, FAMILIES, GREY, TRUTH, colours, panels
+from .style import CYCLE, FAMILIES, GREY, MARGIN, REFERENCE, TRUTH, colours, panels
 from .style import Figure as Figure  # the type that widgets return; matplotlib documents it
 from .verdicts import eigenvalues, scorecard, slopes, summary, tails
 
@@ -37,6 +37,8 @@ __all__ = [
     "CYCLE",
     "FAMILIES",
     "GREY",
+    "MARGIN",
+    "REFERENCE",
     "TRUTH",
     "against_known",
     "band",

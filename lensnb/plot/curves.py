@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..compare import NULL, FidelityReport
 from ..ensemble import Ensemble
 from ..stats import Statistic
-from .style import CYCLE, GREY, PAGE, SMALL, TRUTH, colours, set_scales, typeset
+from .style import GREY, PAGE, REFERENCE, SMALL, TRUTH, colours, set_scales, typeset
 
 # How the parts of a statistic look, such as spectra of source bins: lines, and points of a ratio.
 # Three source bins have six spectra; with more parts than styles, the styles begin again.
@@ -25,6 +25,9 @@ _RATIO_LABELS = {
     "mean_shift": "(mean − truth) / σ",
 }
 _NULL_LABEL = "null, 95 %"
+_LEAST = 0.1  # the axis of a ratio holds at least 1 ± this,
+_BOUNDS = (-0.5, 3.0)  # and at most this; for points without their bars, no more than 0 to 2
+_ROOM = 0.03  # between the end of a bar and the edge, of the height
 
 
 def parts(statistic: Statistic) -> dict[str, slice]:
@@ -100,12 +103,16 @@ def band(ax: Axes, statistic: Statistic, ensemble: Ensemble, colour: str, label:
     low = mean - std
     if statistic.log_y:
         low = np.maximum(low, 0.03 * np.abs(mean))  # or the band would have no lower edge
-    style = {"color": colour, "alpha": 0.18}
-    if colour == TRUTH:
-        style = {"facecolor": "none", "edgecolor": TRUTH, "lw": 0.7}
-    fill(ax, statistic, low, mean + std, **style)
+    fill(ax, statistic, low, mean + std, **tint(colour))
     curve(ax, statistic, mean, colour, label, lw=1.6)
     return set_scales(ax, statistic)
+
+
+def tint(colour: str) -> dict:
+    """How an area about a curve of this colour looks; that of the truth has edges only."""
+    if colour == TRUTH:
+        return {"facecolor": "none", "edgecolor": TRUTH, "lw": 0.7}
+    return {"color": colour, "alpha": 0.18, "lw": 0}
 
 
 # ---------------------------------------------------------------- ratios to the truth
@@ -116,7 +123,7 @@ def ratio(
 ) -> Axes:
     """Ratio to the truth bin by bin, with error bars; the grey band is the null's 95 % interval.
 
-    A triangle at the edge stands for a point beyond it.
+    A triangle at the edge stands for a point beyond it, or for a bar or a band that goes on there.
 
     Args:
         ax: where to draw.
@@ -137,6 +144,8 @@ def ratio(
     if is_ratio:
         limits = _readable(report, name, what, sets)
         ax.set_ylim(*limits)
+        for end in (low, high):
+            mark_beyond(ax, statistic.x, end, limits, GREY)
     spans = parts(statistic)
     middle = (len(sets) * len(spans) - 1) / 2
     for k, one in enumerate(sets):
@@ -147,6 +156,9 @@ def ratio(
             style = {"fmt": _POINTS[part % len(_POINTS)], "ms": 3, "lw": 1, "color": palette[one]}
             ax.errorbar(x, value, error, label=one if part == 0 else None, **style)
             mark_beyond(ax, x, value, limits, palette[one])
+            held = (limits[0] <= value) & (value <= limits[1])
+            for end in (value - error, value + error):
+                mark_beyond(ax, x[held], end[held], limits, palette[one])
     ax.set_ylabel(_RATIO_LABELS[what])
     return set_scales(ax, statistic, log_y=False)
 
@@ -173,19 +185,35 @@ def mark_beyond(
 def _readable(
     report: FidelityReport, name: str, what: str, sets: Sequence[str]
 ) -> tuple[float, float]:
-    """Limits about 1 that hold the null's band, and most points with their error bars.
-
-    They reach to 0 and 2 at most.
-    """
+    """Limits about 1 that hold the null's band, most points, and the whole bars of these."""
     estimates = [getattr(report.verdicts[one][name], what) for one in (NULL, *sets)]
-    away = np.concatenate([np.abs(one.value - 1) for one in estimates])
-    reach = away + np.concatenate([one.error for one in estimates])
-    spread = 1.2 * np.nanpercentile(away, 95)
-    inside = away <= spread
-    band = np.abs(getattr(report.verdicts[NULL][name], what).interval - 1)
-    spread = 1.05 * np.nanmax([spread, *reach[inside], *band.ravel()])
-    spread = float(np.clip(spread, 0.1, 1.0))
-    return 1 - spread, 1 + spread
+    value = np.concatenate([one.value for one in estimates])
+    error = np.nan_to_num(np.concatenate([one.error for one in estimates]))
+    usual = 1.2 * np.nanpercentile(np.abs(value - 1), 95)
+    spread = float(np.clip(usual, _LEAST, 1))
+    band = getattr(report.verdicts[NULL][name], what).interval
+    limits = _widened((1 - spread, 1 + spread), band[np.isfinite(band)])
+    while True:
+        held = (limits[0] <= value) & (value <= limits[1])
+        ends = np.concatenate([(value - error)[held], (value + error)[held]])
+        wider = _widened(limits, ends)
+        if wider == limits:
+            return limits
+        limits = wider  # which may hold more points, and these have bars of their own
+
+
+def _widened(limits: tuple[float, float], values: np.ndarray) -> tuple[float, float]:
+    """Limits that hold these values with a little room, but no more than the bounds."""
+    low, high = limits
+    if not len(values):
+        return limits
+    lowest, highest = float(values.min()), float(values.max())
+    room = _ROOM * (max(high, highest) - min(low, lowest))
+    if lowest < low:
+        low = max(lowest - room, _BOUNDS[0])
+    if highest > high:
+        high = min(highest + room, _BOUNDS[1])
+    return low, high
 
 
 # ---------------------------------------------------------------- whole figures
@@ -288,7 +316,7 @@ def against_known(
         height_ratios=(2, 1),
     )
     for (top, bottom), (label, (x, mean, error, known)) in zip(axes.T, checks.items()):
-        top.plot(x, known, color=CYCLE[1], label="known answer")
+        top.plot(x, known, color=REFERENCE, label="known answer")
         top.errorbar(x, mean, error, fmt="o", ms=4, color=TRUTH, label="measured")
         top.set_ylabel(label)
         if log_x:
@@ -298,8 +326,8 @@ def against_known(
         top.margins(y=0.15)  # room for the legend
         difference = (mean - known) / error
         limit = max(3.5, 1.1 * float(np.abs(difference).max()))
-        bottom.axhspan(-2, 2, color=CYCLE[1], alpha=0.15, lw=0)
-        bottom.axhline(0, color=CYCLE[1])
+        bottom.axhspan(-2, 2, color=REFERENCE, alpha=0.15, lw=0)
+        bottom.axhline(0, color=REFERENCE)
         bottom.plot(x, difference, "o", ms=4, color=TRUTH)
         bottom.set(xlabel=x_label, ylim=(-limit, limit))
     axes[1, 0].set_ylabel("difference\n/ standard error")

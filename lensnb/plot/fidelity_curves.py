@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 
 from .style import CYCLE, TRUTH
 
-# numbers of lensnb.compare.Fidelity
-_NUMBERS = {
-    "power_slope": ("$C_\\ell$ slope", CYCLE[3]),
+# Numbers of lensnb.compare.Fidelity, as called here, with colours that no family of models has.
+NUMBERS = {
+    "power_slope": ("$C_\\ell$ slope", CYCLE[6]),
     "power_scatter": ("scatter", CYCLE[5]),
-    "power_mean": ("mean", CYCLE[4]),
+    "power_mean": ("mean", CYCLE[7]),
 }
 
 
@@ -24,7 +24,7 @@ def fidelity(ax: Axes, history: Sequence[Mapping]) -> Axes:
         history: records of a training whose check was :class:`lensnb.compare.Fidelity`.
     """
     ax.axhline(1, color=TRUTH, ls="--", lw=1)
-    for name, (label, colour) in _NUMBERS.items():
+    for name, (label, colour) in NUMBERS.items():
         known = [record for record in history if record.get(name) is not None]
         steps = [record["step"] for record in known]
         values = [record[name] for record in known]

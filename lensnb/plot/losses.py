@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from .style import CYCLE, SMALL
+from .style import SMALL, shades
 
 
 def training(
@@ -14,16 +14,22 @@ def training(
 ) -> Axes:
     """Loss of a training against the step, with the validation loss where it was recorded.
 
+    Both have the hue of the model's family: the loss of training maps is light, that of unseen
+    maps is dark and dashed.
+
     Args:
         ax: where to draw.
         history: records of :func:`lensnb.train.fit`.
         label: label of the y axis.
-        name: what was trained, for the legend.
+        name: what was trained, for the legend; a name such as "flow" gives the hue, too.
     """
-    _draw(ax, history, "loss", CYCLE[0], f"{name}, training maps")
-    if any(record.get("validation") is not None for record in history):
-        unseen = f"{name}, unseen maps (averaged weights)"
-        _draw(ax, history, "validation", CYCLE[1], unseen)
+    dark, light = shades(name)
+    has_unseen = any(record.get("validation") is not None for record in history)
+    seen = light if has_unseen else dark
+    _draw(ax, history, "loss", f"{name}, training maps", color=seen)
+    if has_unseen:
+        unseen = f"{name}, unseen maps\n(averaged weights)"
+        _draw(ax, history, "validation", unseen, color=dark, ls=(0, (4, 1.2)), lw=1.9)
     ax.set_xlabel("optimiser step")
     ax.set_ylabel(label)
     ax.grid(alpha=0.25)
@@ -32,20 +38,20 @@ def training(
     return ax
 
 
-def learning_rate(ax: Axes, history: Sequence[Mapping]) -> Axes:
-    """Learning rate of a training against the step."""
-    _draw(ax, history, "lr", CYCLE[2], "learning rate")
+def learning_rate(ax: Axes, history: Sequence[Mapping], name: str = "training") -> Axes:
+    """Learning rate of a training against the step, in the dark colour of the named model."""
+    _draw(ax, history, "lr", "learning rate", color=shades(name)[0])
     ax.set_xlabel("optimiser step")
     ax.set_ylabel("learning rate")
     ax.grid(alpha=0.25)
     return ax
 
 
-def _draw(ax: Axes, history: Sequence[Mapping], key: str, colour: str, label: str) -> None:
+def _draw(ax: Axes, history: Sequence[Mapping], key: str, label: str, **how) -> None:
     """One number of the records that have it, as a line; a single record is a point."""
     known = [record for record in history if record.get(key) is not None]
     steps = [record["step"] for record in known]
     values = [record[key] for record in known]
-    (curve,) = ax.plot(steps, values, color=colour, label=label, marker="")
+    (curve,) = ax.plot(steps, values, label=label, marker="", **how)
     if len(known) == 1:
         curve.set_marker("o")

@@ -10,13 +10,16 @@ from matplotlib.axes import Axes
 from ..compare import NULL, FidelityReport
 from .style import GREY, SMALL, colours
 
+_FAR = 50  # per cent from the null; copies are further
+
 
 def neighbours(ax: Axes, report: FidelityReport) -> Axes:
     """How close maps come to their nearest training map, beside the null, which does so by chance.
 
     Drawn is the share of maps within a distance, less that share of the null, with the 95 % range
     of independent maps in grey. The small picture has the shares themselves, down to distance
-    zero, where copies are.
+    zero, where copies are. A set that is more than 50 % off, such as copies, is only there, or it
+    would squeeze all others.
     """
     palette = colours(report.names)
     distances = {name: np.sort(one.distance) for name, one in report.neighbours.items()}
@@ -25,11 +28,13 @@ def neighbours(ax: Axes, report: FidelityReport) -> Axes:
     low, high = np.quantile(np.concatenate([near["truth"], near[NULL]]), [0.001, 0.999])
     place = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 200)
     null = _share_within(near[NULL], place)
+    drawn = []
     for name in near:
-        if name == NULL:
+        apart = 100 * (_share_within(near[name], place) - null)
+        if name == NULL or np.abs(apart).max() > _FAR:
             continue
-        apart = _share_within(near[name], place) - null
-        ax.plot(place, 100 * apart, color=palette[name], label=name)
+        ax.plot(place, apart, color=palette[name], label=name)
+        drawn.append(name)
     fewest = min(len(near[name]) for name in report.generators)
     band = 196 * np.sqrt(null * (1 - null) * (1 / fewest + 1 / len(near[NULL])))
     ax.fill_between(place, -band, band, color=GREY, alpha=0.35, lw=0, label="chance, 95 %")
@@ -38,7 +43,10 @@ def neighbours(ax: Axes, report: FidelityReport) -> Axes:
     ax.set_ylabel("share of maps closer than this,\nless that of the null [%]")
     ax.grid(alpha=0.25)
     ax.margins(x=0)
-    _draw_copies(ax.inset_axes((0.69, 0.64, 0.3, 0.34)), near, palette, place[-1])
+    for name in near:
+        if name not in (NULL, *drawn):  # in the small picture only
+            ax.plot([], [], color=palette[name], label=name)
+    _draw_copies(ax.inset_axes((0.66, 0.66, 0.32, 0.31)), near, palette, place[-1])
     ax.set_ylim(top=ax.get_ylim()[1] + 0.6 * np.ptp(ax.get_ylim()))  # room for the small picture
     ax.legend(frameon=False, fontsize=SMALL, loc="upper left", ncols=2)
     return ax
@@ -57,5 +65,6 @@ def _draw_copies(
     for name, distance in near.items():
         ax.plot(place, 100 * _share_within(distance, place), color=palette[name], lw=1)
     ax.set_xlim(place[0], end)
-    ax.set_title("all distances [%]", fontsize=SMALL, loc="right")
+    # Inside, in the empty part below the curves of all that are no copies.
+    ax.text(0.06, 0.5, "all, from\nzero on [%]", fontsize=SMALL, transform=ax.transAxes)
     ax.tick_params(labelsize=SMALL)

@@ -15,12 +15,17 @@ from scipy.cluster.vq import kmeans2
 from .ink import for_any_page
 
 _JOINS = "stroke-linejoin: round; stroke-linecap: butt"  # as matplotlib draws lines
-_OPAQUE = 200  # colours of a small picture that are opaque, of 256
+_OPAQUE = 200  # colours of a small picture that are opaque; with fewer a colour bar has wide steps
+_SOFT = 256 - _OPAQUE  # those that are partly clear
+_WIDE = 0.02  # the share of the partly clear pixels that makes a colour an area
 _CLEAR_ENOUGH = 5  # opacity, of 255
 _SHOWN = 100  # pixels of a page that are one inch
 DPI = 200  # two pixels of a high-density screen for one of a usual one
-_LESS = (150, 120)  # for a picture that would be too large in a notebook
-_LARGE = 30_000  # bytes; a dozen such pictures and some tables make a notebook of 500 KB
+_SHARP = (2, 1.5, 1.2)  # pixels of a picture for one of a page; less where it would be too large
+# Bytes. Lines and small text gain most from more pixels, maps have only their own. Six pictures of
+# each kind and some tables make a notebook of 500 KB.
+_LARGE = 70_000
+_LARGE_MAPS = 30_000
 _TIGHT = {"bbox_inches": "tight", "facecolor": "white"}
 _CLEAR = {"bbox_inches": "tight", "transparent": True}
 
@@ -39,7 +44,8 @@ def show(figure: Figure, alt: str, save: str | Path | None = None, dpi: int | No
         save: also write it to this file. The ending says how: ``.pdf`` and ``.svg``, for example,
             are vector graphics; ``.png`` (or no ending) is the picture in the notebook. All others
             have a white background.
-        dpi: pixels per inch; by default as many of 200, 150 and 120 as keep a notebook small.
+        dpi: pixels per inch; by default as many of 200, 150 and 120 as keep a notebook small: 70
+            KB for lines, 30 KB for a figure with maps or matrices, unless 120 needs more.
 
     Returns:
         An ``IPython.display.Image``; make it the last value of the cell.
@@ -53,13 +59,19 @@ def show(figure: Figure, alt: str, save: str | Path | None = None, dpi: int | No
         if save is not None and not _is_png(Path(save)):
             _write(figure, Path(save))
         for_any_page(figure)
-        png, dpi = _png_of(figure, dpi)
+        if dpi is None:
+            has_images = any(ax.images for ax in figure.axes)
+            most = _LARGE_MAPS if has_images else _LARGE
+            png, width = for_notebook(figure, most, **_CLEAR)
+        else:
+            png = small_png(figure, dpi, **_CLEAR)
+            width = _pixels_across(png) * _SHOWN // dpi
         if save is not None and _is_png(Path(save)):
             Path(save).parent.mkdir(parents=True, exist_ok=True)
             Path(save).write_bytes(png)
     finally:
         plt.close(figure)
-    return Image(png, format="png", alt=alt, width=_pixels_across(png) * _SHOWN // dpi)
+    return Image(png, format="png", alt=alt, width=width)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -133,16 +145,22 @@ def _rounded(found: re.Match) -> str:
     return re.sub(r"(\d\.\d\d)\d+", r"\1", found[0])
 
 
-def _png_of(figure: Figure, dpi: int | None) -> tuple[bytes, int]:
-    """The picture for a notebook, and its pixels per inch."""
-    png = small_png(figure, dpi or DPI, **_CLEAR)
-    if dpi is not None:
-        return png, dpi
-    dpi = DPI
-    for less in _LESS:
-        if len(png) > _LARGE:
-            png, dpi = small_png(figure, less, **_CLEAR), less
-    return png, dpi
+def for_notebook(
+    figure: Figure, most: int = _LARGE, shown: int = _SHOWN, **how
+) -> tuple[bytes, int]:
+    """A figure as a PNG with two pixels for one of the page, or fewer, and its width on the page.
+
+    Args:
+        figure: the figure.
+        most: bytes; a larger picture is drawn with fewer pixels, but no fewer than 1.2 for one.
+        shown: pixels of the page that are one inch.
+        how: further arguments of ``savefig``.
+    """
+    for sharp in _SHARP:
+        png = small_png(figure, round(sharp * shown), **how)
+        if len(png) <= most:
+            break
+    return png, int(_pixels_across(png) / sharp)
 
 
 def _is_png(path: Path) -> bool:
@@ -197,7 +215,7 @@ def _few_colours(picture):
     colours = np.reshape(coarse.getpalette("RGB"), (-1, 3))
     palette[: len(colours), :3] = colours
     index = np.array(coarse)
-    soft, index[~opaque] = _clusters(pixels[~opaque], 256 - _OPAQUE)
+    soft, index[~opaque] = _clusters(pixels[~opaque], _SOFT)
     palette[_OPAQUE : _OPAQUE + len(soft)] = soft
     index[~opaque] += _OPAQUE
     found = Image.fromarray(index)
@@ -214,14 +232,26 @@ def _clusters(pixels: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         most: how many colours there may be.
     """
     packed = np.ascontiguousarray(pixels).view(np.uint32).ravel()
-    known, which = np.unique(packed, return_inverse=True)
+    known, which, count = np.unique(packed, return_inverse=True, return_counts=True)
     values = known.view(np.uint8).reshape(-1, 4).astype(float)
+    # Wide areas keep their colours; only those of edges are averaged.
+    wide = np.flatnonzero(count > _WIDE * len(pixels))
+    edges = np.setdiff1d(np.arange(len(known)), wide)
+    place = np.empty(len(known), int)
+    place[wide] = np.arange(len(wide))
+    means, labels = _means(values[edges], most - len(wide))
+    place[edges] = len(wide) + labels
+    return np.vstack([values[wide].astype(np.uint8), means]), place[which]
+
+
+def _means(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean colours of groups of colours ``(colours, 4)``, and the group of each."""
     if len(values) <= most:
-        return values.astype(np.uint8), which
+        return values.astype(np.uint8), np.arange(len(values))
     opacity = values[:, 3:] / 255
     seen = np.hstack([values[:, :3] * opacity, values[:, 3:]])  # how bright it is on a dark page
     centres, labels = kmeans2(seen, most, minit="++", rng=0)
     opacity = np.maximum(centres[:, 3:], 1) / 255
     colours = np.hstack([centres[:, :3] / opacity, centres[:, 3:]])
     colours[colours[:, 3] < _CLEAR_ENOUGH] = 0  # what is clear stays so
-    return np.clip(colours.round(), 0, 255).astype(np.uint8), labels[which]
+    return np.clip(colours.round(), 0, 255).astype(np.uint8), labels

@@ -18,31 +18,27 @@ from ..stats import Statistic
 KAPPA = "magma"  # colour map of κ
 TRUTH = "#000000"
 GREY = "#8c8c8c"  # the null, and nothing else
-CYCLE = [  # Okabe & Ito (2008), then two of Paul Tol's
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#E69F00",
-    "#882255",
-    "#999933",
-]
+REFERENCE = "#008F99"  # lines to compare with that are no set of maps, such as a known answer
+MARGIN = "#D9B93B"  # areas that a user chose, such as ± 10 %; draw them at an opacity of 0.25
+# Figures have no background. So colours of lines have a contrast of three and more with white and
+# with a dark page; only the light ones of families, which stand beside dark ones, have less.
+# For sets without a family: colours that no family has, far from all others.
+_OTHERS = ["#D3204F", "#2F8F1A", "#B0178C", "#5B6CF0", "#D96C64", "#477047", "#C45BCF", "#669947"]
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", *_OTHERS[:4]]  # first Okabe & Ito (2008)
 # A hue for each kind of generator: dark, and light for a model that came trained. They are named
 # as users name their sets; those of Okabe & Ito go to the kinds that meet most often.
 FAMILIES = {
     "flow": ("#0072B2", "#56B4E9"),
     "diffusion": ("#D55E00", "#F7A15C"),
     "gan": ("#B58900", "#EACB66"),
-    "vae": ("#5C5C00", "#AFAF3C"),
-    "multiscale": ("#5E3C99", "#C9A6E4"),
-    "trenf": ("#7D4B2A", "#BC9171"),
+    "vae": ("#6E6E1E", "#AFAF3C"),
+    "multiscale": ("#7A5BB5", "#C9A6E4"),
+    "trenf": ("#8F5B38", "#BC9171"),
     "gaussian": ("#009E73", "#6CCBAE"),
     "lognormal": ("#CC79A7", "#E3B4CD"),
 }
 _LIGHT = "shipped"  # the word that makes a model's colour the light one
-# For all other sets: colours that no family has, then those that are not in use.
-_OTHERS = ["#882255", "#44AA99", "#332288", "#E69F00", "#661100", "#117733", "#AA4499", "#999933"]
+_NEUTRAL = ("#5F7186", "#A3B1C2")  # a training of a model without a family
 PAGE = 9.0  # inches: a figure that is wider would be shrunk on a page, and its text with it
 SMALL = 9  # points; the smallest text in a figure, which is 8 on a page of 8 inches
 
@@ -64,6 +60,16 @@ def colours(names: Sequence[str]) -> dict[str, str]:
             left = [colour for colour in _wanted(name) if colour not in palette.values()]
             palette[name] = left[0] if left else CYCLE[len(palette) % len(CYCLE)]
     return palette
+
+
+def shades(name: str) -> tuple[str, str]:
+    """The dark and the light colour of a model's family, for two curves of this one model.
+
+    Both are neutral where the name has no word of :data:`FAMILIES`.
+    """
+    words = _words(name)
+    known = [pair for family, pair in FAMILIES.items() if family in words]
+    return known[0] if known else _NEUTRAL
 
 
 def _own_colour(words: list[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .. import plot
 from ..ensemble import Ensemble
+from ..plot.curves import tint
 from ..plot.style import blank_figure, typeset
 from .explored import Explored, Setting, is_ratio, relative
 from .pictures import draw_colour_bar, draw_map
@@ -87,7 +88,7 @@ def _draw_statistic(above, below, shown: Shown) -> None:
         mean, std = relative(vectors[name], truth)
         if few or name == shown.explored.truth:
             plot.band(above, statistic, Ensemble(vectors[name]), colour, name)
-            below.fill_between(statistic.x, mean - std, mean + std, color=colour, alpha=0.18, lw=0)
+            below.fill_between(statistic.x, mean - std, mean + std, **tint(colour))
         else:
             plot.curve(above, statistic, vectors[name].mean(0), colour, name, lw=1.4)
         below.plot(statistic.x, mean, color=colour, lw=1.6)

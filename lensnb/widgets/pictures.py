@@ -24,7 +24,7 @@ from ..maps.grid import check_shape, check_side
 from ..plot import galleries
 from ..plot.curves import parts
 from ..plot.ink import for_any_page
-from ..plot.output import small_png
+from ..plot.output import for_notebook
 from ..ramps import SEQUENTIAL, ramp
 from ..stats import Statistic
 
@@ -34,6 +34,8 @@ Maps = MapSet | Tensor | np.ndarray
 # most so many pixels, which are 8 MB.
 _MAPS = 200
 _PIXELS = 2**22
+_SHOWN = 90  # pixels of a page that are one inch of a still picture
+_STILL = 60_000  # bytes of a still picture; a notebook has three of them and less than 500 KB
 
 
 def script(*names: str) -> str:
@@ -265,15 +267,20 @@ class Pictured(anywidget.AnyWidget):
 
     def png(self) -> bytes:
         """What the widget shows now as a still picture, for pages without a kernel."""
+        return self._still()[0]
+
+    def _still(self) -> tuple[bytes, int]:
+        """The still picture and how wide it is on a page, in pixels."""
         figure = self.figure()
         for_any_page(figure)
-        return small_png(figure, 90, transparent=True)
+        return for_notebook(figure, _STILL, _SHOWN, transparent=True)
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
         """The widget's view and, beside it, the picture."""
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        data["image/png"] = base64.b64encode(self.png()).decode()
-        return data, {**metadata, "image/png": {"alt": self.alt()}}
+        png, width = self._still()
+        data["image/png"] = base64.b64encode(png).decode()
+        return data, {**metadata, "image/png": {"alt": self.alt(), "width": width}}
 
 
 def draw_map(ax, kappa, side_deg: float, limits, colours: str, title: str):

@@ -43,11 +43,10 @@ const STYLE = stage("training", "22vh") + `
 }
 `;
 
-const INK = ["#0072b2", "#d55e00", "#009e73"].map(inked);
-const FIDELITY = { // of lensnb.compare.Fidelity: [name, colour, width of the line]
-  power_slope: ["C_ℓ slope", inked("#cc79a7"), 2.6],
-  power_scatter: ["C_ℓ scatter", inked("#e69f00"), 1.4],
-  power_mean: ["C_ℓ mean", inked("#56b4e9"), 1.4],
+const FIDELITY = { // of lensnb.compare.Fidelity: [name, width of the line]
+  power_slope: ["C_ℓ slope", 2.6],
+  power_scatter: ["C_ℓ scatter", 1.4],
+  power_mean: ["C_ℓ mean", 1.4],
 };
 const HOW_TO_STOP = "■ (interrupt) stops it and keeps the checkpoint";
 const SPANS = [["1", "all"], ["0.5", "the last half"], ["0.1", "the last tenth"]];
@@ -69,7 +68,7 @@ function holding(values, log) {
 
 /**
  * One panel of curves against the step, whole: no value of the steps on view lies outside.
- * A curve is {name, values, colour} and may have errors and a width. `lines` are values that the
+ * A curve is {name, values, colour} and may have errors, a width and dashes. `lines` are values that the
  * axis holds as well, dashed.
  */
 function panel(svg, steps, [first, last], curves, label, lines = []) {
@@ -99,10 +98,11 @@ function panel(svg, steps, [first, last], curves, label, lines = []) {
 }
 
 /** A curve with its errors; where it has few points, or errors, they are marked. */
-function curveOf({ values, errors, colour, width = 1.8, aside = 0 }, steps, inside, across, up) {
+function curveOf(curve, steps, inside, across, up) {
+  const { values, errors, colour, width = 1.8, aside = 0, dashes = "none" } = curve;
   const known = [...values.keys()].filter((i) => inside[i] && Number.isFinite(values[i]));
   const x = known.map((i) => across.at(steps[i]) + aside), y = known.map((i) => up.at(values[i]));
-  const style = `stroke:${colour};stroke-width:${width}`;
+  const style = `stroke:${colour};stroke-width:${width};stroke-dasharray:${dashes}`;
   let out = `<path class="curve" style="${style}" d="${line(x, y)}"/>`;
   if (known.length === 1 || errors) out += x.map((at, k) => point(at, y[k], colour, 0)).join("");
   known.forEach((i, k) => {
@@ -186,6 +186,7 @@ function build(about) {
 
 function render({ model, el }) {
   const about = model.get("_about"), table = new Uint32Array(copied(about.table));
+  const [dark, light] = about.shades.map(inked);
   const part = build(about);
   const manager = model.widget_manager;
   const kernel = manager?.kernel?.interrupt ? manager.kernel : null;
@@ -201,14 +202,19 @@ function render({ model, el }) {
     if (!sent.step?.length) return;
     const span = spanOf(sent.step);
     const column = (key) => (sent[key] ?? []).map((v) => v ?? NaN);
+    const unseen = column("validation"), both = unseen.some(Number.isFinite);
     const curves = [
-      { name: "training maps", values: column("loss"), colour: INK[0] },
-      { name: "unseen maps", values: column("validation"), colour: INK[1] },
+      { name: "training maps", values: column("loss"), colour: both ? light : dark },
+      { name: "unseen maps", values: unseen, colour: dark, width: 2.4, dashes: "7 2" },
     ].filter(({ values }) => values.some(Number.isFinite));
-    const rate = { name: "learning rate", values: column("lr"), colour: INK[2] };
+    const rate = { name: "learning rate", values: column("lr"), colour: dark };
     panel(part.loss, sent.step, span, curves, about.unit ? `loss  [${about.unit}]` : "loss");
     panel(part.rate, sent.step, span, [rate], "learning rate");
-    const legend = (some) => legendOf(some.map(({ name, colour }) => [name, colour]));
+    const legend = (some) => {
+      const entries = legendOf(some.map(({ name, colour }) => [name, colour]));
+      entries.forEach((entry, k) => entry.classList.toggle("dashed", Boolean(some[k].dashes)));
+      return entries;
+    };
     part.legends[0].replaceChildren("Loss of", ...legend(curves));
     part.legends[2].replaceChildren(...legend([rate]));
     const last = ({ name, values }) => `${name} ${words(values.filter(Number.isFinite).at(-1), 4)}`;
@@ -224,7 +230,8 @@ function render({ model, el }) {
     part.root.classList.toggle("checked", known);
     if (!known) return;
     const column = (key) => (sent[key] ?? []).map((v) => v ?? NaN);
-    const all = Object.entries(FIDELITY).map(([key, [name, colour, width]], k) => {
+    const all = Object.entries(FIDELITY).map(([key, [name, width]], k) => {
+      const colour = inked(about.colours[key]);
       const errors = column(`${key}_error`), aside = 4 * (k - 1); // so that bars do not overlap
       return { name, values: column(key), errors, colour, width, aside };
     });

@@ -19,9 +19,10 @@ from torch import Tensor
 from .. import plot
 from ..compare import Fidelity
 from ..compare.progress import NUMBERS
+from ..plot.fidelity_curves import NUMBERS as CURVES
 from ..plot.fidelity_curves import fidelity
 from ..plot.losses import learning_rate
-from ..plot.style import blank_figure
+from ..plot.style import blank_figure, shades
 from ..ramps import ramp
 from ..train import watch as print_lines
 from ..train.follow import show_all
@@ -132,6 +133,8 @@ class TrainingView(Pictured):
         self._told = -math.inf  # when the browser was sent something
         table = ramp("magma").tobytes()
         about = {"steps": steps, "name": name, "unit": unit, "drawn": drawn, "table": table}
+        about["shades"] = shades(name)  # dark and light
+        about["colours"] = {key: colour for key, (_, colour) in CURVES.items()}
         super().__init__(_about=about)
 
     def add(self, record: dict, samples: Tensor | None = None) -> None:
@@ -186,7 +189,7 @@ class TrainingView(Pictured):
         plot.training(axes[0], self.history, label, name)
         if self._checks:
             fidelity(axes[1], self._checks)
-        learning_rate(axes[-1], self.history)
+        learning_rate(axes[-1], self.history, name)
         return figure
 
     def __repr__(self) -> str:
