@@ -68,6 +68,8 @@ class Estimate:
         shown = _digits(float(self.error), digits)
         value = round(float(self.value), shown) + 0.0  # no minus before a zero
         least = f"{10.0**-shown:.{shown}f}"
+        if self.value == self.error == 0:
+            return "0"
         if 0 < self.error < 0.5 * 10.0**-shown:
             if value == 0:
                 return f"> -{least}" if self.value < 0 else f"< {least}"

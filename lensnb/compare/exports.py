@@ -125,7 +125,8 @@ def _lines(cells: list[list[str]], width: int | None) -> list[str]:
 def _item_text(found: ItemAnswer, name: str) -> str:
     """The answer of an item about one set."""
     if found.kind == OFF:
-        distance = distance_in_short(found.worst.answers[name].sigmas)
+        worst = found.worst
+        distance = distance_in_short(worst.estimates[name], worst.answers[name].sigmas)
         return f"{SYMBOLS[OFF]} {found.count} of {found.known}, {distance}"
     if found.kind == OPEN:
         return f"{SYMBOLS[OPEN]} {found.count} of {found.known}"

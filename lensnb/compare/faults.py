@@ -106,7 +106,7 @@ def sentence(report: FidelityReport, row: Row, name: str) -> str:
     beside = f"expected {quantity.expected_text_of(estimate)}"
     if np.isfinite(null.value):
         beside += f", null {quantity.text(null)}"
-    distance = distance_text(here.sigmas)
+    distance = distance_text(estimate, here.sigmas)
     if distance:
         distance = f" ({distance} off)"
     value = in_short(report, row, name)

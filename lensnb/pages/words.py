@@ -112,7 +112,7 @@ def _worst_sentence(report: FidelityReport, off: list[Row], name: str) -> str:
 
     worst = max(off, key=distance)
     quantity, estimate = worst.quantity, worst.estimates[name]
-    sigmas = distance_text(distance(worst))
+    sigmas = distance_text(estimate, distance(worst))
     if sigmas:
         sigmas = f" ({sigmas})"
     number = f"{quantity.name} {quantity.text(estimate)}{_in_brackets(report, worst, name)}"
@@ -144,8 +144,9 @@ def _item_cell(report: FidelityReport, found: ItemAnswer, name: str) -> Cell:
     text = f"{SYMBOLS[found.kind]} {found.count} of {found.known}"
     more = []
     if found.worst is not None:
-        distance = distance_in_short(found.worst.answers[name].sigmas)
-        more.append(f"{found.worst.quantity.name} {distance}")
+        worst = found.worst
+        distance = distance_in_short(worst.estimates[name], worst.answers[name].sigmas)
+        more.append(f"{worst.quantity.name} {distance}")
     elif found.kind == OPEN:
         quantity = found.unclear.quantity
         more.append(f"{quantity.name} {quantity.text(found.unclear.estimates[name])}")
