@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..compare.origin import SILENT
 from ..data import MapSet, block_average, load_sample
 from ..readers import Options, open_maps
 from ..readers.entry import read_file
@@ -286,8 +287,7 @@ def _check_redshifts(path: str, one: MapSet, true: TrueSets) -> None:
         silent = true.name
     if not known.all():
         true.notes.append(
-            f"{silent} does not say its redshift, so nothing says that both have the same "
-            "(--z-source states it)."
+            f"{silent} {SILENT}, so nothing says that both have the same (--z-source states it)."
         )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__, plot
-from ..compare import FidelityReport
+from ..compare import FidelityReport, faults
 from ..compare.sets import TRUTH
 from ..files import atomic_write, locked, write_json
 from ..pages import write_page
@@ -131,12 +131,13 @@ def _write(
 def _text(report: FidelityReport) -> str:
     """The table with its remarks, and what fails in sentences."""
     lines = [report.text(100)]  # the same in every terminal
-    for title, sentences in (
-        ("Where they fail, worst first", report.failures()),
-        ("Where the maps are too few to tell", report.undecided()),
-    ):
-        if sentences:
-            lines += ["", title, *(f"- {sentence}" for sentence in sentences)]
+    failures = faults.whole_text(report)
+    if failures:
+        lines += ["", "Where they fail", "", failures]
+    undecided = report.undecided()
+    if undecided:
+        lines += ["", "Where the maps are too few to tell"]
+        lines += [f"- {sentence}" for sentence in undecided]
     return "\n".join(lines) + "\n"
 
 

@@ -22,6 +22,7 @@ from .estimate import Estimate, Share, WorstBin
 
 SAME, OFF, OPEN = "as the simulations", "off", "cannot tell"
 SYMBOLS = {SAME: "=", OFF: "*", OPEN: "?"}
+FAR = 100  # standard errors: more of them say no more
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,27 @@ class Answer:
     def symbol(self) -> str:
         """``=``, ``*`` or ``?`` for a table; a space if the number is not defined."""
         return SYMBOLS.get(self.kind, " ")
+
+
+def distance_text(estimate: Estimate, sigmas: float) -> str:
+    """A distance from what is expected, for all tables and sentences: ``"5.4 σ"``.
+
+    Of more than :data:`FAR` standard errors nothing more is said: their number means nothing.
+    It is empty where there is no such distance: one copy of a training map is enough.
+    """
+    if isinstance(estimate, Share) or np.isnan(sigmas):
+        return ""
+    if abs(sigmas) > FAR:
+        return f"> {FAR} σ"
+    return f"{abs(sigmas):.1f} σ"
+
+
+def distance_in_short(estimate: Estimate, sigmas: float) -> str:
+    """The same for a cell of a scorecard: ``"by 5.4 σ"``, or ``"found"``."""
+    distance = distance_text(estimate, sigmas)
+    if not distance:
+        return "found"
+    return f"by {distance}"
 
 
 def answer(

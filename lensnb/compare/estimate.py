@@ -60,11 +60,20 @@ class Estimate:
     def text(self, digits: int) -> str:
         """The number with its error, in as many digits as mean something: ``1.02 ± 0.01``.
 
+        Of a number whose last digit would be zero the bound is given: ``< 0.001``.
+
         Args:
             digits: after the point, at most.
         """
         shown = _digits(float(self.error), digits)
         value = round(float(self.value), shown) + 0.0  # no minus before a zero
+        least = f"{10.0**-shown:.{shown}f}"
+        if self.value == self.error == 0:
+            return "0"
+        if 0 < self.error < 0.5 * 10.0**-shown:
+            if value == 0:
+                return f"> -{least}" if self.value < 0 else f"< {least}"
+            return f"{value:.{shown}f} ± <{least}"
         return f"{value:.{shown}f} ± {self.error:.{shown}f}"
 
     def as_json(self) -> dict:

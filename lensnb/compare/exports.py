@@ -13,8 +13,7 @@ import numpy as np
 
 from ..files import atomic_write
 from . import tables
-from .answers import OFF, OPEN, SAME, SYMBOLS
-from .estimate import Share
+from .answers import OFF, OPEN, SAME, SYMBOLS, distance_in_short
 from .items import ItemAnswer, item_answers
 from .quantities import ITEMS
 
@@ -26,7 +25,6 @@ COLUMNS = (
     "sigmas", "seen", "meaning",
 )  # fmt: skip
 
-FAR = 100  # standard errors: more of them say no more
 # What LaTeX would take for a command, and letters that its usual fonts lack.
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -127,21 +125,12 @@ def _lines(cells: list[list[str]], width: int | None) -> list[str]:
 def _item_text(found: ItemAnswer, name: str) -> str:
     """The answer of an item about one set."""
     if found.kind == OFF:
-        distance = _distance(found.worst, name)
+        worst = found.worst
+        distance = distance_in_short(worst.estimates[name], worst.answers[name].sigmas)
         return f"{SYMBOLS[OFF]} {found.count} of {found.known}, {distance}"
     if found.kind == OPEN:
         return f"{SYMBOLS[OPEN]} {found.count} of {found.known}"
     return SYMBOLS.get(found.kind, "–")
-
-
-def _distance(row: Row, name: str) -> str:
-    """How far a number is off."""
-    sigmas = abs(row.answers[name].sigmas)
-    if isinstance(row.estimates[name], Share):
-        return "found"  # copies: one is enough
-    if sigmas > FAR:
-        return "by far"
-    return f"by {sigmas:.1f} σ"
 
 
 def _legend() -> str:

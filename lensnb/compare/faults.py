@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .answers import OFF, OPEN
+from .answers import OFF, OPEN, distance_text
 from .estimate import Estimate, WorstBin
 from .per_map import bin_name
 from .quantities import Quantity
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from .report import FidelityReport, Row
 
 # Words in the name of a set that nobody expects to pass: it is there for comparison.
-_BASELINES = {"gaussian", "lognormal", "untrained"}
+_BASELINES = re.compile(r"\b(gaussian|lognormal|untrained|rank.mapped)\b", re.IGNORECASE)
 _CLEAR = 1.96  # standard errors: a difference from the training maps that is no chance
 
 
 def is_baseline(name: str) -> bool:
     """Whether a set is, by its name, one that every generator has to beat."""
-    return not _BASELINES.isdisjoint(re.findall(r"\w+", name.lower()))
+    return _BASELINES.search(name) is not None
 
 
 def models_first(names: Sequence[str]) -> list[str]:
@@ -49,6 +50,44 @@ def of_different_items(rows: Sequence[Row], most: int) -> list[Row]:
     return list(first.values())[:most]
 
 
+@dataclass(frozen=True)
+class Failures:
+    """What is off of one generator, in sentences without its name.
+
+    Attributes:
+        name: of the generator.
+        worst: the first sentences, no two about the same item.
+        others: all others, the worst first.
+    """
+
+    name: str
+    worst: list[str]
+    others: list[str]
+
+
+def by_model(report: FidelityReport, most: int = 3) -> list[Failures]:
+    """The failures of every generator of which a number is off, the baselines last."""
+    found = []
+    for name in models_first(report.generators):
+        rows = off_rows(report, name)
+        first = of_different_items(rows, most)
+        others = [sentence(report, row, name) for row in rows if row not in first]
+        if rows:
+            found.append(Failures(name, [sentence(report, row, name) for row in first], others))
+    return found
+
+
+def whole_text(report: FidelityReport) -> str:
+    """All failures by model, each once: the worst sentences, and the others indented."""
+    lines = []
+    for one in by_model(report):
+        lines += ["", f"{one.name}: {counts_text(report, one.name)}, the worst first"]
+        lines += [f"- {line}" for line in one.worst]
+        if one.others:
+            lines += ["  also:", *(f"  - {line}" for line in one.others)]
+    return "\n".join(lines[1:])
+
+
 def failures(report: FidelityReport, names: Sequence[str], most: int | None) -> list[str]:
     """As :meth:`FidelityReport.failures <lensnb.compare.FidelityReport.failures>` says."""
     found = []
@@ -67,9 +106,9 @@ def sentence(report: FidelityReport, row: Row, name: str) -> str:
     beside = f"expected {quantity.expected_text_of(estimate)}"
     if np.isfinite(null.value):
         beside += f", null {quantity.text(null)}"
-    distance = ""
-    if np.isfinite(here.sigmas):
-        distance = f" ({abs(here.sigmas):.1f} σ off)"
+    distance = distance_text(estimate, here.sigmas)
+    if distance:
+        distance = f" ({distance} off)"
     value = in_short(report, row, name)
     return f"{value}, {beside}{distance}: {here.meaning}{_cause(report, quantity, name)}."
 

@@ -24,6 +24,8 @@ class ItemAnswer:
         worst: the number that is off by most standard errors; None if nothing is off.
         worst_bin: of the numbers that are a worst bin, the one that is farthest from what is
             expected, in standard errors; None if there is none.
+        unclear: the number that cannot be told and is farthest, in standard errors; None if there
+            is none.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class ItemAnswer:
     known: int
     worst: Row | None
     worst_bin: Row | None
+    unclear: Row | None = None
 
 
 def item_answers(report: FidelityReport) -> dict[int, dict[str, ItemAnswer]]:
@@ -49,10 +52,10 @@ def _answer(rows: Sequence[Row], name: str) -> ItemAnswer:
     kinds = [row.answers[name].kind for row in known]
     kind = next((one for one in (OFF, OPEN, SAME) if one in kinds), "")
     off = [row for row in known if row.answers[name].kind == OFF]
+    unclear = [row for row in known if row.answers[name].kind == OPEN]
     bins = [row for row in known if isinstance(row.estimates[name], WorstBin)]
-    return ItemAnswer(
-        kind, kinds.count(kind), len(known), _farthest(off, name), _farthest(bins, name)
-    )
+    farthest = (_farthest(some, name) for some in (off, bins, unclear))
+    return ItemAnswer(kind, kinds.count(kind), len(known), *farthest)
 
 
 def _farthest(rows: Sequence[Row], name: str) -> Row | None:

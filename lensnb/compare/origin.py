@@ -12,6 +12,8 @@ from ..data import MapSet
 from ..versions import versions
 from .sets import TRAIN, FiniteMaps
 
+# In the note about a file: what its maps are compared with says the redshift.
+SILENT = "does not say its redshift"
 _MAPS = 4  # of each set that a report keeps, to show them
 _PIXELS = 2**18  # of each set, at most: four maps of 256²
 

@@ -23,7 +23,7 @@ from ..plot.verdicts import pdf_ratio, tail_numbers
 from ..ramps import map_png
 
 _WIDTH, _HEIGHT = 4.2, 3.2  # inches of a panel
-_MATRIX = 2.6  # inches of a correlation matrix, with its labels
+_MATRIX = 2.1  # inches of a correlation matrix, with its labels
 _SHOWN = 2  # maps of each set
 _PIXELS = 256  # of a side, that a map on the page has at least if it is averaged
 
@@ -181,15 +181,29 @@ def _covariance(report: FidelityReport) -> Group:
             "What an analysis of one true map would find: regions of 68 % and 95 %. The truth is "
             "filled."
         )
+        caption += _without([name for name in report.names if name not in report.contours])
         pictures.append(_panel("contours", plot.contours, report, caption))
-    if np.isfinite(report.verdicts[NULL]["joint"].eigenvalues.value).any():
+    if _has_eigenvalues(report, NULL):
         caption = "Variances over those of true maps, along the axes of the covariance."
+        unknown = [name for name in report.names if not _has_eigenvalues(report, name)]
+        caption += _without(unknown)
         pictures.append(_panel("eigenvalues", plot.eigenvalues, report, caption))
     text = (
         "A contour that lies aside has a wrong mean. One that is too small claims more than the "
         "maps know."
     )
     return Group("Covariance and parameters", text, pictures)
+
+
+def _has_eigenvalues(report: FidelityReport, name: str) -> bool:
+    return bool(np.isfinite(report.verdicts[name]["joint"].eigenvalues.value).any())
+
+
+def _without(names: list[str]) -> str:
+    """Why sets are not in a figure."""
+    if not names:
+        return ""
+    return f" Not drawn: too few maps of {', '.join(names)}."
 
 
 def _extremes(report: FidelityReport) -> Group:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from .. import __version__, plot
 from ..compare import NULL, FidelityReport
 from ..compare.html_tables import written
+from ..compare.origin import SILENT
 from ..compare.sets import TRAIN, TRUTH
 from ..files import atomic_write
 from . import figures, words
@@ -24,6 +25,8 @@ _ROLES = {
     NULL: "other true maps, judged in the same way",
     TRAIN: "true maps that the models were trained on",
 }
+# Widths of the tables of sets, as in page.css: of the names of rows, and of one set.
+_NAMES_REM, _FEW_NAMES_REM, _PHONE_NAMES_REM, _SET_REM = 9.5, 16, 7.5, 7
 _VERSIONS = ("lensnb", "python", "torch", "numpy", "platform", "gpu")
 
 # What CITATION.cff has; a test compares them. The wheel does not hold that file.
@@ -74,6 +77,7 @@ def write_page(
         report=report,
         null=NULL,
         origin=of_origin,
+        hint_style=Markup(_hint_style(len(report.names))),
         facts=_facts(report),
         sets=_sets(report, sources or {}),
         sources=sources or {},
@@ -115,6 +119,20 @@ def typeset(text: str) -> Markup:
     return Markup(safe)
 
 
+def _hint_style(sets: int) -> str:
+    """The hint is seen where a table of so many sets is wider than its page."""
+    wide = _FEW_NAMES_REM if sets < 4 else _NAMES_REM
+    limits = {"(min-width: 700.02px)": wide, "(max-width: 700px)": _PHONE_NAMES_REM}
+    rules = ""
+    for screen, names in limits.items():
+        needed = names + sets * _SET_REM + 0.12  # and its border
+        rules += (
+            f"@media screen and {screen} {{ @container (max-width: {needed:g}rem) "
+            "{ .fitted .hint { display: block; } } }\n"
+        )
+    return rules
+
+
 def style_sheet() -> str:
     """The style sheet of all pages."""
     return (files("lensnb.pages") / "templates" / "page.css").read_text(encoding="utf-8")
@@ -141,7 +159,7 @@ def _facts(report: FidelityReport) -> dict[str, str]:
     sky = {
         "Field": f"{origin.side_deg:g}° × {origin.side_deg:g}°, {origin.pixels} × {origin.pixels} "
         "pixels",
-        "Sources": _redshifts(origin.z_source),
+        "Sources": _redshifts(origin.z_source) + _assumed(report),
     }
     seed = {"Seed": f"{origin.seed}, with {origin.rounds} rounds of the bootstrap"}
     known = [f"{name} {origin.versions[name]}" for name in _VERSIONS if origin.versions.get(name)]
@@ -152,6 +170,14 @@ def _facts(report: FidelityReport) -> dict[str, str]:
 def _redshifts(values: Sequence[float]) -> str:
     texts = ["unknown" if math.isnan(z) else f"{z:g}" for z in values]
     return f"z = {', '.join(texts)}"
+
+
+def _assumed(report: FidelityReport) -> str:
+    """Whose redshift is not known, and is taken as that of the true maps."""
+    silent = [note.split(f" {SILENT}")[0] for note in report.notes if SILENT in note]
+    if not silent:
+        return ""
+    return f", assumed for {', '.join(silent)}"
 
 
 def _sets(report: FidelityReport, sources: Mapping[str, str]) -> list[dict]:

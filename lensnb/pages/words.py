@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compare import Cost, FidelityReport, Row
-from ..compare.answers import OFF, OPEN, SAME, SYMBOLS
-from ..compare.exports import FAR
+from ..compare import Cost, FidelityReport, Row, faults
+from ..compare.answers import OFF, OPEN, SAME, SYMBOLS, distance_in_short, distance_text
 from ..compare.items import ItemAnswer, item_answers
 from ..compare.quantities import ITEMS
 
@@ -23,15 +22,19 @@ class Verdict:
         name: of the model.
         counts: how many numbers have each answer, by class of the style sheet.
         sentences: two.
-        failures: all that is off, worst first; a sentence each.
+        failures: the worst that is off; a sentence each.
+        others: all else that is off, worst first.
         undecided: where the maps are too few to tell; a sentence each.
+        baseline: whether it is there to be beaten.
     """
 
     name: str
     counts: dict[str, int]
     sentences: tuple[str, str]
     failures: list[str]
+    others: list[str]
     undecided: list[str]
+    baseline: bool
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,15 @@ class Cell:
 def verdicts(report: FidelityReport) -> list[Verdict]:
     """A verdict on every model, in the order of the report."""
     rows = report.rows()
+    failing = {one.name: one for one in faults.by_model(report)}
     found = []
     for name in report.generators:
         counts = {_CLASSES[kind]: _count(rows, name, kind) for kind in (SAME, OFF, OPEN)}
         sentences = (_counts_sentence(counts), _second_sentence(report, rows, name))
-        prefix = f"{name}: "
-        failures = [line.removeprefix(prefix) for line in report.failures(name)]
-        undecided = [line.removeprefix(prefix) for line in report.undecided(name)]
-        found.append(Verdict(name, counts, sentences, failures, undecided))
+        fails = failing.get(name, faults.Failures(name, [], []))
+        undecided = [line.removeprefix(f"{name}: ") for line in report.undecided(name)]
+        lists = (fails.worst, fails.others, undecided)
+        found.append(Verdict(name, counts, sentences, *lists, faults.is_baseline(name)))
     return found
 
 
@@ -108,9 +112,9 @@ def _worst_sentence(report: FidelityReport, off: list[Row], name: str) -> str:
 
     worst = max(off, key=distance)
     quantity, estimate = worst.quantity, worst.estimates[name]
-    sigmas = ""
-    if np.isfinite(distance(worst)):
-        sigmas = f" ({distance(worst):.1f} σ)"
+    sigmas = distance_text(estimate, distance(worst))
+    if sigmas:
+        sigmas = f" ({sigmas})"
     number = f"{quantity.name} {quantity.text(estimate)}{_in_brackets(report, worst, name)}"
     expected = quantity.expected_text_of(estimate)
     meaning = worst.answers[name].meaning
@@ -140,20 +144,18 @@ def _item_cell(report: FidelityReport, found: ItemAnswer, name: str) -> Cell:
     text = f"{SYMBOLS[found.kind]} {found.count} of {found.known}"
     more = []
     if found.worst is not None:
-        more.append(f"{found.worst.quantity.name} {_distance(found.worst, name)}")
+        worst = found.worst
+        distance = distance_in_short(worst.estimates[name], worst.answers[name].sigmas)
+        more.append(f"{worst.quantity.name} {distance}")
+    elif found.kind == OPEN:
+        quantity = found.unclear.quantity
+        more.append(f"{quantity.name} {quantity.text(found.unclear.estimates[name])}")
     row = found.worst_bin
     if row is not None and row.answers[name].kind != SAME:
         # A worst number that has a name is no bin: a parameter, or a place in the field.
         label = "worst" if row.estimates[name].name else "worst bin"
         more.append(f"{label}: {report.worst_bin(row, name)}")
     return Cell(_CLASSES[found.kind], text, tuple(more))
-
-
-def _distance(row: Row, name: str) -> str:
-    sigmas = abs(row.answers[name].sigmas)
-    if sigmas > FAR:
-        return "beyond doubt"
-    return f"by {sigmas:.1f} σ"
 
 
 @dataclass(frozen=True)
