@@ -179,7 +179,7 @@ def test_a_distance_is_said_in_one_way_everywhere(report, monkeypatch):
     number, copies = Estimate(np.asarray(0.0), error=np.asarray(0.0)), Share(2, 0.01, 0.05)
     assert distance_text(number, -5.44) == "5.4 σ" and distance_text(copies, np.inf) == ""
     for far in (342_350.1, -np.inf):
-        assert distance_in_short(number, far) == "by > 100 σ"
+        assert distance_in_short(number, far) == "by >100 σ"
     assert distance_in_short(copies, np.inf) == "found"
     first = report.rows()[0]
     answers = first.answers | {"dark": replace(first.answers["dark"], sigmas=-342_350.1)}
@@ -187,7 +187,7 @@ def test_a_distance_is_said_in_one_way_everywhere(report, monkeypatch):
     found = {one.name: one for one in words.verdicts(report)}["dark"]
     card = dict(words.scorecard(report))["1 mean"][report.names.index("dark")]
     assert "(> 100 σ)" in found.sentences[1] and "(> 100 σ off)" in report.failures("dark")[0]
-    assert card.more[0].endswith(" by > 100 σ") and "by > 100 σ" in report.scorecard(200)
+    assert card.more[0].endswith(" by >100 σ") and "by >100 σ" in report.scorecard(200)
 
 
 def test_a_number_smaller_than_its_last_digit_has_a_bound():

@@ -64,11 +64,12 @@ def distance_text(estimate: Estimate, sigmas: float) -> str:
 
 
 def distance_in_short(estimate: Estimate, sigmas: float) -> str:
-    """The same for a cell of a scorecard: ``"by 5.4 σ"``, or ``"found"``."""
+    """The same for a cell of a scorecard: ``"by 5.4 σ"``, ``"by >100 σ"``, or ``"found"``."""
     distance = distance_text(estimate, sigmas)
     if not distance:
         return "found"
-    return f"by {distance}"
+    narrow = distance.replace("> ", ">")  # two sets and the null fit into 80 columns
+    return f"by {narrow}"
 
 
 def answer(
