@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,12 +34,22 @@ if __name__ == "__main__":  # not this folder: statistics.py has the name of a m
 import torch
 from torch import Tensor
 
-from benchmarks.posteriors import FEWEST, TRAINED, UNTRAINED, build, drawn, tables, trained
+from benchmarks.posteriors import (
+    FEWEST,
+    TRAINED,
+    UNTRAINED,
+    add_options,
+    build,
+    drawn,
+    tables,
+    trained,
+    write_page,
+)
 from benchmarks.statistics import now
 from benchmarks.trained_models import overview
 from lensnb.compare import compare
 from lensnb.data import MapSet, load_sample, random_symmetry
-from lensnb.files import atomic_write, write_json
+from lensnb.files import write_json
 from lensnb.maps import ConditionalField
 from lensnb.sims import LightCone, kappa_maps, simulate_boxes, simulation_pairs
 from lensnb.sims.nbody import simulate_box
@@ -175,14 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("planes", type=Path, help="folder of the planes of both simulations")
     parser.add_argument("--boxes", type=int, default=32, help="of each set, 10 to 32")
     parser.add_argument("--maps-a-box", type=int, default=128, help="of the training")
-    parser.add_argument("--minutes", type=float, default=30, help="of the training")
-    parser.add_argument("--maps", type=int, default=256, help="true maps that are judged")
-    parser.add_argument("--draws", type=int, default=31, help="samples of each of them")
-    parser.add_argument("--steps", type=int, default=12, help="calls of the network a sample")
-    parser.add_argument("--batch", type=int, default=32, help="maps in a step of the training")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, training and samples")
-    parser.add_argument("--folder", type=Path, help="keeps the training and the samples")
-    parser.add_argument("--output", type=Path, help="the page; by default it is printed")
+    add_options(parser)
     options = parser.parse_args(arguments)
     if not 10 <= options.boxes <= 32:
         parser.error(f"--boxes must be from 10 to 32, found {options.boxes}")
@@ -190,15 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
         most = options.boxes * MAPS_A_BOX
         parser.error(f"--maps must be from {FEWEST} to {most}, found {options.maps}")
     options.command = " ".join(sys.argv[1:] if arguments is None else arguments)
-    with tempfile.TemporaryDirectory() as temporary:
-        if options.folder is None:
-            options.folder = Path(temporary)
-        options.folder.mkdir(parents=True, exist_ok=True)
-        page = page_of(options)
-    print(page)
-    if options.output is not None:
-        with atomic_write(options.output) as file:
-            file.write(page.encode())
+    write_page(page_of, options)
 
 
 if __name__ == "__main__":

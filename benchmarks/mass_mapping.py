@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +28,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.posteriors import FEWEST, TRAINED, build, drawn, tables, trained
+from benchmarks.posteriors import (
+    FEWEST,
+    TRAINED,
+    add_options,
+    build,
+    drawn,
+    tables,
+    trained,
+    write_page,
+)
 from lensnb.data import MapSet, block_average, load_sample
-from lensnb.files import atomic_write
 from lensnb.maps import ConditionalField
 from lensnb.sims.mass_mapping import KAISER_SQUIRES, ShearSurvey
 
@@ -113,29 +120,14 @@ def page_of(options: argparse.Namespace) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=30, help="of the training")
     parser.add_argument("--pixels", type=int, default=64, help="a side: 64, 32 or 16")
-    parser.add_argument("--maps", type=int, default=256, help="true maps that are judged")
-    parser.add_argument("--draws", type=int, default=31, help="samples of each of them")
-    parser.add_argument("--steps", type=int, default=12, help="calls of the network a sample")
-    parser.add_argument("--batch", type=int, default=32, help="maps in a step of the training")
     parser.add_argument("--n-gal", type=float, default=30, help="galaxies per square arcminute")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, training and samples")
-    parser.add_argument("--folder", type=Path, help="keeps the training and the samples")
-    parser.add_argument("--output", type=Path, help="the page; by default it is printed")
+    add_options(parser)
     options = parser.parse_args(arguments)
     if not FEWEST <= options.maps <= 1024:
         parser.error(f"--maps must be from {FEWEST} to 1024, found {options.maps}")
     options.command = " ".join(sys.argv[1:] if arguments is None else arguments)
-    with tempfile.TemporaryDirectory() as temporary:
-        if options.folder is None:
-            options.folder = Path(temporary)
-        options.folder.mkdir(parents=True, exist_ok=True)
-        page = page_of(options)
-    print(page)
-    if options.output is not None:
-        with atomic_write(options.output) as file:
-            file.write(page.encode())
+    write_page(page_of, options)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ What the pages of mass mapping and of cheap simulations share.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import tempfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +23,7 @@ from lensnb.compare.coverage import band_ranks, histogram, pixel_ranks, tarp
 from lensnb.compare.posterior import PosteriorSamples, coherence, spread
 from lensnb.data import MapSet
 from lensnb.ensemble import Ensemble
-from lensnb.files import write_json
+from lensnb.files import atomic_write, write_json
 from lensnb.given import Conditions
 from lensnb.maps import ConditionalField
 from lensnb.models import Diffusion
@@ -38,6 +41,31 @@ Regions = dict[str, Tensor]  # by name: where the pixels are that count, shape (
 
 
 # ---------------------------------------------------------------- training and drawing
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that both pages have."""
+    parser.add_argument("--minutes", type=float, default=30, help="of the training")
+    parser.add_argument("--maps", type=int, default=256, help="true maps that are judged")
+    parser.add_argument("--draws", type=int, default=31, help="samples of each of them")
+    parser.add_argument("--steps", type=int, default=12, help="calls of the network a sample")
+    parser.add_argument("--batch", type=int, default=32, help="maps in a step of the training")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, training and samples")
+    parser.add_argument("--folder", type=Path, help="keeps the training and the samples")
+    parser.add_argument("--output", type=Path, help="the page; by default it is printed")
+
+
+def write_page(page_of: Callable[[argparse.Namespace], str], options: argparse.Namespace) -> None:
+    """Make a page in the folder of the options, or in one that is deleted; print and write it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        if options.folder is None:
+            options.folder = Path(temporary)
+        options.folder.mkdir(parents=True, exist_ok=True)
+        page = page_of(options)
+    print(page)
+    if options.output is not None:
+        with atomic_write(options.output) as file:
+            file.write(page.encode())
 
 
 def build(pairs: MapSet, seed: int = 0) -> Diffusion:

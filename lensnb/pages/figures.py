@@ -140,7 +140,8 @@ def _spectrum(report: FidelityReport) -> Group:
     pictures = [_panel(key, draw, report, text, "power") for key, draw, text in panels]
     text = (
         "1 is expected of every ratio. The grey band holds 95 % of what another set of true maps "
-        "would give, the null. A triangle at an edge stands for a point beyond it."
+        "would give, the null. A triangle at an edge stands for a point beyond it, or for a bar "
+        "or a band that goes on there."
     )
     return Group("Power spectrum", text, pictures)
 
