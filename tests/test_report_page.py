@@ -228,8 +228,10 @@ def test_what_is_assumed_and_what_is_not_drawn_is_said(report):
     facts = _facts(silent)
     assert facts["Sources"] == "z = 1, assumed for my.npy"
     assert _facts(report)["Sources"] == "z = 1"
+    assert "No regions of parameters are drawn" in figures._covariance(silent).text
     truth = next(iter(report.contours.values()), None) or Contour(np.zeros(2), np.eye(2))
     silent.contours["truth"] = truth
+    assert "A contour that lies aside" in figures._covariance(silent).text
     captions = [one.caption for one in figures._covariance(silent).pictures]
     assert any("too few maps of" in one and "dark" in one for one in captions)
 

@@ -190,9 +190,14 @@ def _covariance(report: FidelityReport) -> Group:
         caption += _without(unknown)
         pictures.append(_panel("eigenvalues", plot.eigenvalues, report, caption))
     text = (
-        "A contour that lies aside has a wrong mean. One that is too small claims more than the "
-        "maps know."
+        "No regions of parameters are drawn: they need two parameters, and more true maps from "
+        "more simulations."
     )
+    if TRUTH in report.contours:
+        text = (
+            "A contour that lies aside has a wrong mean. One that is too small claims more than "
+            "the maps know."
+        )
     return Group("Covariance and parameters", text, pictures)
 
 

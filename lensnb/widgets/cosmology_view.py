@@ -47,7 +47,7 @@ from .spectra_grid import OMEGA_M, SIGMA8, at_cosmology, at_multipoles, spectra_
 _MAPS = 1024  # maps that the measured spectrum is the mean of, at most
 _SHOWN = 6  # maps to choose from
 _BINS = 12
-_COLOURS = {"theory": plot.CYCLE[1], "own": plot.CYCLE[0]}
+_COLOURS = {"theory": plot.CYCLE[4], "own": plot.REFERENCE}  # neither is a generator's
 
 
 def vary_cosmology(
