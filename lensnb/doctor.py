@@ -7,6 +7,7 @@ the rest of a notebook takes is stated in its first cell.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import os
@@ -254,6 +255,10 @@ def _steps(path: Path) -> dict[str, int] | None:
     for family in _families():
         times = _TRAININGS.get((path.stem[:2], family), 1)
         found[family] = round(share * times * number(f"{family}_steps"))
+    if "families" in declared:  # those that the notebook trains by default
+        named = ast.literal_eval(declared["families"]["default"]).split(",")
+        for family in found.keys() & named:
+            found[family] += round(share * number("family_steps"))
     found["cascade"] = round(number("cascade_steps"))
     return found
 

@@ -54,6 +54,7 @@ def test_it_names_versions_device_data_and_every_notebook(quick):
     assert told["09_how_many_simulations"].startswith(
         "trains for about 3 min here"
     )  # 100 × 0.5 s + 150 × 1 s: 32² pixels
+    assert told["10_which_generator"].startswith("trains for about 10 min here")  # 2 × 300 × 1 s
     assert told["11_large_maps"].startswith("trains the levels of a cascade; in all three to five")
 
 

@@ -24,7 +24,7 @@ FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 APPS = sorted((ROOT / "lensnb" / "apps").glob("*.ipynb"))
 TINY = {
-    "flow_steps": 6, "diffusion_steps": 6, "cascade_steps": 3, "toy_steps": 6, "small_steps": 4, "batch": 8, "n_maps": 24,
+    "flow_steps": 6, "diffusion_steps": 6, "cascade_steps": 3, "toy_steps": 6, "small_steps": 4, "family_steps": 3, "vector_steps": 6, "batch": 8, "n_maps": 24,
     "sampler_steps": 4, "rounds": 20, "device": "cpu", "trained": "nowhere",
 }  # fmt: skip
 
@@ -48,6 +48,7 @@ def test_all_are_there():
         "07",
         "08",
         "09",
+        "10",
         "11",
     ]
 
