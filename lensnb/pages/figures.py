@@ -242,4 +242,4 @@ def _name_parts(ax, names: list[str]) -> None:
     handles, labels = ax.get_legend_handles_labels()
     known = {label: handle for handle, label in zip(handles, labels) if label in names}
     if known:
-        ax.legend(known.values(), known.keys(), fontsize=8, frameon=False)
+        ax.legend(known.values(), known.keys(), frameon=False)

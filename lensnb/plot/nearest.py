@@ -66,5 +66,4 @@ def _draw_copies(
         ax.plot(place, 100 * _share_within(distance, place), color=palette[name], lw=1)
     ax.set_xlim(place[0], end)
     # Inside, in the empty part below the curves of all that are no copies.
-    ax.text(0.06, 0.5, "all, from\nzero on [%]", fontsize=SMALL, transform=ax.transAxes)
-    ax.tick_params(labelsize=SMALL)
+    ax.text(0.06, 0.5, "all, from\nzero on [%]", transform=ax.transAxes)

@@ -26,7 +26,7 @@ from .. import plot
 from ..data import MapSet
 from ..ensemble import Ensemble
 from ..maps import MapGrid
-from ..plot.style import blank_figure, typeset
+from ..plot.style import SMALL, blank_figure, typeset
 from ..ramps import SEQUENTIAL
 from ..stats import band_averages, cutout_power, ell_edges, power_spectrum
 from ..theory import Cosmology
@@ -244,7 +244,7 @@ class VaryCosmology(Pictured):
         )
         ax.set(xscale="log", xlabel="multipole ℓ", ylim=(0, None))
         ax.set_ylabel(typeset("10⁵ ℓ² C_ℓ / 2π"))
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=SMALL)
 
     def _words(self) -> str:
         return f"σ₈ = {self.sigma8:.3g}, Ω_m = {self.omega_m:.3g}"

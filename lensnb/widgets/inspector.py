@@ -26,7 +26,7 @@ from ..compare.estimate import WorstBin, plain, threshold
 from ..compare.sets import BOTH
 from ..compare.verdict import judge_joint
 from ..ensemble import Ensemble
-from ..plot.style import blank_figure, typeset
+from ..plot.style import SMALL, blank_figure, typeset
 from ..ramps import ramp
 from .files import Saving
 from .pictures import axes_of, float32, script
@@ -336,7 +336,7 @@ class Inspector(Saving):
             mean = cut.ensembles[of][name].mean()
             plot.curve(left, statistic, mean, self._palette[of], of, lw=1.4)
         left.set_ylabel(typeset(statistic.y_label))
-        left.legend(frameon=False, fontsize=8)
+        left.legend(frameon=False, fontsize=SMALL)
         what = "mean_ratio" if self._shown["ratio"] else "mean_shift"
         plot.ratio(middle, cut, name, what, self.chosen)
         plot.ratio(right, cut, name, "scatter_ratio", self.chosen)

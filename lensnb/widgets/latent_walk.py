@@ -28,7 +28,7 @@ from .. import plot, stats
 from ..maps import BandField
 from ..models import Flow
 from ..models.flow import SCALES
-from ..plot.style import blank_figure, typeset
+from ..plot.style import SMALL, blank_figure, typeset
 from ..ramps import SEQUENTIAL
 from .pictures import (
     Maps,
@@ -253,7 +253,7 @@ class Walk(Pictured):
         ax.set(xscale="log", yscale="log")
         ax.set_xlabel(typeset(statistic.x_label))
         ax.set_ylabel(typeset(statistic.y_label))
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=SMALL)
 
     def _draw_likelihood(self, ax) -> None:
         """The likelihood along the walk, less its mean for true maps; all scales and each."""
@@ -265,7 +265,7 @@ class Walk(Pictured):
             ax.plot(place, excess[:, k], color=plot.CYCLE[k], lw=1.2, label=name)
         ax.axvline(self.step + 1, color="0.5", lw=1, ls=":")
         ax.set(xlabel="step", ylabel="ln p − mean of true maps  [nats]")
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=SMALL)
 
     def _title(self) -> str:
         title = f"From map {self.first + 1} to map {self.last + 1}"
