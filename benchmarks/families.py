@@ -20,9 +20,10 @@ The training maps themselves are judged, too (``"own maps"``): 8,192 of them, by
 covariance, and by three ways to improve a covariance of few simulations. A family is worth its
 training only if its effective number of maps is larger.
 
-Everything is kept in ``--folder``: an interrupted run goes on, and a finished one is not done
-again. So two commands with other names or seeds can run side by side, each on a core of its own.
-``table`` writes the page from all that are finished. It has a table for each number of boxes and
+Trainings are kept in ``--folder``, and the numbers of each finished run in ``--results``, a folder
+of small files that belongs to the repository. An interrupted run goes on, and a finished one is
+not done again, on another machine neither. So two commands with other names or seeds can run side
+by side, each on a core of its own. ``table`` writes the page from all that are finished. It has a table for each number of boxes and
 each time. Where a family has several seeds, it shows their mean, and ± is the scatter of seeds.
 ``ship`` copies trained models into the package, and writes their cards. Models are judged with
 the weights in float16 with which they are shipped.
@@ -47,10 +48,10 @@ from torch import Tensor, nn
 if __name__ == "__main__":  # not this folder: statistics.py has the name of a module of Python's
     sys.path[0] = str(Path(__file__).parents[1])
 
-from benchmarks.family_pages import OWN, numbers_table, page
+from benchmarks.family_pages import OWN, SHOWN, numbers_table, page
 from benchmarks.generator_tables import answers_in_short
 from benchmarks.model_cards import card, copies, how_trained
-from benchmarks.statistics import now
+from benchmarks.statistics import machine, now
 from lensnb import models
 from lensnb.compare import NULL, FidelityReport, compare
 from lensnb.compare.covariance import eigenvectors
@@ -71,6 +72,7 @@ from lensnb.train import Checks, Settings, fit, watch
 
 DRAWN = 4096  # maps that are judged
 DRAWN_BY_SLOW = {"synthesis": 1024}
+RESULTS = Path(__file__).parent / "families"
 FITTED = 8192  # maps that the parts without a training are fitted to
 
 
@@ -97,6 +99,11 @@ def folder_of(name: str, options: argparse.Namespace) -> Path:
     return options.folder / run
 
 
+def file_of(name: str, options: argparse.Namespace) -> Path:
+    """Where the numbers of a run are kept."""
+    return options.results / f"{folder_of(name, options).name}.json"
+
+
 def maps_of_boxes(path: Path, boxes: int) -> MapSet:
     """The maps of the first boxes of a set.
 
@@ -115,7 +122,7 @@ def maps_of_boxes(path: Path, boxes: int) -> MapSet:
 def run(name: str, recipe: Recipe, options: argparse.Namespace) -> dict:
     """Build, train, draw and judge one family; what the folder has is not done again."""
     folder = folder_of(name, options)
-    file = folder / "run.json"
+    file = file_of(name, options)
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     maps = maps_of_boxes(options.training, options.boxes)
@@ -136,6 +143,7 @@ def run(name: str, recipe: Recipe, options: argparse.Namespace) -> dict:
         "boxes": options.boxes,
         "minutes": options.minutes,
         "seed": options.seed,
+        "machine": machine("cpu"),
         "parameters": sum(p.numel() for p in model.parameters()),
         "images": images,
         "drawn": n,
@@ -160,7 +168,7 @@ def rounded(folder: Path) -> nn.Module:
 def ship(name: str, options: argparse.Namespace) -> None:
     """Put the model of a finished run into the package, with its card."""
     folder = folder_of(name, options)
-    if not (folder / "run.json").exists():
+    if not (folder / "report.json").exists():
         raise ValueError(f"{folder} has no finished run of {name}; expected run to come before")
     report = FidelityReport.load(folder / "report.json")
     maps = maps_of_boxes(options.training, options.boxes)
@@ -178,8 +186,7 @@ def ship(name: str, options: argparse.Namespace) -> None:
 
 def run_own(options: argparse.Namespace) -> dict:
     """Judge the training maps themselves, and their shrunk covariances."""
-    folder = folder_of(OWN, options)
-    file = folder / "run.json"
+    file = file_of(OWN, options)
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     maps = maps_of_boxes(options.training, options.boxes)[:FITTED]
@@ -194,6 +201,7 @@ def run_own(options: argparse.Namespace) -> dict:
         "boxes": options.boxes,
         "minutes": options.minutes,
         "seed": options.seed,
+        "machine": machine("cpu"),
         "found": numbers_of(report, OWN),
         "null": numbers_of(report, NULL),
         "shrunk": {name: worth_of(worth, f, joint[OWN]) for name, f in SHRUNK.items()},
@@ -284,9 +292,11 @@ def bits(model: nn.Module) -> float | None:
 
 
 def numbers_of(report: FidelityReport, name: str) -> dict[str, dict]:
-    """All numbers of one set: value, text, symbol of the answer."""
+    """The numbers of one set that the page shows: value, text, symbol of the answer."""
     found = {}
     for row in report.rows():
+        if row.quantity.name not in SHOWN:
+            continue
         estimate = row.estimates[name]
         found[row.quantity.name] = estimate.as_json() | {
             "text": row.quantity.text(estimate),
@@ -308,7 +318,8 @@ def parser() -> argparse.ArgumentParser:
     add("what", choices=["run", "table", "ship"])
     add("names", nargs="*", help="families; without: all")
     add("--training", type=Path, help="set of training maps, as by lensnb cut")
-    add("--folder", type=Path, default=Path("runs/families"), help="all that was found")
+    add("--folder", type=Path, default=Path("runs/families"), help="trainings and their reports")
+    add("--results", type=Path, default=RESULTS, help="numbers of finished runs")
     add("--boxes", type=int, default=32, help="training boxes, the first of the set")
     add("--minutes", type=float, default=30, help="of training, each")
     add("--seed", type=int, default=0, help="of the weights and of the order of the maps")
@@ -320,9 +331,9 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def finished(folder: Path) -> list[dict]:
+def finished(results: Path) -> list[dict]:
     """All finished runs."""
-    files = sorted(folder.glob("*/run.json"))
+    files = sorted(results.glob("*.json"))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
@@ -330,16 +341,17 @@ def main() -> None:
     """Run families, or write the page."""
     parse = parser()
     options = parse.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
     known = [OWN, *RECIPES]
     unknown = [name for name in options.names if name not in known]
     if unknown:
         parse.error(f"there is no family {unknown[0]!r}; there are {', '.join(known)}")
     if options.what == "table":
-        text = "\n".join(page(finished(options.folder))) + "\n"
+        text = "\n".join(page(finished(options.results))) + "\n"
         if options.output:
             options.output.write_text(text, encoding="utf-8")
         if options.csv:
-            numbers_table(finished(options.folder)).to_csv(options.csv, index=False)
+            numbers_table(finished(options.results)).to_csv(options.csv, index=False)
         print(text)
         return
     if options.training is None:

@@ -37,6 +37,9 @@ def page(runs: list[dict]) -> Iterator[str]:
         yield from fidelity_table(here)
         yield ""
         yield from cost_table(here)
+        yield ""
+        machines = dict.fromkeys(run["machine"] for run in here)
+        yield f"Measured on {' and '.join(machines)}."
 
 
 def fidelity_table(runs: list[dict]) -> Iterator[str]:

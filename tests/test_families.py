@@ -23,7 +23,8 @@ def command(monkeypatch, tmp_path, capsys):
         writer.append(train.maps, train.simulation)
     monkeypatch.setattr(families, "load_sample", small_sample)
     monkeypatch.setattr(families, "DRAWN", 24)
-    tiny = ["--folder", str(tmp_path / "runs"), "--minutes", "0.001", "--batch", "4"]
+    tiny = ["--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    tiny += ["--minutes", "0.001", "--batch", "4"]
     tiny += ["--rounds", "20", "--training", str(tmp_path / "training.zarr"), "--boxes", "12"]
 
     def run(*words: str) -> str:
@@ -37,9 +38,8 @@ def command(monkeypatch, tmp_path, capsys):
 def test_families_are_run_once_told_and_shipped(command, monkeypatch, tmp_path):
     out = command("run", "lognormal", "trenf")
     assert "lognormal: " in out and "trenf: " in out
-    runs = tmp_path / "runs"
-    files = sorted(runs.glob("*/run.json"))
-    assert [file.parent.name for file in files] == [
+    files = sorted((tmp_path / "results").glob("*.json"))
+    assert [file.stem for file in files] == [
         f"{name}-12-boxes-0.001-minutes-0" for name in ("lognormal", "trenf")
     ]
     before = [file.stat().st_mtime_ns for file in files]
@@ -50,7 +50,7 @@ def test_families_are_run_once_told_and_shipped(command, monkeypatch, tmp_path):
     text = command("table", "--output", str(tmp_path / "page.md"))
     assert (tmp_path / "page.md").read_text() in text
     assert "## 12 training boxes, 0.001 minutes on one core" in text
-    assert text.count("| trenf | ") == 2 and "| null | " in text
+    assert text.count("| trenf | ") == 2 and "\nMeasured on " in text and "| null | " in text
     monkeypatch.setattr(models, "TRAINED", tmp_path)
     command("ship", "trenf")
     assert models.load(tmp_path / "trenf.safetensors").family == "trenf"
@@ -60,7 +60,7 @@ def test_families_are_run_once_told_and_shipped(command, monkeypatch, tmp_path):
 
 def test_the_training_maps_are_judged_beside_the_families(command, tmp_path):
     command("run", "own maps")
-    found = json.loads((tmp_path / "runs/own-maps-12-boxes-0.001-minutes-0/run.json").read_text())
+    found = json.loads((tmp_path / "results/own-maps-12-boxes-0.001-minutes-0.json").read_text())
     assert set(found["shrunk"]) == set(families.SHRUNK)
     assert found["shrunk"]["own maps, Ledoit–Wolf"]["value"] > 0
     text = command("table", "--csv", str(tmp_path / "numbers.csv"))
@@ -73,7 +73,7 @@ def test_the_training_maps_are_judged_beside_the_families(command, tmp_path):
 def test_several_seeds_show_their_scatter(command, tmp_path):
     command("run", "trenf")
     command("run", "trenf", "--seed", "1")
-    files = (tmp_path / "runs").glob("*/run.json")
+    files = (tmp_path / "results").glob("*.json")
     values = [json.loads(file.read_text())["found"]["C_ℓ mean"]["value"] for file in files]
     assert values[0] != values[1]
     expected = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
