@@ -12,7 +12,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,12 +208,18 @@ def bits_per_dimension(model: nn.Module, truth: MapSet, device: torch.device) ->
 
 
 def trained_for_the_time(
-    found: dict[str, nn.Module | None], maps: Tensor, options: argparse.Namespace
+    found: dict[str, nn.Module | None],
+    maps: Tensor,
+    options: argparse.Namespace,
+    only: Collection[str] = (),
 ) -> dict[str, Result]:
-    """All models that are installed, after the same time; those of lensnb untrained, too."""
+    """The models that are installed, after the same time; those of lensnb untrained, too.
+
+    ``only`` names those that are wanted; empty: all.
+    """
     results = {}
     for name, model in found.items():
-        if model is None:
+        if model is None or (only and name not in only):
             continue
         if name in (FLOW, DIFFUSION):
             called = untrained(name)
@@ -230,11 +236,17 @@ def trained_on_as_many_images(
     before: dict[str, Result],
     maps: Tensor,
     options: argparse.Namespace,
+    only: Collection[str] = (),
 ) -> dict[str, Result]:
-    """All models after as many images as the fastest one saw before; those of it stay."""
+    """The models after as many images as the fastest one saw before; those of it stay.
+
+    ``only`` names those that are wanted; empty: all.
+    """
     steps = most_steps(before)
     results = {}
     for name, result in before.items():
+        if only and name not in only:
+            continue
         plan = result.plan
         if plan.steps in (0, steps):
             results[name] = result
@@ -251,6 +263,24 @@ def most_steps(results: dict[str, Result]) -> int:
 
 
 # ---------------------------------------------------------------- the two parts of the page
+
+
+def prepare(part: str, options: argparse.Namespace, maps: Tensor) -> None:
+    """Train the models of ``options.only`` and draw their maps for a part, without telling it.
+
+    Several such commands can run side by side. For the same images, the part of the same time has
+    to be complete.
+    """
+    found = contenders(maps, options.ancestral)
+    unknown = [name for name in options.only if name not in found]
+    if unknown:
+        raise ValueError(f"there is no model {unknown[0]!r}; there are {', '.join(found)}")
+    if part == SAME_TIME:
+        trained_for_the_time(found, maps, options, options.only)
+        return
+    before = trained_for_the_time(found, maps, options)
+    fresh = contenders(maps, options.ancestral)
+    trained_on_as_many_images(fresh, before, maps, options, options.only)
 
 
 def same_time(options: argparse.Namespace, maps: Tensor) -> tuple[list[str], list[Target]]:

@@ -7,7 +7,9 @@ models see the same numbers, the shifted logarithm of κ, standardised. The whol
 hours, most of it for maps of denoising-diffusion-pytorch. So everything is kept in ``--folder``
 as soon as it is known: the result of each part, and each training and its maps. The same command
 goes on where an interrupted run was. ``--parts`` names parts, which are told again from what the
-folder has. ``--quick`` tries all on tiny maps. ``--threads`` is the number of cores.
+folder has. ``--only`` names models of one part: commands with other models can run side by side,
+each on a core of its own, and the part is told afterwards. ``--quick`` tries all on tiny maps.
+``--threads`` is the number of cores.
 
 **speed**: a step is loss, backward pass and Adam, on the same maps with the same batch. The
 models of lensnb have their default size. The others (see ``benchmarks/other_generators.py``) have
@@ -68,15 +70,15 @@ import torch
 from benchmarks.generator_evaluations import evaluations
 from benchmarks.generator_models import OTHERS, sample
 from benchmarks.generator_speed import speed
-from benchmarks.generator_trainings import same_images, same_time
+from benchmarks.generator_trainings import SAME_IMAGES, SAME_TIME, prepare, same_images, same_time
 from benchmarks.statistics import machine
 from lensnb.files import write_json
 from lensnb.train import choose_device
 
 PARTS = {
     "speed": speed,
-    "same-time": same_time,
-    "same-images": same_images,
+    SAME_TIME: same_time,
+    SAME_IMAGES: same_images,
     "evaluations": evaluations,
 }
 TITLES = {
@@ -153,6 +155,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("--parts", nargs="+", choices=PARTS, help="without: those that have no result yet")
+    only = "models to train and draw for a part, which is not told yet; without: all, and told"
+    add("--only", nargs="+", default=(), metavar="MODEL", help=only)
     add("--folder", type=Path, default=Path("runs/generators"), help="all that was found")
     add("--pixels", type=int, default=64, help="pixels a side: 16, 32 or 64")
     add("--batch", type=int, default=32, help="maps a step")
@@ -202,6 +206,11 @@ def main() -> None:
     options = parse.parse_args()
     torch.set_num_threads(options.threads)
     options.device = choose_device(options.device)
+    if options.only:
+        if options.parts not in ([SAME_TIME], [SAME_IMAGES]):
+            parse.error(f"--only needs --parts {SAME_TIME} or --parts {SAME_IMAGES}")
+        prepare(options.parts[0], options, sample("train", options.pixels).tensor())
+        return
     files = {part: options.folder / f"{part}.json" for part in PARTS}
     for part in options.parts or [part for part in PARTS if not files[part].exists()]:
         try:

@@ -99,6 +99,10 @@ def test_generators_are_held_against_what_is_installed(tmp_path):
         "--output",
         str(output),
     ]
+    one = [*command, "--parts", "same-time", "--only", NAMES[0]]
+    first = subprocess.run(one, cwd=ROOT, capture_output=True, text=True)
+    assert first.returncode == 0 and not output.exists(), first.stderr
+    assert (tmp_path / "same-time" / "lensnb-flow" / "maps-000.npz").exists()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     targets, speed, *told, reached, settled = tables(output.read_text(encoding="utf-8"))
@@ -166,6 +170,8 @@ def test_slow_generators_are_stopped_and_the_page_says_so(monkeypatch, tmp_path)
         "C": 240,
     }
     assert after["A"] is before["A"]
+    chosen = trainings.trained_on_as_many_images(found, before, None, options, ["B"])
+    assert list(chosen) == ["B"]
     said = " ".join(trainings.capped(after, options))
     assert "C saw 24% of the images only" in said and "20 minutes" in said and "B" not in said
 
