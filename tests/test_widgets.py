@@ -209,7 +209,8 @@ def test_it_opens_on_what_differs_and_on_a_trained_model(maps):
     peaks = maps["truth"].clone()
     bright = torch.zeros(16, 16)
     bright[2::5, 2::5] = 1.0  # nine more peaks in every map, as high as its standard deviation
-    sets = {"truth": maps["truth"], "lognormal": maps["truth"] * 1.1, "my flow": peaks}
+    sets = {"truth": maps["truth"], "lognormal": maps["truth"] * 1.1}
+    sets |= {"rank-mapped": maps["truth"] * 1.2, "my flow": peaks}
     sets["my flow"] = (
         peaks + peaks.std() * bright * torch.tensor([1.0, -1.0]).repeat(6)[:, None, None]
     )

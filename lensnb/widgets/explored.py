@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import stats
+from ..compare.faults import models_first
 from ..maps import smooth
 from ..shear import add_shape_noise
 from .pictures import Chosen, colour_limits
@@ -38,8 +39,6 @@ _MINKOWSKI_LABELS = ("V₀  [area fraction]", "V₁  [1/arcmin]", "V₂  [1/arcm
 
 # The statistics that show most at first sight, one of which an explorer opens on.
 _FIRST = ("pdf", "peaks")
-# Parts of the names of sets that no network made.
-_BASELINES = ("gauss", "lognormal", "null")
 
 # Two sets belong together, map by map, where the correlation of map k with map k is higher than
 # that with map k + 1, by so much and by so many standard errors.
@@ -48,11 +47,9 @@ _SIGMAS = 5
 
 
 def trained_first(names: Sequence[str]) -> str:
-    """The first name that is not that of a simple field, or else the first of all."""
-    for name in names:
-        if not any(word in name.lower() for word in _BASELINES):
-            return name
-    return names[0]
+    """The first name that is not that of a baseline or the null, or else the first of all."""
+    generated = [name for name in names if "null" not in name.lower()]
+    return models_first(generated or names)[0]
 
 
 # ---------------------------------------------------------------- relative to the truth

@@ -78,8 +78,8 @@ def explore(
         statistics: which to offer, of ``power``, ``bispectrum``, ``pdf``, ``moments``, ``peaks``,
             ``minima``, ``V0``, ``V1``, ``V2``, ``starlet peaks``, ``starlet l1``, ``scattering``;
             the first is shown first. By default all; shown first is ``pdf`` or ``peaks``,
-            whichever differs more between the truth and the first set that is no Gaussian or
-            lognormal field.
+            whichever differs more between the truth and the first set that is no baseline, such
+            as a Gaussian field.
         maps: how many maps of each set to use, spread evenly over it; by default 200, or fewer
             where these have more than 4 million pixels. 256 maps of 256² pixels are 34 MB a set.
         smoothing_arcmin: standard deviations of the Gaussian smoothing to offer, arcminutes; the
