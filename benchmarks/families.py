@@ -22,10 +22,11 @@ training only if its effective number of maps is larger.
 
 Trainings are kept in ``--folder``, and the numbers of each finished run in ``--results``, a folder
 of small files that belongs to the repository. An interrupted run goes on, and a finished one is
-not done again, on another machine neither. So two commands with other names or seeds can run side
-by side, each on a core of its own. ``table`` writes the page from all that are finished. It has a table for each number of boxes and
-each time. Where a family has several seeds, it shows their mean, and ± is the scatter of seeds.
-``ship`` copies trained models into the package, and writes their cards. Models are judged with
+not done again, not even on another machine. So two commands with other names or seeds can run
+side by side, each on a core of its own. ``table`` writes the page from all that are finished. It
+has a table for each number of boxes and each time, and names the machines: trainings of one time
+can only be compared if they ran on the same one. Where a family has several seeds, it shows their
+mean, and ± is the scatter of seeds. ``ship`` copies trained models into the package, and writes their cards. Models are judged with
 the weights in float16 with which they are shipped.
 """
 
