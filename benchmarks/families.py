@@ -26,8 +26,8 @@ not done again, not even on another machine. So two commands with other names or
 side by side, each on a core of its own. ``table`` writes the page from all that are finished. It
 has a table for each number of boxes and each time, and names the machines: trainings of one time
 can only be compared if they ran on the same one. Where a family has several seeds, it shows their
-mean, and ± is the scatter of seeds. ``ship`` copies trained models into the package, and writes their cards. Models are judged with
-the weights in float16 with which they are shipped.
+mean, and ± is the scatter of seeds. ``ship`` copies trained models into the package, and writes
+their cards. Models are judged with the weights in float16 with which they are shipped.
 """
 
 from __future__ import annotations
